@@ -1,0 +1,114 @@
+/** What a row of the locking document is, as data. The lowest layer: it imports nothing. */
+
+export type Section =
+  | 'dentry_operations'
+  | 'inode_operations'
+  | 'xattr_handler'
+  | 'super_operations'
+  | 'file_system_type'
+  | 'address_space_operations'
+  | 'file_lock_operations'
+  | 'lock_manager_operations'
+  | 'buffer_head'
+  | 'block_device_operations'
+  | 'file_operations'
+  | 'dquot_operations'
+  | 'vm_operations_struct';
+
+/** Every lock that the document or this system names, spelt as the kernel spells it. */
+export type LockName =
+  | 'rename_lock'
+  | 'd_lock'
+  | 'i_rwsem'
+  | 's_vfs_rename_sem'
+  | 'i_lock'
+  | 's_umount'
+  | 'namespace_sem'
+  | 'dqio_sem'
+  | 'dqonoff_sem'
+  | 'dqptr_sem'
+  | 'folio'
+  | 'invalidate_lock'
+  | 'i_pages'
+  | 'flc_lock'
+  | 'blocked_lock_lock'
+  | 'bh'
+  | 'open_mutex'
+  | 'swap_lock'
+  | 'f_pos_lock'
+  | 'mmap_lock'
+  | 'page_table_lock'
+  | 'rcu'
+  | 's_inode_list_lock'
+  | 'inode_hash_lock'
+  | 'd_hash_lock'
+  | 'lru_lock'
+  | 'wb_list_lock'
+  | 'sb_lock'
+  | 's_writers'
+  | 'queue_lock'
+  | 'j_barrier'
+  | 'j_state_lock'
+  | 'j_list_lock'
+  | 'i_data_sem'
+  | 'xattr_sem'
+  | 'alloc_lock'
+  | 's_orphan_lock';
+
+/**
+ * read: held shared, or stronger; write: held exclusively; none: must not be held; any: held, in whichever mode
+ * (for a seqlock: inside a read section that retries, or as its writer).
+ */
+export type RuleMode = 'read' | 'write' | 'any' | 'none';
+
+/** At return: still held, released by the operation (or by the I/O it began), acquired by it, or not held as at the call. */
+export type ReturnState = 'held' | 'released' | 'acquired' | 'none';
+
+/** One lock rule of one operation: which lock of which participant, how, who takes it, and what it is at return. */
+export interface LockRule {
+  /** `section.op/lock/of`, with `/variant` where several rules speak of one lock; unique in the whole contract. */
+  readonly id: string;
+  readonly lock: LockName;
+  /** Whose lock: the role of the participant, for example 'inode', 'dir', 'victim', 'folio', 'mapping', 'sb', 'file'. */
+  readonly of: string;
+  readonly mode: RuleMode;
+  /** The condition under which the rule holds, in a few words; absent where it always holds. */
+  readonly when?: string;
+  /** Rules of one operation with the same `oneOf` are alternatives: one of them must be met. */
+  readonly oneOf?: string;
+  /** Who takes the lock: the layer that calls the operation, or the operation itself. */
+  readonly heldBy: 'caller' | 'operation';
+  readonly atReturn: ReturnState;
+}
+
+/** A rule that the document states in prose: a name for it, and the words that locate it. */
+export interface ProseRule {
+  /** `section.op#name`. */
+  readonly id: string;
+  /** Where it is said: section and operation, in our own words. */
+  readonly at: string;
+  /** What it demands, in our own words. */
+  readonly demands: string;
+}
+
+export interface Row {
+  readonly section: Section;
+  /** The operation as the document's table or prototype spells it. */
+  readonly op: string;
+  /** The C return type of the prototype; absent where the document prints no prototype. */
+  readonly returns?: string;
+  /** The C argument list of the prototype, normalised to single spaces; absent where the document prints none. */
+  readonly prototype?: string;
+  /** Column name → cell text, verbatim; a cell that the document leaves empty has no entry. */
+  readonly cells: Readonly<Record<string, string>>;
+  readonly mayBlock: 'yes' | 'no' | 'maybe';
+  /** The condition of 'maybe', for example 'not in rcu-walk'. */
+  readonly blockCondition?: string;
+  /** Where it runs when that is not a task of its own: an I/O completion, or a callback after an RCU grace period. */
+  readonly context?: 'completion' | 'rcu callback';
+  /** In the order in which the locks are taken, outermost first; locks that must not be held last. */
+  readonly rules: readonly LockRule[];
+  readonly prose: readonly ProseRule[];
+  /** From where it is reached. */
+  readonly reach: readonly ('mount' | 'syscalls')[];
+}
