@@ -1,0 +1,49 @@
+/**
+ * The seam between the filesystem and time: every wait, timer, clock reading and random number of the layers below
+ * fuse/ goes through this interface, so that an exploring scheduler can replace the real one.
+ */
+import type { Awaitable } from './awaitable.js';
+import type { Timespec } from './time.js';
+
+/** A timer that has been armed. Cancelling one that has fired does nothing. */
+export interface Timer {
+  cancel(): void;
+}
+
+export interface Scheduler {
+  /**
+   * Tasks that can make progress without anything from outside: started, not finished, not waiting. The request loop
+   * sleeps only when it is 0.
+   */
+  readonly runnable: number;
+
+  /** CLOCK_REALTIME with nanoseconds. */
+  realtime(): Timespec;
+
+  /** CLOCK_MONOTONIC in milliseconds, with fractions. */
+  monotonic(): number;
+
+  /** A number in [0, 1). */
+  random(): number;
+
+  /** Call `fire` once after `delay` milliseconds, in no task. */
+  timer(delay: number, fire: () => void): Timer;
+
+  /** Run the body of a task to its end, counting it as runnable while it runs. */
+  run<T>(body: () => Awaitable<T>): Awaitable<T>;
+
+  /** The calling task stops to run: it waits. */
+  block(): void;
+
+  /** A task that waited can run again. */
+  unblock(): void;
+
+  /**
+   * Wait for something that happens outside the scheduler, such as a system call on libuv's pool. The task counts as
+   * waiting until the promise settles.
+   */
+  external<T>(work: Promise<T>): Promise<T>;
+
+  /** Let every other runnable task make a step (cond_resched). */
+  yield(): Promise<void>;
+}

@@ -1,0 +1,106 @@
+/** A Task is what `current` is in the kernel: who is calling, what it holds, what it waits for. Passed explicitly, first. */
+import type { Row } from '../contract/row.js';
+import type { Scheduler } from './scheduler.js';
+import type { HeldLock, Validator } from './validator.js';
+
+/** Who is calling (struct cred, as far as a filesystem asks). */
+export interface Cred {
+  /** The filesystem user id. */
+  readonly uid: number;
+  /** The filesystem group id. */
+  readonly gid: number;
+  /** Supplementary groups; looked up only when asked for. */
+  groups(): readonly number[];
+  /** True where the caller has the capability: for root all, unless the caller says otherwise. */
+  capable(capability: Capability): boolean;
+}
+
+export type Capability =
+  | 'CAP_CHOWN'
+  | 'CAP_DAC_OVERRIDE'
+  | 'CAP_DAC_READ_SEARCH'
+  | 'CAP_FOWNER'
+  | 'CAP_FSETID'
+  | 'CAP_MKNOD'
+  | 'CAP_SYS_ADMIN'
+  | 'CAP_SYS_RESOURCE'
+  | 'CAP_LEASE'
+  | 'CAP_LINUX_IMMUTABLE';
+
+const NO_GROUPS: readonly number[] = [];
+
+/** The superuser, for the machine's own tasks: writeback, journal, mount. */
+export const ROOT_CRED: Cred = { uid: 0, gid: 0, groups: () => NO_GROUPS, capable: () => true };
+
+/** A user without capabilities; uid 0 has all of them. */
+export function userCred(uid: number, gid: number, groups: () => readonly number[] = () => NO_GROUPS): Cred {
+  return { uid, gid, groups, capable: () => uid === 0 };
+}
+
+/** In which context a task runs: as a process that may sleep, or as a completion ("interrupt") that may not. */
+export type TaskContext = 'process' | 'completion';
+
+let lastId = 0;
+
+export class Task {
+  readonly id: number;
+  /** What runs: 'fuse', 'flush', 'jbd', or the process's name. */
+  readonly comm: string;
+  /** The caller's process id, 0 for the machine's own tasks. */
+  readonly pid: number;
+  readonly cred: Cred;
+  /** The caller's umask; 0 where the kernel has applied it already. */
+  umask = 0;
+  readonly sched: Scheduler;
+  readonly validator: Validator;
+  readonly context: TaskContext;
+  /** The system call or request, for reports: 'FUSE_READ', 'fsync'. */
+  syscall = '';
+  /** The contract rows being run, outermost first. */
+  readonly ops: Row[] = [];
+  /** The locks held, in the order in which they were taken. */
+  readonly held: HeldLock[] = [];
+  /** How many reasons there are not to sleep: spinlocks, RCU sections, operations that may not block. */
+  atomic = 0;
+  /** What it waits for now, in words, and the lock if it is one. */
+  waitingFor: { readonly what: string; readonly lock: object | undefined } | undefined;
+  /** A signal is pending: interruptible waits end with EINTR. */
+  signalled = false;
+  /** The filesystem's own state for this task (current->journal_info): an open transaction handle. */
+  journal_info: object | undefined;
+  #wakeInterruptible: (() => void) | undefined;
+
+  constructor(sched: Scheduler, validator: Validator, options: TaskOptions = {}) {
+    this.id = ++lastId;
+    this.sched = sched;
+    this.validator = validator;
+    this.comm = options.comm ?? 'latchfs';
+    this.pid = options.pid ?? 0;
+    this.cred = options.cred ?? ROOT_CRED;
+    this.context = options.context ?? 'process';
+    if (this.context === 'completion') this.atomic = 1;
+  }
+
+  /** The innermost operation, or undefined. */
+  get row(): Row | undefined {
+    return this.ops[this.ops.length - 1];
+  }
+
+  /** Deliver a signal: an interruptible wait ends now, and later ones end at once. */
+  interrupt(): void {
+    this.signalled = true;
+    this.#wakeInterruptible?.();
+  }
+
+  /** For wait queues only: what an interrupt must call while this task waits interruptibly. */
+  onInterrupt(wake: (() => void) | undefined): void {
+    this.#wakeInterruptible = wake;
+  }
+}
+
+export interface TaskOptions {
+  readonly comm?: string;
+  readonly pid?: number;
+  readonly cred?: Cred;
+  readonly context?: TaskContext;
+}

@@ -1,0 +1,120 @@
+/** Wait queues: the one way to block. */
+import { errno } from './errno.js';
+import type { Timer } from './scheduler.js';
+import type { Task } from './task.js';
+
+export interface WaitOptions {
+  /** A signal ends the wait with EINTR. */
+  readonly interruptible?: boolean;
+  /** Milliseconds after which the wait ends with ETIMEDOUT. */
+  readonly timeout?: number;
+  /** The lock waited for, for the wait-for graph and reports. */
+  readonly lock?: object;
+  /** In words, for reports. */
+  readonly what?: string;
+}
+
+/** Report a task that may not sleep and is about to; called at every possible wait, whether or not it would wait. */
+export function might_sleep(task: Task, what: string): void {
+  if (task.atomic === 0 || task.validator.enforce === 'off') return;
+  const row = task.row;
+  task.validator.violation(task, 'sleep-in-atomic', {
+    message: `may sleep (${what}) in ${task.context === 'completion' ? 'completion' : 'atomic'} context`,
+    ...(row === undefined ? {} : { row }),
+    held: [...task.held],
+  });
+}
+
+/** One task waiting. */
+interface Waiter {
+  readonly task: Task;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+  timer: Timer | undefined;
+  done: boolean;
+}
+
+/** First come, first served. */
+export class WaitQueue {
+  /** Waiters in order of arrival; those that gave up are marked done and skipped. */
+  #waiters: Waiter[] = [];
+
+  /** True where nobody waits. */
+  get empty(): boolean {
+    return !this.#waiters.some((waiter) => !waiter.done);
+  }
+
+  /** The waiting tasks, for reports. */
+  tasks(): Task[] {
+    return this.#waiters.filter((waiter) => !waiter.done).map((waiter) => waiter.task);
+  }
+
+  /**
+   * Sleep until woken.
+   * @throws EINTR if interruptible and a signal is or becomes pending; ETIMEDOUT after the timeout.
+   */
+  wait(task: Task, options: WaitOptions = {}): Promise<void> {
+    might_sleep(task, options.what ?? 'wait');
+    if (options.interruptible === true && task.signalled) return Promise.reject(errno('EINTR'));
+    return new Promise<void>((resolve, reject) => {
+      const waiter: Waiter = { task, resolve, reject, timer: undefined, done: false };
+      this.#waiters.push(waiter);
+      task.waitingFor = { what: options.what ?? 'event', lock: options.lock };
+      if (options.interruptible === true) task.onInterrupt(() => this.#giveUp(waiter, 'EINTR'));
+      if (options.timeout !== undefined) {
+        waiter.timer = task.sched.timer(options.timeout, () => this.#giveUp(waiter, 'ETIMEDOUT'));
+      }
+      task.sched.block();
+    });
+  }
+
+  /** Wake the longest waiting task. Returns it, or undefined where nobody waits. */
+  wake_one(): Task | undefined {
+    for (;;) {
+      const waiter = this.#waiters.shift();
+      if (waiter === undefined) return undefined;
+      if (waiter.done) continue;
+      this.#finish(waiter);
+      waiter.resolve();
+      return waiter.task;
+    }
+  }
+
+  /** Wake everybody who waits now. */
+  wake_all(): void {
+    const waiters = this.#waiters;
+    if (waiters.length === 0) return;
+    this.#waiters = [];
+    for (const waiter of waiters) {
+      if (waiter.done) continue;
+      this.#finish(waiter);
+      waiter.resolve();
+    }
+  }
+
+  #giveUp(waiter: Waiter, why: 'EINTR' | 'ETIMEDOUT'): void {
+    if (waiter.done) return;
+    this.#finish(waiter);
+    const at = this.#waiters.indexOf(waiter);
+    if (at >= 0) this.#waiters.splice(at, 1);
+    waiter.reject(errno(why));
+  }
+
+  #finish(waiter: Waiter): void {
+    waiter.done = true;
+    waiter.timer?.cancel();
+    waiter.task.onInterrupt(undefined);
+    waiter.task.waitingFor = undefined;
+    waiter.task.sched.unblock();
+  }
+}
+
+/** Sleep on `queue` until `condition` holds (wait_event and its interruptible and timed forms). */
+export async function wait_event(
+  task: Task,
+  queue: WaitQueue,
+  condition: () => boolean,
+  options: WaitOptions = {},
+): Promise<void> {
+  while (!condition()) await queue.wait(task, options);
+}
