@@ -1,0 +1,129 @@
+/** The guard of a lock: proof that it is held, the record of it on the task, and the way to release it. */
+import type { LockName, Row } from '../contract/row.js';
+import type { Task } from '../sched/task.js';
+import type { HeldLock } from '../sched/validator.js';
+
+export type HeldMode = 'read' | 'write';
+
+/** What a guard calls to give its lock back. */
+export interface Releasable {
+  release(held: Held): void;
+}
+
+export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> implements HeldLock, Disposable {
+  readonly name: L;
+  readonly lock: Releasable;
+  readonly mode: M;
+  readonly subclass: number;
+  readonly takenIn: Row | undefined;
+  readonly stack: string | undefined;
+  /** The owner; undefined once the lock was handed over to I/O, whose completion releases it. */
+  task: Task | undefined;
+  released = false;
+
+  constructor(name: L, lock: Releasable, mode: M, task: Task, subclass: number) {
+    this.name = name;
+    this.lock = lock;
+    this.mode = mode;
+    this.subclass = subclass;
+    this.task = task;
+    this.takenIn = task.row;
+    this.stack = task.validator.stacks ? new Error(`${name} taken`).stack : undefined;
+    task.held.push(this);
+  }
+
+  /**
+   * Give the lock back. A second release is a violation (unlock by a non-owner).
+   */
+  release(): void {
+    if (this.released) {
+      this.task?.validator.violation(this.task, 'unlock-not-owner', {
+        message: `${this.name} is released, but it is not held any more`,
+        lock: this.name,
+        ...(this.takenIn === undefined ? {} : { row: this.takenIn }),
+      });
+      return;
+    }
+    this.released = true;
+    this.forget();
+    this.lock.release(this);
+  }
+
+  /**
+   * Leave the lock to I/O: the task no longer holds it, and the completion releases it (a folio or buffer under read).
+   */
+  handOver(): void {
+    this.forget();
+    this.task = undefined;
+  }
+
+  /** Give the lock to another task, which must release it: for locks that outlive the task that took them. */
+  transfer(task: Task): void {
+    this.forget();
+    this.task = task;
+    task.held.push(this);
+  }
+
+  /** For a lock's own use: the record ends without a release, because another takes its place (downgrade). */
+  retire(): void {
+    this.released = true;
+    this.forget();
+  }
+
+  /** Safe to call after an explicit release, so that `using` and an early release go together. */
+  [Symbol.dispose](): void {
+    if (!this.released) this.release();
+  }
+
+  private forget(): void {
+    const task = this.task;
+    if (task === undefined) return;
+    const { held } = task;
+    if (held[held.length - 1] === this) held.pop();
+    else {
+      const at = held.lastIndexOf(this);
+      if (at >= 0) held.splice(at, 1);
+    }
+    task.validator.released(task, this);
+  }
+}
+
+/** The lock is held for writing (alone). */
+export type Exclusive<L extends LockName> = Held<L, 'write'>;
+/** The lock is held, shared or alone. */
+export type Shared<L extends LockName> = Held<L>;
+
+/** The guard by which `task` holds this very lock, or undefined. */
+export function heldBy(task: Task, lock: object): HeldLock | undefined {
+  const { held } = task;
+  for (let i = held.length - 1; i >= 0; i--) {
+    const entry = held[i];
+    if (entry?.lock === lock) return entry;
+  }
+  return undefined;
+}
+
+/**
+ * Check that `task` holds `lock`, as the kernel's lockdep_assert_held and lockdep_assert_held_write.
+ * @returns whether it does; a violation is reported where it does not.
+ */
+export function assert_held(
+  task: Task,
+  lock: { readonly name: LockName },
+  mode: 'read' | 'write' | 'any' = 'any',
+): boolean {
+  if (task.validator.enforce === 'off') return true;
+  const entry = heldBy(task, lock);
+  if (entry !== undefined && (mode !== 'write' || entry.mode === 'write')) return true;
+  const row = task.row;
+  task.validator.violation(task, entry === undefined ? 'lock-not-held' : 'wrong-mode', {
+    message:
+      entry === undefined
+        ? `${lock.name} must be held and is not`
+        : `${lock.name} must be held for writing and is shared`,
+    lock: lock.name,
+    held: [...task.held],
+    ...(row === undefined ? {} : { row }),
+  });
+  return false;
+}

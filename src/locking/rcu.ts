@@ -1,0 +1,31 @@
+/** Read-copy-update: sections that may not sleep, and callbacks that run when those under way have ended. */
+import type { Task } from '../sched/task.js';
+import { Held, type Releasable } from './held.js';
+
+export class Rcu implements Releasable {
+  readonly name = 'rcu';
+  #readers = 0;
+  #callbacks: (() => void)[] = [];
+
+  /** Enter a read section (rcu_read_lock); sections nest, and the task may not sleep in one. */
+  read(task: Task): Held<'rcu', 'read'> {
+    const held = new Held('rcu', this, 'read', task, 0);
+    this.#readers++;
+    task.atomic++;
+    return held;
+  }
+
+  /** Run `callback` once no section that is open now can see what it frees (call_rcu). At once where none is open. */
+  call(callback: () => void): void {
+    if (this.#readers === 0) callback();
+    else this.#callbacks.push(callback);
+  }
+
+  release(held: Held): void {
+    if (held.task !== undefined) held.task.atomic--;
+    if (--this.#readers > 0 || this.#callbacks.length === 0) return;
+    const due = this.#callbacks;
+    this.#callbacks = [];
+    for (const callback of due) callback();
+  }
+}

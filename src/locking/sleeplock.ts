@@ -1,0 +1,140 @@
+/**
+ * The core of every lock that sleeps: shared or exclusive, first come first served. Nobody overtakes a waiter, so neither
+ * readers nor writers starve. A free lock is taken at once, without a promise.
+ */
+import type { LockName } from '../contract/row.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { might_sleep, type WaitOptions, WaitQueue } from '../sched/wait.js';
+import { Held, type HeldMode, heldBy, type Releasable } from './held.js';
+
+/** A task in the queue of a lock. */
+interface Ticket {
+  readonly task: Task;
+  readonly mode: HeldMode;
+  readonly subclass: number;
+  readonly queue: WaitQueue;
+  granted: Held | undefined;
+}
+
+export interface LockOptions {
+  /** A signal ends the wait with EINTR (down_read_interruptible and the like). */
+  readonly interruptible?: boolean;
+}
+
+export abstract class SleepLock<L extends LockName> implements Releasable {
+  readonly name: L;
+  #readers = 0;
+  #writer: Held | undefined;
+  #tickets: Ticket[] | undefined;
+
+  constructor(name: L) {
+    this.name = name;
+  }
+
+  /** True where anybody holds it. */
+  get isHeld(): boolean {
+    return this.#writer !== undefined || this.#readers > 0;
+  }
+
+  /** True where tasks are waiting (rwsem_is_contended). */
+  get isContended(): boolean {
+    return this.#tickets !== undefined && this.#tickets.length > 0;
+  }
+
+  /** The exclusive holder's guard, or undefined. */
+  get writer(): Held | undefined {
+    return this.#writer;
+  }
+
+  /** The tasks that wait, in the order in which they will get it. */
+  waiting(): Task[] {
+    return this.#tickets?.map((ticket) => ticket.task) ?? [];
+  }
+
+  protected tryAcquire<M extends HeldMode>(task: Task, mode: M, subclass: number): Held<L, M> | undefined {
+    if (this.isContended || !this.#free(mode)) return undefined;
+    return this.#grant(task, mode, subclass);
+  }
+
+  protected acquire<M extends HeldMode>(
+    task: Task,
+    mode: M,
+    subclass: number,
+    options?: LockOptions,
+  ): Held<L, M> | Promise<Held<L, M>> {
+    if (task.atomic > 0) might_sleep(task, this.name);
+    if (task.held.length > 0 && heldBy(task, this) !== undefined) this.#recursion(task, mode);
+    return this.tryAcquire(task, mode, subclass) ?? this.#sleep(task, mode, subclass, options);
+  }
+
+  release(held: Held): void {
+    if (held.mode === 'read') this.#readers--;
+    else this.#writer = undefined;
+    if (this.isContended) this.#handOut();
+  }
+
+  /** Exclusive to shared, in one step: nobody gets it exclusively in between, waiting readers at the head join. */
+  protected exchange(held: Held<L, 'write'>, task: Task): Held<L, 'read'> {
+    held.retire();
+    this.#writer = undefined;
+    const shared = this.#grant(task, 'read', held.subclass);
+    this.#handOut();
+    return shared;
+  }
+
+  #free(mode: HeldMode): boolean {
+    return this.#writer === undefined && (mode === 'read' || this.#readers === 0);
+  }
+
+  #grant<M extends HeldMode>(task: Task, mode: M, subclass: number): Held<L, M> {
+    const held = new Held<L, M>(this.name, this, mode, task, subclass);
+    if (mode === 'read') this.#readers++;
+    else this.#writer = held;
+    task.validator.acquired(task, held);
+    return held;
+  }
+
+  async #sleep<M extends HeldMode>(task: Task, mode: M, subclass: number, options?: LockOptions): Promise<Held<L, M>> {
+    const ticket: Ticket = { task, mode, subclass, queue: new WaitQueue(), granted: undefined };
+    this.#tickets ??= [];
+    this.#tickets.push(ticket);
+    const wait: WaitOptions = { lock: this, what: this.name, interruptible: options?.interruptible ?? false };
+    try {
+      await ticket.queue.wait(task, wait);
+    } catch (error) {
+      const at = this.#tickets.indexOf(ticket);
+      if (at >= 0) this.#tickets.splice(at, 1);
+      this.#handOut();
+      throw error;
+    }
+    const { granted } = ticket;
+    if (granted === undefined) throw new Error(`${this.name}: woken without the lock`);
+    return granted as Held<L, M>;
+  }
+
+  /** Give the lock to those at the head of the queue who can have it now. */
+  #handOut(): void {
+    const tickets = this.#tickets;
+    if (tickets === undefined) return;
+    for (;;) {
+      const head = tickets[0];
+      if (head === undefined || !this.#free(head.mode)) return;
+      tickets.shift();
+      head.granted = this.#grant(head.task, head.mode, head.subclass);
+      head.queue.wake_one();
+    }
+  }
+
+  /** A task that takes a lock again which it holds would wait for itself for ever: reported, and refused at every level. */
+  #recursion(task: Task, mode: HeldMode): never {
+    const row = task.row;
+    task.validator.violation(task, 'double-lock', {
+      message: `${this.name} is wanted for ${mode} by the task that holds it already`,
+      lock: this.name,
+      held: [...task.held],
+      ...(row === undefined ? {} : { row }),
+    });
+    throw errno('EDEADLK', this.name);
+  }
+}
