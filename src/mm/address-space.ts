@@ -1,0 +1,51 @@
+/** address_space: the pages of one file, and the lock that keeps them and the file's blocks together. */
+import { RwSem } from '../locking/rwsem.js';
+import type { ErrseqCursor } from './errseq.js';
+import { Errseq } from './errseq.js';
+import type { MemoryControl } from './memory.js';
+import type { address_space_operations } from './operations.js';
+import type { FileRaState } from './readahead-state.js';
+import { XArray } from './xarray.js';
+
+/** What the page cache asks of the owner of a mapping; fs/inode.ts implements it. */
+export interface MappingHost {
+  readonly i_ino: number;
+  /** File size in bytes. */
+  readonly i_size: number;
+  /** Put the inode on its superblock's dirty list because it has dirty pages (__mark_inode_dirty(I_DIRTY_PAGES)). */
+  mark_dirty_pages(): void;
+}
+
+/** What the page cache asks of an open file; fs/file.ts implements it. */
+export interface MmFile {
+  readonly f_mapping: AddressSpace;
+  readonly f_ra: FileRaState;
+  /** Which writeback errors this file has been told of. */
+  f_wb_err: ErrseqCursor;
+}
+
+export class AddressSpace {
+  readonly host: MappingHost;
+  readonly a_ops: address_space_operations;
+  /** Memory accounting, limits and reclaim of the machine that this file lives on. */
+  readonly memory: MemoryControl;
+  /** Held shared to fill the cache, exclusively to take pages away together with the blocks under them. */
+  readonly invalidate_lock = new RwSem('invalidate_lock');
+  /** index → folio, with marks for dirty, writeback and to-write. */
+  readonly i_pages = new XArray();
+  /** Writeback errors, told once to each open file. */
+  readonly wb_err = new Errseq();
+  /** Where the next background write of a cyclic range starts, in pages. */
+  writeback_index = 0;
+
+  constructor(host: MappingHost, a_ops: address_space_operations, memory: MemoryControl) {
+    this.host = host;
+    this.a_ops = a_ops;
+    this.memory = memory;
+  }
+
+  /** Folios in the cache. */
+  get nrpages(): number {
+    return this.i_pages.count;
+  }
+}

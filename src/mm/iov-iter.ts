@@ -1,0 +1,76 @@
+/** iov_iter: where bytes come from or go to, without saying who holds them. */
+import type { Folio } from './folio.js';
+
+/**
+ * The bytes of a write, or the room for those of a read. A read iterator keeps references to the folios it was given rather than copying
+ * their bytes; whoever sends them releases them afterwards.
+ */
+export class IovIter {
+  /** For a write: the bytes. */
+  readonly source: Buffer | undefined;
+  /** For a read: what was collected, in order. */
+  readonly segments: Buffer[] = [];
+  /** Folios whose bytes are among the segments; each holds a reference for us. */
+  readonly folios: Folio[] = [];
+  /** Bytes left to transfer. */
+  count: number;
+  #at = 0;
+
+  private constructor(source: Buffer | undefined, count: number) {
+    this.source = source;
+    this.count = count;
+  }
+
+  /** The bytes of a write (ITER_SOURCE). The buffer must stay as it is until the write has returned. */
+  static ofSource(source: Buffer): IovIter {
+    return new IovIter(source, source.length);
+  }
+
+  /** Room for `count` bytes of a read (ITER_DEST). */
+  static ofDest(count: number): IovIter {
+    return new IovIter(undefined, count);
+  }
+
+  /** Copy up to `length` bytes of a write to `dest` at `offset` (copy_from_iter). @returns bytes copied. */
+  copy_from_iter(dest: Buffer, offset: number, length: number): number {
+    const n = Math.min(length, this.count);
+    if (this.source !== undefined) this.source.copy(dest, offset, this.#at, this.#at + n);
+    this.#at += n;
+    this.count -= n;
+    return n;
+  }
+
+  /** The next `length` bytes of a write, not copied. */
+  take(length: number): Buffer {
+    const n = Math.min(length, this.count);
+    const from = this.#at;
+    this.#at += n;
+    this.count -= n;
+    return this.source?.subarray(from, from + n) ?? Buffer.alloc(0);
+  }
+
+  /** Give back the last `bytes` of a write that did not go through (iov_iter_revert). */
+  revert(bytes: number): void {
+    this.#at -= bytes;
+    this.count += bytes;
+  }
+
+  /** Add bytes of a folio to a read, by reference (copy_folio_to_iter). Takes a reference to the folio. */
+  addFolio(folio: Folio, offset: number, length: number): number {
+    const n = Math.min(length, this.count);
+    if (n === 0) return 0;
+    folio.refcount++;
+    this.folios.push(folio);
+    this.segments.push(n === folio.data.length ? folio.data : folio.data.subarray(offset, offset + n));
+    this.count -= n;
+    return n;
+  }
+
+  /** Add bytes to a read that belong to nobody else from now on (copy_to_iter). */
+  addBytes(bytes: Buffer): number {
+    const n = Math.min(bytes.length, this.count);
+    if (n > 0) this.segments.push(n === bytes.length ? bytes : bytes.subarray(0, n));
+    this.count -= n;
+    return n;
+  }
+}
