@@ -1,7 +1,7 @@
 /** address_space: the pages of one file, and the lock that keeps them and the file's blocks together. */
 import { RwSem } from '../locking/rwsem.js';
-import type { ErrseqCursor } from './errseq.js';
-import { Errseq } from './errseq.js';
+import type { ErrseqCursor } from '../sched/errseq.js';
+import { Errseq } from '../sched/errseq.js';
 import type { MemoryControl } from './memory.js';
 import type { address_space_operations } from './operations.js';
 import type { FileRaState } from './readahead-state.js';

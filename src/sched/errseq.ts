@@ -1,5 +1,5 @@
 /** Errors that everybody who has a file open must hear of, each once (lib/errseq.c). */
-import type { Errno } from '../sched/errno.js';
+import type { Errno } from './errno.js';
 
 /** What an open file has seen: a position in the history of errors. */
 export type ErrseqCursor = number;

@@ -1,0 +1,50 @@
+/** struct dentry: a name in a directory, and what it names. */
+import { SpinLock } from '../locking/spinlock.js';
+import type { Inode } from './inode.js';
+import type { dentry_operations } from './operations.js';
+import type { SuperBlock } from './super-block.js';
+
+/** d_flags bits. */
+export const DCACHE_DISCONNECTED = 1;
+export const DCACHE_UNHASHED = 2;
+export const DCACHE_REFERENCED = 4;
+export const DCACHE_LRU_LIST = 8;
+export const DCACHE_KILLED = 16;
+/** The dentry is being looked up for the first time; others wait for it (DCACHE_PAR_LOOKUP). */
+export const DCACHE_PAR_LOOKUP = 32;
+
+export class Dentry {
+  readonly d_sb: SuperBlock;
+  readonly d_lock = new SpinLock('d_lock');
+  /** The name, bytes in latin1; '/' for a root or a dentry without a name. Changed under rename_lock and d_lock. */
+  d_name: string;
+  /** Itself for a root. */
+  d_parent: Dentry;
+  /** Undefined: a negative dentry, the name is known not to exist. */
+  d_inode: Inode | undefined;
+  d_op: dentry_operations;
+  /** References; unused dentries are kept on an LRU list. */
+  d_count = 1;
+  d_flags = DCACHE_UNHASHED;
+  /** Hashed children by name; made when there are any. */
+  d_children: Map<string, Dentry> | undefined;
+  /** The filesystem's own. */
+  d_fsdata: object | undefined;
+  lru_prev: Dentry | undefined;
+  lru_next: Dentry | undefined;
+
+  constructor(sb: SuperBlock, name: string, parent: Dentry | undefined, ops: dentry_operations) {
+    this.d_sb = sb;
+    this.d_name = name;
+    this.d_parent = parent ?? this;
+    this.d_op = ops;
+  }
+
+  get isNegative(): boolean {
+    return this.d_inode === undefined;
+  }
+
+  get isRoot(): boolean {
+    return this.d_parent === this;
+  }
+}

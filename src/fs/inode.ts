@@ -1,0 +1,115 @@
+/** struct inode: a file as the VFS knows it, whatever its name. */
+import { Mutex } from '../locking/mutex.js';
+import { RwSem } from '../locking/rwsem.js';
+import { SpinLock } from '../locking/spinlock.js';
+import { AddressSpace, type MappingHost } from '../mm/address-space.js';
+import type { address_space_operations } from '../mm/operations.js';
+import { EPOCH, type Timespec } from '../sched/time.js';
+import type { Dentry } from './dentry.js';
+import type { FileLockContext } from './file-lock-context.js';
+import type { file_operations, inode_operations } from './operations.js';
+import type { PosixAcl } from './posix-acl-types.js';
+import type { SuperBlock } from './super-block.js';
+
+/** i_state bits. */
+export const I_NEW = 1;
+export const I_DIRTY_SYNC = 2;
+export const I_DIRTY_DATASYNC = 4;
+export const I_DIRTY_PAGES = 8;
+export const I_DIRTY_TIME = 16;
+export const I_DIRTY = I_DIRTY_SYNC | I_DIRTY_DATASYNC | I_DIRTY_PAGES;
+export const I_SYNC = 32;
+export const I_FREEING = 64;
+export const I_CLEAR = 128;
+export const I_LINKABLE = 256;
+/** i_flags bits (S_*). */
+export const S_SYNC = 1;
+export const S_NOATIME = 2;
+export const S_APPEND = 4;
+export const S_IMMUTABLE = 8;
+export const S_DEAD = 16;
+export const S_DIRSYNC = 64;
+export const S_NOSEC = 4096;
+
+/** Nesting levels of i_rwsem, in the order in which they are taken (enum inode_i_mutex_lock_class). */
+export const I_MUTEX_NORMAL = 0;
+export const I_MUTEX_PARENT = 1;
+export const I_MUTEX_CHILD = 2;
+export const I_MUTEX_XATTR = 3;
+export const I_MUTEX_NONDIR2 = 4;
+export const I_MUTEX_PARENT2 = 5;
+
+export class Inode implements MappingHost {
+  readonly i_sb: SuperBlock;
+  i_ino = 0;
+  i_generation = 0;
+  /** Type and permission bits. */
+  i_mode = 0;
+  i_uid = 0;
+  i_gid = 0;
+  i_nlink = 1;
+  /** Bytes. Changed under i_rwsem held exclusively (i_size_write). */
+  i_size = 0;
+  /** Blocks in use, in units of 512 bytes. */
+  i_blocks = 0;
+  i_rdev = 0;
+  i_flags = 0;
+  i_atime: Timespec = EPOCH;
+  i_mtime: Timespec = EPOCH;
+  i_ctime: Timespec = EPOCH;
+  /** Birth time. */
+  i_btime: Timespec = EPOCH;
+  i_version = 0;
+  i_op: inode_operations = {};
+  i_fop: file_operations = {};
+  readonly i_rwsem = new RwSem('i_rwsem');
+  readonly i_lock = new SpinLock('i_lock');
+  /** References; the inode may be evicted when there is none. */
+  i_count = 1;
+  /** I_* bits; under i_lock. */
+  i_state = 0;
+  /** When it was first dirtied, monotonic milliseconds. */
+  dirtied_when = 0;
+  /** Writers minus denied writers. */
+  i_writecount = 0;
+  /** The target of a symlink, once known. */
+  i_link: string | undefined;
+  /** Cached ACLs; undefined: not looked at yet, null: there is none. */
+  i_acl: PosixAcl | null | undefined;
+  i_default_acl: PosixAcl | null | undefined;
+  i_flctx: FileLockContext | undefined;
+  /** Dentries that name it. One element for nearly everything. */
+  readonly i_dentry: Dentry[] = [];
+  #mapping: AddressSpace | undefined;
+  #aops: address_space_operations = {};
+
+  constructor(sb: SuperBlock) {
+    this.i_sb = sb;
+  }
+
+  /** The operations of its page cache; to be set before the mapping is first used. */
+  set a_ops(ops: address_space_operations) {
+    this.#aops = ops;
+  }
+
+  /** Its pages; made when first asked for, because most inodes never have any. */
+  get i_mapping(): AddressSpace {
+    this.#mapping ??= new AddressSpace(this, this.#aops, this.i_sb.memory);
+    return this.#mapping;
+  }
+
+  /** Its pages, if it ever had any. */
+  get mappingIfAny(): AddressSpace | undefined {
+    return this.#mapping;
+  }
+
+  /** See MappingHost. */
+  mark_dirty_pages(): void {
+    this.i_sb.inodeHasDirtyPages(this);
+  }
+}
+
+/** For use where a directory's readers share a position; one mutex a file (f_pos_lock). */
+export function newPosLock(): Mutex<'f_pos_lock'> {
+  return new Mutex('f_pos_lock');
+}

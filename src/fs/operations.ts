@@ -1,0 +1,177 @@
+/** The operations that a filesystem gives to the VFS, spelt as the document spells them (include/linux/fs.h, dcache.h, xattr.h). */
+
+import type { IovIter } from '../mm/iov-iter.js';
+import type { Kiocb, WritebackControl } from '../mm/operations.js';
+import type { Awaitable } from '../sched/awaitable.js';
+import type { Task } from '../sched/task.js';
+import type { Timespec } from '../sched/time.js';
+import type { Dentry } from './dentry.js';
+import type { File } from './file.js';
+import type { FileLock } from './file-lock.js';
+import type { Inode } from './inode.js';
+import type { PosixAcl } from './posix-acl-types.js';
+import type { SuperBlock } from './super-block.js';
+import type { DirContext, FiemapInfo, FileAttr, Iattr, Kstat, Kstatfs } from './types.js';
+
+/** Locks: the section inode_operations of the contract. Every one may block, but permission with `rcu`. */
+export interface inode_operations {
+  /** Fill in `dentry` for the name it carries in `dir` (d_splice_alias or d_add; negative where there is none). @returns another dentry to use instead, or undefined. */
+  lookup?(task: Task, dir: Inode, dentry: Dentry, flags: number): Awaitable<Dentry | undefined>;
+  create?(task: Task, dir: Inode, dentry: Dentry, mode: number, excl: boolean): Awaitable<void>;
+  link?(task: Task, old: Dentry, dir: Inode, dentry: Dentry): Awaitable<void>;
+  unlink?(task: Task, dir: Inode, dentry: Dentry): Awaitable<void>;
+  symlink?(task: Task, dir: Inode, dentry: Dentry, target: string): Awaitable<void>;
+  mkdir?(task: Task, dir: Inode, dentry: Dentry, mode: number): Awaitable<void>;
+  rmdir?(task: Task, dir: Inode, dentry: Dentry): Awaitable<void>;
+  mknod?(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number): Awaitable<void>;
+  /** `flags`: RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT. */
+  rename?(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, dentry: Dentry, flags: number): Awaitable<void>;
+  readlink?(task: Task, dentry: Dentry): Awaitable<string>;
+  /** @returns the target of a symlink, as bytes in latin1. */
+  get_link?(task: Task, dentry: Dentry | undefined, inode: Inode): Awaitable<string>;
+  /** `mask`: MAY_READ, MAY_WRITE, MAY_EXEC, MAY_NOT_BLOCK. Throws EACCES; ECHILD where it would block in rcu-walk. */
+  permission?(task: Task, inode: Inode, mask: number): Awaitable<void>;
+  get_inode_acl?(task: Task, inode: Inode, type: AclType, rcu: boolean): Awaitable<PosixAcl | undefined>;
+  get_acl?(task: Task, dentry: Dentry, type: AclType): Awaitable<PosixAcl | undefined>;
+  set_acl?(task: Task, dentry: Dentry, acl: PosixAcl | undefined, type: AclType): Awaitable<void>;
+  setattr?(task: Task, dentry: Dentry, attr: Iattr): Awaitable<void>;
+  getattr?(task: Task, dentry: Dentry, requestMask: number, queryFlags: number): Awaitable<Kstat>;
+  /** @returns every name in the user's order, NUL-free, in latin1. */
+  listxattr?(task: Task, dentry: Dentry): Awaitable<string[]>;
+  fiemap?(task: Task, inode: Inode, info: FiemapInfo, start: number, length: number): Awaitable<void>;
+  /** `flags`: S_ATIME, S_MTIME, S_CTIME, S_VERSION. */
+  update_time?(task: Task, inode: Inode, now: Timespec, flags: number): Awaitable<void>;
+  atomic_open?(
+    task: Task,
+    dir: Inode,
+    dentry: Dentry,
+    file: File,
+    openFlag: number,
+    createMode: number,
+  ): Awaitable<void>;
+  tmpfile?(task: Task, dir: Inode, file: File, mode: number): Awaitable<void>;
+  fileattr_set?(task: Task, dentry: Dentry, attr: FileAttr): Awaitable<void>;
+  fileattr_get?(task: Task, dentry: Dentry): Awaitable<FileAttr>;
+  get_offset_ctx?(task: Task, inode: Inode): object;
+}
+
+export type AclType = 'access' | 'default';
+
+/** Locks: the section file_operations. All may block. */
+export interface file_operations {
+  llseek?(task: Task, file: File, offset: number, whence: number): Awaitable<number>;
+  read_iter?(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number>;
+  write_iter?(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number>;
+  iopoll?(task: Task, iocb: Kiocb, spin: boolean): Awaitable<number>;
+  /** Emit entries from ctx.pos on until ctx.actor refuses one. */
+  iterate_shared?(task: Task, file: File, ctx: DirContext): Awaitable<void>;
+  poll?(task: Task, file: File): Awaitable<number>;
+  unlocked_ioctl?(task: Task, file: File, cmd: number, arg: Buffer): Awaitable<Buffer | number>;
+  compat_ioctl?(task: Task, file: File, cmd: number, arg: Buffer): Awaitable<Buffer | number>;
+  mmap?(task: Task, file: File, vma: object): Awaitable<void>;
+  open?(task: Task, inode: Inode, file: File): Awaitable<void>;
+  flush?(task: Task, file: File): Awaitable<void>;
+  release?(task: Task, inode: Inode, file: File): Awaitable<void>;
+  /** Bytes `start` to `end` inclusive. */
+  fsync?(task: Task, file: File, start: number, end: number, datasync: boolean): Awaitable<void>;
+  fasync?(task: Task, fd: number, file: File, on: boolean): Awaitable<void>;
+  /** POSIX locks (F_GETLK, F_SETLK, F_SETLKW and the OFD forms). */
+  lock?(task: Task, file: File, cmd: number, lock: FileLock): Awaitable<void>;
+  check_flags?(flags: number): void;
+  flock?(task: Task, file: File, cmd: number, lock: FileLock): Awaitable<void>;
+  splice_write?(task: Task, pipe: object, file: File, pos: number, length: number, flags: number): Awaitable<number>;
+  splice_read?(task: Task, file: File, pos: number, pipe: object, length: number, flags: number): Awaitable<number>;
+  setlease?(task: Task, file: File, arg: number, lease: FileLock): Awaitable<void>;
+  /** `mode`: FALLOC_FL_*. */
+  fallocate?(task: Task, file: File, mode: number, offset: number, length: number): Awaitable<void>;
+  show_fdinfo?(task: Task, file: File): string;
+  /** @returns bytes copied, which may be fewer than asked for. */
+  copy_file_range?(
+    task: Task,
+    fileIn: File,
+    posIn: number,
+    fileOut: File,
+    posOut: number,
+    length: number,
+    flags: number,
+  ): Awaitable<number>;
+  remap_file_range?(
+    task: Task,
+    fileIn: File,
+    posIn: number,
+    fileOut: File,
+    posOut: number,
+    length: number,
+    flags: number,
+  ): Awaitable<number>;
+  fadvise?(task: Task, file: File, offset: number, length: number, advice: number): Awaitable<void>;
+}
+
+/** Locks: the section super_operations. */
+export interface super_operations {
+  /** @returns a fresh, empty inode of the filesystem (its own subclass of Inode, if it has one). May not touch the device. */
+  alloc_inode?(sb: SuperBlock): Inode;
+  /** Called from an RCU callback: may not block. */
+  free_inode?(inode: Inode): void;
+  destroy_inode?(inode: Inode): void;
+  dirty_inode?(task: Task, inode: Inode, flags: number): Awaitable<void>;
+  write_inode?(task: Task, inode: Inode, wbc: WritebackControl): Awaitable<void>;
+  /** With i_lock held; may not block. @returns true to evict now rather than to cache. */
+  drop_inode?(task: Task, inode: Inode): boolean;
+  /** The last reference is gone: truncate_inode_pages_final, free the blocks if i_nlink is 0, clear_inode. */
+  evict_inode?(task: Task, inode: Inode): Awaitable<void>;
+  put_super?(task: Task, sb: SuperBlock): Awaitable<void>;
+  sync_fs?(task: Task, sb: SuperBlock, wait: boolean): Awaitable<void>;
+  freeze_fs?(task: Task, sb: SuperBlock): Awaitable<void>;
+  unfreeze_fs?(task: Task, sb: SuperBlock): Awaitable<void>;
+  statfs?(task: Task, dentry: Dentry): Awaitable<Kstatfs>;
+  remount_fs?(task: Task, sb: SuperBlock, flags: number, data: string): Awaitable<void>;
+  umount_begin?(task: Task, sb: SuperBlock): Awaitable<void>;
+  show_options?(task: Task, root: Dentry): string;
+}
+
+/** How a server finds inodes by number (struct export_operations). */
+export interface export_operations {
+  /** Read inode `ino` into the cache, with a reference (iput it). Throws ESTALE where it is free or its generation differs. */
+  get_inode(task: Task, sb: SuperBlock, ino: number, generation: number | undefined): Awaitable<Inode>;
+  /** The directory that `child`, a directory, is in: for connecting it to the tree. With a reference. */
+  get_parent(task: Task, child: Inode): Awaitable<Inode>;
+  /** The name by which `parent` knows `child`. */
+  get_name(task: Task, parent: Inode, child: Inode): Awaitable<string>;
+}
+
+/** Locks: the section dentry_operations. */
+export interface dentry_operations {
+  d_revalidate?(task: Task, dentry: Dentry, flags: number): Awaitable<boolean>;
+  d_weak_revalidate?(task: Task, dentry: Dentry, flags: number): Awaitable<boolean>;
+  d_hash?(task: Task, dentry: Dentry, name: string): string;
+  d_compare?(task: Task, dentry: Dentry, candidate: string, name: string): boolean;
+  d_delete?(task: Task, dentry: Dentry): boolean;
+  d_init?(task: Task, dentry: Dentry): void;
+  d_release?(task: Task, dentry: Dentry): void;
+  d_prune?(task: Task, dentry: Dentry): void;
+  d_iput?(task: Task, dentry: Dentry, inode: Inode): Awaitable<void>;
+  d_dname?(task: Task, dentry: Dentry): string;
+  d_automount?(task: Task, dentry: Dentry): Awaitable<object | undefined>;
+  d_manage?(task: Task, dentry: Dentry, rcuWalk: boolean): Awaitable<void>;
+  d_real?(task: Task, dentry: Dentry, inode: Inode | undefined): Dentry;
+}
+
+/** One namespace of extended attributes: 'user.', 'trusted.', 'security.'. Locks: the section xattr_handler. */
+export interface xattr_handler {
+  /** The prefix with its dot. */
+  readonly prefix: string;
+  /** Whether a listing shows the names of this handler to the caller. */
+  list?(task: Task, dentry: Dentry): boolean;
+  /** `name` is without the prefix. Throws ENODATA. */
+  get?(task: Task, dentry: Dentry, inode: Inode, name: string): Awaitable<Buffer>;
+  /** `value` undefined removes. `flags`: XATTR_CREATE (EEXIST), XATTR_REPLACE (ENODATA). */
+  set?(
+    task: Task,
+    dentry: Dentry,
+    inode: Inode,
+    name: string,
+    value: Buffer | undefined,
+    flags: number,
+  ): Awaitable<void>;
+}

@@ -1,0 +1,88 @@
+/** struct super_block: one mounted filesystem. The functions that mount, sync and shut it down are in super.ts. */
+import type { BlockDevice } from '../block/block-device.js';
+import { Mutex } from '../locking/mutex.js';
+import { Rcu } from '../locking/rcu.js';
+import { RwSem } from '../locking/rwsem.js';
+import { SeqLock } from '../locking/seqlock.js';
+import type { MemoryControl } from '../mm/memory.js';
+import type { Scheduler } from '../sched/scheduler.js';
+import { Task, type TaskOptions } from '../sched/task.js';
+import type { Validator } from '../sched/validator.js';
+import type { Dentry } from './dentry.js';
+import type { Inode } from './inode.js';
+import type { dentry_operations, export_operations, super_operations, xattr_handler } from './operations.js';
+
+/** s_flags bits (SB_*). */
+export const SB_RDONLY = 1;
+export const SB_SYNCHRONOUS = 16;
+export const SB_DIRSYNC = 128;
+export const SB_NOATIME = 1024;
+export const SB_NODIRATIME = 2048;
+export const SB_POSIXACL = 1 << 16;
+export const SB_LAZYTIME = 1 << 25;
+export const SB_ACTIVE = 1 << 30;
+
+/** What a superblock needs of the machine that it lives on. */
+export interface Machine {
+  readonly sched: Scheduler;
+  readonly validator: Validator;
+  readonly memory: MemoryControl;
+}
+
+export class SuperBlock {
+  readonly machine: Machine;
+  readonly s_umount = new RwSem('s_umount');
+  /** Held for every rename between directories of this filesystem. */
+  readonly s_vfs_rename_sem = new Mutex('s_vfs_rename_sem');
+  /** Of this tree of dentries; in the kernel there is one for all. */
+  readonly rename_lock = new SeqLock('rename_lock');
+  readonly rcu = new Rcu();
+  /** The file system type's name, for /proc/mounts and reports. */
+  readonly s_type: string;
+  /** What is mounted: 'memory', or the image's path. */
+  s_id = '';
+  s_bdev: BlockDevice | undefined;
+  s_flags = 0;
+  s_blocksize = 4096;
+  /** The largest file size, bytes. */
+  s_maxbytes = 0;
+  s_magic = 0;
+  /** Nanoseconds between two representable times. */
+  s_time_gran = 1;
+  s_op: super_operations = {};
+  s_d_op: dentry_operations = {};
+  s_xattr: readonly xattr_handler[] = [];
+  s_export_op: export_operations | undefined;
+  s_root: Dentry | undefined;
+  /** Default readahead of a file, pages. */
+  s_ra_pages = 32;
+  /** The filesystem's own (s_fs_info). */
+  s_fs_info: object | undefined;
+  /** ino → inode: the hash of inodes in memory. */
+  readonly inodeHash = new Map<number, Inode>();
+  /** Called when an inode gets its first dirty page; set by fs-writeback.ts. */
+  onDirtyPages: ((inode: Inode) => void) | undefined;
+
+  constructor(machine: Machine, type: string) {
+    this.machine = machine;
+    this.s_type = type;
+  }
+
+  get memory(): MemoryControl {
+    return this.machine.memory;
+  }
+
+  get sched(): Scheduler {
+    return this.machine.sched;
+  }
+
+  /** A task of the filesystem's own: writeback, journal, shutdown. */
+  newTask(options: TaskOptions): Task {
+    return new Task(this.machine.sched, this.machine.validator, options);
+  }
+
+  /** See MappingHost.mark_dirty_pages. */
+  inodeHasDirtyPages(inode: Inode): void {
+    this.onDirtyPages?.(inode);
+  }
+}
