@@ -40,6 +40,10 @@ export class Message {
   readonly u32: Uint32Array;
   readonly view: DataView;
   length: number;
+  /** Where `bytes` lie in memory, for a transport that hands addresses to system calls; 0 when unknown. */
+  address = 0;
+  /** Set by a handler that keeps the message beyond its call (and gives it back to the pool itself afterwards). */
+  held = false;
 
   /** @param bytes a buffer whose byteOffset is a multiple of 8 (Buffer.allocUnsafeSlow's is) @param length bytes that are filled */
   constructor(bytes: Buffer, length: number = bytes.length) {

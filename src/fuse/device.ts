@@ -1,0 +1,139 @@
+// /dev/fuse by read(2) and writev(2): one request a read, one reply a write, never blocking.
+
+import { closeSync, constants as fsConstants, openSync } from 'node:fs';
+import { constants } from 'node:os';
+import { Gather } from './gather.js';
+import { addressOf, errno, fcntl, ioctl, read, write, writev } from './native.js';
+import { Message, OUT_HEADER, type U64 } from './protocol/message.js';
+import { Out } from './protocol/out.js';
+import { Receive, type Transport } from './transport.js';
+
+const { EAGAIN, EINTR, ENODEV, ENOENT, ECONNABORTED, EBADF } = constants.errno;
+const F_GETFL = 3;
+const F_SETFL = 4;
+/** FUSE_DEV_IOC_CLONE: _IOR(229, 0, uint32_t) */
+const FUSE_DEV_IOC_CLONE = 0x8004e500;
+/** Room for a request's structs and names besides its data. */
+const HEADER_ROOM = 4096;
+/** Buffers kept for reuse; more than that exist only while as many requests hold theirs. */
+const SPARE_MESSAGES = 16;
+/** Replies without gathered data fit in this: directory listings fill it, attribute values are at most half of it. */
+const OUT_CAPACITY = 128 * 1024 + OUT_HEADER;
+
+export class FuseDevice implements Transport {
+  readonly fd: number;
+  readonly out = new Out(OUT_CAPACITY);
+  readonly data = new Gather();
+  readonly #outAddress = addressOf(this.out.bytes);
+  readonly #messageSize: number;
+  readonly #spare: Message[] = [];
+  #closed = false;
+
+  /**
+   * @param fd an open /dev/fuse that is (or is about to be) mounted; this object closes it
+   * @param maxWrite bytes of data in the largest WRITE that INIT will allow
+   */
+  constructor(fd: number, maxWrite: number) {
+    this.fd = fd;
+    this.#messageSize = Math.max(8192, maxWrite + HEADER_ROOM);
+    const flags = fcntl(fd, F_GETFL, 0);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | fsConstants.O_NONBLOCK) < 0) {
+      throw new Error(`fuse device descriptor ${fd}: fcntl failed, errno ${errno()}`);
+    }
+  }
+
+  take(): Message {
+    const spare = this.#spare.pop();
+    if (spare !== undefined) return spare;
+    const message = new Message(Buffer.allocUnsafeSlow(this.#messageSize), 0);
+    message.address = addressOf(message.bytes);
+    return message;
+  }
+
+  give(message: Message): void {
+    message.held = false;
+    if (this.#spare.length < SPARE_MESSAGES) this.#spare.push(message);
+  }
+
+  receive(message: Message): number {
+    const got = read(this.fd, message.address, this.#messageSize);
+    if (got > 0) {
+      message.length = got;
+      return got;
+    }
+    message.length = 0;
+    const error = got === 0 ? ENODEV : errno();
+    if (error === EAGAIN) return Receive.AGAIN;
+    if (error === EINTR || error === ENOENT) return Receive.RETRY;
+    if (error === ENODEV || error === ECONNABORTED || (error === EBADF && this.#closed)) return Receive.GONE;
+    throw new Error(`reading the fuse device failed, errno ${error}`);
+  }
+
+  reply(unique: U64, size: number): number {
+    this.out.header(unique, 0, size);
+    return this.#write(OUT_HEADER + size);
+  }
+
+  replyError(unique: U64, error: number): number {
+    this.out.header(unique, -error, 0);
+    return this.#write(OUT_HEADER);
+  }
+
+  replyData(unique: U64, size: number): number {
+    this.out.header(unique, 0, size + this.data.size);
+    return this.#writev(OUT_HEADER + size);
+  }
+
+  notify(code: number, size: number): number {
+    this.out.header(0, code, size);
+    return this.#write(OUT_HEADER + size);
+  }
+
+  notifyData(code: number, size: number): number {
+    this.out.header(0, code, size + this.data.size);
+    return this.#writev(OUT_HEADER + size);
+  }
+
+  /**
+   * Another descriptor on the same connection: requests are shared out among the two, and each must be answered where it was read.
+   * @throws Error when /dev/fuse cannot be opened or the kernel refuses
+   */
+  clone(maxWrite: number): FuseDevice {
+    const fd = openSync('/dev/fuse', fsConstants.O_RDWR);
+    const original = new Uint32Array([this.fd]);
+    if (ioctl(fd, FUSE_DEV_IOC_CLONE, addressOf(new Uint8Array(original.buffer))) < 0) {
+      const error = errno();
+      closeSync(fd);
+      throw new Error(`cloning the fuse device failed, errno ${error}`);
+    }
+    return new FuseDevice(fd, maxWrite);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    closeSync(this.fd);
+  }
+
+  #write(size: number): number {
+    for (;;) {
+      if (write(this.fd, this.#outAddress, size) >= 0) return 0;
+      const error = errno();
+      if (error !== EINTR) return error;
+    }
+  }
+
+  #writev(head: number): number {
+    const { data } = this;
+    data.head(this.#outAddress, head);
+    let result = 0;
+    for (;;) {
+      if (writev(this.fd, data.address, data.count) >= 0) break;
+      result = errno();
+      if (result !== EINTR) break;
+      result = 0;
+    }
+    data.clear();
+    return result;
+  }
+}
