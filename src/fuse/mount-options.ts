@@ -1,0 +1,38 @@
+// What a mount is asked for, and the one-line error when it cannot be had.
+
+export interface MountOptions {
+  /** the mount's source, as `df` and /proc/mounts show it */
+  readonly fsname?: string;
+  /** shown as `fuse.SUBTYPE` */
+  readonly subtype?: string;
+  /** let users other than the mounter in */
+  readonly allowOther?: boolean;
+  /** the kernel checks file modes */
+  readonly defaultPermissions?: boolean;
+  readonly readOnly?: boolean;
+  /** bytes of the largest READ; default no limit of its own */
+  readonly maxRead?: number;
+  /** allow a mount point that has files in it */
+  readonly nonempty?: boolean;
+  /** honour set-user-id programs and device nodes; only root may ask */
+  readonly suid?: boolean;
+  readonly dev?: boolean;
+  readonly noatime?: boolean;
+  readonly noexec?: boolean;
+}
+
+/** A mount that cannot be had. `message` is one line that names the thing and the remedy. */
+export class MountError extends Error {
+  /** an errno name, 'EEXIST' for a mount point already in use, say */
+  readonly code: string;
+  constructor(code: string, message: string) {
+    super(message);
+    this.name = 'MountError';
+    this.code = code;
+  }
+}
+
+/** The errno name in an exception of Node's, else ''. */
+export function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+}
