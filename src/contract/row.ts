@@ -74,6 +74,8 @@ export interface LockRule {
   readonly mode: RuleMode;
   /** The condition under which the rule holds, in a few words; absent where it always holds. */
   readonly when?: string;
+  /** The last part of the id, where several rules of one operation speak of one lock of one role under different conditions. */
+  readonly variant?: string;
   /** Rules of one operation with the same `oneOf` are alternatives: one of them must be met. */
   readonly oneOf?: string;
   /** Who takes the lock: the layer that calls the operation, or the operation itself. */

@@ -123,7 +123,7 @@ type Rule<S extends string, Op extends string, W extends RuleWords> = {
   readonly mode: W['mode'];
   readonly heldBy: W['heldBy'];
   readonly atReturn: W['atReturn'];
-} & Pick<W, keyof W & ('when' | 'oneOf')>;
+} & Pick<W, keyof W & ('when' | 'oneOf' | 'variant')>;
 
 type Rules<S extends string, Op extends string, W extends readonly RuleWords[]> = {
   readonly [K in keyof W]: Rule<S, Op, W[K]>;
@@ -139,8 +139,8 @@ type Complete<S extends Section, Op extends string, D extends OperationWords> = 
   readonly rules: Rules<S, Op, D['rules']>;
 };
 
-function completeRule(prefix: string, { variant, ...rule }: RuleWords): LockRule {
-  const tail = variant === undefined ? '' : `/${variant}`;
+function completeRule(prefix: string, rule: RuleWords): LockRule {
+  const tail = rule.variant === undefined ? '' : `/${rule.variant}`;
   return Object.freeze({ id: `${prefix}/${rule.lock}/${rule.of}${tail}`, ...rule });
 }
 

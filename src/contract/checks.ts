@@ -1,0 +1,42 @@
+/** Which of the system's checks hold an operation to a rule: the names that `latchfs contract` prints beside each. */
+import type { LockName, LockRule, Row } from './row.js';
+
+/** The checks, and what each of them looks at. */
+export const CHECKS = {
+  'call-wrapper': 'looks at what the task holds when the operation is called',
+  'return-wrapper': 'looks at what the task holds when the operation returns or throws',
+  'might-sleep': 'refuses every wait inside an operation that may not block, whether or not it would wait',
+  lockdep: 'learns the order in which locks are taken and reports the acquisition that would close a cycle',
+  'guarded-state': 'lets the state behind the lock be reached only with the lock held',
+} as const;
+
+export type Check = keyof typeof CHECKS;
+
+/** The locks whose protected state has accessors that demand the lock. */
+const GUARDING: ReadonlySet<LockName> = new Set<LockName>([
+  'i_rwsem',
+  'd_lock',
+  'rename_lock',
+  'i_lock',
+  'folio',
+  'flc_lock',
+  's_umount',
+  'dqio_sem',
+  'f_pos_lock',
+  'mmap_lock',
+]);
+
+/** The checks that enforce one rule. None of them but the wrappers reads the rule itself. */
+export function checkedBy(rule: LockRule): readonly Check[] {
+  const checks: Check[] = [];
+  if (rule.heldBy === 'caller') checks.push('call-wrapper');
+  if (rule.mode === 'none') return checks;
+  checks.push('return-wrapper', 'lockdep');
+  if (GUARDING.has(rule.lock)) checks.push('guarded-state');
+  return checks;
+}
+
+/** The checks that enforce what a row says about blocking. */
+export function blockingCheckedBy(row: Row): readonly Check[] {
+  return row.mayBlock === 'yes' ? [] : ['might-sleep'];
+}
