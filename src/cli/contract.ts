@@ -44,8 +44,10 @@ export class UnknownOperation extends Error {
 export function printContract(out: Output, op?: string, options: PrintOptions = {}): void {
   const rows = op === undefined ? ALL_ROWS : named(op);
   if (options.json) out.write(`${JSON.stringify(rows.map(toJson), null, 2)}\n`);
-  else if (op === undefined) for (const section of SECTIONS) out.write(`${sectionTable(section)}\n\n`);
-  else out.write(`${rows.map(wholeOperation).join('\n\n')}\n`);
+  else if (op === undefined) {
+    for (const section of SECTIONS) out.write(`${sectionTable(section)}\n\n`);
+    out.write('* under a condition: `latchfs contract OPERATION` prints it\n');
+  } else out.write(`${rows.map(wholeOperation).join('\n\n')}\n`);
 }
 
 function named(op: string): readonly Row[] {
@@ -168,7 +170,7 @@ function mayBlock(row: Row): string {
 function nearMatches(op: string): readonly string[] {
   const wanted = op.toLowerCase().replaceAll('-', '_');
   const names = new Set(ALL_ROWS.flatMap((row) => [row.op, `${row.section}.${row.op}`]));
-  return [...names]
+  const near = [...names]
     .map((name) => ({
       name,
       distance: name.includes(wanted) || wanted.includes(name) ? 1 : editDistance(wanted, name),
@@ -178,8 +180,9 @@ function nearMatches(op: string): readonly string[] {
         wanted.length > 0 && distance <= Math.max(2, Math.floor(Math.min(wanted.length, name.length) / 3)),
     )
     .sort((a, b) => a.distance - b.distance || a.name.length - b.name.length)
-    .slice(0, 5)
-    .map(({ name }) => name);
+    .slice(0, 5);
+  const furthest = (near[0]?.distance ?? 0) + 1;
+  return near.filter(({ distance }) => distance <= furthest).map(({ name }) => name);
 }
 
 function editDistance(a: string, b: string): number {
