@@ -5,6 +5,7 @@ import { constants } from 'node:os';
 import { Gather } from './gather.js';
 import { addressOf, errno, fcntl, ioctl, read, write, writev } from './native.js';
 import { Message, OUT_HEADER, type U64 } from './protocol/message.js';
+import { isOneWay } from './protocol/opcodes.js';
 import { Out } from './protocol/out.js';
 import { Receive, type Transport } from './transport.js';
 
@@ -27,6 +28,7 @@ export class FuseDevice implements Transport {
   readonly #outAddress = addressOf(this.out.bytes);
   readonly #messageSize: number;
   readonly #spare: Message[] = [];
+  outstanding = 0;
   #closed = false;
 
   /**
@@ -59,6 +61,7 @@ export class FuseDevice implements Transport {
     const got = read(this.fd, message.address, this.#messageSize);
     if (got > 0) {
       message.length = got;
+      if (!isOneWay(message.u32[1] ?? 0)) this.outstanding++;
       return got;
     }
     message.length = 0;
@@ -70,16 +73,19 @@ export class FuseDevice implements Transport {
   }
 
   reply(unique: U64, size: number): number {
+    this.outstanding--;
     this.out.header(unique, 0, size);
     return this.#write(OUT_HEADER + size);
   }
 
   replyError(unique: U64, error: number): number {
+    this.outstanding--;
     this.out.header(unique, -error, 0);
     return this.#write(OUT_HEADER);
   }
 
   replyData(unique: U64, size: number): number {
+    this.outstanding--;
     this.out.header(unique, 0, size + this.data.size);
     return this.#writev(OUT_HEADER + size);
   }

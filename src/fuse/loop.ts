@@ -1,6 +1,7 @@
 // The serving loop: takes requests off the transport one by one and hands each to a handler, without ever giving Node's event loop up for
 // long. Between requests it sleeps in poll(2) on the device and on libuv's own descriptor together, so that whichever speaks first is
-// heard at once: a request costs poll, read and write, and no trip through libuv.
+// heard at once: a request costs poll, read and write, and no trip through libuv. libuv's descriptor is dear to sleep on (it costs a
+// quarter of the 4 KiB requests), so that it is left out, for a millisecond at a time, while requests are answered as they come.
 
 import { constants } from 'node:os';
 import {
@@ -38,6 +39,8 @@ const CLOCK_EVERY = 16;
 const TICKS = 32;
 /** Requests found by sleeping first, before reading first is tried again. */
 const PROBE_EVERY = 64;
+/** Sleeps in which libuv had nothing to say until its descriptor is left out. */
+const LISTEN_FOR = 64;
 /**
  * Milliseconds of the first sleep after something happened, and of the longest. Sleeping never lasts until libuv says so alone, because
  * what is queued for it (a watcher not yet registered, a tick, a microtask) makes its descriptor readable only after a turn. So each
@@ -70,7 +73,7 @@ class Sleeper {
    * Sleeps until the device or libuv has something, libuv's next timer is due, or `limit` milliseconds are over.
    * @returns Woken bits
    */
-  sleep(limit: number): number {
+  both(limit: number): number {
     let timeout = uv_backend_timeout(this.#loop);
     if (timeout >= 0 && timeout <= limit) {
       uv_update_time(this.#loop);
@@ -78,32 +81,94 @@ class Sleeper {
     }
     if (timeout === 0) return Woken.DEVICE | Woken.LIBUV;
     const timer = timeout > 0 && timeout <= limit;
-    const ready = poll(this.#address, 2, timer ? timeout : limit);
-    if (ready < 0) {
-      const error = errno();
-      if (error !== EINTR) throw new Error(`poll failed, errno ${error}`);
-      return Woken.DEVICE | Woken.LIBUV; // a signal: libuv's handler has queued it
-    }
+    const ready = this.#poll(2, timer ? timeout : limit);
+    if (ready < 0) return Woken.DEVICE | Woken.LIBUV;
     if (ready === 0) return timer ? Woken.LIBUV : Woken.NOTHING;
     return (this.#shorts[3] !== 0 ? Woken.DEVICE : 0) | (this.#shorts[7] !== 0 ? Woken.LIBUV : 0);
   }
+
+  /** Sleeps until the device has something or `limit` milliseconds are over. */
+  device(limit: number): number {
+    const ready = this.#poll(1, limit);
+    if (ready < 0) return Woken.DEVICE | Woken.LIBUV;
+    return ready === 0 ? Woken.NOTHING : Woken.DEVICE;
+  }
+
+  /** poll(2): -1 for a signal, whose arrival libuv's handler has queued. */
+  #poll(count: number, timeout: number): number {
+    const ready = poll(this.#address, count, timeout);
+    if (ready < 0) {
+      const error = errno();
+      if (error !== EINTR) throw new Error(`poll failed, errno ${error}`);
+    }
+    return ready;
+  }
 }
 
-/** One turn of Node's event loop: timers, I/O, immediates, ticks. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+/**
+ * Gives Node's event loop turns: timers, I/O, immediates, ticks. The loop continues in an immediate, after all callbacks of a turn. It is
+ * an unreferenced one, because a referenced one keeps libuv from sleeping and would make every timeout zero; so a message to itself keeps
+ * libuv from sleeping before it. The port also keeps the process alive.
+ */
+class Turner {
+  readonly #channel = new MessageChannel();
+
+  constructor() {
+    this.#channel.port1.on('message', () => undefined);
+  }
+
+  turn(): Promise<void> {
+    return new Promise((resolve) => {
+      setImmediate(resolve).unref();
+      this.#channel.port2.postMessage(0);
+    });
+  }
+
+  close(): void {
+    this.#channel.port1.close();
+  }
 }
+
+/** Why the synchronous part of the loop came to an end. */
+const Pause = {
+  /** tasks can run: give them microtasks */
+  TASKS: 0,
+  /** the event loop is due */
+  TURN: 1,
+  /** the device is gone */
+  GONE: 2,
+} as const;
+type Pause = (typeof Pause)[keyof typeof Pause];
 
 export class ServeLoop {
   readonly #transport: Transport;
   readonly #handler: Handler;
   readonly #hooks: LoopHooks;
+  readonly #sleeper: Sleeper;
   #stopping = false;
+  #message: Message;
+  #untilClock = CLOCK_EVERY;
+  /** When the event loop had its last turn. */
+  #turned = 0;
+  /** Milliseconds of the next sleep. */
+  #limit = SHORTEST_SLEEP;
+  /** Whether to look at the device before sleeping now. */
+  #look = true;
+  // With one caller at a time, a read right after a reply finds nothing: sleep first then. With several, sleeping first is the waste.
+  #readFirst = true;
+  #untilProbe = PROBE_EVERY;
+  /** Requests since the device was last found empty. */
+  #streak = 0;
+  /** How many sleeps still listen to libuv: requests left waiting are likely to wait for something that libuv will tell. */
+  #listen = LISTEN_FOR;
+  #outstanding = 0;
 
   constructor(transport: Transport, handler: Handler, hooks: LoopHooks) {
     this.#transport = transport;
     this.#handler = handler;
     this.#hooks = hooks;
+    this.#sleeper = new Sleeper(transport.fd);
+    this.#message = transport.take();
   }
 
   /** Ends run() after the request in hand (after a DESTROY, say), or at the next turn of the event loop. */
@@ -116,74 +181,88 @@ export class ServeLoop {
    * @throws Error when the device fails in an unknown way
    */
   async run(): Promise<StopReason> {
-    const transport = this.#transport;
-    const handler = this.#handler;
     const hooks = this.#hooks;
-    const sleeper = new Sleeper(transport.fd);
-    // libuv reckons no timeout, and Node would exit, without anything to wait for.
-    const alive = setInterval(() => undefined, 0x7fffffff);
-    let message = transport.take();
-    let untilClock = CLOCK_EVERY;
-    let turned = performance.now();
-    let limit = SHORTEST_SLEEP;
-    // With one caller at a time, a read right after a reply finds nothing: sleep first then. With several, sleeping first is the waste.
-    let readFirst = true;
-    let untilProbe = PROBE_EVERY;
-    let streak = 0;
-    let look = true;
+    const turner = new Turner();
+    this.#turned = performance.now();
     try {
       while (!this.#stopping) {
-        if (look) {
-          const got = transport.receive(message);
-          if (got > 0) {
-            handler(message);
-            if (message.held) message = transport.take();
-            streak++;
-            limit = SHORTEST_SLEEP;
-            look = readFirst;
-            if (!readFirst && --untilProbe === 0) {
-              untilProbe = PROBE_EVERY;
-              readFirst = look = true;
-              streak = 0;
-            }
-            if (--untilClock === 0) {
-              untilClock = CLOCK_EVERY;
-              if (performance.now() - turned >= TURN_EVERY) {
-                await turn();
-                turned = performance.now();
-              }
-            }
-            if (hooks.running() === 0) continue;
-          } else if (got === Receive.RETRY) continue;
-          else if (got === Receive.GONE) return 'unmounted';
-          else {
-            readFirst = streak > 1;
-            streak = 0;
-            look = false;
-          }
-        }
-        if (hooks.running() > 0) {
+        // Apart and synchronous, because an async function that hardly ever awaits is hardly ever optimised.
+        const pause = this.#serve();
+        if (pause === Pause.GONE) return 'unmounted';
+        if (pause === Pause.TASKS) {
           for (let i = 0; i < TICKS && hooks.running() > 0; i++) await undefined;
-          if (performance.now() - turned >= TURN_EVERY) {
-            await turn();
-            turned = performance.now();
-          }
-          limit = SHORTEST_SLEEP;
-          look = true;
-          continue;
+          this.#limit = SHORTEST_SLEEP;
+          this.#look = true;
+          if (performance.now() - this.#turned < TURN_EVERY) continue;
         }
-        const woken = hooks.wantsTurn?.() === true ? Woken.LIBUV | Woken.DEVICE : sleeper.sleep(limit);
-        look = (woken & Woken.DEVICE) !== 0;
-        if (woken !== Woken.DEVICE) {
-          limit = woken === Woken.NOTHING ? Math.min(limit * 2, LONGEST_SLEEP) : SHORTEST_SLEEP;
-          await turn();
-          turned = performance.now();
-        }
+        await turner.turn();
+        this.#turned = performance.now();
       }
       return 'stopped';
     } finally {
-      clearInterval(alive);
-      transport.give(message);
+      turner.close();
+      this.#transport.give(this.#message);
     }
+  }
+
+  /** Serves requests until something needs an await. */
+  #serve(): Pause {
+    const hooks = this.#hooks;
+    while (!this.#stopping) {
+      if (this.#look) {
+        const got = this.#transport.receive(this.#message);
+        if (got > 0) {
+          this.#one();
+          if (--this.#untilClock === 0) {
+            this.#untilClock = CLOCK_EVERY;
+            if (performance.now() - this.#turned >= TURN_EVERY) return Pause.TURN;
+          }
+          if (hooks.running() > 0) return Pause.TASKS;
+          continue;
+        }
+        if (got === Receive.RETRY) continue;
+        if (got === Receive.GONE) return Pause.GONE;
+        this.#readFirst = this.#streak > 1;
+        this.#streak = 0;
+        this.#look = false;
+      }
+      if (hooks.running() > 0) return Pause.TASKS;
+      const woken = this.#sleep();
+      this.#look = (woken & Woken.DEVICE) !== 0;
+      if (woken !== Woken.DEVICE) return Pause.TURN;
+    }
+    return Pause.TURN;
+  }
+
+  /** Handles the request in #message, and says whether to look for the next at once. */
+  #one(): void {
+    this.#handler(this.#message);
+    if (this.#message.held) this.#message = this.#transport.take();
+    const { outstanding } = this.#transport;
+    if (outstanding > this.#outstanding) this.#listen = LISTEN_FOR;
+    this.#outstanding = outstanding;
+    this.#limit = SHORTEST_SLEEP;
+    this.#streak++;
+    this.#look = this.#readFirst;
+    if (!this.#readFirst && --this.#untilProbe === 0) {
+      this.#untilProbe = PROBE_EVERY;
+      this.#readFirst = this.#look = true;
+      this.#streak = 0;
+    }
+  }
+
+  /** Sleeps as is fit. @returns Woken bits */
+  #sleep(): number {
+    if (this.#hooks.wantsTurn?.() === true) return Woken.DEVICE | Woken.LIBUV;
+    const woken = this.#listen > 0 ? this.#sleeper.both(this.#limit) : this.#sleeper.device(SHORTEST_SLEEP);
+    if (woken === Woken.DEVICE) this.#listen--;
+    else if (woken === Woken.NOTHING) {
+      this.#limit = Math.min(this.#limit * 2, LONGEST_SLEEP);
+      this.#listen = Math.max(this.#listen, 1);
+    } else {
+      this.#limit = SHORTEST_SLEEP;
+      this.#listen = LISTEN_FOR;
+    }
+    return woken;
   }
 }

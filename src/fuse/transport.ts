@@ -41,6 +41,8 @@ export interface Transport extends Replies {
   take(): Message;
   /** Gives a message back. */
   give(message: Message): void;
+  /** Requests received that want a reply and have none yet. */
+  readonly outstanding: number;
   /** The descriptor to poll for requests. */
   readonly fd: number;
   close(): void;
