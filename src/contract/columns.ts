@@ -34,3 +34,12 @@ export const SECTIONS = [
   'dquot_operations',
   'vm_operations_struct',
 ] as const satisfies readonly Section[];
+
+/** What the document says of all operations of a section at once, where it says something. */
+export const BLOCKING: Readonly<Partial<Record<Section, string>>> = {
+  inode_operations: 'all may block',
+  xattr_handler: 'all may block',
+  super_operations: 'All may block [not true, see below]',
+  address_space_operations: 'All except dirty_folio and free_folio may block',
+  file_operations: 'All may block',
+};

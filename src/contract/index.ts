@@ -18,7 +18,7 @@ import { super_operations } from './super.js';
 import { vm_operations_struct } from './vm.js';
 import { xattr_handler } from './xattr.js';
 
-export { COLUMNS, SECTIONS } from './columns.js';
+export { BLOCKING, COLUMNS, SECTIONS } from './columns.js';
 export type { LockName, LockRule, ProseRule, ReturnState, Row, RuleMode, Section } from './row.js';
 export {
   address_space_operations,
