@@ -1,0 +1,42 @@
+# latchfs: the targets that a newcomer needs. `make run` and `make test` work on a fresh clone.
+PREFIX ?= /usr/local
+MNT    ?= mnt
+NPM     = npm --no-audit --no-fund --loglevel=error
+
+.PHONY: all run build test lint bench install uninstall clean
+
+all: build
+
+# Dependencies: prebuilt packages only, nothing is compiled.
+node_modules/.package-lock.json: package.json package-lock.json
+	$(NPM) ci
+	@touch $@
+
+build: node_modules/.package-lock.json
+	node_modules/.bin/tsc
+
+# An in-memory filesystem on ./mnt, in the foreground; Ctrl-C unmounts.
+run: build
+	scripts/latchfs mount memory $(MNT) -f
+
+test: build
+	scripts/test
+
+lint: node_modules/.package-lock.json
+	node_modules/.bin/biome check .
+
+bench: build
+	scripts/bench
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/lib/latchfs $(DESTDIR)$(PREFIX)/bin
+	cp -r package.json dist node_modules $(DESTDIR)$(PREFIX)/lib/latchfs/
+	install -d $(DESTDIR)$(PREFIX)/lib/latchfs/scripts
+	install -m 755 scripts/latchfs $(DESTDIR)$(PREFIX)/lib/latchfs/scripts/latchfs
+	ln -sf ../lib/latchfs/scripts/latchfs $(DESTDIR)$(PREFIX)/bin/latchfs
+
+uninstall:
+	rm -rf $(DESTDIR)$(PREFIX)/lib/latchfs $(DESTDIR)$(PREFIX)/bin/latchfs
+
+clean:
+	rm -rf dist build .tap *.tsbuildinfo

@@ -1,0 +1,105 @@
+/** Mounts for tests: a daemon in a child process, commands in others, and an unmount whatever happens. */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { mountAt } from '../../src/fuse/mountinfo.js';
+
+export const root = fileURLToPath(new URL('../../../', import.meta.url));
+export const latchfs = join(root, 'scripts/latchfs');
+
+export interface Ran {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Run a command to its end, at most `timeout` milliseconds. */
+export function run(command: string, args: readonly string[], options: { cwd?: string; timeout?: number } = {}): Promise<Ran> {
+  return new Promise((resolve) => {
+    const { cwd = '/', timeout = 120_000 } = options;
+    execFile(command, [...args], { cwd, timeout, killSignal: 'SIGKILL', maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
+      const status = error === null ? 0 : typeof error.code === 'number' ? error.code : 255;
+      resolve({ status, stdout, stderr });
+    });
+  });
+}
+
+/** Run a shell script in `cwd`; it stops at the first command that fails. */
+export function sh(script: string, cwd = '/', timeout = 120_000): Promise<Ran> {
+  return run('bash', ['-euo', 'pipefail', '-c', script], { cwd, timeout });
+}
+
+export interface Mounted {
+  /** The mount point. */
+  readonly dir: string;
+  readonly daemon: ChildProcess;
+  /** The daemon's log so far, one JSON record a line. */
+  log(): string;
+  /** Run a shell script in the mount. */
+  sh(script: string, timeout?: number): Promise<Ran>;
+  /** Unmount, and wait for the daemon's end. @returns its exit status */
+  unmount(): Promise<number>;
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Mount `source` on a fresh directory. */
+export async function mount(source: string, options = 'allow_other'): Promise<Mounted> {
+  const scratch = mkdtempSync(join(tmpdir(), 'latchfs-test-'));
+  const dir = join(scratch, 'mnt');
+  const logFile = join(scratch, 'log');
+  await run('mkdir', [dir]);
+  const daemon = spawn(latchfs, ['mount', source, dir, '-f', '-o', options, '--log', logFile], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let stderr = '';
+  daemon.stderr?.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+  });
+  const ended = new Promise<number>((resolve) => daemon.once('exit', (code) => resolve(code ?? 255)));
+  let exited = false;
+  ended.then(
+    () => {
+      exited = true;
+    },
+    () => undefined,
+  );
+  for (let i = 0; i < 400 && !exited && mountAt(dir) === undefined; i++) await pause(25);
+  if (exited || mountAt(dir) === undefined) {
+    daemon.kill('SIGKILL');
+    throw new Error(`mount of ${source} failed: ${stderr}`);
+  }
+  await run('stat', [dir], { timeout: 20_000 });
+  const log = (): string => {
+    try {
+      return readFileSync(logFile, 'utf8');
+    } catch {
+      return '';
+    }
+  };
+  const unmount = async (): Promise<number> => {
+    const clean = await run('umount', [dir], { timeout: 30_000 });
+    if (clean.status !== 0) await run('umount', ['-l', dir], { timeout: 30_000 });
+    const status = await Promise.race([ended, pause(30_000).then(() => 254)]);
+    if (status === 254) daemon.kill('SIGKILL');
+    rmSync(scratch, { recursive: true, force: true });
+    return clean.status === 0 ? status : 253;
+  };
+  return { dir, daemon, log, sh: (script, timeout) => sh(script, dir, timeout), unmount };
+}
+
+/** Run `body` on a mount, and unmount it also when it fails. */
+export async function withMount(
+  source: string,
+  options: string,
+  body: (mounted: Mounted) => Promise<void>,
+): Promise<void> {
+  const mounted = await mount(source, options);
+  try {
+    await body(mounted);
+  } finally {
+    await mounted.unmount();
+  }
+}

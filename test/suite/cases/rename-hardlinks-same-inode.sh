@@ -1,0 +1,4 @@
+# Renaming one link of an inode onto another does nothing, and both stay.
+echo x >a; ln a b
+python3 -c 'import os; os.rename("a", "b")'
+ls; stat -c %h a b
