@@ -99,7 +99,7 @@ function splitRow(line: string): { readonly op: string; readonly cells: readonly
 /** Put each text into the last column that begins at or before it; what shares a column is joined by a space. */
 function place(cells: readonly Token[], starts: readonly number[]): string[] {
   const placed = starts.map(() => '');
-  for (const { text, column } of cells) {
+  for (const { text, column } of cells.flatMap((cell) => splitAt(cell, starts))) {
     const index = Math.max(
       0,
       starts.findLastIndex((start) => start <= column),
@@ -107,6 +107,15 @@ function place(cells: readonly Token[], starts: readonly number[]): string[] {
     placed[index] = placed[index] === '' ? text : `${placed[index]} ${text}`;
   }
   return placed;
+}
+
+/** One space between two columns is enough in reStructuredText: split a text where a column begins after a space. */
+function splitAt(cell: Token, starts: readonly number[]): readonly Token[] {
+  const start = starts.find((at) => at > cell.column && cell.text[at - cell.column - 1] === ' ');
+  if (start === undefined) return [cell];
+  const at = start - cell.column;
+  const rest = { text: cell.text.slice(at), column: start };
+  return [{ text: cell.text.slice(0, at - 1), column: cell.column }, ...splitAt(rest, starts)];
 }
 
 /* reStructuredText: a border, the header, a border, rows, a border. */
