@@ -129,17 +129,18 @@ export class FuseDevice implements Transport {
     }
   }
 
+  /** Sends `head` bytes of `out` and the data gathered. */
   #writev(head: number): number {
     const { data } = this;
-    data.head(this.#outAddress, head);
-    let result = 0;
+    const { size } = data;
+    if (data.copyTo(this.out, head)) return this.#write(head + size);
+    const count = data.finish(this.#outAddress, head);
     for (;;) {
-      if (writev(this.fd, data.address, data.count) >= 0) break;
-      result = errno();
-      if (result !== EINTR) break;
-      result = 0;
+      const done = writev(this.fd, data.iovecs, count);
+      const error = done >= 0 ? 0 : errno();
+      if (error === EINTR) continue;
+      data.clear();
+      return error;
     }
-    data.clear();
-    return result;
   }
 }
