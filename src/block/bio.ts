@@ -1,0 +1,62 @@
+/** A request to a block device, and its completion (struct bio). */
+import type { Awaitable } from '../sched/awaitable.js';
+import type { Errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { WaitQueue } from '../sched/wait.js';
+import type { BlockDevice } from './block-device.js';
+
+export type BioOp = 'read' | 'write' | 'flush' | 'discard' | 'write_zeroes';
+
+/** Bytes in a sector, the unit of addresses. */
+export const SECTOR_SIZE = 512;
+
+export interface Bio {
+  readonly op: BioOp;
+  /** First sector. */
+  readonly sector: number;
+  /** Where the bytes are or go, in order; not copied. Empty for flush, discard and write_zeroes. */
+  readonly vecs: readonly Buffer[];
+  /** Bytes. */
+  readonly length: number;
+  /** The write is stable before it completes (REQ_FUA). */
+  readonly fua?: boolean;
+  /** All writes completed before are stable before this one starts (REQ_PREFLUSH). */
+  readonly preflush?: boolean;
+  /** Called once in completion context: `task` may not sleep. */
+  readonly end_io: (task: Task, error: Errno | undefined) => void;
+}
+
+/** Hand a bio to its device (submit_bio). Its end_io is called before this returns where the device is done at once. */
+export function submit_bio(task: Task, bdev: BlockDevice, bio: Bio): void {
+  bdev.queue.submit(task, bio);
+}
+
+/**
+ * Hand a bio without end_io to its device and wait for its end (submit_bio_wait). At once where the device is done at once.
+ * @throws the device's errno: EIO, ENOSPC, EROFS
+ */
+export function submit_bio_wait(task: Task, bdev: BlockDevice, bio: Omit<Bio, 'end_io'>): Awaitable<void> {
+  let done = false;
+  let failure: Errno | undefined;
+  let queue: WaitQueue | undefined;
+  submit_bio(task, bdev, {
+    ...bio,
+    end_io: (_completion, error) => {
+      done = true;
+      failure = error;
+      queue?.wake_all();
+    },
+  });
+  if (done) {
+    if (failure !== undefined) throw failure;
+    return undefined;
+  }
+  queue = new WaitQueue();
+  return waitDone(task, queue, () => failure);
+}
+
+async function waitDone(task: Task, queue: WaitQueue, failure: () => Errno | undefined): Promise<void> {
+  await queue.wait(task, { what: 'block I/O' });
+  const error = failure();
+  if (error !== undefined) throw error;
+}
