@@ -111,13 +111,13 @@ function leaked(task: Task, row: Row, expected: number): void {
  * @param participants the locks of those who take part, by role
  * @throws what the operation throws; with enforce=error also EIO or EDEADLK for a broken rule
  */
-export function call<T>(task: Task, row: Row, participants: Participants, operation: () => Awaitable<T>): Awaitable<T>;
 export function call<T>(
   task: Task,
   row: Row & { readonly mayBlock: 'no' },
   participants: Participants,
   operation: () => T,
 ): T;
+export function call<T>(task: Task, row: Row, participants: Participants, operation: () => Awaitable<T>): Awaitable<T>;
 export function call<T>(task: Task, row: Row, participants: Participants, operation: () => Awaitable<T>): Awaitable<T> {
   if (task.validator.enforce === 'off') return operation();
   checkCall(task, row, compile(row).atCall, participants);
