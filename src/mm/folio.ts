@@ -1,22 +1,32 @@
 /** A folio: one page of a file in memory, its lock, its state bits (struct folio). */
 import { BitLock, WaitBit } from '../locking/bitlock.js';
 import type { AddressSpace } from './address-space.js';
+import type { MemoryControl } from './memory.js';
+import type { LruList } from './lru.js';
+import type { MemoryControl } from './memory.js';
 
 export const PAGE_SHIFT = 12;
 /** Bytes in a folio. */
 export const PAGE_SIZE = 1 << PAGE_SHIFT;
+
+/** What a folio's data is once its page went back to the pool: a late user finds no bytes rather than somebody else's. */
+const FREED = Buffer.alloc(0);
 
 export class Folio {
   /** PG_locked. */
   readonly lock = new BitLock('folio');
   /** PG_writeback: set by folio_start_writeback, cleared by folio_end_writeback in the completion. */
   readonly writeback = new WaitBit('writeback');
+  /** Whose page it is. */
+  readonly memory: MemoryControl;
   /** The file it belongs to; undefined once it was removed from the page cache (truncated, reclaimed). */
   mapping: AddressSpace | undefined;
+  /** Who accounts for its memory: needed after it has left the mapping, too. */
+  readonly memory: MemoryControl;
   /** Its place in the file, in pages. */
   readonly index: number;
   /** Its PAGE_SIZE bytes. Owned by the page pool: valid while a reference is held. */
-  readonly data: Buffer;
+  data: Buffer;
   /** References: 1 for the page cache, one for each user that may outlive it there (folio_get, folio_put). */
   refcount = 1;
   /** PG_uptodate: the bytes are the file's. */
@@ -31,15 +41,59 @@ export class Folio {
   active = false;
   /** PG_readahead: reading this one starts the next readahead. */
   readahead = false;
+  /** PG_reclaim: reclaim wants it as soon as its writeback ends. */
+  reclaim = false;
   /** The filesystem's own data (folio->private), removed by release_folio. */
   private: object | undefined;
-  /** Links of the reclaim list it is on. */
+  /** The reclaim list it is on, and its links there. */
+  lru: LruList | undefined;
   lru_prev: Folio | undefined;
   lru_next: Folio | undefined;
 
   constructor(mapping: AddressSpace, index: number, data: Buffer) {
+    this.memory = mapping.memory;
     this.mapping = mapping;
+    this.memory = mapping.memory;
     this.index = index;
     this.data = data;
   }
+}
+
+/** Take a reference, so that the folio's data stays (folio_get). */
+export function folio_get(folio: Folio): void {
+  folio.refcount++;
+}
+
+/** Drop a reference; the last one gives the page back to the pool (folio_put). */
+export function folio_put(folio: Folio): void {
+  if (--folio.refcount > 0) return;
+  const { data, memory } = folio;
+  if (folio.refcount < 0 || folio.mapping !== undefined || folio.writeback.isSet) {
+    memory.validator.violation(undefined, 'folio-state', {
+      message:
+        folio.refcount < 0
+          ? 'a folio is put more often than it was got'
+          : 'the last reference to a folio is put while it is in the page cache or under writeback',
+      lock: 'folio',
+    });
+    return;
+  }
+  folio.data = FREED;
+  folio.private = undefined;
+  memory.freePage(data);
+}
+
+/** Byte position of a folio in its file (folio_pos). */
+export function folio_pos(folio: Folio): number {
+  return folio.index * PAGE_SIZE;
+}
+
+/** The page that holds byte `pos`. Positions go beyond 32 bits, so a shift will not do. */
+export function pageOf(pos: number): number {
+  return pos <= 0x7fffffff ? pos >> PAGE_SHIFT : Math.floor(pos / PAGE_SIZE);
+}
+
+/** Zero `length` bytes from `from` (folio_zero_range). */
+export function folio_zero_range(folio: Folio, from: number, length: number): void {
+  folio.data.fill(0, from, from + length);
 }

@@ -1,5 +1,5 @@
 /** iov_iter: where bytes come from or go to, without saying who holds them. */
-import type { Folio } from './folio.js';
+import { type Folio, folio_get, folio_put } from './folio.js';
 
 /**
  * The bytes of a write, or the room for those of a read. A read iterator keeps references to the folios it was given rather than copying
@@ -59,7 +59,7 @@ export class IovIter {
   addFolio(folio: Folio, offset: number, length: number): number {
     const n = Math.min(length, this.count);
     if (n === 0) return 0;
-    folio.refcount++;
+    folio_get(folio);
     this.folios.push(folio);
     this.segments.push(n === folio.data.length ? folio.data : folio.data.subarray(offset, offset + n));
     this.count -= n;
@@ -72,5 +72,12 @@ export class IovIter {
     if (n > 0) this.segments.push(n === bytes.length ? bytes : bytes.subarray(0, n));
     this.count -= n;
     return n;
+  }
+
+  /** The bytes of a read were sent, or nobody wants them: drop the references to the folios. */
+  release(): void {
+    for (const folio of this.folios) folio_put(folio);
+    this.folios.length = 0;
+    this.segments.length = 0;
   }
 }

@@ -19,6 +19,8 @@ export interface WritebackControl {
   readonly for_reclaim?: boolean;
   /** Called by background writeback. */
   readonly for_background?: boolean;
+  /** Start where the last round of this file ended rather than at range_start (range_cyclic). */
+  readonly range_cyclic?: boolean;
   /** Also tag folios first, so that a busy writer cannot make a sync endless (tagged_writepages). */
   readonly tagged_writepages?: boolean;
   /** Folios that could not be written now and were dirtied again. */

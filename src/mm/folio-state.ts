@@ -1,0 +1,209 @@
+/**
+ * The states of a folio and the ways between them: locked, uptodate, dirty, under writeback. The marks of the tree
+ * follow the bits of the folio here and nowhere else; a transition that the document does not allow is a violation.
+ */
+import { address_space_operations } from '../contract/address-space.js';
+import { call } from '../locking/context.js';
+import type { Exclusive } from '../locking/held.js';
+import type { LockOptions } from '../locking/sleeplock.js';
+import type { Awaitable } from '../sched/awaitable.js';
+import type { Errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import type { AddressSpace } from './address-space.js';
+import { type Folio, folio_get, folio_put } from './folio.js';
+import type { WritebackControl } from './operations.js';
+
+/** Report a state of a folio that must not be. */
+export function folio_violation(task: Task, message: string, rule?: string): void {
+  const { row } = task;
+  task.validator.violation(task, 'folio-state', {
+    message,
+    lock: 'folio',
+    held: [...task.held],
+    ...(rule === undefined ? {} : { rule }),
+    ...(row === undefined ? {} : { row }),
+  });
+}
+
+/** Lock a folio, sleeping while it is locked (folio_lock). The caller holds a reference. @throws EINTR if interruptible */
+export function folio_lock(task: Task, folio: Folio, options?: LockOptions): Awaitable<Exclusive<'folio'>> {
+  return folio.lock.lock(task, options);
+}
+
+/** Lock a folio if nobody has (folio_trylock). */
+export function folio_trylock(task: Task, folio: Folio): boolean {
+  return folio.lock.tryLock(task) !== undefined;
+}
+
+/** Unlock a folio that the task locked, or that was left to the I/O that ends now (folio_unlock). */
+export function folio_unlock(task: Task, folio: Folio): void {
+  folio.lock.unlock(task);
+}
+
+/** Leave the folio's lock to I/O that was begun: its completion unlocks it, with folio_end_read or folio_unlock. */
+export function folio_hand_over(folio: Folio): void {
+  folio.lock.writer?.handOver();
+}
+
+/** True where `task` itself holds the folio's lock, which it does not once the lock was left to I/O. */
+export function folio_locked_by(task: Task, folio: Folio): boolean {
+  return folio.lock.writer?.task === task;
+}
+
+/** A read has ended: the bytes are the file's if it went well; unlocks (folio_end_read). Callable in completion context. */
+export function folio_end_read(task: Task, folio: Folio, success: boolean): void {
+  if (success) folio.uptodate = true;
+  else folio.error = true;
+  folio_unlock(task, folio);
+}
+
+/** The bytes of the folio are the file's (folio_mark_uptodate). The folio is locked. */
+export function folio_mark_uptodate(folio: Folio): void {
+  folio.uptodate = true;
+  folio.error = false;
+}
+
+/**
+ * The bytes of a folio have changed and the device must get them (folio_mark_dirty): calls dirty_folio, which may not
+ * block. The folio is locked, or cannot be truncated for another reason.
+ * @returns true where it was clean
+ */
+export function folio_mark_dirty(task: Task, folio: Folio): boolean {
+  const { mapping } = folio;
+  if (mapping === undefined) return noop_dirty_folio(task, folio);
+  // dirty is on its way out again: the reclaimer that wanted it gets it no more.
+  folio.reclaim = false;
+  const { dirty_folio } = mapping.a_ops;
+  if (dirty_folio === undefined) return filemap_dirty_folio(task, mapping, folio);
+  return call(task, address_space_operations.dirty_folio, { folio: folio.lock }, () =>
+    dirty_folio(task, mapping, folio),
+  );
+}
+
+/** dirty_folio for files whose pages are never written back, and for folios that belong to no file (noop_dirty_folio). */
+export function noop_dirty_folio(_task: Task, folio: Folio): boolean {
+  if (folio.dirty) return false;
+  folio.dirty = true;
+  return true;
+}
+
+/** dirty_folio for filesystems that keep nothing else about dirty pages: mark it in the tree, and the inode dirty (filemap_dirty_folio). */
+export function filemap_dirty_folio(task: Task, mapping: AddressSpace, folio: Folio): boolean {
+  if (folio.dirty) return false;
+  if (folio.mapping !== mapping) return false;
+  if (!folio.uptodate && folio.private === undefined) folio_violation(task, 'a folio is dirtied that is not uptodate');
+  folio.dirty = true;
+  const { memory } = mapping;
+  const bdi = mapping.host.i_bdi;
+  memory.nr_dirty++;
+  if (bdi !== undefined) {
+    bdi.nr_dirty++;
+    bdi.nr_dirtied++;
+  }
+  mapping.i_pages.setMark(folio.index, 'dirty');
+  mapping.host.mark_dirty_pages();
+  return true;
+}
+
+/** The dirty bit goes; counts only, the tree's mark is the caller's business. */
+function accountCleaned(mapping: AddressSpace, folio: Folio): void {
+  folio.dirty = false;
+  mapping.memory.nr_dirty--;
+  const bdi = mapping.host.i_bdi;
+  if (bdi !== undefined) bdi.nr_dirty--;
+}
+
+/**
+ * Before writepage: the folio counts as clean, so that who changes it from now on dirties it again. The tree still
+ * tags it dirty until folio_start_writeback or a redirty make the two agree (folio_clear_dirty_for_io).
+ * @returns whether it was dirty, so that there is something to write
+ */
+export function folio_clear_dirty_for_io(task: Task, folio: Folio): boolean {
+  if (!folio.lock.locked) folio_violation(task, 'a folio is cleaned for I/O that is not locked');
+  if (!folio.dirty) return false;
+  const { mapping } = folio;
+  if (mapping === undefined || !mapping.i_pages.getMark(folio.index, 'dirty')) folio.dirty = false;
+  else accountCleaned(mapping, folio);
+  return true;
+}
+
+/** Nobody wants what was written to the folio: it goes away (folio_cancel_dirty). The folio is locked. */
+export function folio_cancel_dirty(folio: Folio): void {
+  const { mapping } = folio;
+  if (!folio.dirty) return;
+  if (mapping === undefined || !mapping.i_pages.getMark(folio.index, 'dirty')) {
+    folio.dirty = false;
+    return;
+  }
+  accountCleaned(mapping, folio);
+  mapping.i_pages.clearMark(folio.index, 'dirty');
+  mapping.i_pages.clearMark(folio.index, 'towrite');
+}
+
+/**
+ * I/O on a locked folio begins (folio_start_writeback, set_page_writeback). Its lock may be dropped afterwards; nobody takes the folio
+ * out of the cache until folio_end_writeback.
+ */
+export function folio_start_writeback(task: Task, folio: Folio): void {
+  const { mapping } = folio;
+  if (!folio.lock.locked) folio_violation(task, 'writeback begins on a folio that is not locked');
+  if (!folio.writeback.set()) {
+    folio_violation(task, 'writeback begins on a folio that is under writeback');
+    return;
+  }
+  folio_get(folio);
+  if (mapping === undefined) return;
+  const { memory, i_pages } = mapping;
+  memory.nr_writeback++;
+  const bdi = mapping.host.i_bdi;
+  if (bdi !== undefined) bdi.nr_writeback++;
+  i_pages.setMark(folio.index, 'writeback');
+  i_pages.clearMark(folio.index, 'towrite');
+  if (!folio.dirty) i_pages.clearMark(folio.index, 'dirty');
+}
+
+/** I/O on a folio has ended, well or not (folio_end_writeback, end_page_writeback). Callable in completion context. An error is told by mapping_set_error before. */
+export function folio_end_writeback(task: Task, folio: Folio): void {
+  if (!folio.writeback.isSet) {
+    folio_violation(task, 'writeback ends on a folio that is not under writeback');
+    return;
+  }
+  const { mapping, memory } = folio;
+  if (mapping !== undefined) {
+    memory.nr_writeback--;
+    mapping.i_pages.clearMark(folio.index, 'writeback');
+    const bdi = mapping.host.i_bdi;
+    if (bdi !== undefined) {
+      bdi.nr_writeback--;
+      bdi.nr_written++;
+    }
+  }
+  folio.writeback.clear();
+  if (folio.reclaim) {
+    folio.reclaim = false;
+    if (folio.lru === memory.inactive) {
+      memory.inactive.remove(folio);
+      memory.inactive.addTail(folio);
+    }
+  }
+  folio_put(folio);
+  if (memory.nr_dirty + memory.nr_writeback <= memory.dirty_thresh) memory.dirtyWaiters.wake_all();
+}
+
+/** writepage cannot write the folio now: it is dirty again, for a later pass (folio_redirty_for_writepage). The folio is locked. */
+export function folio_redirty_for_writepage(task: Task, wbc: WritebackControl, folio: Folio): boolean {
+  const { mapping } = folio;
+  wbc.pages_skipped++;
+  return mapping === undefined ? noop_dirty_folio(task, folio) : filemap_dirty_folio(task, mapping, folio);
+}
+
+/** Sleep until no I/O is under way on the folio (folio_wait_writeback); at once where there is none. The caller holds a reference. */
+export function folio_wait_writeback(task: Task, folio: Folio, options?: LockOptions): Awaitable<void> {
+  return folio.writeback.wait(task, options);
+}
+
+/** Remember that writing the mapping back has failed: for everybody who has the file open, and for the next who waits (mapping_set_error). */
+export function mapping_set_error(mapping: AddressSpace, error: Errno): void {
+  mapping.wb_err.set(error);
+  if (mapping.error === undefined || error.code !== 'ENOSPC') mapping.error = error;
+}
