@@ -34,7 +34,7 @@ export type Handler = (message: Message) => void;
 /** Milliseconds between turns of the event loop while requests keep coming. */
 const TURN_EVERY = 1;
 /** Requests between looks at the clock. */
-const CLOCK_EVERY = 16;
+const CLOCK_EVERY = 4;
 /** Microtask ticks given to running tasks before the device is looked at again. */
 const TICKS = 32;
 /** Requests found by sleeping first, before reading first is tried again. */

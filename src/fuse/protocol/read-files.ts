@@ -1,7 +1,7 @@
 // Decoders of the requests about open files and inodes: fixed structs, and the few that carry data. Offsets are those of the C structs
 // plus the header's 40 bytes.
 
-import { FATTR, READ_LOCKOWNER, WRITE } from './flags.js';
+import { FATTR, READ_LOCKOWNER } from './flags.js';
 import {
   count64,
   exact64,
@@ -65,9 +65,9 @@ export function decodeWrite(m: Message): WriteIn {
 }
 
 /** The lock owner of a READ or WRITE whose flags say that it has one, else 0. Apart, because it is a bigint and hardly ever wanted. */
-export function readLockOwner(m: Message, isWrite: boolean): U64 {
+export function readLockOwner(m: Message): U64 {
   need(m, 40);
-  return (u32(m, 60) & (isWrite ? WRITE.LOCKOWNER : READ_LOCKOWNER)) !== 0 ? exact64(m, 64) : 0;
+  return (u32(m, 60) & READ_LOCKOWNER) !== 0 ? exact64(m, 64) : 0; // WRITE.LOCKOWNER is the same bit
 }
 
 export function decodeGetattr(m: Message): GetattrIn {
