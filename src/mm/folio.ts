@@ -1,9 +1,8 @@
 /** A folio: one page of a file in memory, its lock, its state bits (struct folio). */
 import { BitLock, WaitBit } from '../locking/bitlock.js';
 import type { AddressSpace } from './address-space.js';
-import type { MemoryControl } from './memory.js';
 import type { LruList } from './lru.js';
-import type { MemoryControl } from './memory.js';
+import type { MemoryControl, MemoryControl } from './memory.js';
 
 export const PAGE_SHIFT = 12;
 /** Bytes in a folio. */

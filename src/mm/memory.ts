@@ -148,11 +148,14 @@ export class MemoryControl {
       held.release();
       return gone;
     };
-    const release = folio.mapping?.a_ops.release_folio;
-    if (folio.private === undefined || release === undefined) return finish(folio.private === undefined);
+    const ops = folio.mapping?.a_ops;
+    if (folio.private === undefined) return finish(true);
     try {
-      const released = call(task, address_space_operations.release_folio, { folio: folio.lock }, () =>
-        release(task, folio, 'GFP_NOFS'),
+      const released = call<boolean>(
+        task,
+        address_space_operations.release_folio,
+        { folio: folio.lock },
+        () => ops?.release_folio?.(task, folio, 'GFP_NOFS') ?? false,
       );
       if (!(released instanceof Promise)) return finish(released);
       return released.then(finish, (error: unknown) => {
