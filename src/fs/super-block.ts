@@ -54,6 +54,8 @@ export class SuperBlock {
   s_xattr: readonly xattr_handler[] = [];
   s_export_op: export_operations | undefined;
   s_root: Dentry | undefined;
+  /** The kernel has checked permissions before a request comes (default_permissions). */
+  kernelChecksPermissions = false;
   /** Default readahead of a file, pages. */
   s_ra_pages = 32;
   /** The filesystem's own (s_fs_info). */

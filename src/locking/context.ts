@@ -54,11 +54,10 @@ function fault(task: Task, kind: ViolationKind, row: Row, rule: LockRule, messag
   });
 }
 
-/** The participant's key: a role alone where only one lock of it matters, or `role.lock`. */
+/** The participant of a rule: by its role, or `role/variant` where the row tells variants apart. */
 function participant(participants: Participants, rule: LockRule): LockRef | undefined {
-  const exact = participants[`${rule.of}.${rule.lock}`];
-  if (exact !== undefined) return exact;
-  const byRole = participants[rule.of];
+  // A rule that is one of several for its role speaks only where the caller says which of them applies.
+  const byRole = participants[rule.variant === undefined ? rule.of : `${rule.of}/${rule.variant}`];
   return byRole?.name === rule.lock ? byRole : undefined;
 }
 
