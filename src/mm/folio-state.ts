@@ -70,8 +70,8 @@ export function folio_mark_uptodate(folio: Folio): void {
  */
 export function folio_mark_dirty(task: Task, folio: Folio): boolean {
   const { mapping } = folio;
-  if (mapping === undefined) return noop_dirty_folio(task, folio);
-  // dirty is on its way out again: the reclaimer that wanted it gets it no more.
+  if (mapping === undefined) return dirtyAlone(folio);
+  // Somebody uses it: reclaim must not wait at the end of its writeback.
   folio.reclaim = false;
   const { dirty_folio } = mapping.a_ops;
   if (dirty_folio === undefined) return filemap_dirty_folio(task, mapping, folio);
@@ -80,8 +80,12 @@ export function folio_mark_dirty(task: Task, folio: Folio): boolean {
   );
 }
 
-/** dirty_folio for files whose pages are never written back, and for folios that belong to no file (noop_dirty_folio). */
-export function noop_dirty_folio(_task: Task, folio: Folio): boolean {
+/** dirty_folio for files whose pages are never written back (noop_dirty_folio): dirty keeps reclaim away, and nobody counts it. */
+export function noop_dirty_folio(_task: Task, _mapping: AddressSpace, folio: Folio): boolean {
+  return dirtyAlone(folio);
+}
+
+function dirtyAlone(folio: Folio): boolean {
   if (folio.dirty) return false;
   folio.dirty = true;
   return true;
@@ -162,13 +166,14 @@ export function folio_start_writeback(task: Task, folio: Folio): void {
   if (!folio.dirty) i_pages.clearMark(folio.index, 'dirty');
 }
 
-/** I/O on a folio has ended, well or not (folio_end_writeback, end_page_writeback). Callable in completion context. An error is told by mapping_set_error before. */
-export function folio_end_writeback(task: Task, folio: Folio): void {
+/** I/O on a folio has ended, well or not (folio_end_writeback, end_page_writeback). Callable in completion context. An `error` is told to everybody who has the file open. */
+export function folio_end_writeback(task: Task, folio: Folio, error?: Errno): void {
   if (!folio.writeback.isSet) {
     folio_violation(task, 'writeback ends on a folio that is not under writeback');
     return;
   }
   const { mapping, memory } = folio;
+  if (error !== undefined && mapping !== undefined) mapping_set_error(mapping, error);
   if (mapping !== undefined) {
     memory.nr_writeback--;
     mapping.i_pages.clearMark(folio.index, 'writeback');
@@ -194,7 +199,7 @@ export function folio_end_writeback(task: Task, folio: Folio): void {
 export function folio_redirty_for_writepage(task: Task, wbc: WritebackControl, folio: Folio): boolean {
   const { mapping } = folio;
   wbc.pages_skipped++;
-  return mapping === undefined ? noop_dirty_folio(task, folio) : filemap_dirty_folio(task, mapping, folio);
+  return mapping === undefined ? dirtyAlone(folio) : filemap_dirty_folio(task, mapping, folio);
 }
 
 /** Sleep until no I/O is under way on the folio (folio_wait_writeback); at once where there is none. The caller holds a reference. */

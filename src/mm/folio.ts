@@ -2,7 +2,7 @@
 import { BitLock, WaitBit } from '../locking/bitlock.js';
 import type { AddressSpace } from './address-space.js';
 import type { LruList } from './lru.js';
-import type { MemoryControl, MemoryControl } from './memory.js';
+import type { MemoryControl } from './memory.js';
 
 export const PAGE_SHIFT = 12;
 /** Bytes in a folio. */
@@ -20,8 +20,6 @@ export class Folio {
   readonly memory: MemoryControl;
   /** The file it belongs to; undefined once it was removed from the page cache (truncated, reclaimed). */
   mapping: AddressSpace | undefined;
-  /** Who accounts for its memory: needed after it has left the mapping, too. */
-  readonly memory: MemoryControl;
   /** Its place in the file, in pages. */
   readonly index: number;
   /** Its PAGE_SIZE bytes. Owned by the page pool: valid while a reference is held. */
@@ -52,7 +50,6 @@ export class Folio {
   constructor(mapping: AddressSpace, index: number, data: Buffer) {
     this.memory = mapping.memory;
     this.mapping = mapping;
-    this.memory = mapping.memory;
     this.index = index;
     this.data = data;
   }
