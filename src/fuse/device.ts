@@ -3,7 +3,7 @@
 import { closeSync, constants as fsConstants, openSync } from 'node:fs';
 import { constants } from 'node:os';
 import { Gather } from './gather.js';
-import { addressOf, errno, fcntl, ioctl, read, write, writev } from './native.js';
+import { addressOf, errno, fcntl, ioctl, read, write, writeLater, writev } from './native.js';
 import { Message, OUT_HEADER, type U64 } from './protocol/message.js';
 import { isOneWay } from './protocol/opcodes.js';
 import { Out } from './protocol/out.js';
@@ -98,6 +98,16 @@ export class FuseDevice implements Transport {
   notifyData(code: number, size: number): number {
     this.out.header(0, code, size + this.data.size);
     return this.#writev(OUT_HEADER + size);
+  }
+
+  notifyLater(code: number, size: number): Promise<boolean> {
+    const { data, out } = this;
+    out.header(0, code, size + data.size);
+    const copy = Buffer.allocUnsafeSlow(OUT_HEADER + size + data.size);
+    out.bytes.copy(copy, 0, 0, OUT_HEADER + size);
+    data.copyAll(copy, OUT_HEADER + size);
+    data.clear();
+    return writeLater(this.fd, copy).then((written) => written === copy.length);
   }
 
   /**

@@ -16,8 +16,8 @@ const COPY_MAX = 8192;
 export class Gather {
   readonly #words = new Uint32Array(new ArrayBuffer(16 * MAX));
   readonly #address = addressOf(new Uint8Array(this.#words.buffer));
-  /** The buffers named in the list, so that none is collected before it is sent. */
-  readonly #held: Uint8Array[] = [];
+  /** The ranges in slots: also so that no buffer is collected before it is sent. */
+  readonly #held: [bytes: Uint8Array, start: number, length: number][] = [];
   /** Slots filled, slot 0 included. */
   #count = 1;
   /** Where the last range ends in memory. */
@@ -81,6 +81,16 @@ export class Gather {
     return this.#address;
   }
 
+  /** Copies all data into `target` at byte `at`. */
+  copyAll(target: Uint8Array, at: number): void {
+    this.#slotFirst();
+    let to = at;
+    for (const [bytes, start, length] of this.#held) {
+      target.set(bytes.subarray(start, start + length), to);
+      to += length;
+    }
+  }
+
   #slotFirst(): void {
     const first = this.#first;
     if (first === undefined) return;
@@ -97,7 +107,7 @@ export class Gather {
       if (this.#count === MAX) throw new RangeError(`more than ${MAX - 1} ranges in one reply`);
       this.#set(this.#count++, address, length);
     }
-    this.#held.push(bytes);
+    this.#held.push([bytes, start, length]);
     this.#end = address + length;
   }
 

@@ -20,6 +20,19 @@ export const write: (fd: Int, address: Address, size: number) => number = lib.fu
   'uintptr_t',
   'size_t',
 ]);
+interface WriteCall {
+  async(fd: Int, bytes: Uint8Array, size: number, done: (error: unknown, result: number) => void): void;
+}
+const writeCall: WriteCall = lib.func('write', 'int', ['int', 'void *', 'size_t']);
+/** write(2) on a thread of the pool: bytes, or -1 (the errno stays on that thread). */
+export function writeLater(fd: Int, bytes: Uint8Array): Promise<number> {
+  return new Promise((resolve, reject) => {
+    writeCall.async(fd, bytes, bytes.length, (error, result) => {
+      if (error) reject(error);
+      else resolve(result);
+    });
+  });
+}
 /** writev(2): an array of struct iovec at an address. */
 export const writev: (fd: Int, iovecs: Address, count: number) => number = lib.func('writev', 'int', [
   'int',

@@ -29,9 +29,20 @@ export interface Replies {
   replyData(unique: U64, size: number): number;
   /** Sends an error. @param errno positive */
   replyError(unique: U64, errno: number): number;
-  /** Sends a notification (Notify). @returns 0 or the errno: ENOENT when the kernel knows no such inode or name */
+  /**
+   * Sends a notification (Notify) from this thread. For INVAL_INODE, INVAL_ENTRY, DELETE, STORE and PRUNE the kernel takes locks (the
+   * directory's i_rwsem, folio locks) that callers hold while they wait for this very daemon: with any request outstanding use
+   * notifyLater(), or the daemon hangs.
+   * @returns 0 or the errno: ENOENT when the kernel knows no such inode or name
+   */
   notify(code: number, size: number): number;
   notifyData(code: number, size: number): number;
+  /**
+   * Sends what notify() and notifyData() send, from a thread of the pool, where it may wait for requests that this thread answers.
+   * `out` and `data` are copied and free at once.
+   * @returns whether the kernel accepted it
+   */
+  notifyLater(code: number, size: number): Promise<boolean>;
 }
 
 export interface Transport extends Replies {

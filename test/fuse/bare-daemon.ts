@@ -4,13 +4,26 @@
 import { BareFilesystem } from '../../src/fuse/bare.js';
 import { errno, fcntl } from '../../src/fuse/native.js';
 import {
+  decodeHeader,
   decodeInit,
+  decodeNotifyReply,
+  EXPIRE_ONLY,
   FuseDevice,
   flagNames,
   INIT,
   INIT2,
   MountError,
   mountFuse,
+  Notify,
+  notifyDelete,
+  notifyEmpty,
+  notifyInvalEntry,
+  notifyInvalInode,
+  notifyPrune,
+  notifyRetrieve,
+  notifyStore,
+  Opcode,
+  peekOpcode,
   Receive,
   ServeLoop,
   unmountFuse,
@@ -34,6 +47,31 @@ function mounted() {
     process.stdout.write(`${error.code}: ${error.message}\n`);
     process.exit(1);
   }
+}
+
+/** Sends one notification of each kind and prints what the kernel made of it. */
+async function notifications(): Promise<void> {
+  const { out } = device;
+  const page = Buffer.alloc(4096, 0x42);
+  const sent: [string, number | boolean][] = [
+    ['inval_inode', device.notify(Notify.INVAL_INODE, notifyInvalInode(out, 2, 0, 0))],
+    ['inval_entry', device.notify(Notify.INVAL_ENTRY, notifyInvalEntry(out, 1, 'file', EXPIRE_ONLY))],
+    ['inc_epoch', device.notify(Notify.INC_EPOCH, notifyEmpty())],
+    ['resend', device.notify(Notify.RESEND, notifyEmpty())],
+    ['prune', device.notify(Notify.PRUNE, notifyPrune(out, [99]))],
+    ['unknown', device.notify(Notify.INVAL_INODE, notifyInvalInode(out, 99, 0, 0))],
+  ];
+  device.data.add(page, 0, page.length);
+  sent.push(['store', device.notifyData(Notify.STORE, notifyStore(out, 2, 0, page.length))]);
+  sent.push(['retrieve', device.notify(Notify.RETRIEVE, notifyRetrieve(out, 2n ** 60n + 1n, 2, 0, page.length))]);
+  device.data.add(page, 0, 100);
+  device.data.add(Buffer.alloc(4000, 0x42), 2, 3996);
+  const store = notifyStore(out, 2, 4096, page.length);
+  sent.push(['store later', await device.notifyLater(Notify.STORE, store)]);
+  const gone = notifyInvalEntry(out, 1, 'nothing');
+  sent.push(['entry later', await device.notifyLater(Notify.INVAL_ENTRY, gone)]);
+  sent.push(['delete', device.notify(Notify.DELETE, notifyDelete(out, 1, 2, 'file'))]);
+  process.stdout.write(`NOTIFIED ${sent.map(([name, result]) => `${name}=${result}`).join(' ')}\n`);
 }
 
 const mount = mounted();
@@ -66,6 +104,11 @@ if (has('--blocking')) {
             `READY ${mount.way} ${mount.connection}\n`,
         );
       }
+      if (peekOpcode(message) === Opcode.NOTIFY_REPLY) {
+        const { size, start } = decodeNotifyReply(message);
+        const same = message.bytes.subarray(start, start + size).every((byte) => byte === 0x42);
+        process.stdout.write(`RETRIEVED ${decodeHeader(message).unique} ${size} ${same}\n`);
+      }
       bare.handle(message);
       if (bare.destroyed) loop.stop();
     },
@@ -78,6 +121,7 @@ if (has('--blocking')) {
       loop.stop();
     });
   });
+  process.on('SIGUSR2', () => void notifications());
   const started = performance.now();
   const reason = await loop.run();
   clearInterval(ticker);

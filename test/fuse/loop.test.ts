@@ -114,6 +114,12 @@ t.test('replies', async (t) => {
   t.throws(() => device.data.add(single, 3, 3), RangeError, 'outside its buffer');
   t.equal(device.notify(2, 0), 0);
   t.match(peer.receive(), { error: 2, unique: 0n });
+  device.data.add(pages, 0, 10);
+  device.data.add(single, 1, 2);
+  const later = device.notifyLater(4, encodeWrite(device.out, 9));
+  device.out.bytes.fill(0);
+  t.equal(await later, true);
+  t.same(peer.receive()?.body, Buffer.concat([u32(9, 0), pages.subarray(0, 10), single.subarray(1, 3)]), 'copied');
   peer.close();
   t.equal(device.receive(message), Receive.GONE);
   device.close();

@@ -31,20 +31,26 @@ class Daemon {
   readonly child: ChildProcess;
   readonly ready: Promise<string>;
   readonly ended: Promise<string>;
+  #text = '';
   constructor(mountpoint: string, args: string[], asUser: boolean) {
     const node = [process.execPath, daemon, mountpoint, ...args];
     const command = asUser ? ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', ...node] : node;
     this.child = spawn(command[0] ?? '', command.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
-    let text = '';
-    this.ready = new Promise((resolve) => {
-      this.child.stdout?.on('data', (chunk) => {
-        text += chunk;
-        if (text.includes('READY') || text.includes(':')) resolve(text);
-      });
+    this.child.stdout?.on('data', (chunk) => {
+      this.#text += chunk;
     });
     this.ended = new Promise((resolve) => {
-      this.child.on('close', () => resolve(text));
+      this.child.on('close', () => resolve(this.#text));
     });
+    this.ready = this.says('READY');
+  }
+
+  /** All that the daemon has printed, once `word` is among it; or when it ends. */
+  async says(word: string): Promise<string> {
+    while (!this.#text.includes(word) && this.child.exitCode === null && this.child.signalCode === null) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    return this.#text;
   }
 }
 
@@ -89,6 +95,13 @@ t.test('as root', { skip }, async (t) => {
   const info = mountAt(mountpoint);
   t.match(info, { fstype: 'fuse.bare', source: 'bare,loop', options: ['rw', 'nosuid', 'nodev', 'relatime'] });
   await inspect(t, mountpoint);
+  served.child.kill('SIGUSR2');
+  const notified = await served.says('NOTIFIED');
+  for (const kind of ['inval_inode', 'inval_entry', 'store', 'retrieve', 'delete']) {
+    t.match(notified, new RegExp(`${kind}=0`), `the kernel takes ${kind}`);
+  }
+  t.match(notified, /unknown=2 .*store later=true entry later=false/, 'and says what it does not know');
+  t.match(await served.says('RETRIEVED'), /RETRIEVED 1152921504606846977 4096 true/, 'what was stored comes back');
   t.throws(() => mountFuse(mountpoint, {}), { code: 'EBUSY', message: /is already mounted on/ });
   const file = await open(join(mountpoint, 'file'), 'r');
   await t.rejects(unmountFuse(mountpoint, false), { code: 'EBUSY', message: /is in use/ });
