@@ -1,0 +1,140 @@
+/** An inode of 256 bytes on the device. */
+import type { Timespec } from '../../sched/time.js';
+
+/** A run of blocks of a file. */
+export interface Extent {
+  /** First block in the file. */
+  logical: number;
+  /** First block on the device. */
+  physical: number;
+  /** Blocks. */
+  length: number;
+  /** Preallocated: reads as zeroes until it is written. */
+  unwritten: boolean;
+}
+
+/** Extents that fit in the inode; the others are in a chain of extent blocks. */
+export const INLINE_EXTENTS = 9;
+/** Bytes of a symlink that fit in the inode. */
+export const INLINE_LINK = 112;
+/** Bytes of an extent: logical u32, length u32 (top bit: unwritten), physical u32. */
+export const EXTENT_SIZE = 12;
+const UNWRITTEN = 0x80000000;
+
+/**
+ *      0  4  mode (0: the slot is free)   64 12  mtime
+ *      4  4  uid                          76 12  ctime
+ *      8  4  gid                          88 12  birth time
+ *     12  4  links                       100  4  xattr block, 0 for none
+ *     16  8  size in bytes               104  8  parent directory (directories)
+ *     24  8  blocks in use (512 bytes)   112  8  next inode of the orphan list
+ *     32  4  generation                  120  4  extents in all
+ *     36  4  flags (FS_*_FL)             124  4  first extent block, 0 for none
+ *     40  4  rdev                        128 12  atime
+ *     44 20  reserved                    144 112 extents, or a symlink's target
+ *
+ * A time is 8 bytes of seconds (signed) and 4 of nanoseconds. Extents: at most nine in the inode.
+ */
+export interface DiskInode {
+  mode: number;
+  uid: number;
+  gid: number;
+  nlink: number;
+  size: number;
+  blocks: number;
+  generation: number;
+  flags: number;
+  rdev: number;
+  mtime: Timespec;
+  ctime: Timespec;
+  btime: Timespec;
+  atime: Timespec;
+  xattrBlock: number;
+  parent: number;
+  nextOrphan: number;
+  extentCount: number;
+  extentBlock: number;
+}
+
+const TIMES = { mtime: 64, ctime: 76, btime: 88, atime: 128 } as const;
+const AREA = 144;
+
+function putTime(b: Buffer, at: number, time: Timespec): void {
+  b.writeUInt32LE(time.sec >>> 0, at);
+  b.writeInt32LE(Math.floor(time.sec / 2 ** 32), at + 4);
+  b.writeUInt32LE(time.nsec, at + 8);
+}
+
+function getTime(b: Buffer, at: number): Timespec {
+  return { sec: b.readInt32LE(at + 4) * 2 ** 32 + b.readUInt32LE(at), nsec: b.readUInt32LE(at + 8) };
+}
+
+function put48(b: Buffer, at: number, value: number): void {
+  b.writeUIntLE(value, at, 6);
+  b.writeUInt16LE(0, at + 6);
+}
+
+/** @param b the inode's 256 bytes; the area behind the fixed fields is left alone */
+export function encodeInode(b: Buffer, inode: DiskInode): void {
+  b.fill(0, 0, AREA);
+  b.writeUInt32LE(inode.mode, 0);
+  b.writeUInt32LE(inode.uid, 4);
+  b.writeUInt32LE(inode.gid, 8);
+  b.writeUInt32LE(inode.nlink, 12);
+  put48(b, 16, inode.size % 2 ** 48);
+  b.writeUInt16LE(Math.floor(inode.size / 2 ** 48), 22);
+  put48(b, 24, inode.blocks);
+  b.writeUInt32LE(inode.generation >>> 0, 32);
+  b.writeUInt32LE(inode.flags >>> 0, 36);
+  b.writeUInt32LE(inode.rdev >>> 0, 40);
+  for (const name of ['mtime', 'ctime', 'btime', 'atime'] as const) putTime(b, TIMES[name], inode[name]);
+  b.writeUInt32LE(inode.xattrBlock, 100);
+  put48(b, 104, inode.parent);
+  put48(b, 112, inode.nextOrphan);
+  b.writeUInt32LE(inode.extentCount, 120);
+  b.writeUInt32LE(inode.extentBlock, 124);
+}
+
+export function decodeInode(b: Buffer): DiskInode {
+  return {
+    mode: b.readUInt32LE(0),
+    uid: b.readUInt32LE(4),
+    gid: b.readUInt32LE(8),
+    nlink: b.readUInt32LE(12),
+    size: b.readUIntLE(16, 6) + b.readUInt16LE(22) * 2 ** 48,
+    blocks: b.readUIntLE(24, 6),
+    generation: b.readUInt32LE(32),
+    flags: b.readUInt32LE(36),
+    rdev: b.readUInt32LE(40),
+    mtime: getTime(b, TIMES.mtime),
+    ctime: getTime(b, TIMES.ctime),
+    btime: getTime(b, TIMES.btime),
+    atime: getTime(b, TIMES.atime),
+    xattrBlock: b.readUInt32LE(100),
+    parent: b.readUIntLE(104, 6),
+    nextOrphan: b.readUIntLE(112, 6),
+    extentCount: b.readUInt32LE(120),
+    extentBlock: b.readUInt32LE(124),
+  };
+}
+
+/** The symlink target or the extents in an inode's bytes. */
+export function areaOf(b: Buffer): Buffer {
+  return b.subarray(AREA, AREA + INLINE_LINK);
+}
+
+export function encodeExtent(b: Buffer, at: number, extent: Extent): void {
+  b.writeUInt32LE(extent.logical, at);
+  b.writeUInt32LE((extent.length | (extent.unwritten ? UNWRITTEN : 0)) >>> 0, at + 4);
+  b.writeUInt32LE(extent.physical, at + 8);
+}
+
+export function decodeExtent(b: Buffer, at: number): Extent {
+  const length = b.readUInt32LE(at + 4);
+  return {
+    logical: b.readUInt32LE(at),
+    length: length & 0x7fffffff,
+    physical: b.readUInt32LE(at + 8),
+    unwritten: length >= UNWRITTEN,
+  };
+}

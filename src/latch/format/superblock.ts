@@ -1,0 +1,95 @@
+/** The superblock of a latch device, at byte 1024 of block 0. */
+import { crc32 } from 'node:zlib';
+
+/** Where it begins, in bytes. */
+export const SUPER_OFFSET = 1024;
+const SIZE = 256;
+const MAGIC = 'LATCHFS1';
+export const VERSION = 1;
+/** Features without which an older latchfs must not mount; none are defined yet. */
+export const KNOWN_INCOMPAT = 0;
+
+/**
+ *     0  8  magic "LATCHFS1"            32  8  free blocks
+ *     8  4  CRC-32 of bytes 12 to 255   40  8  inodes in use
+ *    12  4  version                     48  8  first inode of the orphan list, 0 for none
+ *    16  4  features, incompatible      56  4  generation for the next inode
+ *    20  4  state: 1 clean, 0 mounted   60  4  mounts so far
+ *    24  8  blocks on the device        64 16  UUID
+ *                                       80 16  label, padded with NUL
+ */
+export interface Superblock {
+  readonly version: number;
+  readonly incompat: number;
+  clean: boolean;
+  readonly blocks: number;
+  freeBlocks: number;
+  inodes: number;
+  orphan: number;
+  generation: number;
+  mounts: number;
+  readonly uuid: Buffer;
+  readonly label: string;
+}
+
+/** A device that holds no filesystem that we can use: one line that says why, and the remedy. */
+export class FormatError extends Error {}
+
+export function encodeSuper(block: Buffer, sb: Superblock): void {
+  const b = block.subarray(SUPER_OFFSET, SUPER_OFFSET + SIZE);
+  b.fill(0);
+  b.write(MAGIC, 0, 'latin1');
+  b.writeUInt32LE(sb.version, 12);
+  b.writeUInt32LE(sb.incompat, 16);
+  b.writeUInt32LE(sb.clean ? 1 : 0, 20);
+  b.writeBigUInt64LE(BigInt(sb.blocks), 24);
+  b.writeBigUInt64LE(BigInt(sb.freeBlocks), 32);
+  b.writeBigUInt64LE(BigInt(sb.inodes), 40);
+  b.writeBigUInt64LE(BigInt(sb.orphan), 48);
+  b.writeUInt32LE(sb.generation >>> 0, 56);
+  b.writeUInt32LE(sb.mounts >>> 0, 60);
+  sb.uuid.copy(b, 64, 0, 16);
+  b.write(sb.label.slice(0, 16), 80, 'latin1');
+  b.writeUInt32LE(crc32(b.subarray(12)), 8);
+}
+
+/**
+ * @param name the device, for messages
+ * @param deviceBlocks how many blocks it really has
+ * @throws FormatError: not latchfs, wrong checksum, newer format, truncated
+ */
+export function decodeSuper(block: Buffer, name: string, deviceBlocks: number): Superblock {
+  const b = block.subarray(SUPER_OFFSET, SUPER_OFFSET + SIZE);
+  if (b.toString('latin1', 0, 8) !== MAGIC) {
+    throw new FormatError(`${name} holds no latchfs; make one with: latchfs mkfs ${name}`);
+  }
+  const version = b.readUInt32LE(12);
+  const incompat = b.readUInt32LE(16);
+  if (version > VERSION || (incompat & ~KNOWN_INCOMPAT) !== 0) {
+    throw new FormatError(
+      `${name} has a newer format (version ${version}, features ${incompat}): it needs a newer latchfs`,
+    );
+  }
+  if (crc32(b.subarray(12)) !== b.readUInt32LE(8)) {
+    throw new FormatError(`${name}: the superblock's checksum is wrong; the image is damaged: restore it from a copy`);
+  }
+  const blocks = Number(b.readBigUInt64LE(24));
+  if (blocks > deviceBlocks) {
+    throw new FormatError(
+      `${name} is truncated: ${deviceBlocks} blocks of ${blocks} are there; restore it from a copy`,
+    );
+  }
+  return {
+    version,
+    incompat,
+    clean: b.readUInt32LE(20) === 1,
+    blocks,
+    freeBlocks: Number(b.readBigUInt64LE(32)),
+    inodes: Number(b.readBigUInt64LE(40)),
+    orphan: Number(b.readBigUInt64LE(48)),
+    generation: b.readUInt32LE(56),
+    mounts: b.readUInt32LE(60),
+    uuid: Buffer.from(b.subarray(64, 80)),
+    label: b.toString('latin1', 80, 96).replace(/\0+$/, ''),
+  };
+}
