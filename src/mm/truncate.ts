@@ -1,0 +1,245 @@
+/**
+ * Taking pages away because their bytes are gone (mm/truncate.c): truncation, holes, eviction. Whoever does it to a file
+ * in use holds invalidate_lock exclusively, so that nobody fills the range again before its blocks are gone as well.
+ */
+import { address_space_operations } from '../contract/address-space.js';
+import { call } from '../locking/context.js';
+import { assert_held, type Exclusive } from '../locking/held.js';
+import type { Task } from '../sched/task.js';
+import type { AddressSpace } from './address-space.js';
+import { filemap_get_folio, filemap_get_folios, filemap_remove_folio, folios_put } from './filemap-tree.js';
+import { type Folio, folio_put, folio_zero_range, PAGE_SIZE, pageOf } from './folio.js';
+import { folio_mark_dirty, folio_trylock, folio_unlock, folio_wait_writeback } from './folio-state.js';
+
+const BATCH = 32;
+
+/**
+ * Remove the cached pages of bytes `start` to `end`, inclusive, dirty or not, waiting for writes under way (truncate_inode_pages_range).
+ * Of pages that are covered in part the part is zeroed in memory only: the filesystem zeroes it on the device, or dirties the
+ * page, itself.
+ *
+ * @param end Infinity for the end of the file
+ * @param held the mapping's own invalidate_lock
+ * @throws what invalidate_folio throws
+ */
+export function truncate_inode_pages_range(
+  task: Task,
+  mapping: AddressSpace,
+  start: number,
+  end: number,
+  held: Exclusive<'invalidate_lock'>,
+): Promise<void> {
+  checkHeld(task, mapping, held);
+  return truncateRange(task, mapping, start, end, true);
+}
+
+/** Remove every cached page from byte `start` on (truncate_inode_pages). Otherwise as truncate_inode_pages_range. */
+export function truncate_inode_pages(
+  task: Task,
+  mapping: AddressSpace,
+  start: number,
+  held: Exclusive<'invalidate_lock'>,
+): Promise<void> {
+  return truncate_inode_pages_range(task, mapping, start, Number.POSITIVE_INFINITY, held);
+}
+
+/** Remove every page of an inode that is being evicted, which nobody else can reach any more (truncate_inode_pages_final). */
+export async function truncate_inode_pages_final(task: Task, mapping: AddressSpace): Promise<void> {
+  if (mapping.nrpages > 0) await truncateRange(task, mapping, 0, Number.POSITIVE_INFINITY, false);
+}
+
+/**
+ * Remove what lies beyond a new, smaller size that the host has set already (truncate_pagecache). In this order a writer
+ * or reader that comes in between sees the new size.
+ */
+export function truncate_pagecache(
+  task: Task,
+  mapping: AddressSpace,
+  newsize: number,
+  held: Exclusive<'invalidate_lock'>,
+): Promise<void> {
+  return truncate_inode_pages_range(task, mapping, newsize, Number.POSITIVE_INFINITY, held);
+}
+
+/** Remove the cached pages of a hole, bytes `start` to `end`, inclusive, after the filesystem has zeroed what it covers in part (truncate_pagecache_range). */
+export function truncate_pagecache_range(
+  task: Task,
+  mapping: AddressSpace,
+  start: number,
+  end: number,
+  held: Exclusive<'invalidate_lock'>,
+): Promise<void> {
+  // Whole pages only, as there: the parts at the edges are zeroed in the page and stay.
+  return truncate_inode_pages_range(task, mapping, start, end, held);
+}
+
+/**
+ * Set a new file size and make the page cache follow (truncate_setsize). i_rwsem and invalidate_lock are held exclusively.
+ * @param setSize writes i_size (i_size_write)
+ */
+export async function truncate_setsize(
+  task: Task,
+  mapping: AddressSpace,
+  newsize: number,
+  setSize: (size: number) => void,
+  held: Exclusive<'invalidate_lock'>,
+): Promise<void> {
+  const oldsize = mapping.host.i_size;
+  setSize(newsize);
+  if (newsize > oldsize) await pagecache_isize_extended(task, mapping, oldsize, newsize);
+  await truncate_pagecache(task, mapping, newsize, held);
+}
+
+/**
+ * The file has grown from `from` to `to` bytes (pagecache_isize_extended): what was beyond the old end in its last page becomes part
+ * of the file and must read as zeros.
+ */
+export async function pagecache_isize_extended(
+  task: Task,
+  mapping: AddressSpace,
+  from: number,
+  to: number,
+): Promise<void> {
+  const offset = from & (PAGE_SIZE - 1);
+  if (to <= from || offset === 0) return;
+  const folio = filemap_get_folio(mapping, pageOf(from));
+  if (folio === undefined) return;
+  try {
+    await folio.lock.lock(task);
+    try {
+      if (folio.mapping === mapping && folio.uptodate && hasBytes(folio, offset)) {
+        folio_zero_range(folio, offset, PAGE_SIZE - offset);
+        folio_mark_dirty(task, folio);
+      }
+    } finally {
+      folio_unlock(task, folio);
+    }
+  } finally {
+    folio_put(folio);
+  }
+}
+
+/** True where a byte from `offset` on is not zero. */
+function hasBytes(folio: Folio, offset: number): boolean {
+  for (let i = offset; i < PAGE_SIZE; i++) if (folio.data[i] !== 0) return true;
+  return false;
+}
+
+function checkHeld(task: Task, mapping: AddressSpace, held: Exclusive<'invalidate_lock'>): void {
+  if (!held.released && held.lock === mapping.invalidate_lock) return;
+  // It is a guard, but not of this mapping, or not any more: the check proper names what is missing.
+  assert_held(task, mapping.invalidate_lock, 'write');
+}
+
+/** @param inUse the file can be reached by others, so that invalidate_lock has to be held */
+async function truncateRange(
+  task: Task,
+  mapping: AddressSpace,
+  start: number,
+  end: number,
+  inUse: boolean,
+): Promise<void> {
+  if (mapping.nrpages === 0 || end < start) return;
+  const first = pageOf(start + PAGE_SIZE - 1);
+  // The page after the last one that goes as a whole.
+  const beyond = end === Number.POSITIVE_INFINITY ? end : pageOf(end + 1);
+  await sweep(task, mapping, first, beyond - 1, inUse, false);
+  await zeroEdges(task, mapping, start, end, inUse);
+  // What the first sweep passed by is locked or being written; nothing new can come, so this one ends.
+  await sweep(task, mapping, first, beyond - 1, inUse, true);
+}
+
+/** Remove whole pages, `first` to `last` inclusive; without `wait` those that are locked or under writeback are left for the next sweep. */
+async function sweep(
+  task: Task,
+  mapping: AddressSpace,
+  first: number,
+  last: number,
+  inUse: boolean,
+  wait: boolean,
+): Promise<void> {
+  let at = first;
+  while (at <= last) {
+    const folios = filemap_get_folios(mapping, at, last, BATCH);
+    if (folios.length === 0) return;
+    try {
+      for (const folio of folios) {
+        at = folio.index + 1;
+        if (!wait) {
+          if (folio.writeback.isSet || !folio_trylock(task, folio)) continue;
+        } else {
+          const lock = folio.lock.lock(task);
+          if (lock instanceof Promise) await lock;
+        }
+        try {
+          if (folio.mapping !== mapping) continue;
+          if (folio.writeback.isSet) await folio_wait_writeback(task, folio);
+          if (folio.private !== undefined) await folio_invalidate(task, mapping, folio, 0, PAGE_SIZE, inUse);
+          filemap_remove_folio(task, folio);
+        } finally {
+          folio_unlock(task, folio);
+        }
+      }
+    } finally {
+      folios_put(folios);
+    }
+    await task.sched.yield();
+  }
+}
+
+/** Zero the covered parts of the pages at the two ends of the range, which may be one page. */
+async function zeroEdges(task: Task, mapping: AddressSpace, start: number, end: number, inUse: boolean): Promise<void> {
+  const head = start & (PAGE_SIZE - 1);
+  const firstPage = pageOf(start);
+  const lastPage = end === Number.POSITIVE_INFINITY ? end : pageOf(end);
+  const tail = end === Number.POSITIVE_INFINITY ? 0 : (end + 1) & (PAGE_SIZE - 1);
+  if (head !== 0) {
+    const to = lastPage === firstPage && tail !== 0 ? tail : PAGE_SIZE;
+    await zeroPart(task, mapping, firstPage, head, to, inUse);
+    if (lastPage === firstPage) return;
+  }
+  if (tail !== 0) await zeroPart(task, mapping, lastPage, 0, tail, inUse);
+}
+
+/** truncate_inode_partial_folio. */
+async function zeroPart(
+  task: Task,
+  mapping: AddressSpace,
+  index: number,
+  from: number,
+  to: number,
+  inUse: boolean,
+): Promise<void> {
+  const folio = filemap_get_folio(mapping, index);
+  if (folio === undefined) return;
+  try {
+    await folio.lock.lock(task);
+    try {
+      if (folio.mapping !== mapping) return;
+      await folio_wait_writeback(task, folio);
+      folio_zero_range(folio, from, to - from);
+      if (folio.private !== undefined) await folio_invalidate(task, mapping, folio, from, to - from, inUse);
+    } finally {
+      folio_unlock(task, folio);
+    }
+  } finally {
+    folio_put(folio);
+  }
+}
+
+/** Have the filesystem let go of what it keeps of a part of a locked folio (folio_invalidate). */
+async function folio_invalidate(
+  task: Task,
+  mapping: AddressSpace,
+  folio: Folio,
+  offset: number,
+  length: number,
+  inUse: boolean,
+): Promise<void> {
+  const { invalidate_folio } = mapping.a_ops;
+  if (invalidate_folio === undefined) return;
+  const participants = { folio: folio.lock, ...(inUse ? { mapping: mapping.invalidate_lock } : {}) };
+  await call(task, address_space_operations.invalidate_folio, participants, () =>
+    invalidate_folio(task, folio, offset, length),
+  );
+}
