@@ -49,6 +49,11 @@ export class IovIter {
     return this.source?.subarray(from, from + n) ?? Buffer.alloc(0);
   }
 
+  /** Transfer no more than `limit` bytes (iov_iter_truncate). */
+  truncate(limit: number): void {
+    if (this.count > limit) this.count = limit;
+  }
+
   /** Give back the last `bytes` of a write that did not go through (iov_iter_revert). */
   revert(bytes: number): void {
     this.#at -= bytes;
