@@ -1,0 +1,55 @@
+/** The machine that a filesystem lives on: scheduler, validator, memory; and the devices that sources name. */
+
+import { totalmem } from 'node:os';
+import type { BlockDevice } from '../block/block-device.js';
+import { ImageError, imageDevice } from '../block/image-device.js';
+import { memoryDevice } from '../block/memory-device.js';
+import type { Machine } from '../fs/super-block.js';
+import { MountError } from '../fuse/mount-options.js';
+import { FormatError } from '../latch/format/superblock.js';
+import { Lockdep, type ViolationSink } from '../locking/lockdep.js';
+import { MemoryControl } from '../mm/memory.js';
+import { RealScheduler } from '../sched/real.js';
+import type { EnforceLevel } from '../sched/validator.js';
+import { CliError } from './error.js';
+import { parseSize } from './size.js';
+
+const DEFAULT_SIZE = 4 * 2 ** 30;
+const MIN_CACHE = 64 * 2 ** 20;
+const MAX_CACHE = 512 * 2 ** 20;
+
+export interface MachineOptions {
+  readonly enforce: EnforceLevel;
+  readonly stacks: boolean;
+  /** Bytes of page cache; by default an eighth of the memory, between 64 and 512 MiB. */
+  readonly pageCache?: number;
+  readonly sink: ViolationSink;
+}
+
+export function newMachine(options: MachineOptions): Machine {
+  const sched = new RealScheduler();
+  const validator = new Lockdep(options.enforce, options.sink, { stacks: options.stacks });
+  const limit = options.pageCache ?? Math.min(MAX_CACHE, Math.max(MIN_CACHE, Math.floor(totalmem() / 8)));
+  return { sched, validator, memory: new MemoryControl(sched, { limit, validator }) };
+}
+
+/** Whether a source is memory rather than an image. */
+export function isMemory(source: string): boolean {
+  return source === 'memory' || source.startsWith('memory:');
+}
+
+/** The device that a source names. @throws CliError, ImageError */
+export function openSource(machine: Machine, source: string, size: number | undefined, readOnly: boolean): BlockDevice {
+  if (!isMemory(source)) return imageDevice(source, readOnly, machine.sched, machine.validator);
+  const given = source.slice('memory:'.length);
+  const bytes = given === '' ? (size ?? DEFAULT_SIZE) : parseSize(given, `source ${source}`);
+  return memoryDevice(Math.floor(bytes / 4096) * 4096, machine.sched, machine.validator);
+}
+
+/** What a failure is to the user: errors about a thing that the user named are one line and status 1. */
+export function asCliError(error: unknown): unknown {
+  if (error instanceof ImageError || error instanceof FormatError || error instanceof MountError) {
+    return new CliError(error.message);
+  }
+  return error;
+}

@@ -1,0 +1,117 @@
+/** The command line: `latchfs mount|umount|mkfs|contract`, and the form that mount(8) calls. */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, Option } from 'commander';
+import { LOG_LEVELS } from '../report/log.js';
+import { printContract } from './contract.js';
+import { CliError, describe } from './error.js';
+import { mkfsCommand } from './image.js';
+import { mountCommand } from './mount.js';
+import { OPTION_HELP } from './mount-options.js';
+import { umount } from './umount.js';
+
+function version(): string {
+  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
+  const manifest: unknown = JSON.parse(text);
+  return typeof manifest === 'object' && manifest !== null && 'version' in manifest ? String(manifest.version) : '';
+}
+
+function collect(value: string, before: readonly string[]): string[] {
+  return [...before, value];
+}
+
+function optionTable(): string {
+  const width = Math.max(...OPTION_HELP.map(([name]) => name.length)) + 2;
+  return OPTION_HELP.map(([name, text]) => `  ${name.padEnd(width)}${text}`).join('\n');
+}
+
+function mountOptions(command: Command): Command {
+  return command
+    .argument('<source>', "'memory', 'memory:SIZE' (4G if left out), or the path of an image")
+    .argument('<mountpoint>', 'an empty directory, or /dev/fd/N for a descriptor that somebody else mounted')
+    .option('-o, --options <list>', 'mount options, separated by commas', collect, [])
+    .option('-f, --foreground', 'stay in the foreground')
+    .option('--log <file>', 'append the log to a file')
+    .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
+    .addOption(
+      new Option('--transport <name>', 'how to speak to the kernel')
+        .choices(['dev-fuse', 'fuse-native'])
+        .default('dev-fuse'),
+    )
+    .addHelpText('after', `\nMount options (-o):\n${optionTable()}\n\nSIZE: bytes, or a number with K, M, G or T.`);
+}
+
+function program(): Command {
+  const root = new Command('latchfs');
+  root
+    .description(
+      "the kernel's VFS locking contract, mounted: a filesystem whose every operation runs under the locks the contract prescribes",
+    )
+    .version(version(), '-V, --version')
+    .showHelpAfterError("('latchfs --help' shows the usage)")
+    .addHelpText(
+      'after',
+      `
+As a mount helper: latchfs SOURCE MOUNTPOINT -o OPTIONS, so that these work once it is installed:
+  mount -t fuse.latchfs memory:1G /mnt -o allow_other
+  /srv/disk.img  /mnt  fuse.latchfs  defaults  0 0      (a line of /etc/fstab)`,
+    );
+  mountOptions(root.command('mount'))
+    .description('mount a filesystem in memory or from an image')
+    .action((source: string, mountpoint: string, given) => mountCommand(source, mountpoint, given));
+  root
+    .command('umount')
+    .description('unmount, also what a daemon that died has left')
+    .argument('<mountpoint>')
+    .option('-l, --lazy', 'detach now, finish when nobody uses it any more')
+    .action((mountpoint: string, given: { lazy?: boolean }) => umount(mountpoint, { lazy: given.lazy === true }));
+  root
+    .command('mkfs')
+    .description('make an empty filesystem in an image file or on a block device')
+    .argument('<image>')
+    .option('--size <size>', 'the size of the image; needed where it does not exist yet')
+    .option('--label <text>', 'a name for the filesystem, up to 16 bytes')
+    .option('--force', 'overwrite a filesystem that is there')
+    .action(mkfsCommand);
+  root
+    .command('contract')
+    .description('print the locking contract, or one operation of it')
+    .argument('[operation]', "for example 'rename' or 'file_operations.fsync'")
+    .option('--json', 'as JSON')
+    .action((operation: string | undefined, given: { json?: boolean }) => {
+      printContract(process.stdout, operation, { json: given.json === true });
+    });
+  return root;
+}
+
+const COMMANDS = new Set(['mount', 'umount', 'mkfs', 'contract', 'help']);
+
+/**
+ * mount(8) calls `latchfs SOURCE MOUNTPOINT -o OPTIONS`; and `mount MOUNTPOINT` alone means the default source. Both become the full form, because an optional argument cannot come
+ * first.
+ */
+export function normalise(args: readonly string[]): string[] {
+  const [first] = args;
+  const helper = first !== undefined && !first.startsWith('-') && !COMMANDS.has(first);
+  const full = helper ? ['mount', ...args] : [...args];
+  if (full[0] !== 'mount' || full.includes('--help') || full.includes('-h')) return full;
+  const takesValue = new Set(['-o', '--options', '--log', '--log-level', '--transport']);
+  const positional = full.slice(1).filter((arg, i, all) => !arg.startsWith('-') && !takesValue.has(all[i - 1] ?? ''));
+  if (positional.length !== 1 || helper) return full;
+  return ['mount', 'memory', ...full.slice(1)];
+}
+
+/** Run the command line. @returns the exit status */
+export async function main(args: readonly string[]): Promise<number> {
+  const root = program();
+  for (const command of [root, ...root.commands]) command.exitOverride();
+  try {
+    await root.parseAsync(normalise(args), { from: 'user' });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    process.stderr.write(`latchfs: ${describe(error)}\n`);
+    return error instanceof CliError ? error.status : 1;
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2));

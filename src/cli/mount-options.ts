@@ -1,0 +1,182 @@
+/** The options of a mount: `-o name,name=value`. */
+
+import type { CacheMode } from '../fuse/session-options.js';
+import type { EnforceLevel } from '../sched/validator.js';
+import { CliError } from './error.js';
+import { parseSize } from './size.js';
+
+export interface MountSettings {
+  readOnly: boolean;
+  allowOther: boolean;
+  defaultPermissions: boolean;
+  nonempty: boolean;
+  enforce: EnforceLevel;
+  debug: boolean;
+  cache: CacheMode;
+  /** Bytes of a memory filesystem, where the source does not say. */
+  size: number | undefined;
+  /** Bytes of the page cache. */
+  pageCache: number | undefined;
+  log: string | undefined;
+  uid: number | undefined;
+  gid: number | undefined;
+  fsname: string | undefined;
+  subtype: string | undefined;
+  /** nodev, nosuid, noexec and the like, passed on to the kernel. */
+  flags: string[];
+  remount: boolean;
+}
+
+/** name → what it does, for --help. */
+export const OPTION_HELP: readonly (readonly [string, string])[] = [
+  ['ro, rw', 'mount read-only, or read-write (the default)'],
+  ['allow_other', 'users other than the one who mounts may use it'],
+  ['default_permissions', 'the kernel checks modes and ACLs (the default; no_default_permissions: latchfs alone does)'],
+  ['uid=N, gid=N', 'the owner of the root directory of a memory filesystem'],
+  ['enforce=LEVEL', 'what a locking violation does: off, warn (the default), error, panic'],
+  ['debug=all', 'record a stack at every lock that is taken'],
+  ['cache=MODE', 'what the kernel may cache: none, auto (the default), always (dirty data too)'],
+  ['size=SIZE', 'the size of a memory filesystem (the default is 4G)'],
+  ['page_cache=SIZE', 'the most memory for cached pages'],
+  ['log=FILE', 'append the log to FILE'],
+  ['fsname=, subtype=', 'what /proc/mounts shows'],
+  ['nonempty', 'mount over a directory that has files in it'],
+  ['nodev, nosuid, noexec, …', 'passed on to the kernel'],
+];
+
+const KERNEL_FLAGS = new Set([
+  'dev',
+  'nodev',
+  'suid',
+  'nosuid',
+  'exec',
+  'noexec',
+  'noatime',
+  'relatime',
+  'nodiratime',
+  'sync',
+  'dirsync',
+]);
+/** fstab's own words, which mean nothing to a mounted filesystem. */
+const IGNORED = new Set([
+  'defaults',
+  'auto',
+  'noauto',
+  'user',
+  'nouser',
+  'users',
+  '_netdev',
+  'nofail',
+  'async',
+  'atime',
+  'rw',
+]);
+
+export function defaultSettings(): MountSettings {
+  return {
+    readOnly: false,
+    allowOther: false,
+    defaultPermissions: true,
+    nonempty: false,
+    enforce: 'warn',
+    debug: false,
+    cache: 'auto',
+    size: undefined,
+    pageCache: undefined,
+    log: undefined,
+    uid: undefined,
+    gid: undefined,
+    fsname: undefined,
+    subtype: 'latchfs',
+    flags: [],
+    remount: false,
+  };
+}
+
+function oneOf<T extends string>(name: string, value: string, allowed: readonly T[]): T {
+  const found = allowed.find((candidate) => candidate === value);
+  if (found === undefined) throw new CliError(`option ${name}=${value}: must be one of ${allowed.join(', ')}`, 2);
+  return found;
+}
+
+function id(name: string, value: string): number {
+  const number = Number(value);
+  if (!/^\d+$/.test(value) || number > 0xfffffffe)
+    throw new CliError(`option ${name}=${value}: must be a numeric id`, 2);
+  return number;
+}
+
+const WITH_VALUE: Readonly<Record<string, (settings: MountSettings, value: string) => void>> = {
+  enforce: (s, v) => {
+    s.enforce = oneOf('enforce', v, ['off', 'warn', 'error', 'panic']);
+  },
+  cache: (s, v) => {
+    s.cache = oneOf('cache', v, ['none', 'auto', 'always']);
+  },
+  debug: (s, v) => {
+    s.debug = oneOf('debug', v, ['all', 'none']) === 'all';
+  },
+  size: (s, v) => {
+    s.size = parseSize(v, 'option size');
+  },
+  page_cache: (s, v) => {
+    s.pageCache = parseSize(v, 'option page_cache');
+  },
+  log: (s, v) => {
+    s.log = v;
+  },
+  uid: (s, v) => {
+    s.uid = id('uid', v);
+  },
+  gid: (s, v) => {
+    s.gid = id('gid', v);
+  },
+  fsname: (s, v) => {
+    s.fsname = v;
+  },
+  subtype: (s, v) => {
+    s.subtype = v === '' ? undefined : v;
+  },
+};
+
+const PLAIN: Readonly<Record<string, (settings: MountSettings) => void>> = {
+  ro: (s) => {
+    s.readOnly = true;
+  },
+  allow_other: (s) => {
+    s.allowOther = true;
+  },
+  default_permissions: (s) => {
+    s.defaultPermissions = true;
+  },
+  no_default_permissions: (s) => {
+    s.defaultPermissions = false;
+  },
+  nonempty: (s) => {
+    s.nonempty = true;
+  },
+  remount: (s) => {
+    s.remount = true;
+  },
+};
+
+/**
+ * Read `-o` lists into settings.
+ * @throws CliError (status 2) for an unknown option or a value that means nothing
+ */
+export function parseOptions(lists: readonly string[], settings: MountSettings = defaultSettings()): MountSettings {
+  for (const option of lists.flatMap((list) => list.split(',')).filter((text) => text !== '')) {
+    const equals = option.indexOf('=');
+    const name = equals < 0 ? option : option.slice(0, equals);
+    const withValue = WITH_VALUE[name];
+    const plain = PLAIN[name];
+    if (equals >= 0 && withValue !== undefined) withValue(settings, option.slice(equals + 1));
+    else if (equals < 0 && plain !== undefined) plain(settings);
+    else if (equals < 0 && KERNEL_FLAGS.has(name)) settings.flags.push(name);
+    else if (!(equals < 0 && IGNORED.has(name)) && !name.startsWith('x-')) {
+      const hint = withValue === undefined ? "'latchfs mount --help' lists them" : `it needs a value: ${name}=…`;
+      throw new CliError(`unknown option '${option}': ${hint}`, 2);
+    }
+  }
+  return settings;
+}

@@ -1,0 +1,135 @@
+/** `latchfs mount SOURCE MOUNTPOINT`. */
+import { execFileSync } from 'node:child_process';
+import { realpathSync } from 'node:fs';
+import { type BlockDevice, blkdev_get, blkdev_put } from '../block/block-device.js';
+import { kill_sb, vfs_mount } from '../fs/super.js';
+import { SB_RDONLY, type SuperBlock } from '../fs/super-block.js';
+import { type Mounted, mountFuse } from '../fuse/mount.js';
+import { checkDevice, checkMountpoint } from '../fuse/mount-check.js';
+import type { MountOptions } from '../fuse/mount-options.js';
+import { mkfs } from '../latch/mkfs.js';
+import { latch_fs_type } from '../latch/super.js';
+import { type Logger, openLog, violationSink } from '../report/log.js';
+import { Task } from '../sched/task.js';
+import { daemonise, isDaemon, tellParent } from './daemon.js';
+import { CliError, describe } from './error.js';
+import { asCliError, isMemory, newMachine, openSource } from './machine.js';
+import { type MountSettings, parseOptions } from './mount-options.js';
+import { serve } from './serve.js';
+
+/** What commander gives of the command line. */
+export interface MountFlags {
+  readonly options: readonly string[];
+  readonly foreground?: boolean;
+  readonly log?: string;
+  readonly logLevel: string;
+  readonly transport: string;
+}
+
+function kernelOptions(settings: MountSettings, source: string): MountOptions {
+  return {
+    fsname: settings.fsname ?? source,
+    ...(settings.subtype === undefined ? {} : { subtype: settings.subtype }),
+    allowOther: settings.allowOther,
+    defaultPermissions: settings.defaultPermissions,
+    readOnly: settings.readOnly,
+    nonempty: settings.nonempty,
+  };
+}
+
+/** Mount, and serve until the end; in the background unless asked otherwise. @throws CliError */
+export async function mountCommand(given: string, mountpoint: string, flags: MountFlags): Promise<void> {
+  const settings = parseOptions(flags.options);
+  if (flags.transport === 'fuse-native') {
+    throw new CliError('the fuse-native transport is not built in yet: use --transport=dev-fuse');
+  }
+  const source = isMemory(given) ? given : absolute(given);
+  if (settings.remount) return remount(mountpoint, flags.options);
+  try {
+    checkDevice();
+    checkMountpoint(mountpoint, kernelOptions(settings, source));
+  } catch (error) {
+    throw asCliError(error);
+  }
+  if (flags.foreground !== true && !isDaemon()) {
+    await daemonise(process.argv.slice(2));
+    return;
+  }
+  const log = openLog({ level: flags.logLevel, ...fileOf(settings.log ?? flags.log) });
+  try {
+    await run(source, mountpoint, settings, log);
+  } catch (error) {
+    const failure = asCliError(error);
+    if (!isDaemon()) throw failure;
+    await tellParent({ failed: describe(failure), status: failure instanceof CliError ? failure.status : 1 });
+    process.exit(1);
+  }
+}
+
+function fileOf(file: string | undefined): { file?: string } {
+  return file === undefined ? {} : { file };
+}
+
+function absolute(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
+}
+
+/** mount -o remount goes to the kernel: the flags that can be changed are its own. */
+function remount(mountpoint: string, options: readonly string[]): void {
+  execFileSync('mount', ['-i', '-o', options.join(','), mountpoint], { stdio: 'inherit' });
+}
+
+async function run(source: string, mountpoint: string, settings: MountSettings, log: Logger): Promise<void> {
+  const machine = newMachine({
+    enforce: settings.enforce,
+    stacks: settings.debug,
+    sink: violationSink(log),
+    ...(settings.pageCache === undefined ? {} : { pageCache: settings.pageCache }),
+  });
+  const task = new Task(machine.sched, machine.validator, { comm: 'mount' });
+  const bdev = openSource(machine, source, settings.size, settings.readOnly);
+  await blkdev_get(task, bdev, settings.readOnly ? 'read' : 'write', machine);
+  try {
+    if (isMemory(source)) {
+      const owner = { uid: settings.uid ?? process.getuid?.() ?? 0, gid: settings.gid ?? process.getgid?.() ?? 0 };
+      await mkfs(task, bdev, owner);
+    }
+    const sb = await vfs_mount(machine, latch_fs_type, bdev, settings.readOnly ? SB_RDONLY : 0);
+    sb.kernelChecksPermissions = settings.defaultPermissions;
+    await served(sb, source, mountpoint, settings, log);
+  } finally {
+    await closed(task, bdev);
+  }
+}
+
+async function closed(task: Task, bdev: BlockDevice): Promise<void> {
+  await blkdev_put(task, bdev);
+}
+
+/** Between the filesystem's mount and its unmount: the kernel's mount, and the requests. */
+async function served(
+  sb: SuperBlock,
+  source: string,
+  mountpoint: string,
+  settings: MountSettings,
+  log: Logger,
+): Promise<void> {
+  try {
+    const mounted: Mounted = mountFuse(mountpoint, kernelOptions(settings, source));
+    log.info({ source, mountpoint: mounted.mountpoint }, `${source} is mounted on ${mounted.mountpoint}`);
+    await serve(mounted, sb, log, {
+      cache: settings.cache,
+      readOnly: settings.readOnly,
+      onReady: () => {
+        if (isDaemon()) void tellParent({ ready: true });
+      },
+    });
+  } finally {
+    const busy = await kill_sb(sb);
+    if (busy > 0) log.error({ busy }, `${busy} inodes were still in use at the unmount`);
+  }
+}

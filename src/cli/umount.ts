@@ -1,0 +1,32 @@
+/** `latchfs umount MOUNTPOINT`: also clears what a daemon that died has left. */
+import { realpathSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { unmountFuse } from '../fuse/mount.js';
+import { health, isFuse, mountAt } from '../fuse/mountinfo.js';
+import { CliError } from './error.js';
+
+/** Milliseconds that a mount has to answer before it counts as stuck. */
+const PATIENCE = 2000;
+
+/** The mount point's real path; that of a dead mount cannot be resolved, and is taken as it is written. */
+function pathOf(given: string): string {
+  try {
+    return realpathSync(given);
+  } catch {
+    return resolve(given);
+  }
+}
+
+/**
+ * Unmount. A dead mount is detached; a live one is unmounted when nobody uses it.
+ * @throws CliError, MountError
+ */
+export async function umount(given: string, options: { readonly lazy: boolean }): Promise<void> {
+  const mountpoint = pathOf(given);
+  const mount = mountAt(mountpoint);
+  if (mount === undefined) throw new CliError(`${given} is not mounted`);
+  if (!isFuse(mount))
+    throw new CliError(`${given} is a mount of type ${mount.fstype}, not one of latchfs: use umount(8)`);
+  const state = await health(mountpoint, PATIENCE);
+  await unmountFuse(mountpoint, options.lazy || state !== 'alive');
+}

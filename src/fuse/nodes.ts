@@ -1,0 +1,86 @@
+/**
+ * What the kernel knows of us: node ids and how often it was told of each. A node id is the inode number (the root's is 1), so that an inode that only
+ * the kernel remembers need not stay in memory here; one without a name left is pinned until the kernel forgets it.
+ */
+import type { Dentry } from '../fs/dentry.js';
+import { dentry_of_ino } from '../fs/export.js';
+import { igrab, iput } from '../fs/icache.js';
+import type { Inode } from '../fs/inode.js';
+import type { SuperBlock } from '../fs/super-block.js';
+import type { Awaitable } from '../sched/awaitable.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { FUSE_ROOT_ID } from './protocol/flags.js';
+
+export class Nodes {
+  readonly #sb: SuperBlock;
+  readonly #lookups = new Map<number, number>();
+  readonly #pinned = new Map<number, Inode>();
+
+  constructor(sb: SuperBlock) {
+    this.#sb = sb;
+  }
+
+  /** Nodes that the kernel knows. */
+  get size(): number {
+    return this.#lookups.size;
+  }
+
+  idOf(inode: Inode): number {
+    return inode === this.#sb.s_root?.d_inode ? FUSE_ROOT_ID : inode.i_ino;
+  }
+
+  /** A reference to the dentry of a node; dput it. @throws ESTALE where the inode is gone */
+  dentry(task: Task, nodeid: number): Awaitable<Dentry> {
+    const root = this.#sb.s_root;
+    if (root === undefined) throw errno('ESTALE');
+    return dentry_of_ino(task, this.#sb, nodeid === FUSE_ROOT_ID ? (root.d_inode?.i_ino ?? 0) : nodeid);
+  }
+
+  /** The kernel is being told of `inode` once more. */
+  remember(inode: Inode): void {
+    const id = this.idOf(inode);
+    this.#lookups.set(id, (this.#lookups.get(id) ?? 0) + 1);
+  }
+
+  knows(inode: Inode): boolean {
+    return this.#lookups.has(this.idOf(inode));
+  }
+
+  /** Keep an inode whose last name is going away while the kernel still knows it. */
+  pin(task: Task, inode: Inode): void {
+    const id = this.idOf(inode);
+    if (!this.#lookups.has(id) || this.#pinned.has(id)) return;
+    const held = igrab(task, inode);
+    if (held !== undefined) this.#pinned.set(id, held);
+  }
+
+  /** A pinned inode that has a name after all is let go. */
+  unpinIfLinked(task: Task, inode: Inode): Awaitable<void> {
+    if (inode.i_nlink === 0) return undefined;
+    return this.#unpin(task, this.idOf(inode));
+  }
+
+  /** FORGET: the kernel drops `count` of what it was told. */
+  forget(task: Task, nodeid: number, count: number): Awaitable<void> {
+    const left = (this.#lookups.get(nodeid) ?? 0) - count;
+    if (left > 0) {
+      this.#lookups.set(nodeid, left);
+      return undefined;
+    }
+    this.#lookups.delete(nodeid);
+    return this.#unpin(task, nodeid);
+  }
+
+  async forgetAll(task: Task): Promise<void> {
+    this.#lookups.clear();
+    for (const id of [...this.#pinned.keys()]) await this.#unpin(task, id);
+  }
+
+  #unpin(task: Task, nodeid: number): Awaitable<void> {
+    const inode = this.#pinned.get(nodeid);
+    if (inode === undefined) return undefined;
+    this.#pinned.delete(nodeid);
+    return iput(task, inode);
+  }
+}

@@ -1,0 +1,132 @@
+/** Attributes: GETATTR, SETATTR, STATX, ACCESS, STATFS, and extended attributes. */
+
+import { notify_change } from '../../fs/attr.js';
+import type { Dentry } from '../../fs/dentry.js';
+import { inode_permission } from '../../fs/permission.js';
+import { vfs_statfs } from '../../fs/super.js';
+import type { Iattr } from '../../fs/types.js';
+import { vfs_getxattr, vfs_listxattr, vfs_removexattr, vfs_setxattr } from '../../fs/xattr.js';
+import { type Awaitable, andThen } from '../../sched/awaitable.js';
+import { errno } from '../../sched/errno.js';
+import type { Task } from '../../sched/task.js';
+import { FATTR } from '../protocol/flags.js';
+import type { Message } from '../protocol/message.js';
+import { decodeAccess, decodeSetattr, decodeStatx } from '../protocol/read-files.js';
+import { decodeGetxattr, decodeListxattr, decodeRemovexattr, decodeSetxattr } from '../protocol/read-names.js';
+import type { RequestHeader, SetattrIn } from '../protocol/requests.js';
+import { encodeBytes, encodeGetxattr, encodeStatfs, encodeStatx } from '../protocol/write.js';
+import type { Session } from '../session.js';
+import { withDentry } from './names.js';
+import { inodeOf, replyAttr, replyOk, statOf } from './reply.js';
+
+/** STATX_BASIC_STATS | STATX_BTIME */
+const STATX_FILLED = 0xfff;
+
+export function getattr(s: Session, task: Task, h: RequestHeader): Awaitable<void> {
+  return withDentry(s, task, h.nodeid, (dentry) => replyAttr(s, task, h, dentry));
+}
+
+export function statx(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  decodeStatx(m);
+  return withDentry(s, task, h.nodeid, (dentry) =>
+    andThen(statOf(task, dentry), (stat) => {
+      const size = encodeStatx(s.transport.out, s.validity, {
+        ...stat,
+        mask: stat.btime === undefined ? STATX_FILLED & ~0x800 : STATX_FILLED,
+        btime: stat.btime ?? { sec: 0, nsec: 0 },
+        rdev_major: (stat.rdev & 0xfff00) >>> 8,
+        rdev_minor: (stat.rdev & 0xff) | ((stat.rdev >>> 12) & 0xfff00),
+        dev_major: 0,
+        dev_minor: 0,
+      });
+      s.transport.reply(h.unique, size);
+    }),
+  );
+}
+
+/** What a SETATTR asks for, as the VFS says it. */
+function iattrOf(s: Session, request: SetattrIn): Iattr {
+  const { valid } = request;
+  const attr: Iattr = {};
+  if ((valid & FATTR.MODE) !== 0) attr.mode = request.mode & 0o7777;
+  if ((valid & FATTR.UID) !== 0) attr.uid = request.uid;
+  if ((valid & FATTR.GID) !== 0) attr.gid = request.gid;
+  if ((valid & FATTR.SIZE) !== 0) attr.size = request.size;
+  if ((valid & FATTR.ATIME) !== 0) attr.atime = (valid & FATTR.ATIME_NOW) !== 0 ? 'now' : request.atime;
+  if ((valid & FATTR.MTIME) !== 0) attr.mtime = (valid & FATTR.MTIME_NOW) !== 0 ? 'now' : request.mtime;
+  if ((valid & FATTR.CTIME) !== 0) attr.ctime = request.ctime;
+  if ((valid & FATTR.KILL_SUIDGID) !== 0) attr.kill_suidgid = true;
+  if ((valid & FATTR.FH) !== 0) {
+    const file = s.handles.find(request.fh);
+    if (file !== undefined) attr.file = file;
+  }
+  return attr;
+}
+
+export function setattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const attr = iattrOf(s, decodeSetattr(m));
+  return withDentry(s, task, h.nodeid, (dentry) =>
+    andThen(notify_change(task, dentry, attr), () => replyAttr(s, task, h, dentry)),
+  );
+}
+
+export function access(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const { mask } = decodeAccess(m);
+  return withDentry(s, task, h.nodeid, (dentry) =>
+    andThen(inode_permission(task, inodeOf(dentry), mask), () => replyOk(s, h)),
+  );
+}
+
+export function statfs(s: Session, task: Task, h: RequestHeader): Awaitable<void> {
+  return withDentry(s, task, h.nodeid, (dentry) =>
+    andThen(vfs_statfs(task, dentry), (st) => {
+      const size = encodeStatfs(s.transport.out, {
+        blocks: st.f_blocks,
+        bfree: st.f_bfree,
+        bavail: st.f_bavail,
+        files: st.f_files,
+        ffree: st.f_ffree,
+        bsize: st.f_bsize,
+        namelen: st.f_namelen,
+        frsize: st.f_frsize,
+      });
+      s.transport.reply(h.unique, size);
+    }),
+  );
+}
+
+export function setxattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const { name, value, flags } = decodeSetxattr(m, s.wire);
+  return withDentry(s, task, h.nodeid, (dentry) =>
+    andThen(vfs_setxattr(task, dentry, name, value, flags), () => replyOk(s, h)),
+  );
+}
+
+/** Answer with `value`, or with its size where `room` is 0. @throws ERANGE where it does not fit */
+function replyValue(s: Session, h: RequestHeader, value: Buffer, room: number): void {
+  const { out } = s.transport;
+  if (room === 0) s.transport.reply(h.unique, encodeGetxattr(out, value.length));
+  else if (value.length > room) throw errno('ERANGE');
+  else s.transport.reply(h.unique, encodeBytes(out, value));
+}
+
+export function getxattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const { name, size } = decodeGetxattr(m);
+  return withDentry(s, task, h.nodeid, (dentry) =>
+    andThen(vfs_getxattr(task, dentry, name), (value) => replyValue(s, h, value, size)),
+  );
+}
+
+export function listxattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const { size } = decodeListxattr(m);
+  return withDentry(s, task, h.nodeid, (dentry: Dentry) =>
+    andThen(vfs_listxattr(task, dentry), (names) => {
+      replyValue(s, h, Buffer.from(names.map((name) => `${name}\0`).join(''), 'latin1'), size);
+    }),
+  );
+}
+
+export function removexattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const { name } = decodeRemovexattr(m);
+  return withDentry(s, task, h.nodeid, (dentry) => andThen(vfs_removexattr(task, dentry, name), () => replyOk(s, h)));
+}

@@ -1,0 +1,108 @@
+/** Directories: OPENDIR, READDIR, READDIRPLUS, FSYNCDIR. */
+
+import { dput } from '../../fs/dcache.js';
+import type { Dentry } from '../../fs/dentry.js';
+import { lookup_one } from '../../fs/namei.js';
+import { vfs_open } from '../../fs/open.js';
+import { iterate_dir } from '../../fs/readdir.js';
+import type { DirContext } from '../../fs/types.js';
+import { type Awaitable, andThen } from '../../sched/awaitable.js';
+import { isErrno } from '../../sched/errno.js';
+import type { Task } from '../../sched/task.js';
+import { DirentPacker } from '../protocol/dirents.js';
+import { FOPEN } from '../protocol/flags.js';
+import type { Message } from '../protocol/message.js';
+import { decodeOpen, decodeRead } from '../protocol/read-files.js';
+import type { RequestHeader } from '../protocol/requests.js';
+import { encodeOpen } from '../protocol/write.js';
+import type { Session } from '../session.js';
+import { withDentry } from './names.js';
+import { entryOf, statOf } from './reply.js';
+
+export function opendir(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const { flags } = decodeOpen(m);
+  return withDentry(s, task, h.nodeid, (dentry) =>
+    andThen(vfs_open(task, dentry, flags, false), (file) => {
+      const open = s.options.cache === 'none' ? 0 : FOPEN.KEEP_CACHE | FOPEN.CACHE_DIR;
+      s.transport.reply(h.unique, encodeOpen(s.transport.out, s.handles.add(file), open));
+    }),
+  );
+}
+
+/** One entry of a listing, as it was emitted. */
+interface Listed {
+  readonly name: string;
+  readonly ino: number;
+  readonly type: number;
+  readonly next: number;
+}
+
+/** struct fuse_dirent before its name, and the alignment of entries. */
+const DIRENT = 24;
+const ENTRY = 128;
+
+function entrySize(name: string, plus: boolean): number {
+  return ((plus ? ENTRY : 0) + DIRENT + name.length + 7) & ~7;
+}
+
+/** List from `offset` on as much as fits in `size` bytes; the entries are packed once all of them are known. */
+async function list(s: Session, task: Task, m: Message, plus: boolean): Promise<Listed[]> {
+  const { fh, offset, size } = decodeRead(m);
+  const file = s.handles.get(fh);
+  const listed: Listed[] = [];
+  let room = Math.min(size, s.transport.out.room);
+  const context: DirContext = {
+    pos: offset,
+    actor: (name, ino, type, next) => {
+      const need = entrySize(name, plus);
+      if (need > room) return false;
+      room -= need;
+      listed.push({ name, ino, type, next });
+      return true;
+    },
+  };
+  await iterate_dir(task, file, context);
+  return listed;
+}
+
+export async function readdir(s: Session, task: Task, h: RequestHeader, m: Message): Promise<void> {
+  const { size } = decodeRead(m);
+  const listed = await list(s, task, m, false);
+  const packer = new DirentPacker(s.transport.out);
+  packer.begin(size);
+  for (const { name, ino, type, next } of listed) packer.add(ino, next, type, name);
+  s.transport.reply(h.unique, packer.size);
+}
+
+/** READDIRPLUS: each name is also looked up, and the kernel is told of what it names. */
+export async function readdirplus(s: Session, task: Task, h: RequestHeader, m: Message): Promise<void> {
+  const { fh, size } = decodeRead(m);
+  const parent = s.handles.get(fh).f_dentry;
+  const listed = await list(s, task, m, true);
+  const found: (Dentry | undefined)[] = [];
+  const entries: (ReturnType<typeof entryOf> | null)[] = [];
+  for (const { name } of listed) {
+    const dentry = name === '.' || name === '..' ? undefined : await child(task, parent, name);
+    found.push(dentry);
+    entries.push(dentry === undefined ? null : entryOf(s, dentry, await statOf(task, dentry)));
+  }
+  const packer = new DirentPacker(s.transport.out);
+  packer.begin(size);
+  listed.forEach(({ name, ino, type, next }, i) => {
+    packer.addPlus(entries[i] ?? null, ino, next, type, name);
+  });
+  s.transport.reply(h.unique, packer.size);
+  for (const dentry of found) if (dentry !== undefined) await dput(task, dentry);
+}
+
+/** A listed name's dentry; undefined where it has gone since, or may not be looked up: then only its name is listed. */
+async function child(task: Task, parent: Dentry, name: string): Promise<Dentry | undefined> {
+  try {
+    const dentry = await lookup_one(task, parent, name);
+    if (!dentry.isNegative) return dentry;
+    await dput(task, dentry);
+  } catch (error) {
+    if (!isErrno(error, 'EACCES') && !isErrno(error, 'ENOENT')) throw error;
+  }
+  return undefined;
+}

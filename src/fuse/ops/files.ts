@@ -1,0 +1,203 @@
+/** Open files: OPEN, CREATE, TMPFILE, READ, WRITE, FLUSH, RELEASE, FSYNC and what works on ranges of them. */
+import { vfs_copy_file_range } from '../../fs/copy-range.js';
+import { dput } from '../../fs/dcache.js';
+import { vfs_fallocate } from '../../fs/fallocate.js';
+import type { File } from '../../fs/file.js';
+import { locks_remove_posix } from '../../fs/locks.js';
+import { filp_flush, fput, open_or_create, vfs_open, vfs_tmpfile_open } from '../../fs/open.js';
+import { vfs_iter_read, vfs_iter_write, vfs_llseek } from '../../fs/read-write.js';
+import { vfs_fsync_range } from '../../fs/sync.js';
+import { folio_put } from '../../mm/filemap.js';
+import { IovIter } from '../../mm/iov-iter.js';
+import { type Awaitable, andThen } from '../../sched/awaitable.js';
+import { errno } from '../../sched/errno.js';
+import type { Task } from '../../sched/task.js';
+import { FOPEN, FSYNC_FDATASYNC, INIT, OPEN_KILL_SUIDGID, WRITE } from '../protocol/flags.js';
+import type { Message } from '../protocol/message.js';
+import {
+  decodeCopyFileRange,
+  decodeFallocate,
+  decodeFlush,
+  decodeFsync,
+  decodeLseek,
+  decodeOpen,
+  decodeRead,
+  decodeRelease,
+  decodeWrite,
+} from '../protocol/read-files.js';
+import { decodeCreate, decodeTmpfile } from '../protocol/read-names.js';
+import type { RequestHeader } from '../protocol/requests.js';
+import { encodeCopyFileRange, encodeCreate, encodeLseek, encodeOpen, encodeWrite } from '../protocol/write.js';
+import type { Session } from '../session.js';
+import { lockOwner, releaseFlock } from './locks.js';
+import { withDentry } from './names.js';
+import { entryOf, replyOk, statOf } from './reply.js';
+
+const O_ACCMODE = 3;
+const O_WRONLY = 1;
+const O_RDWR = 2;
+const O_APPEND = 0o2000;
+const O_DSYNC = 0o10000;
+const O_DIRECT = 0o40000;
+const O_SYNC = 0o4010000;
+
+/** What the kernel may do with an open file, by how much it may cache. */
+function openFlags(s: Session): number {
+  const base = FOPEN.PARALLEL_DIRECT_WRITES;
+  return s.options.cache === 'none' ? base | FOPEN.DIRECT_IO : base | FOPEN.KEEP_CACHE;
+}
+
+/**
+ * The flags to open with. With its writeback cache the kernel reads to fill pages of files opened write-only, and does O_APPEND
+ * itself (fuse.h says so of WRITEBACK_CACHE).
+ */
+function effectiveFlags(s: Session, flags: number): number {
+  if (((s.negotiated?.flags ?? 0) & INIT.WRITEBACK_CACHE) === 0) return flags;
+  const widened = (flags & O_ACCMODE) === O_WRONLY ? (flags & ~O_ACCMODE) | O_RDWR : flags;
+  return widened & ~O_APPEND;
+}
+
+export function open(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const { flags, open_flags } = decodeOpen(m);
+  return withDentry(s, task, h.nodeid, (dentry) =>
+    andThen(vfs_open(task, dentry, effectiveFlags(s, flags), (open_flags & OPEN_KILL_SUIDGID) !== 0), (file) => {
+      s.transport.reply(h.unique, encodeOpen(s.transport.out, s.handles.add(file), openFlags(s)));
+    }),
+  );
+}
+
+export async function create(s: Session, task: Task, h: RequestHeader, m: Message): Promise<void> {
+  const request = decodeCreate(m, s.wire);
+  task.umask = request.umask;
+  await withDentry(s, task, h.nodeid, async (parent) => {
+    const flags = effectiveFlags(s, request.flags);
+    const { file, dentry } = await open_or_create(task, parent, request.name, flags, request.mode);
+    await replyCreated(s, task, h, file);
+    await dput(task, dentry);
+  });
+}
+
+export async function tmpfile(s: Session, task: Task, h: RequestHeader, m: Message): Promise<void> {
+  const request = decodeTmpfile(m, s.wire);
+  task.umask = request.umask;
+  await withDentry(s, task, h.nodeid, async (parent) => {
+    const file = await vfs_tmpfile_open(task, parent, effectiveFlags(s, request.flags), request.mode);
+    await replyCreated(s, task, h, file);
+    // It has no name to find it by again: the kernel's knowledge keeps it.
+    if (file.f_inode.i_nlink === 0) s.nodes.pin(task, file.f_inode);
+  });
+}
+
+async function replyCreated(s: Session, task: Task, h: RequestHeader, file: File): Promise<void> {
+  const stat = await statOf(task, file.f_dentry);
+  const entry = entryOf(s, file.f_dentry, stat);
+  s.transport.reply(h.unique, encodeCreate(s.transport.out, entry, s.handles.add(file), openFlags(s)));
+}
+
+/** READ: what was read goes out from where it lies in the page cache. */
+export function read(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const { fh, offset, size, flags } = decodeRead(m);
+  const file = s.handles.get(fh);
+  const iter = IovIter.ofDest(Math.min(size, 1 << 20));
+  const done = vfs_iter_read(task, file, iter, offset, { direct: (flags & O_DIRECT) !== 0 });
+  if (done instanceof Promise) {
+    return done.then(
+      () => sendRead(s, task, h, iter),
+      (error: unknown) => {
+        releaseFolios(task, iter);
+        throw error;
+      },
+    );
+  }
+  sendRead(s, task, h, iter);
+  return undefined;
+}
+
+function sendRead(s: Session, task: Task, h: RequestHeader, iter: IovIter): void {
+  const { data } = s.transport;
+  for (const segment of iter.segments) data.add(segment, 0, segment.length);
+  s.transport.replyData(h.unique, 0);
+  releaseFolios(task, iter);
+}
+
+function releaseFolios(task: Task, iter: IovIter): void {
+  for (const folio of iter.folios) folio_put(task, folio);
+  iter.folios.length = 0;
+}
+
+export function write(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const { fh, offset, size, write_flags, flags, start } = decodeWrite(m);
+  const file = s.handles.get(fh);
+  const iter = IovIter.ofSource(m.bytes.subarray(start, start + size));
+  const cached = (write_flags & WRITE.CACHE) !== 0;
+  const done = vfs_iter_write(task, file, iter, offset, {
+    direct: !cached && (flags & O_DIRECT) !== 0,
+    append: !cached && (flags & O_APPEND) !== 0,
+    sync: (flags & O_SYNC) === O_SYNC ? 'sync' : (flags & O_DSYNC) !== 0 ? 'dsync' : false,
+    killSuidgid: (write_flags & WRITE.KILL_SUIDGID) !== 0,
+  });
+  if (done instanceof Promise) return done.then((written) => sendWritten(s, h, written));
+  sendWritten(s, h, done);
+  return undefined;
+}
+
+function sendWritten(s: Session, h: RequestHeader, written: number): void {
+  s.transport.reply(h.unique, encodeWrite(s.transport.out, written));
+}
+
+/** FLUSH: close(2) of a descriptor; POSIX locks of its owner go. */
+export function flush(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const { fh, lock_owner } = decodeFlush(m);
+  const file = s.handles.get(fh);
+  locks_remove_posix(task, file, lockOwner(lock_owner));
+  return andThen(filp_flush(task, file), () => replyOk(s, h));
+}
+
+export function release(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const request = decodeRelease(m);
+  const file = s.handles.remove(request.fh);
+  return andThen(releaseFlock(task, file, request), () => andThen(fput(task, file), () => replyOk(s, h)));
+}
+
+export function fsync(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const { fh, fsync_flags } = decodeFsync(m);
+  const file = s.handles.get(fh);
+  const datasync = (fsync_flags & FSYNC_FDATASYNC) !== 0;
+  return andThen(vfs_fsync_range(task, file, 0, Number.MAX_SAFE_INTEGER, datasync), () => replyOk(s, h));
+}
+
+export function fallocate(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const { fh, offset, length, mode } = decodeFallocate(m);
+  return andThen(vfs_fallocate(task, s.handles.get(fh), mode, offset, length), () => replyOk(s, h));
+}
+
+export function lseek(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const { fh, offset, whence } = decodeLseek(m);
+  return andThen(vfs_llseek(task, s.handles.get(fh), offset, whence), (found) => {
+    s.transport.reply(h.unique, encodeLseek(s.transport.out, found));
+  });
+}
+
+/** The most that one request copies, so that a long copy neither starves others nor overflows the 32 bits of the old reply. */
+const COPY_CHUNK = 0x7ffff000;
+
+function copied(s: Session, task: Task, m: Message): Awaitable<number> {
+  const request = decodeCopyFileRange(m);
+  if (request.len < 0) throw errno('EINVAL');
+  const from = s.handles.get(request.fh_in);
+  const to = s.handles.get(request.fh_out);
+  const length = Math.min(request.len, COPY_CHUNK);
+  return vfs_copy_file_range(task, from, request.off_in, to, request.off_out, length, request.flags);
+}
+
+export function copyFileRange(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  return andThen(copied(s, task, m), (count) => {
+    s.transport.reply(h.unique, encodeWrite(s.transport.out, count));
+  });
+}
+
+export function copyFileRange64(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  return andThen(copied(s, task, m), (count) => {
+    s.transport.reply(h.unique, encodeCopyFileRange(s.transport.out, count));
+  });
+}

@@ -1,0 +1,50 @@
+/** The rest: IOCTL, POLL, BMAP, SYNCFS. */
+import { vfs_ioctl } from '../../fs/ioctl.js';
+import { sync_filesystem } from '../../fs/sync.js';
+import { type Awaitable, andThen } from '../../sched/awaitable.js';
+import { errno } from '../../sched/errno.js';
+import type { Task } from '../../sched/task.js';
+import type { Message } from '../protocol/message.js';
+import { decodeBmap, decodeIoctl, decodePoll } from '../protocol/read-files.js';
+import type { RequestHeader } from '../protocol/requests.js';
+import { encodeBmap, encodeIoctl, encodePoll } from '../protocol/write.js';
+import type { Session } from '../session.js';
+import { withDentry } from './names.js';
+import { inodeOf, replyOk } from './reply.js';
+
+export function ioctl(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const { fh, cmd, data, out_size } = decodeIoctl(m);
+  const file = s.handles.get(fh);
+  return andThen(vfs_ioctl(task, file, cmd, data), (answer) => {
+    if (answer.length > out_size) throw errno('EINVAL', `ioctl ${cmd} answers ${answer.length} bytes`);
+    const size = encodeIoctl(s.transport.out, 0);
+    s.transport.data.add(answer, 0, answer.length);
+    s.transport.replyData(h.unique, size);
+  });
+}
+
+/** POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM: files are always ready. */
+const ALWAYS_READY = 0x1 | 0x4 | 0x40 | 0x100;
+
+export function poll(s: Session, _task: Task, h: RequestHeader, m: Message): void {
+  const { events } = decodePoll(m);
+  s.transport.reply(h.unique, encodePoll(s.transport.out, events & ALWAYS_READY));
+}
+
+/** BMAP, for FIBMAP and the swapper. */
+export function bmap(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
+  const { block, blocksize } = decodeBmap(m);
+  return withDentry(s, task, h.nodeid, (dentry) => {
+    const inode = inodeOf(dentry);
+    const { a_ops } = inode.i_mapping;
+    if (a_ops.bmap === undefined || blocksize !== inode.i_sb.s_blocksize) throw errno('EINVAL');
+    return andThen(a_ops.bmap(task, inode.i_mapping, block), (found) => {
+      s.transport.reply(h.unique, encodeBmap(s.transport.out, found));
+    });
+  });
+}
+
+/** SYNCFS: syncfs(2). */
+export function syncfs(s: Session, task: Task, h: RequestHeader): Awaitable<void> {
+  return andThen(sync_filesystem(task, s.sb), () => replyOk(s, h));
+}

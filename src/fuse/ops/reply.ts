@@ -1,0 +1,61 @@
+/** How operations answer: entries and attributes of inodes in the wire's form. */
+import type { Dentry } from '../../fs/dentry.js';
+import type { Inode } from '../../fs/inode.js';
+import { vfs_getattr } from '../../fs/stat.js';
+import type { Kstat } from '../../fs/types.js';
+import { type Awaitable, andThen } from '../../sched/awaitable.js';
+import { errno } from '../../sched/errno.js';
+import type { Task } from '../../sched/task.js';
+import type { RequestHeader } from '../protocol/requests.js';
+import { type Attr, type Entry, encodeAttr, encodeEntry } from '../protocol/write.js';
+import type { Session } from '../session.js';
+
+/** The attributes that every caller of stat wants (STATX_BASIC_STATS and STATX_BTIME). */
+const ALL = 0xfff;
+
+export function attrOf(stat: Kstat): Attr {
+  return stat;
+}
+
+/** The attributes of a dentry's inode, through ->getattr. */
+export function statOf(task: Task, dentry: Dentry): Awaitable<Kstat> {
+  return vfs_getattr(task, dentry, ALL, 0);
+}
+
+export function inodeOf(dentry: Dentry): Inode {
+  const inode = dentry.d_inode;
+  if (inode === undefined) throw errno('ENOENT', dentry.d_name);
+  return inode;
+}
+
+/** The entry for a positive dentry; the kernel is counted as having been told of it. */
+export function entryOf(s: Session, dentry: Dentry, stat: Kstat): Entry {
+  const inode = inodeOf(dentry);
+  s.nodes.remember(inode);
+  return {
+    nodeid: s.nodes.idOf(inode),
+    generation: inode.i_generation,
+    entry_valid: s.validity,
+    attr_valid: s.validity,
+    attr: stat,
+  };
+}
+
+/** Answer with the entry of `dentry`. */
+export function replyEntry(s: Session, task: Task, h: RequestHeader, dentry: Dentry): Awaitable<void> {
+  return andThen(statOf(task, dentry), (stat) => {
+    s.transport.reply(h.unique, encodeEntry(s.transport.out, entryOf(s, dentry, stat)));
+  });
+}
+
+/** Answer with the attributes of `dentry`. */
+export function replyAttr(s: Session, task: Task, h: RequestHeader, dentry: Dentry): Awaitable<void> {
+  return andThen(statOf(task, dentry), (stat) => {
+    s.transport.reply(h.unique, encodeAttr(s.transport.out, s.validity, stat));
+  });
+}
+
+/** Answer with success and nothing else. */
+export function replyOk(s: Session, h: RequestHeader): void {
+  s.transport.reply(h.unique, 0);
+}

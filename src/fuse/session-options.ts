@@ -1,0 +1,53 @@
+/** What can be chosen of a session, and what it asks of the kernel at INIT. */
+import type { InitWishes } from './init.js';
+import { INIT, INIT2 } from './protocol/flags.js';
+
+/** How much the kernel may cache: nothing, names and data that we invalidate, also dirty data. */
+export type CacheMode = 'none' | 'auto' | 'always';
+
+export interface SessionOptions {
+  readonly cache: CacheMode;
+  /** Seconds for which names and attributes stay valid. */
+  readonly validity: number;
+  readonly readOnly: boolean;
+  /** Called when INIT has been answered: the mount is live. */
+  readonly onReady?: () => void;
+}
+
+/** The part of a pino logger that a session uses. */
+export interface SessionLog {
+  warn(fields: object, message?: string): void;
+  warn(message: string): void;
+  error(fields: object, message?: string): void;
+  error(message: string): void;
+}
+
+/** Nobody but the kernel changes this filesystem, so what it has cached stays true until it changes it itself. */
+const LONG = 86_400;
+
+export function validityOf(cache: CacheMode): number {
+  return cache === 'none' ? 0 : LONG;
+}
+
+/** What we ask for; the kernel gives what it has of it. */
+export function wishes(options: SessionOptions): InitWishes {
+  let flags =
+    INIT.ASYNC_READ |
+    INIT.POSIX_LOCKS |
+    INIT.ATOMIC_O_TRUNC |
+    INIT.EXPORT_SUPPORT |
+    INIT.FLOCK_LOCKS |
+    INIT.HAS_IOCTL_DIR |
+    INIT.DO_READDIRPLUS |
+    INIT.READDIRPLUS_AUTO |
+    INIT.ASYNC_DIO |
+    INIT.PARALLEL_DIROPS |
+    INIT.HANDLE_KILLPRIV_V2 |
+    INIT.ABORT_ERROR |
+    INIT.CACHE_SYMLINKS |
+    INIT.EXPLICIT_INVAL_DATA |
+    INIT.SETXATTR_EXT;
+  if (options.cache === 'always') flags |= INIT.WRITEBACK_CACHE;
+  const flags2 = INIT2.DIRECT_IO_ALLOW_MMAP | INIT2.HAS_EXPIRE_ONLY;
+  return { flags, flags2, maxWrite: 1 << 20, maxReadahead: 1 << 20, maxBackground: 64 };
+}

@@ -1,0 +1,184 @@
+/**
+ * The session: every request of the kernel becomes a Task, is dispatched to the VFS, and is answered. What one opcode does is in ops/; what all of them
+ * share (tasks, replies, interrupts, node ids, open files) is here.
+ */
+import type { SuperBlock } from '../fs/super-block.js';
+import { task_end } from '../locking/context.js';
+import { ERRNO, Errno, errnoOf } from '../sched/errno.js';
+import { type Cred, ROOT_CRED, Task } from '../sched/task.js';
+import { credOf } from './creds.js';
+import { Handles } from './handles.js';
+import { type Negotiated, negotiate } from './init.js';
+import { Nodes } from './nodes.js';
+import { HANDLERS, UNANSWERED } from './ops/table.js';
+import { type Message, ProtocolError, type U64 } from './protocol/message.js';
+import { Opcode, opcodeName } from './protocol/opcodes.js';
+import { decodeHeader } from './protocol/read.js';
+import { decodeInit, decodeInterrupt } from './protocol/read-files.js';
+import { DEFAULT_WIRE, type RequestHeader, type Wire } from './protocol/requests.js';
+import { encodeInit } from './protocol/write.js';
+import type { SessionLog, SessionOptions } from './session-options.js';
+import { wishes } from './session-options.js';
+import type { Transport } from './transport.js';
+
+export class Session {
+  readonly transport: Transport;
+  readonly sb: SuperBlock;
+  readonly options: SessionOptions;
+  readonly nodes: Nodes;
+  readonly handles = new Handles();
+  readonly log: SessionLog;
+  /** What INIT settled; undefined before it. */
+  negotiated: Negotiated | undefined;
+  /** Set by DESTROY. */
+  destroyed = false;
+  /** Requests answered, for statistics. */
+  requests = 0;
+  /** Requests under way that have had to wait, by their id. */
+  readonly #pending = new Map<U64, Task>();
+  readonly #onDestroy: () => void;
+
+  constructor(transport: Transport, sb: SuperBlock, options: SessionOptions, log: SessionLog, onDestroy: () => void) {
+    this.transport = transport;
+    this.sb = sb;
+    this.options = options;
+    this.log = log;
+    this.nodes = new Nodes(sb);
+    this.#onDestroy = onDestroy;
+  }
+
+  /** How names and structs are laid out on this connection. */
+  get wire(): Wire {
+    return this.negotiated ?? DEFAULT_WIRE;
+  }
+
+  /** Seconds for which the kernel may keep a name and attributes. */
+  get validity(): number {
+    return this.options.validity;
+  }
+
+  /** Handle one request; the loop's handler. Never throws. */
+  readonly handle = (message: Message): void => {
+    this.requests++;
+    let header: RequestHeader;
+    try {
+      header = decodeHeader(message);
+    } catch (error) {
+      this.log.warn({ err: error }, 'a message without a readable header was dropped');
+      return;
+    }
+    try {
+      this.#dispatch(header, message);
+    } catch (error) {
+      this.#fail(header, error);
+    }
+  };
+
+  #dispatch(header: RequestHeader, message: Message): void {
+    const { opcode } = header;
+    if (opcode === Opcode.INIT) this.#init(header, message);
+    else if (opcode === Opcode.INTERRUPT) this.#interrupt(header, message);
+    else if (opcode === Opcode.DESTROY) this.#destroy(header);
+    else this.#serve(header, message);
+  }
+
+  #serve(header: RequestHeader, message: Message): void {
+    const { opcode } = header;
+    const handler = HANDLERS[opcode];
+    if (handler === undefined) {
+      if (UNANSWERED[opcode] === undefined) this.log.warn({ opcode }, `unknown opcode ${opcode}`);
+      this.transport.replyError(header.unique, ERRNO.ENOSYS);
+      return;
+    }
+    const task = this.newTask(header);
+    const { sched } = this.sb;
+    const result = sched.run(() => handler(this, task, header, message));
+    if (!(result instanceof Promise)) {
+      task_end(task);
+      return;
+    }
+    // It waits: its message stays with it, and a signal can find it.
+    message.held = true;
+    this.#pending.set(header.unique, task);
+    const end = (): void => {
+      this.#pending.delete(header.unique);
+      this.transport.give(message);
+      task_end(task);
+    };
+    result.then(end, (error: unknown) => {
+      this.#fail(header, error);
+      end();
+    });
+  }
+
+  /** The task of a request: its caller's identity, asked for further only where needed. */
+  newTask(header: RequestHeader): Task {
+    const cred: Cred = header.uid === 0 ? ROOT_CRED : credOf(header.uid, header.gid, header.pid);
+    const task = new Task(this.sb.machine.sched, this.sb.machine.validator, { comm: 'fuse', pid: header.pid, cred });
+    task.syscall = opcodeName(header.opcode);
+    return task;
+  }
+
+  /** A task of the session's own, run to its end: for what no reply waits for (FORGET, RELEASE at the end). */
+  background(name: string, body: (task: Task) => Promise<void> | void): void {
+    const task = this.sb.newTask({ comm: name });
+    const failed = (error: unknown): void => this.log.error({ err: error }, `${name} failed`);
+    try {
+      const result = this.sb.sched.run(() => body(task));
+      if (result instanceof Promise) result.then(() => task_end(task), failed);
+      else task_end(task);
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  /** Answer a request with an errno; what is not an errno is a bug: EIO, and in the log with its stack. */
+  #fail(header: RequestHeader, error: unknown): void {
+    if (error instanceof ProtocolError) {
+      this.transport.replyError(header.unique, error.errno);
+      return;
+    }
+    if (!(error instanceof Errno)) this.log.error({ err: error, request: opcodeName(header.opcode) }, 'request failed');
+    this.transport.replyError(header.unique, errnoOf(error));
+  }
+
+  #init(header: RequestHeader, message: Message): void {
+    const answer = negotiate(decodeInit(message), wishes(this.options));
+    if (answer.kind === 'refuse') {
+      this.log.error(answer.reason);
+      this.transport.replyError(header.unique, ERRNO.EPROTO);
+      this.#onDestroy();
+      return;
+    }
+    if (answer.kind === 'ready') this.negotiated = answer.negotiated;
+    this.transport.reply(header.unique, encodeInit(this.transport.out, answer.reply));
+    if (answer.kind === 'ready') this.options.onReady?.();
+  }
+
+  /**
+   * A signal for a request. One that is not here has been answered, or was not read yet: EAGAIN makes the kernel send the
+   * INTERRUPT again if it is still of interest.
+   */
+  #interrupt(header: RequestHeader, message: Message): void {
+    const task = this.#pending.get(decodeInterrupt(message).unique);
+    if (task === undefined) {
+      this.transport.replyError(header.unique, ERRNO.EAGAIN);
+      return;
+    }
+    task.interrupt();
+  }
+
+  #destroy(header: RequestHeader): void {
+    this.destroyed = true;
+    this.transport.reply(header.unique, 0);
+    this.#onDestroy();
+  }
+
+  /** Give back everything that the kernel held through us: open files, then nodes. After the last request. */
+  async shutdown(): Promise<void> {
+    const task = this.sb.newTask({ comm: 'shutdown' });
+    await this.handles.closeAll(task);
+    await this.nodes.forgetAll(task);
+    task_end(task);
+  }
+}

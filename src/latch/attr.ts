@@ -1,0 +1,44 @@
+/** Changing attributes, the size among them, and the flags of chattr. */
+
+import { setattr_copy } from '../fs/attr.js';
+import type { Dentry } from '../fs/dentry.js';
+import { mark_inode_dirty } from '../fs/icache.js';
+import { I_DIRTY_SYNC } from '../fs/inode.js';
+import { inode_set_ctime_current } from '../fs/time.js';
+import type { FileAttr, Iattr } from '../fs/types.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { applyFlags, type LatchInode, latchInode } from './inode.js';
+import { setSize } from './truncate.js';
+
+/** FS_*_FL that can be kept: sync, immutable, append, nodump, noatime, dirsync. */
+const SETTABLE = 0x8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x10000;
+
+function inodeOf(dentry: Dentry): LatchInode {
+  const { d_inode: inode } = dentry;
+  if (inode === undefined) throw errno('ENOENT');
+  return latchInode(inode);
+}
+
+/** With i_rwsem held exclusively. @throws EIO ENOSPC */
+export async function latch_setattr(task: Task, dentry: Dentry, attr: Iattr): Promise<void> {
+  const inode = inodeOf(dentry);
+  if (attr.size !== undefined) await setSize(task, inode, attr.size);
+  setattr_copy(inode, attr);
+  await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
+}
+
+export function fileattr_get(_task: Task, dentry: Dentry): FileAttr {
+  const { flags } = inodeOf(dentry);
+  return { flags, fsx_xflags: 0, fsx_extsize: 0, fsx_nextents: 0, fsx_projid: 0, fsx_cowextsize: 0 };
+}
+
+/** @throws EOPNOTSUPP for flags that cannot be kept */
+export async function fileattr_set(task: Task, dentry: Dentry, attr: FileAttr): Promise<void> {
+  const inode = inodeOf(dentry);
+  if ((attr.flags & ~SETTABLE) !== 0) throw errno('EOPNOTSUPP');
+  inode.flags = attr.flags;
+  applyFlags(inode);
+  inode_set_ctime_current(inode);
+  await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
+}

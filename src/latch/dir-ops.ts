@@ -1,0 +1,265 @@
+/** What can be done in a directory: look up, create, link, remove, rename, list. Called with i_rwsem held as the contract says. */
+import { d_add, d_instantiate, d_splice_alias } from '../fs/dcache.js';
+import type { Dentry } from '../fs/dentry.js';
+import type { File } from '../fs/file.js';
+import { inode_init_owner, insert_inode_locked, iput, mark_inode_dirty, unlock_new_inode } from '../fs/icache.js';
+import { I_DIRTY_SYNC, type Inode } from '../fs/inode.js';
+import type { file_operations, inode_operations } from '../fs/operations.js';
+import { current_time, dir_changed, inode_set_ctime_current } from '../fs/time.js';
+import type { DirContext } from '../fs/types.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { fileattr_get, fileattr_set, latch_setattr } from './attr.js';
+import { addEntry, dirIndex, emitEntries, removeEntry, setEntry } from './dir.js';
+import { INLINE_LINK } from './format/inode.js';
+import { latch_fsync } from './fsync.js';
+import { infoOf } from './info.js';
+import { LatchInode, latch_iget, latchInode, setOps } from './inode.js';
+import { writeLongLink } from './link-ops.js';
+import { latch_listxattr } from './xattr.js';
+
+const RENAME_EXCHANGE = 2;
+const RENAME_WHITEOUT = 4;
+const S_IFMT = 0o170000;
+const S_IFDIR = 0o040000;
+const S_IFCHR = 0o020000;
+const S_IFREG = 0o100000;
+const S_IFLNK = 0o120000;
+const S_ISGID = 0o2000;
+const DT_DIR = 4;
+
+function dtype(inode: Inode): number {
+  return (inode.i_mode & S_IFMT) >>> 12;
+}
+
+function isDir(inode: Inode): boolean {
+  return (inode.i_mode & S_IFMT) === S_IFDIR;
+}
+
+function changed(task: Task, inode: Inode): Awaitable<void> {
+  return mark_inode_dirty(task, inode, I_DIRTY_SYNC);
+}
+
+/** The entries of a directory have changed. */
+function dirty(task: Task, dir: Inode): Awaitable<void> {
+  dir_changed(dir);
+  return changed(task, dir);
+}
+
+function lookup(task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry | undefined> {
+  const info = infoOf(dir.i_sb);
+  return andThen(dirIndex(task, info, latchInode(dir)), (index) => {
+    const place = index.names.get(dentry.d_name);
+    if (place === undefined) {
+      d_add(task, dentry, undefined);
+      return undefined;
+    }
+    return andThen(latch_iget(task, info, place.ino), (inode) => d_splice_alias(task, inode, dentry));
+  });
+}
+
+/** A fresh inode on the device, with one link, still I_NEW. @throws ENOSPC */
+async function newInode(task: Task, dir: Inode, mode: number, rdev: number): Promise<LatchInode> {
+  const info = infoOf(dir.i_sb);
+  const ino = await info.alloc.allocateInode(task);
+  const inode = new LatchInode(dir.i_sb);
+  inode.i_ino = ino;
+  inode_init_owner(task, inode, dir, mode);
+  inode.i_rdev = rdev;
+  inode.i_generation = info.super.generation++ >>> 0;
+  inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
+  setOps(inode);
+  insert_inode_locked(inode);
+  return inode;
+}
+
+/** Give an inode its name; if that fails it goes. */
+async function named(task: Task, dir: Inode, dentry: Dentry, inode: LatchInode): Promise<void> {
+  try {
+    await addEntry(task, infoOf(dir.i_sb), latchInode(dir), dentry.d_name, inode.i_ino, dtype(inode));
+  } catch (error) {
+    inode.i_nlink = 0;
+    unlock_new_inode(inode);
+    await iput(task, inode);
+    throw error;
+  }
+  unlock_new_inode(inode);
+  d_instantiate(task, dentry, inode);
+  await changed(task, inode);
+  await dirty(task, dir);
+}
+
+async function mknod(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number): Promise<void> {
+  await named(task, dir, dentry, await newInode(task, dir, mode, rdev));
+}
+
+function create(task: Task, dir: Inode, dentry: Dentry, mode: number): Promise<void> {
+  return mknod(task, dir, dentry, mode, 0);
+}
+
+async function mkdir(task: Task, dir: Inode, dentry: Dentry, mode: number): Promise<void> {
+  const inode = await newInode(task, dir, S_IFDIR | (mode & 0o7777), 0);
+  inode.i_nlink = 2;
+  inode.parent = dir.i_ino;
+  await named(task, dir, dentry, inode);
+  dir.i_nlink++;
+}
+
+async function symlink(task: Task, dir: Inode, dentry: Dentry, target: string): Promise<void> {
+  const inode = await newInode(task, dir, S_IFLNK | 0o777, 0);
+  inode.i_mode &= ~S_ISGID;
+  inode.i_link = target;
+  inode.i_size = target.length;
+  if (target.length > INLINE_LINK) await writeLongLink(task, inode, target);
+  await named(task, dir, dentry, inode);
+}
+
+async function link(task: Task, old: Dentry, dir: Inode, dentry: Dentry): Promise<void> {
+  const inode = old.d_inode;
+  if (inode === undefined) throw errno('ENOENT');
+  if (inode.i_nlink >= 65000) throw errno('EMLINK');
+  await addEntry(task, infoOf(dir.i_sb), latchInode(dir), dentry.d_name, inode.i_ino, dtype(inode));
+  inode.i_nlink++;
+  inode.i_count++;
+  inode_set_ctime_current(inode);
+  d_instantiate(task, dentry, inode);
+  await changed(task, inode);
+  await dirty(task, dir);
+}
+
+async function unlink(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
+  const inode = dentry.d_inode;
+  if (inode === undefined) throw errno('ENOENT');
+  await removeEntry(task, infoOf(dir.i_sb), latchInode(dir), dentry.d_name);
+  inode.i_nlink--;
+  inode_set_ctime_current(inode);
+  await changed(task, inode);
+  await dirty(task, dir);
+}
+
+/** @throws ENOTEMPTY */
+async function checkEmpty(task: Task, inode: Inode): Promise<void> {
+  const index = await dirIndex(task, infoOf(inode.i_sb), latchInode(inode));
+  if (index.names.size > 0) throw errno('ENOTEMPTY');
+}
+
+async function rmdir(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
+  const inode = dentry.d_inode;
+  if (inode === undefined) throw errno('ENOENT');
+  await checkEmpty(task, inode);
+  await removeEntry(task, infoOf(dir.i_sb), latchInode(dir), dentry.d_name);
+  inode.i_nlink = 0;
+  inode_set_ctime_current(inode);
+  dir.i_nlink--;
+  await changed(task, inode);
+  await dirty(task, dir);
+}
+
+/** A directory has moved from one parent to another: '..' and the link counts follow. */
+function reparent(inode: LatchInode, from: Inode, to: Inode): void {
+  if (!isDir(inode) || from === to) return;
+  inode.parent = to.i_ino;
+  from.i_nlink--;
+  to.i_nlink++;
+}
+
+async function exchange(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, target: Dentry): Promise<void> {
+  const [a, b] = [old.d_inode, target.d_inode];
+  if (a === undefined || b === undefined) throw errno('ENOENT');
+  const info = infoOf(oldDir.i_sb);
+  await setEntry(task, info, latchInode(oldDir), old.d_name, b.i_ino, dtype(b));
+  await setEntry(task, info, latchInode(newDir), target.d_name, a.i_ino, dtype(a));
+  reparent(latchInode(a), oldDir, newDir);
+  reparent(latchInode(b), newDir, oldDir);
+  for (const inode of [a, b]) {
+    inode_set_ctime_current(inode);
+    await changed(task, inode);
+  }
+  await dirty(task, oldDir);
+  await dirty(task, newDir);
+}
+
+async function rename(
+  task: Task,
+  oldDir: Inode,
+  old: Dentry,
+  newDir: Inode,
+  target: Dentry,
+  flags: number,
+): Promise<void> {
+  if ((flags & RENAME_EXCHANGE) !== 0) return exchange(task, oldDir, old, newDir, target);
+  const inode = old.d_inode;
+  const victim = target.d_inode;
+  if (inode === undefined) throw errno('ENOENT');
+  const info = infoOf(oldDir.i_sb);
+  if (victim !== undefined && isDir(victim)) await checkEmpty(task, victim);
+  const whiteout = (flags & RENAME_WHITEOUT) !== 0 ? await newInode(task, oldDir, S_IFCHR, 0) : undefined;
+  if (victim === undefined) await addEntry(task, info, latchInode(newDir), target.d_name, inode.i_ino, dtype(inode));
+  else await setEntry(task, info, latchInode(newDir), target.d_name, inode.i_ino, dtype(inode));
+  if (whiteout === undefined) await removeEntry(task, info, latchInode(oldDir), old.d_name);
+  else {
+    await setEntry(task, info, latchInode(oldDir), old.d_name, whiteout.i_ino, dtype(whiteout));
+    unlock_new_inode(whiteout);
+    await changed(task, whiteout);
+    await iput(task, whiteout);
+  }
+  if (victim !== undefined) {
+    if (isDir(victim)) {
+      victim.i_nlink = 0;
+      newDir.i_nlink--;
+    } else victim.i_nlink--;
+    inode_set_ctime_current(victim);
+    await changed(task, victim);
+  }
+  reparent(latchInode(inode), oldDir, newDir);
+  inode_set_ctime_current(inode);
+  await changed(task, inode);
+  await dirty(task, oldDir);
+  if (newDir !== oldDir) await dirty(task, newDir);
+}
+
+async function tmpfile(task: Task, dir: Inode, file: File, mode: number): Promise<void> {
+  const inode = await newInode(task, dir, S_IFREG | (mode & 0o7777), 0);
+  inode.i_nlink = 0;
+  unlock_new_inode(inode);
+  d_instantiate(task, file.f_dentry, inode);
+  await changed(task, inode);
+}
+
+/** Positions: 0 '.', 1 '..', and the byte position of an entry plus 2. */
+async function iterate_shared(task: Task, file: File, ctx: DirContext): Promise<void> {
+  const dir = latchInode(file.f_inode);
+  if (ctx.pos === 0) {
+    if (!ctx.actor('.', dir.i_ino, DT_DIR, 1)) return;
+    ctx.pos = 1;
+  }
+  if (ctx.pos === 1) {
+    if (!ctx.actor('..', dir.parent, DT_DIR, 2)) return;
+    ctx.pos = 2;
+  }
+  await emitEntries(task, infoOf(dir.i_sb), dir, ctx.pos - 2, (name, ino, type, at) => {
+    if (!ctx.actor(name, ino, type, at + 3)) return false;
+    ctx.pos = at + 3;
+    return true;
+  });
+}
+
+export const dir_inode_operations: inode_operations = {
+  lookup,
+  create,
+  link,
+  unlink,
+  symlink,
+  mkdir,
+  rmdir,
+  mknod,
+  rename,
+  tmpfile,
+  setattr: latch_setattr,
+  listxattr: latch_listxattr,
+  fileattr_get,
+  fileattr_set,
+};
+
+export const dir_operations: file_operations = { iterate_shared, fsync: latch_fsync };

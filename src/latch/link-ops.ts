@@ -1,0 +1,47 @@
+/** Symlinks, and special files, which have attributes only. */
+import { brelse, mark_buffer_dirty, sb_bread } from '../block/buffer-cache.js';
+import type { Dentry } from '../fs/dentry.js';
+import type { Inode } from '../fs/inode.js';
+import type { inode_operations } from '../fs/operations.js';
+import type { Awaitable } from '../sched/awaitable.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { latch_setattr } from './attr.js';
+import { infoOf } from './info.js';
+import { type LatchInode, latchInode } from './inode.js';
+import { latch_listxattr } from './xattr.js';
+
+/** A target that does not fit in the inode has a block of its own. @throws ENOSPC */
+export async function writeLongLink(task: Task, inode: LatchInode, target: string): Promise<void> {
+  const info = infoOf(inode.i_sb);
+  const { start } = await info.alloc.allocate(task, 1);
+  inode.extents.insert({ logical: 0, physical: start, length: 1, unwritten: false });
+  inode.i_blocks += 8;
+  const bh = await sb_bread(task, info.bdev, start);
+  bh.b_data.fill(0);
+  bh.b_data.write(target, 0, 'latin1');
+  mark_buffer_dirty(bh);
+  brelse(bh);
+}
+
+function get_link(task: Task, _dentry: Dentry | undefined, inode: Inode): Awaitable<string> {
+  return inode.i_link ?? readLong(task, latchInode(inode));
+}
+
+async function readLong(task: Task, inode: LatchInode): Promise<string> {
+  const extent = inode.extents.find(0);
+  if (extent === undefined) throw errno('EIO', `symlink ${inode.i_ino} has no target`);
+  const bh = await sb_bread(task, infoOf(inode.i_sb).bdev, extent.physical);
+  const target = bh.b_data.toString('latin1', 0, inode.i_size);
+  brelse(bh);
+  inode.i_link = target;
+  return target;
+}
+
+export const symlink_inode_operations: inode_operations = {
+  get_link,
+  setattr: latch_setattr,
+  listxattr: latch_listxattr,
+};
+
+export const special_inode_operations: inode_operations = { setattr: latch_setattr, listxattr: latch_listxattr };

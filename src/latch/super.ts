@@ -1,0 +1,101 @@
+/** The latch filesystem as a whole: mounting, syncing, unmounting, and inodes that go. */
+
+import type { BlockDevice } from '../block/block-device.js';
+import { brelse, mark_buffer_dirty, sb_bread, sync_blockdev } from '../block/buffer-cache.js';
+import { d_make_root } from '../fs/dcache.js';
+import type { Inode } from '../fs/inode.js';
+import type { export_operations, super_operations } from '../fs/operations.js';
+import type { FileSystemType } from '../fs/super.js';
+import { SB_RDONLY, type SuperBlock } from '../fs/super-block.js';
+import { truncate_inode_pages_final } from '../mm/truncate.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { dirIndex } from './dir.js';
+import { BLOCK_SIZE, INODE_SIZE, INODES_PER_BLOCK, LATCH_MAGIC, MAX_FILE_BYTES, ROOT_INO } from './format/layout.js';
+import { decodeSuper } from './format/superblock.js';
+import { flushDevice } from './fsync.js';
+import { infoOf, LatchInfo } from './info.js';
+import { LatchInode, latch_iget, latchInode, writeInode } from './inode.js';
+import { freeBlocks } from './truncate.js';
+import { freeXattrs, latch_xattr_handlers } from './xattr.js';
+
+/** The last reference is gone: an inode without a name gives back its blocks and its number. */
+async function evict_inode(task: Task, given: Inode): Promise<void> {
+  const inode = latchInode(given);
+  const mapping = inode.mappingIfAny;
+  if (mapping !== undefined) await truncate_inode_pages_final(task, mapping);
+  if (inode.i_nlink > 0) return;
+  const info = infoOf(inode.i_sb);
+  await freeBlocks(task, inode, 0, Number.MAX_SAFE_INTEGER);
+  for (const block of inode.extentBlocks) await info.alloc.free(task, block, 1);
+  await freeXattrs(task, inode);
+  const bh = await sb_bread(task, info.bdev, Math.floor(inode.i_ino / INODES_PER_BLOCK));
+  const at = (inode.i_ino % INODES_PER_BLOCK) * INODE_SIZE;
+  bh.b_data.fill(0, at, at + INODE_SIZE);
+  mark_buffer_dirty(bh);
+  brelse(bh);
+  await info.alloc.freeInode(task, inode.i_ino);
+}
+
+const latch_super_operations: super_operations = {
+  alloc_inode: (sb) => new LatchInode(sb),
+  write_inode: (task, inode) => writeInode(task, infoOf(inode.i_sb), latchInode(inode)),
+  evict_inode,
+  sync_fs: (task, sb) => flushDevice(task, infoOf(sb)),
+  put_super: async (task, sb) => {
+    const info = infoOf(sb);
+    if ((sb.s_flags & SB_RDONLY) !== 0) return;
+    await sync_blockdev(task, info.bdev);
+    info.super.clean = true;
+    await flushDevice(task, info);
+  },
+  statfs: (_task, dentry) => {
+    const { super: disk } = infoOf(dentry.d_sb);
+    return {
+      f_type: LATCH_MAGIC,
+      f_bsize: BLOCK_SIZE,
+      f_frsize: BLOCK_SIZE,
+      f_blocks: disk.blocks,
+      f_bfree: disk.freeBlocks,
+      f_bavail: disk.freeBlocks,
+      f_files: disk.inodes + disk.freeBlocks * INODES_PER_BLOCK,
+      f_ffree: disk.freeBlocks * INODES_PER_BLOCK,
+      f_namelen: 255,
+      f_fsid: disk.uuid.readUInt32LE(0),
+      f_flags: 0,
+    };
+  },
+};
+
+const latch_export_operations: export_operations = {
+  get_inode: (task, sb, ino) => latch_iget(task, infoOf(sb), ino),
+  get_parent: (task, child) => latch_iget(task, infoOf(child.i_sb), latchInode(child).parent),
+  get_name: async (task, parent, child) => {
+    const index = await dirIndex(task, infoOf(parent.i_sb), latchInode(parent));
+    for (const [name, place] of index.names) if (place.ino === child.i_ino) return name;
+    throw errno('ESTALE');
+  },
+};
+
+/** @throws FormatError where the device holds nothing that can be mounted */
+async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice): Promise<void> {
+  const bh = await sb_bread(task, bdev, 0);
+  const disk = decodeSuper(bh.b_data, bdev.name, Math.floor(bdev.size / BLOCK_SIZE));
+  brelse(bh);
+  const info = new LatchInfo(sb, bdev, disk);
+  sb.s_fs_info = info;
+  sb.s_magic = LATCH_MAGIC;
+  sb.s_blocksize = BLOCK_SIZE;
+  sb.s_maxbytes = MAX_FILE_BYTES;
+  sb.s_op = latch_super_operations;
+  sb.s_export_op = latch_export_operations;
+  sb.s_xattr = latch_xattr_handlers;
+  const root = await latch_iget(task, info, ROOT_INO);
+  sb.s_root = d_make_root(task, root);
+  if ((sb.s_flags & SB_RDONLY) !== 0) return;
+  disk.clean = false;
+  disk.mounts++;
+  await flushDevice(task, info);
+}
+
+export const latch_fs_type: FileSystemType = { name: 'latch', fill_super };
