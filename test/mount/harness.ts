@@ -16,13 +16,22 @@ export interface Ran {
 }
 
 /** Run a command to its end, at most `timeout` milliseconds. */
-export function run(command: string, args: readonly string[], options: { cwd?: string; timeout?: number } = {}): Promise<Ran> {
+export function run(
+  command: string,
+  args: readonly string[],
+  options: { cwd?: string; timeout?: number } = {},
+): Promise<Ran> {
   return new Promise((resolve) => {
     const { cwd = '/', timeout = 120_000 } = options;
-    execFile(command, [...args], { cwd, timeout, killSignal: 'SIGKILL', maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
-      const status = error === null ? 0 : typeof error.code === 'number' ? error.code : 255;
-      resolve({ status, stdout, stderr });
-    });
+    execFile(
+      command,
+      [...args],
+      { cwd, timeout, killSignal: 'SIGKILL', maxBuffer: 1 << 26 },
+      (error, stdout, stderr) => {
+        const status = error === null ? 0 : typeof error.code === 'number' ? error.code : 255;
+        resolve({ status, stdout, stderr });
+      },
+    );
   });
 }
 
