@@ -49,9 +49,14 @@ async function allocSlow(task: Task, mapping: AddressSpace, index: number): Prom
     if (folio !== undefined) return folio;
     const before = progress(memory);
     wakeup_kswapd(memory);
-    await waitForPass(task, memory);
-    if (progress(memory) === before) fruitless++;
-    else fruitless = 0;
+    await waitForPass(task, memory, PASS_TIMEOUT);
+    if (progress(memory) !== before) {
+      fruitless = 0;
+      continue;
+    }
+    // Pages may be in use only for a moment: by replies that are being sent, say.
+    fruitless++;
+    await waitForPass(task, memory, fruitless);
   }
   throw errno('ENOMEM');
 }
@@ -63,9 +68,10 @@ function progress(memory: MemoryControl): number {
   return memory.nr_reclaimed + written;
 }
 
-async function waitForPass(task: Task, memory: MemoryControl): Promise<void> {
+/** Sleep until reclaim has made a pass, or for so many milliseconds. */
+async function waitForPass(task: Task, memory: MemoryControl, timeout: number): Promise<void> {
   try {
-    await memory.reclaimWaiters.wait(task, { what: 'memory', timeout: PASS_TIMEOUT });
+    await memory.reclaimWaiters.wait(task, { what: 'memory', timeout });
   } catch {
     // The time is up: look again.
   }
