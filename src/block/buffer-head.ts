@@ -23,6 +23,8 @@ export class BufferHead {
   dirty = false;
   /** BH_Write_EIO. */
   write_io_error = false;
+  /** The filesystem has looked at the bytes and found them in order (BH_PrivateStart: ext4's BH_Verified). */
+  verified = false;
   b_end_io: EndIo | undefined;
   /** The journal's; a buffer with one is neither written nor dropped by the cache. */
   private: object | undefined;
