@@ -4,13 +4,14 @@
  */
 import type { SuperBlock } from '../fs/super-block.js';
 import { task_end } from '../locking/context.js';
+import type { Awaitable } from '../sched/awaitable.js';
 import { ERRNO, Errno, errnoOf } from '../sched/errno.js';
 import { type Cred, ROOT_CRED, Task } from '../sched/task.js';
 import { credOf } from './creds.js';
 import { Handles } from './handles.js';
 import { type Negotiated, negotiate } from './init.js';
 import { Nodes } from './nodes.js';
-import { HANDLERS, UNANSWERED } from './ops/table.js';
+import { HANDLERS, type OpHandler, UNANSWERED } from './ops/table.js';
 import { type Message, ProtocolError, type U64 } from './protocol/message.js';
 import { Opcode, opcodeName } from './protocol/opcodes.js';
 import { decodeHeader } from './protocol/read.js';
@@ -91,24 +92,35 @@ export class Session {
       return;
     }
     const task = this.newTask(header);
-    const { sched } = this.sb;
-    const result = sched.run(() => handler(this, task, header, message));
-    if (!(result instanceof Promise)) {
-      task_end(task);
-      return;
-    }
+    // The answer belongs to the run, also when it is an error: once the run is over, the loop may go to sleep.
+    const result = this.sb.sched.run(() => this.#answer(handler, task, header, message));
+    if (!(result instanceof Promise)) return;
     // It waits: its message stays with it, and a signal can find it.
     message.held = true;
     this.#pending.set(header.unique, task);
-    const end = (): void => {
-      this.#pending.delete(header.unique);
-      this.transport.give(message);
-      task_end(task);
-    };
-    result.then(end, (error: unknown) => {
+  }
+
+  /** Run a handler to its end; what it throws is the answer. */
+  #answer(handler: OpHandler, task: Task, header: RequestHeader, message: Message): Awaitable<void> {
+    let result: Awaitable<void>;
+    try {
+      result = handler(this, task, header, message);
+    } catch (error) {
       this.#fail(header, error);
-      end();
-    });
+      task_end(task);
+      return undefined;
+    }
+    if (!(result instanceof Promise)) {
+      task_end(task);
+      return undefined;
+    }
+    return result
+      .catch((error: unknown) => this.#fail(header, error))
+      .then(() => {
+        this.#pending.delete(header.unique);
+        this.transport.give(message);
+        task_end(task);
+      });
   }
 
   /** The task of a request: its caller's identity, asked for further only where needed. */
