@@ -2,6 +2,7 @@
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { WaitQueue } from '../sched/wait.js';
 import type { AddressSpace } from './address-space.js';
 import { Folio } from './folio.js';
 import type { MemoryControl } from './memory.js';
@@ -49,14 +50,14 @@ async function allocSlow(task: Task, mapping: AddressSpace, index: number): Prom
     if (folio !== undefined) return folio;
     const before = progress(memory);
     wakeup_kswapd(memory);
-    await waitForPass(task, memory, PASS_TIMEOUT);
+    await sleepOn(task, memory.reclaimWaiters, PASS_TIMEOUT);
     if (progress(memory) !== before) {
       fruitless = 0;
       continue;
     }
     // Pages may be in use only for a moment: by replies that are being sent, say.
     fruitless++;
-    await waitForPass(task, memory, fruitless);
+    await sleepOn(task, new WaitQueue(), fruitless);
   }
   throw errno('ENOMEM');
 }
@@ -68,10 +69,10 @@ function progress(memory: MemoryControl): number {
   return memory.nr_reclaimed + written;
 }
 
-/** Sleep until reclaim has made a pass, or for so many milliseconds. */
-async function waitForPass(task: Task, memory: MemoryControl, timeout: number): Promise<void> {
+/** Sleep until woken, or for so many milliseconds. */
+async function sleepOn(task: Task, queue: WaitQueue, timeout: number): Promise<void> {
   try {
-    await memory.reclaimWaiters.wait(task, { what: 'memory', timeout });
+    await queue.wait(task, { what: 'memory', timeout });
   } catch {
     // The time is up: look again.
   }

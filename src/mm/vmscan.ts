@@ -9,7 +9,7 @@ import { filemap_release_folio, filemap_release_folio_nowait, filemap_remove_fol
 import { type Folio, folio_get, folio_put } from './folio.js';
 import { folio_clear_dirty_for_io, folio_locked_by, folio_trylock, folio_unlock } from './folio-state.js';
 import { folio_activate, type LruList, lru_move_head } from './lru.js';
-import type { MemoryControl } from './memory.js';
+import type { MemoryControl, Shrinker } from './memory.js';
 import { WRITEPAGE_ACTIVATE, type WritebackControl } from './operations.js';
 import { check_after_writepage, recover_failed_writepage } from './writepage-check.js';
 
@@ -19,6 +19,8 @@ const SWAP_CLUSTER_MAX = 32;
 const SCAN_NOW = 256;
 /** Scan pressure: a pass at priority p looks at the list's length divided by 2^p. */
 const DEF_PRIORITY = 4;
+/** Other caches are asked for a smaller share than pages: 2^-12 of their objects at first. */
+const SLAB_PRIORITY = 3;
 /** Milliseconds that a pass waits for a write that is under way, where nothing else helps. */
 const CONGESTION_WAIT = 100;
 
@@ -120,17 +122,27 @@ export async function shrink_node(task: Task, memory: MemoryControl, goal: numbe
   const scan = Math.max(SWAP_CLUSTER_MAX, total >> priority);
   const { freed, waitFor } = await shrink_inactive_list(task, memory, scan, goal);
   memory.nr_reclaimed += freed;
-  await shrink_slab(task, memory, priority);
+  await shrink_slab(task, memory, priority * SLAB_PRIORITY);
   if (freed === 0 && priority < DEF_PRIORITY) await congestion_wait(task, memory, waitFor);
   if (waitFor !== undefined) folio_put(waitFor);
   return freed;
 }
 
-/** Ask every registered cache for its share: 2^-priority of what it could free (shrink_slab). @returns objects freed */
+/** Shares of objects that were too small to be asked for, until they add up (nr_deferred). */
+const deferred = new WeakMap<Shrinker, number>();
+
+/**
+ * Ask every registered cache for its share: 2^-priority of what it could free (shrink_slab).
+ * @param priority 12 for light pressure, as with pages that are read once; 0 to free everything
+ * @returns objects freed
+ */
 export async function shrink_slab(task: Task, memory: MemoryControl, priority: number): Promise<number> {
   let freed = 0;
   for (const shrinker of memory.shrinkers) {
-    const nr = Math.ceil(shrinker.count() / 2 ** priority);
+    const count = shrinker.count();
+    const share = (deferred.get(shrinker) ?? 0) + (2 * count) / 2 ** priority;
+    const nr = Math.min(count, Math.floor(share));
+    deferred.set(shrinker, nr === count ? 0 : share - nr);
     if (nr > 0) freed += await shrinker.scan(task, nr);
   }
   return freed;

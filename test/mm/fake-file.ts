@@ -24,8 +24,8 @@ import {
   type address_space_operations,
   type Kiocb,
   WRITEPAGE_ACTIVATE,
-  type WritebackControl,
   type WriteBegun,
+  type WritebackControl,
 } from '../../src/mm/operations.js';
 import { newRaState } from '../../src/mm/readahead-state.js';
 import { truncate_inode_pages_range, truncate_setsize } from '../../src/mm/truncate.js';
