@@ -21,8 +21,13 @@ export class Allocator {
   readonly alloc_lock = new Mutex('alloc_lock');
   /** Where the last block was found: the next search starts there. */
   #cursor = 0;
-  /** Blocks of inodes with free slots that are known. */
-  readonly #openInodeBlocks = new Map<number, number>();
+  /**
+   * The slots in use of every inode block that was looked at since the mount. From then on this is the truth: a fresh inode is in use long before it is
+   * written to its slot.
+   */
+  readonly #slots = new Map<number, number>();
+  /** Those of them with free slots. */
+  readonly #open = new Set<number>();
   /** The next group whose inode blocks have not been looked at since the mount. */
   #unscanned = 0;
 
@@ -109,13 +114,14 @@ export class Allocator {
   async allocateInode(task: Task): Promise<number> {
     using _lock = await this.alloc_lock.lock(task);
     for (;;) {
-      for (const [block, used] of this.#openInodeBlocks) {
+      for (const block of this.#open) {
+        const used = this.#slots.get(block) ?? 0xffff;
         const slot = lowestZero(used);
         if (slot === undefined) {
-          this.#openInodeBlocks.delete(block);
+          this.#open.delete(block);
           continue;
         }
-        this.#openInodeBlocks.set(block, used | (1 << slot));
+        this.#slots.set(block, used | (1 << slot));
         this.#super.inodes++;
         return block * INODES_PER_BLOCK + slot;
       }
@@ -134,7 +140,7 @@ export class Allocator {
     for (let at = 0; at < bits.length; at++) {
       if (bits[at] === 0) continue;
       for (let bit = at * 8; bit < at * 8 + 8; bit++) {
-        if (isSet(bits, bit) && !this.#openInodeBlocks.has(base + bit)) await this.#scanBlock(task, base + bit);
+        if (isSet(bits, bit) && !this.#slots.has(base + bit)) await this.#scanBlock(task, base + bit);
       }
     }
   }
@@ -146,7 +152,8 @@ export class Allocator {
       if (bh.b_data.readUInt32LE(slot * (BLOCK_SIZE / INODES_PER_BLOCK)) !== 0) used |= 1 << slot;
     }
     brelse(bh);
-    if (lowestZero(used) !== undefined) this.#openInodeBlocks.set(block, used);
+    this.#slots.set(block, used);
+    if (lowestZero(used) !== undefined) this.#open.add(block);
   }
 
   async #newInodeBlock(task: Task): Promise<void> {
@@ -156,7 +163,8 @@ export class Allocator {
     mark_buffer_dirty(bh);
     brelse(bh);
     await this.#markInodeBlock(task, start, true);
-    this.#openInodeBlocks.set(start, 0);
+    this.#slots.set(start, 0);
+    this.#open.add(start);
   }
 
   async #markInodeBlock(task: Task, block: number, on: boolean): Promise<void> {
@@ -171,18 +179,16 @@ export class Allocator {
   async freeInode(task: Task, ino: number): Promise<void> {
     using _lock = await this.alloc_lock.lock(task);
     const block = Math.floor(ino / INODES_PER_BLOCK);
-    let used = this.#openInodeBlocks.get(block);
-    if (used === undefined) {
-      await this.#scanBlock(task, block);
-      used = this.#openInodeBlocks.get(block) ?? 0xffff;
-    }
-    used &= ~(1 << (ino % INODES_PER_BLOCK));
+    if (!this.#slots.has(block)) await this.#scanBlock(task, block);
+    const used = (this.#slots.get(block) ?? 0) & ~(1 << (ino % INODES_PER_BLOCK));
     this.#super.inodes--;
     if (used !== 0) {
-      this.#openInodeBlocks.set(block, used);
+      this.#slots.set(block, used);
+      this.#open.add(block);
       return;
     }
-    this.#openInodeBlocks.delete(block);
+    this.#slots.delete(block);
+    this.#open.delete(block);
     await this.#markInodeBlock(task, block, false);
     await this.#free(task, block, 1);
   }
