@@ -9,7 +9,7 @@ all: build
 
 # Dependencies: prebuilt packages only, nothing is compiled.
 node_modules/.package-lock.json: package.json package-lock.json
-	$(NPM) ci
+	$(NPM) install --no-save
 	@touch $@
 
 build: node_modules/.package-lock.json

@@ -1,33 +1,36 @@
-// Reads tap's output: prints each test file's result, failed and skipped tests with their text, and the counts as the last line.
-import { createInterface } from 'node:readline';
+// Reads the tap output of test files: prints each file's result, failed and skipped tests with their text, and the counts as the last line.
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 
 let passed = 0;
 let failed = 0;
 let skipped = 0;
-const tail = [];
-for await (const line of createInterface({ input: process.stdin })) {
-  const match = /^(\s*)(not ok|ok) \d+(?: - )?(.*)$/.exec(line);
-  if (match === null) {
-    tail.push(line);
-    if (tail.length > 200) tail.shift();
-    continue;
+for (const file of process.argv.slice(2)) {
+  const text = readFileSync(file, 'utf8');
+  const name = basename(file).replace(/^dist_test_/, '').replaceAll('_', '/');
+  let [ok, bad] = [0, 0];
+  for (const line of text.split('\n')) {
+    const match = /^\s*(not ok|ok) \d+(?: - )?(.*)$/.exec(line);
+    if (match === null) continue;
+    const [, verdict, what = ''] = match;
+    if (/# (SKIP|TODO)/i.test(what)) {
+      skipped++;
+      console.log(`skip  ${name}: ${what.trim()}`);
+    } else if (/# time=/.test(what)) {
+      // A subtest's closing line repeats its assertions, which are counted already.
+    } else if (verdict === 'ok') ok++;
+    else {
+      bad++;
+      console.log(`FAIL  ${name}: ${what.trim()}`);
+    }
   }
-  const [, indent = '', verdict, text = ''] = match;
-  if (indent === '') {
-    console.log(`${verdict === 'ok' ? 'pass' : 'FAIL'}  ${text.replace(/ \{$/, '')}`);
-    continue;
-  }
-  // A subtest's closing line repeats its assertions: only assertions are counted, which end without a time and a brace.
-  if (/# time=/.test(text) && !/# SKIP/i.test(text)) continue;
-  if (/# (SKIP|TODO)/i.test(text)) {
-    skipped++;
-    console.log(`skip  ${text.trim()}`);
-  } else if (verdict === 'ok') passed++;
-  else {
-    failed++;
-    console.log(`FAIL  ${text.trim()}`);
-  }
+  const ended = /exit status (\d+)\s*$/.exec(text)?.[1];
+  if (ended !== '0' && bad === 0) bad++;
+  if (ok + bad === 0 && !/# SKIP/i.test(text)) bad++;
+  if (bad > 0) console.log(text.split('\n').slice(-80).join('\n'));
+  console.log(`${bad > 0 ? 'FAIL' : 'pass'}  ${name} (${ok})`);
+  passed += ok;
+  failed += bad;
 }
-if (failed > 0) console.log(tail.join('\n'));
 console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
