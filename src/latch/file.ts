@@ -116,13 +116,18 @@ function write_begin(
   return andThen(filemap_grab_folio(task, mapping, index), ({ folio, held }) => {
     const mapped = inode.extents.find(index) !== undefined;
     if (mapped && folio.uptodate) return { folio, fsdata: undefined };
-    const prepared = mapped ? undefined : mapBlock(task, inode, index);
-    const ready = andThen(prepared, () => fillForWrite(task, inode, folio, pos, len));
     const failed = (error: unknown): never => {
       held.release();
       folio_put(task, folio);
       throw error;
     };
+    let ready: Awaitable<void>;
+    try {
+      const prepared = mapped ? undefined : mapBlock(task, inode, index);
+      ready = andThen(prepared, () => fillForWrite(task, inode, folio, pos, len));
+    } catch (error) {
+      return failed(error);
+    }
     if (!(ready instanceof Promise)) return { folio, fsdata: undefined };
     return ready.then(() => ({ folio, fsdata: undefined }), failed);
   });

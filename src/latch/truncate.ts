@@ -15,6 +15,7 @@ import type { Exclusive } from '../locking/held.js';
 import { PAGE_SIZE } from '../mm/folio.js';
 import { filemap_write_and_wait_range } from '../mm/page-writeback.js';
 import { truncate_inode_pages_range } from '../mm/truncate.js';
+import { zero_partial_folio } from '../mm/zero-edge.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { BLOCK_SIZE } from './format/layout.js';
@@ -41,6 +42,7 @@ export async function setSize(task: Task, inode: LatchInode, size: number): Prom
     inode.i_size = size;
     return;
   }
+  await zeroEdge(task, inode, size, Math.min(old, roundUp(size)), held);
   inode.i_size = size;
   await truncate_inode_pages_range(task, inode.i_mapping, size, Number.MAX_SAFE_INTEGER, held);
   await freeBlocks(task, inode, Math.ceil(size / BLOCK_SIZE), Number.MAX_SAFE_INTEGER);
@@ -58,7 +60,25 @@ async function zeroRange(
   end: number,
   held: Exclusive<'invalidate_lock'>,
 ): Promise<void> {
-  if (end > start) await truncate_inode_pages_range(task, inode.i_mapping, start, end - 1, held);
+  if (end <= start) return;
+  await zeroEdge(task, inode, start, Math.min(end, roundUp(start)), held);
+  const tail = Math.max(roundUp(start), end - (end % PAGE_SIZE));
+  await zeroEdge(task, inode, tail, end, held);
+  await truncate_inode_pages_range(task, inode.i_mapping, start, end - 1, held);
+}
+
+/** Zero a part of one page that is on the device. */
+async function zeroEdge(
+  task: Task,
+  inode: LatchInode,
+  from: number,
+  to: number,
+  held: Exclusive<'invalidate_lock'>,
+): Promise<void> {
+  if (to <= from) return;
+  const extent = inode.extents.find(Math.floor(from / BLOCK_SIZE));
+  if (extent === undefined || extent.unwritten) return;
+  await zero_partial_folio(task, inode.i_mapping, from, to, held);
 }
 
 /** Map the holes of a range to fresh blocks that read as zeroes. @throws ENOSPC, with what was mapped so far */

@@ -23,6 +23,7 @@ import { filemap_write_and_wait_range } from '../../src/mm/page-writeback.js';
 import { newRaState } from '../../src/mm/readahead-state.js';
 import { truncate_inode_pages_range } from '../../src/mm/truncate.js';
 import { reclaim_clean } from '../../src/mm/vmscan.js';
+import { zero_partial_folio } from '../../src/mm/zero-edge.js';
 import { RealScheduler } from '../../src/sched/real.js';
 import { Task } from '../../src/sched/task.js';
 
@@ -82,6 +83,8 @@ class FakeFile implements MappingHost {
   async truncate(task: Task, size: number): Promise<void> {
     const rwsem = await this.i_rwsem.write(task);
     const held = await this.mapping.invalidate_lock.write(task);
+    const edge = Math.min(Math.ceil(size / PAGE_SIZE) * PAGE_SIZE, Math.max(size, this.i_size));
+    if (edge > size) await zero_partial_folio(task, this.mapping, size, edge, held);
     this.i_size = size;
     await truncate_inode_pages_range(task, this.mapping, size, Number.MAX_SAFE_INTEGER, held);
     held.release();

@@ -2,7 +2,7 @@
 import { mark_buffer_dirty, wait_on_buffer } from '../../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../../block/buffer-head.js';
 import { filemap_fdatawait_range_keep_errors, filemap_fdatawrite_range } from '../../mm/filemap-wait.js';
-import { Errno } from '../../sched/errno.js';
+import { Errno, errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { wait_event } from '../../sched/wait.js';
 import type { LogJournal } from './journal.js';
@@ -17,6 +17,7 @@ import type { Transaction } from './transaction.js';
 export async function commit_transaction(task: Task, journal: LogJournal, transaction: Transaction): Promise<void> {
   lock(task, journal, transaction);
   await wait_event(task, journal.j_wait_updates, () => transaction.updates === 0, { what: 'open handles' });
+  if (journal.error !== undefined) return;
   const image = freeze(task, journal, transaction);
   await writeOrdered(task, transaction);
   if (journal.error !== undefined) return;
@@ -50,6 +51,7 @@ function freeze(task: Task, journal: LogJournal, transaction: Transaction): Buff
   const image = imageOf(journal, transaction);
   if (image !== undefined) {
     transaction.blocks = image.length / BLOCK_SIZE + 1;
+    if (transaction.blocks > journal.log.free) throw errno('EIO', 'a transaction is larger than its credits');
     transaction.start = journal.log.allocate(transaction.blocks);
   }
   transaction.state = 'commit';

@@ -230,13 +230,14 @@ export class LogJournal implements Journal {
 
   /** As wait_commit, for who waits without a check of its handles. @throws EIO */
   async waitCommit(task: Task, tid: number): Promise<boolean> {
-    const covered = !(this.committing?.tid === tid && this.committing.flushing);
+    const transaction = this.running?.tid === tid ? this.running : this.committing;
+    const tooLate = transaction === undefined || transaction.tid !== tid || transaction.flushing;
     this.request_commit(tid);
     await wait_event(task, this.j_wait_done_commit, () => tid <= this.commitSequence || this.#error !== undefined, {
       what: `the commit of transaction ${tid}`,
     });
     if (tid > this.commitSequence) throw errno('EIO', 'the journal was aborted');
-    return covered;
+    return !tooLate && transaction.flushing;
   }
 
   async force_commit(task: Task): Promise<void> {

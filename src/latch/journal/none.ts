@@ -1,0 +1,131 @@
+/** The same handles without a journal: changes go to the buffer cache at once. For devices in memory, which lose everything in a crash anyway. */
+import { submit_bio_wait } from '../../block/bio.js';
+import type { BlockDevice } from '../../block/block-device.js';
+import { bforget, mark_buffer_dirty, nr_dirty_buffers, sync_blockdev } from '../../block/buffer-cache.js';
+import type { BufferHead } from '../../block/buffer-head.js';
+import type { AddressSpace } from '../../mm/address-space.js';
+import type { Awaitable } from '../../sched/awaitable.js';
+import { type Errno, errno } from '../../sched/errno.js';
+import type { Task } from '../../sched/task.js';
+import { assert_no_handle, type Handle, type Journal } from './types.js';
+
+export class NoJournal implements Journal {
+  readonly maxCredits = Number.MAX_SAFE_INTEGER;
+  readonly #bdev: BlockDevice;
+  readonly #onAbort: ((error: Errno) => void) | undefined;
+  #error: Errno | undefined;
+
+  constructor(bdev: BlockDevice, onAbort?: (error: Errno) => void) {
+    this.#bdev = bdev;
+    this.#onAbort = onAbort;
+  }
+
+  get error(): Errno | undefined {
+    return this.#error;
+  }
+
+  start(task: Task, credits: number): Handle {
+    const open = task.journal_info;
+    if (open instanceof NoHandle && open.journal === this) {
+      open.nested++;
+      return open;
+    }
+    if (open !== undefined) throw errno('EDEADLK', 'a handle is started in the handle of another filesystem');
+    if (this.#error !== undefined) throw errno('EROFS', 'the filesystem was aborted');
+    const handle = new NoHandle(this, credits);
+    task.journal_info = handle;
+    return handle;
+  }
+
+  async force_commit(task: Task): Promise<void> {
+    assert_no_handle(task);
+    if (this.#error !== undefined) throw errno('EIO', 'the filesystem was aborted');
+    await sync_blockdev(task, this.#bdev);
+    await submit_bio_wait(task, this.#bdev, { op: 'flush', sector: 0, vecs: [], length: 0 });
+  }
+
+  /** All buffers are written, because nothing tells whose they are. */
+  wait_commit(task: Task, _tid: number): Awaitable<boolean> {
+    if (nr_dirty_buffers(this.#bdev) === 0) return false;
+    return this.force_commit(task).then(() => true);
+  }
+
+  flush(task: Task): Promise<void> {
+    return this.force_commit(task);
+  }
+
+  abort(error: Errno): void {
+    if (this.#error !== undefined) return;
+    this.#error = error;
+    this.#onAbort?.(error);
+  }
+
+  destroy(task: Task): Promise<void> {
+    return this.force_commit(task);
+  }
+}
+
+class NoHandle implements Handle {
+  readonly journal: NoJournal;
+  readonly tid = 1;
+  credits: number;
+  nested = 0;
+  #callbacks: ((task: Task) => void)[] | undefined;
+
+  constructor(journal: NoJournal, credits: number) {
+    this.journal = journal;
+    this.credits = credits;
+  }
+
+  stop(task: Task): void {
+    if (task.journal_info !== this) throw errno('EIO', 'a handle is stopped that is not open');
+    if (this.nested > 0) {
+      this.nested--;
+      return;
+    }
+    task.journal_info = undefined;
+    this.#runCallbacks(task);
+    if (this.journal.error !== undefined) throw errno('EIO', 'the filesystem was aborted');
+  }
+
+  #runCallbacks(task: Task): void {
+    const callbacks = this.#callbacks;
+    if (callbacks === undefined) return;
+    this.#callbacks = undefined;
+    for (const callback of callbacks) callback(task);
+  }
+
+  get_write_access(task: Task, bh: BufferHead): Awaitable<void> {
+    if (this.journal.error !== undefined) throw errno('EROFS', 'the filesystem was aborted');
+    return bh.lock.locked ? bh.lock.waitUnlocked(task) : undefined;
+  }
+
+  dirty_metadata(_task: Task, bh: BufferHead): void {
+    mark_buffer_dirty(bh);
+  }
+
+  forget(_task: Task, bh: BufferHead): void {
+    bforget(bh);
+  }
+
+  /** No log, no old copies. */
+  revoke(): void {}
+
+  /** Without transactions there is no order either. */
+  add_ordered(_mapping: AddressSpace): void {}
+
+  on_commit(fn: (task: Task) => void): void {
+    this.#callbacks ??= [];
+    this.#callbacks.push(fn);
+  }
+
+  extend(credits: number): boolean {
+    this.credits += credits;
+    return true;
+  }
+
+  restart(task: Task, credits: number): void {
+    this.#runCallbacks(task);
+    this.credits = credits;
+  }
+}
