@@ -1,0 +1,102 @@
+/** Planted mistakes: each is reported with the operation, the row, the locks held and a stack. */
+import t from 'tap';
+import { file_operations } from '../../src/contract/file.js';
+import { inode_operations } from '../../src/contract/inode.js';
+import { call, take, task_end } from '../../src/locking/context.js';
+import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
+import { RwSem } from '../../src/locking/rwsem.js';
+import { SpinLock } from '../../src/locking/spinlock.js';
+import { RealScheduler } from '../../src/sched/real.js';
+import { Task } from '../../src/sched/task.js';
+import { might_sleep } from '../../src/sched/wait.js';
+
+function machine() {
+  const seen: Violation[] = [];
+  const task = new Task(new RealScheduler(), new Lockdep('warn', (violation) => seen.push(violation)));
+  return { seen, task, rwsem: new RwSem('i_rwsem'), other: new RwSem('i_rwsem') };
+}
+
+t.test('a caller that skips the lock', (t) => {
+  const { seen, task, rwsem } = machine();
+  call(task, inode_operations.setattr, { inode: rwsem }, () => undefined);
+  t.match(seen, [{ kind: 'lock-not-held', row: 'inode_operations.setattr', lock: 'i_rwsem', stack: /context/ }]);
+  t.end();
+});
+
+t.test('a caller that holds it shared where the row says exclusive', async (t) => {
+  const { seen, task, rwsem } = machine();
+  const held = await rwsem.read(task);
+  call(task, inode_operations.setattr, { inode: rwsem }, () => undefined);
+  held.release();
+  t.match(seen, [{ kind: 'wrong-mode', held: [{ lock: 'i_rwsem', mode: 'read' }] }]);
+});
+
+t.test('a handler that leaks a lock on its error path', async (t) => {
+  const { seen, task, other } = machine();
+  const leaking = async (): Promise<void> => {
+    await other.write(task);
+    throw new Error('planted');
+  };
+  await t.rejects(async () => call(task, file_operations.fsync, {}, leaking), /planted/);
+  t.match(seen, [
+    { kind: 'leaked-by-operation', row: 'file_operations.fsync', held: [{ takenIn: 'file_operations.fsync' }] },
+  ]);
+  task_end(task);
+  t.match(seen[1], { kind: 'held-at-task-end' });
+});
+
+t.test('a sleep under a spinlock, and a lock given back twice', (t) => {
+  const { seen, task } = machine();
+  const held = new SpinLock('i_lock').lock(task);
+  might_sleep(task, 'test');
+  held.release();
+  held.release();
+  t.same(
+    seen.map((violation) => violation.kind),
+    ['sleep-in-atomic', 'unlock-not-owner'],
+  );
+  t.end();
+});
+
+t.test('a lock taken twice is refused, and the right way leaves no trace', async (t) => {
+  const { seen, task, rwsem } = machine();
+  const held = await take(task, inode_operations.setattr, 'inode', rwsem);
+  t.throws(() => rwsem.write(task), { code: 'EDEADLK' });
+  call(task, inode_operations.setattr, { inode: rwsem }, () => undefined);
+  held.release();
+  task_end(task);
+  t.same(
+    seen.map((violation) => violation.kind),
+    ['double-lock'],
+  );
+});
+
+t.test('a free lock is taken without a promise; waiters come in order, readers between writers', async (t) => {
+  const { task, rwsem } = machine();
+  const order: string[] = [];
+  const first = rwsem.write(task);
+  t.notOk(first instanceof Promise);
+  const others = ['read a', 'write b', 'read c'].map(async (name) => {
+    const own = new Task(task.sched, task.validator);
+    const held = await (name.startsWith('read') ? rwsem.read(own) : rwsem.write(own));
+    order.push(name);
+    held.release();
+  });
+  (await first).release();
+  await Promise.all(others);
+  t.same(order, ['read a', 'write b', 'read c']);
+  t.notOk(rwsem.isHeld);
+});
+
+t.test('a signal ends a wait with EINTR, and the next in line goes on', async (t) => {
+  const { task, rwsem } = machine();
+  const first = await rwsem.write(task);
+  const interrupted = new Task(task.sched, task.validator);
+  const waiting = rwsem.write(interrupted, 0, { interruptible: true });
+  const next = rwsem.read(new Task(task.sched, task.validator));
+  interrupted.interrupt();
+  await t.rejects(async () => waiting, { code: 'EINTR' });
+  first.release();
+  (await next).release();
+  t.notOk(rwsem.isHeld);
+});
