@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { LOG_LEVELS } from '../report/log.js';
 import { printContract } from './contract.js';
+import { printDrift } from './contract-against.js';
+import { printDubious } from './contract-dubious.js';
 import { CliError, describe } from './error.js';
 import { mkfsCommand } from './image.js';
 import { mountCommand } from './mount.js';
@@ -38,6 +40,42 @@ function mountOptions(command: Command): Command {
         .default('dev-fuse'),
     )
     .addHelpText('after', `\nMount options (-o):\n${optionTable()}\n\nSIZE: bytes, or a number with K, M, G or T.`);
+}
+
+interface ContractFlags {
+  readonly json?: boolean;
+  readonly against?: string;
+  readonly dubious?: boolean;
+}
+
+function contractCommand(operation: string | undefined, given: ContractFlags): void {
+  const json = given.json === true;
+  if (given.dubious === true) printDubious(process.stdout, { json });
+  else if (given.against === undefined) printContract(process.stdout, operation, { json });
+  else {
+    const text = readDocument(given.against);
+    const status = printDrift(process.stdout, process.stderr, given.against, text, { json });
+    if (status !== 0) throw new Ended(status);
+  }
+}
+
+/** @throws CliError (status 2) naming the file */
+function readDocument(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new CliError(`${path} cannot be read: ${describe(error)}`, 2);
+  }
+}
+
+/** Everything has been said already; only the exit status is left. */
+class Ended extends Error {
+  readonly status: number;
+
+  constructor(status: number) {
+    super();
+    this.status = status;
+  }
 }
 
 function program(): Command {
@@ -77,9 +115,12 @@ As a mount helper: latchfs SOURCE MOUNTPOINT -o OPTIONS, so that these work once
     .description('print the locking contract, or one operation of it')
     .argument('[operation]', "for example 'rename' or 'file_operations.fsync'")
     .option('--json', 'as JSON')
-    .action((operation: string | undefined, given: { json?: boolean }) => {
-      printContract(process.stdout, operation, { json: given.json === true });
-    });
+    .option(
+      '--against <document>',
+      'compare with a locking document: exits with 0 without drift, 1 with, 2 if it cannot be read',
+    )
+    .option('--dubious', 'list where the document contradicts itself or what is observed')
+    .action(contractCommand);
   return root;
 }
 
@@ -108,10 +149,16 @@ export async function main(args: readonly string[]): Promise<number> {
     await root.parseAsync(normalise(args), { from: 'user' });
     return 0;
   } catch (error) {
+    if (error instanceof Ended) return error.status;
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     process.stderr.write(`latchfs: ${describe(error)}\n`);
     return error instanceof CliError ? error.status : 1;
   }
 }
 
+// A reader that has seen enough (head, less) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
 process.exitCode = await main(process.argv.slice(2));

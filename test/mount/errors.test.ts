@@ -58,6 +58,14 @@ t.test('options', async (t) => {
   await refused(t, ['mount'], 2, /missing required argument|source/);
 });
 
+t.test('documents', async (t) => {
+  await refused(t, ['contract', '--against', join(scratch, 'none')], 2, /none cannot be read/);
+  await refused(t, ['contract', '--against', join(scratch, 'file')], 2, /file/);
+  const dubious = await run(latchfs, ['contract', '--dubious']);
+  t.equal(dubious.status, 0);
+  t.match(dubious.stdout, /truncate/);
+});
+
 t.test('help and version', async (t) => {
   for (const args of [
     ['--help'],
