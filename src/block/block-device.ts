@@ -1,24 +1,30 @@
 /** struct block_device: a device that can be opened, and its operations under open_mutex. */
 import { block_device_operations as rows } from '../contract/block-device.js';
-import { call } from '../locking/context.js';
+import { call, type LockRef } from '../locking/context.js';
 import { Mutex } from '../locking/mutex.js';
 import type { Awaitable } from '../sched/awaitable.js';
-import { errno } from '../sched/errno.js';
+import { Errno, errno } from '../sched/errno.js';
 import { Errseq } from '../sched/errseq.js';
 import type { Scheduler } from '../sched/scheduler.js';
 import type { Task } from '../sched/task.js';
 import type { Validator } from '../sched/validator.js';
+import { invalidate_bdev, sync_blockdev } from './buffer-cache.js';
+import { BufferStore } from './buffer-store.js';
 import { type Driver, RequestQueue } from './request-queue.js';
 
-/** Locks: the section block_device_operations. */
+/**
+ * What a device can do. Locks: the section block_device_operations. A disk has no partitions here, so its gendisk and its
+ * block device are one object. An operation that fails throws its errno.
+ */
 export interface block_device_operations {
   open?(task: Task, bdev: BlockDevice, mode: OpenMode): Awaitable<void>;
-  release?(task: Task, bdev: BlockDevice): Awaitable<void>;
-  ioctl?(task: Task, bdev: BlockDevice, cmd: number, arg: Buffer): Awaitable<Buffer>;
-  compat_ioctl?(task: Task, bdev: BlockDevice, cmd: number, arg: Buffer): Awaitable<Buffer>;
-  /** The stored bytes of the block at `sector` themselves, undefined for a hole. */
-  direct_access?(task: Task, bdev: BlockDevice, sector: number): Buffer | undefined;
-  unlock_native_capacity?(task: Task, bdev: BlockDevice): Awaitable<void>;
+  release?(task: Task, disk: BlockDevice, mode: OpenMode): Awaitable<void>;
+  /** @param cmd the command's number @param arg what it reads @returns what it writes */
+  ioctl?(task: Task, bdev: BlockDevice, mode: OpenMode, cmd: number, arg: Buffer): Awaitable<Buffer>;
+  compat_ioctl?(task: Task, bdev: BlockDevice, mode: OpenMode, cmd: number, arg: Buffer): Awaitable<Buffer>;
+  /** The stored bytes from `sector` on themselves, as many as lie together. */
+  direct_access?(task: Task, bdev: BlockDevice, sector: number): Awaitable<Buffer>;
+  unlock_native_capacity?(task: Task, disk: BlockDevice): Awaitable<void>;
   getgeo?(task: Task, bdev: BlockDevice): Awaitable<Geometry>;
   swap_slot_free_notify?(task: Task, bdev: BlockDevice, slot: number): void;
 }
@@ -30,6 +36,7 @@ export interface Geometry {
   readonly heads: number;
   readonly sectors: number;
   readonly cylinders: number;
+  /** First sector of the device on its disk. */
   readonly start: number;
 }
 
@@ -43,15 +50,21 @@ export interface DeviceShape {
 
 export class BlockDevice {
   readonly name: string;
+  /** Bytes. */
   readonly size: number;
   readonly read_only: boolean;
   readonly open_mutex = new Mutex('open_mutex');
   readonly ops: block_device_operations;
   readonly queue: RequestQueue;
+  readonly validator: Validator;
+  /** The device's blocks in memory. */
+  readonly buffers = new BufferStore();
   /** Write errors of buffers, for those who must hear of them. */
   readonly wb_err = new Errseq();
   #openers = 0;
+  /** Who has it for himself, and how often; bd_holder, bd_holders. */
   #holder: object | undefined;
+  #holds = 0;
 
   constructor(
     shape: DeviceShape,
@@ -64,6 +77,7 @@ export class BlockDevice {
     this.size = shape.size;
     this.read_only = shape.readOnly;
     this.ops = ops;
+    this.validator = validator;
     this.queue = new RequestQueue(driver, shape, sched, validator);
   }
 
@@ -71,37 +85,131 @@ export class BlockDevice {
     return this.#openers;
   }
 
-  /** Set by blkdev_get and blkdev_put, under open_mutex. */
-  claim(holder: object | undefined): void {
-    if (holder !== undefined && this.#holder !== undefined && this.#holder !== holder) {
-      throw errno('EBUSY', `${this.name} is in use`);
-    }
-    if (holder !== undefined) this.#holder = holder;
+  /** Who has it for himself, or undefined. */
+  get holder(): object | undefined {
+    return this.#holder;
   }
 
-  counted(change: 1 | -1): number {
-    this.#openers += change;
-    if (this.#openers === 0) this.#holder = undefined;
+  /** For blkdev_get, under open_mutex: one more opener. */
+  opened(holder: object | undefined): void {
+    this.#openers++;
+    if (holder === undefined) return;
+    this.#holder = holder;
+    this.#holds++;
+  }
+
+  /** For blkdev_put, under open_mutex: one opener less. The last one leaves no holder behind. @returns how many are left */
+  closed(holder: object | undefined): number {
+    if (this.#openers === 0) throw errno('EINVAL', `${this.name} is closed more often than it was opened`);
+    this.#openers--;
+    if (holder !== undefined && holder === this.#holder) this.#holds--;
+    if (this.#openers === 0) this.#holds = 0;
+    if (this.#holds === 0) this.#holder = undefined;
     return this.#openers;
   }
 }
 
 /**
  * Open a device, for `holder` alone where one is given (blkdev_get). Takes open_mutex.
- * @throws EBUSY where another holds it; what the device's open throws
+ * @throws EBUSY where another holds it; EACCES to write to a read-only device; what the device's open throws
  */
 export async function blkdev_get(task: Task, bdev: BlockDevice, mode: OpenMode, holder?: object): Promise<void> {
   using _mutex = await bdev.open_mutex.lock(task);
-  bdev.claim(holder);
+  if (holder !== undefined && bdev.holder !== undefined && bdev.holder !== holder) {
+    throw errno('EBUSY', `${bdev.name} is in use`);
+  }
+  if (mode === 'write' && bdev.read_only) throw errno('EACCES', `${bdev.name} is read-only`);
   if (bdev.openers === 0) {
     await call(task, rows.open, { disk: bdev.open_mutex }, () => bdev.ops.open?.(task, bdev, mode));
   }
-  bdev.counted(1);
+  bdev.opened(holder);
 }
 
-/** Close a device; the last one to do so releases it (blkdev_put). Takes open_mutex. */
-export async function blkdev_put(task: Task, bdev: BlockDevice): Promise<void> {
+/**
+ * Close a device, given up by `holder` where it was opened for one (blkdev_put). The last to do so writes its buffers, waits for
+ * what is under way, and releases it. Takes open_mutex.
+ * @throws what the device's release throws. Write errors were recorded in wb_err, as in Linux
+ */
+export async function blkdev_put(
+  task: Task,
+  bdev: BlockDevice,
+  holder?: object,
+  mode: OpenMode = 'write',
+): Promise<void> {
   using _mutex = await bdev.open_mutex.lock(task);
-  if (bdev.counted(-1) > 0) return;
-  await call(task, rows.release, { disk: bdev.open_mutex }, () => bdev.ops.release?.(task, bdev));
+  if (bdev.closed(holder) > 0) return;
+  try {
+    await sync_blockdev(task, bdev);
+  } catch (error) {
+    if (!(error instanceof Errno)) throw error;
+  }
+  await bdev.queue.drain(task);
+  invalidate_bdev(bdev);
+  await call(task, rows.release, { disk: bdev.open_mutex }, () => bdev.ops.release?.(task, bdev, mode));
+}
+
+function unsupported(bdev: BlockDevice, what: string): never {
+  throw errno(what === 'ioctl' ? 'ENOTTY' : 'EOPNOTSUPP', `${bdev.name} has no ${what}`);
+}
+
+/** ioctl(2) on a device (blkdev_ioctl). @throws ENOTTY where it has none */
+export function blkdev_ioctl(
+  task: Task,
+  bdev: BlockDevice,
+  mode: OpenMode,
+  cmd: number,
+  arg: Buffer,
+): Awaitable<Buffer> {
+  return call(task, rows.ioctl, { disk: bdev.open_mutex }, () => {
+    return bdev.ops.ioctl?.(task, bdev, mode, cmd, arg) ?? unsupported(bdev, 'ioctl');
+  });
+}
+
+/** ioctl(2) of a 32-bit process (compat_blkdev_ioctl). @throws ENOTTY where it has none */
+export function compat_blkdev_ioctl(
+  task: Task,
+  bdev: BlockDevice,
+  mode: OpenMode,
+  cmd: number,
+  arg: Buffer,
+): Awaitable<Buffer> {
+  return call(task, rows.compat_ioctl, { disk: bdev.open_mutex }, () => {
+    return bdev.ops.compat_ioctl?.(task, bdev, mode, cmd, arg) ?? unsupported(bdev, 'ioctl');
+  });
+}
+
+/** The stored bytes themselves, without a copy (bdev_direct_access). @throws EOPNOTSUPP ERANGE EINVAL */
+export function bdev_direct_access(task: Task, bdev: BlockDevice, sector: number): Awaitable<Buffer> {
+  return call(task, rows.direct_access, { disk: bdev.open_mutex }, () => {
+    return bdev.ops.direct_access?.(task, bdev, sector) ?? unsupported(bdev, 'direct_access');
+  });
+}
+
+/** Heads, sectors and cylinders, made up where the device has none (HDIO_GETGEO). @throws ENOTTY */
+export function blkdev_getgeo(task: Task, bdev: BlockDevice): Awaitable<Geometry> {
+  return call(task, rows.getgeo, { disk: bdev.open_mutex }, () => {
+    return bdev.ops.getgeo?.(task, bdev) ?? unsupported(bdev, 'ioctl');
+  });
+}
+
+/** Let a disk show all it has (disk_unlock_native_capacity). Does nothing where the disk hides nothing. */
+export function disk_unlock_native_capacity(task: Task, disk: BlockDevice): Awaitable<void> {
+  return call(task, rows.unlock_native_capacity, { disk: disk.open_mutex }, () => {
+    return disk.ops.unlock_native_capacity?.(task, disk);
+  });
+}
+
+/**
+ * A swap slot is free (swap_range_free). May not sleep.
+ * @param locks swap_lock, which the task holds, and the folio's lock where there is one
+ */
+export function swap_slot_free_notify(
+  task: Task,
+  bdev: BlockDevice,
+  slot: number,
+  locks: { readonly swap: LockRef; readonly folio?: LockRef },
+): void {
+  call(task, rows.swap_slot_free_notify, { ...locks, disk: bdev.open_mutex }, () => {
+    bdev.ops.swap_slot_free_notify?.(task, bdev, slot);
+  });
 }

@@ -2,54 +2,80 @@
  * A device in an image file or on a block device. Reads and writes are plain system calls into the host's page cache; a flush waits for
  * the disk on libuv's pool. The image is locked against every other mount.
  */
-import { closeSync, constants, fdatasync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fdatasync,
+  fstatSync,
+  openSync,
+  readSync,
+  readvSync,
+  writeSync,
+  writevSync,
+} from 'node:fs';
 import { Mutex as AsyncMutex } from 'async-mutex';
-import koffi from 'koffi';
-import { errno } from '../sched/errno.js';
+import { Errno, errno, isErrno } from '../sched/errno.js';
 import type { Scheduler } from '../sched/scheduler.js';
+import type { Task } from '../sched/task.js';
 import type { Validator } from '../sched/validator.js';
+import { WaitQueue } from '../sched/wait.js';
+import { SECTOR_SIZE } from './bio.js';
 import { BlockDevice } from './block-device.js';
+import { describeHolder, mountOf } from './image-holder.js';
+import { punchHole, sizeOfBlockDevice, tryLockFile, zeroRange } from './libc.js';
 import type { Driver } from './request-queue.js';
 
-const LOCK_EX = 2;
-const LOCK_NB = 4;
-const FALLOC_FL_KEEP_SIZE = 1;
-const FALLOC_FL_PUNCH_HOLE = 2;
-
-const libc = koffi.load(null);
-const flock = libc.func('int flock(int, int)');
-const fallocate = libc.func('int fallocate(int, int, int64_t, int64_t)');
-const BLKGETSIZE64 = 0x80081272;
-const ioctl = libc.func('int ioctl(int, unsigned long, void *)');
+/** The most vectors that one system call takes. */
+const IOV_MAX = 1024;
+const ZEROES = 1 << 20;
+/** Milliseconds for which an image that is locked, but mounted nowhere, is waited for: its daemon is writing its last bytes. */
+const PATIENCE = 10_000;
+const LOOK_AGAIN = 20;
 
 /** An image that cannot be used: one line that names it, and the remedy. */
 export class ImageError extends Error {}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : String(error);
+}
 
 function open(path: string, readOnly: boolean): number {
   try {
     return openSync(path, readOnly ? constants.O_RDONLY : constants.O_RDWR);
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-    if (code === 'ENOENT')
-      throw new ImageError(`${path}: there is no such image; make one with: latchfs mkfs ${path} --size 1G`);
-    if (code === 'EISDIR') throw new ImageError(`${path} is a directory, not an image`);
-    if (code === 'EACCES' || code === 'EPERM') {
-      throw new ImageError(
-        `${path}: no permission to ${readOnly ? 'read' : 'write'} it${readOnly ? '' : '; mount it with -o ro to read it'}`,
-      );
-    }
-    if (code === 'EROFS') throw new ImageError(`${path} is on a read-only filesystem; mount it with -o ro`);
-    throw new ImageError(`${path} cannot be opened: ${code}`);
+    throw new ImageError(explain(codeOf(error), path, readOnly));
   }
 }
 
+function explain(code: string, path: string, readOnly: boolean): string {
+  switch (code) {
+    case 'ENOENT':
+      return `${path}: there is no such image; make one with: latchfs mkfs ${path} --size 1G`;
+    case 'ENOTDIR':
+      return `${path}: there is no such image, because a part of its path is not a directory`;
+    case 'EISDIR':
+      return `${path} is a directory, not an image`;
+    case 'EACCES':
+    case 'EPERM':
+      return `${path}: no permission to ${readOnly ? 'read it' : 'write it; mount it with -o ro to read it'}`;
+    case 'EROFS':
+      return `${path} is on a read-only filesystem; mount it with -o ro`;
+    case 'ETXTBSY':
+      return `${path} is being executed or swapped to: it cannot be written`;
+    case 'EBUSY':
+      return `${path} is in use by the kernel: unmount it first`;
+    default:
+      return `${path} cannot be opened: ${code}`;
+  }
+}
+
+/** Bytes of an open image, whole sectors. */
 function sizeOf(fd: number, path: string): number {
   const stat = fstatSync(fd);
-  if (stat.isFile()) return stat.size;
+  if (stat.isFile()) return stat.size - (stat.size % SECTOR_SIZE);
+  if (stat.isDirectory()) throw new ImageError(`${path} is a directory, not an image`);
   if (!stat.isBlockDevice()) throw new ImageError(`${path} is neither a file nor a block device`);
-  const size = Buffer.alloc(8);
-  if (ioctl(fd, BLKGETSIZE64, size) !== 0) throw new ImageError(`${path}: its size cannot be found out`);
-  return Number(size.readBigUInt64LE());
+  return sizeOfBlockDevice(fd);
 }
 
 class ImageFile implements Driver {
@@ -57,6 +83,8 @@ class ImageFile implements Driver {
   /** One flush at a time; those that come meanwhile share the next one. */
   readonly #flushing = new AsyncMutex();
   #next: Promise<void> | undefined;
+  /** What the host's filesystem can do; found out by trying. */
+  readonly #can = { punch: true, zero: true };
 
   constructor(fd: number) {
     this.#fd = fd;
@@ -64,28 +92,69 @@ class ImageFile implements Driver {
 
   read(offset: number, into: Buffer): void {
     for (let done = 0; done < into.length; ) {
-      const got = readSync(this.#fd, into, done, into.length - done, offset + done);
-      if (got === 0) throw errno('EIO', `the image ends at byte ${offset + done}`);
-      done += got;
+      const count = readSync(this.#fd, into, done, into.length - done, offset + done);
+      if (count === 0) throw endsAt(offset + done);
+      done += count;
     }
   }
 
   write(offset: number, from: Buffer): void {
     for (let done = 0; done < from.length; ) {
-      done += writeSync(this.#fd, from, done, from.length - done, offset + done);
+      const count = writeSync(this.#fd, from, done, from.length - done, offset + done);
+      if (count === 0) throw endsAt(offset + done);
+      done += count;
+    }
+  }
+
+  readv(offset: number, into: readonly Buffer[]): void {
+    const [only] = into;
+    if (into.length === 1 && only !== undefined) this.read(offset, only);
+    else this.#each(offset, into, (position, batch) => readvSync(this.#fd, batch, position));
+  }
+
+  writev(offset: number, from: readonly Buffer[]): void {
+    const [only] = from;
+    if (from.length === 1 && only !== undefined) this.write(offset, only);
+    else this.#each(offset, from, (position, batch) => writevSync(this.#fd, batch, position));
+  }
+
+  /** Call `io` until all vectors are done, a short count being continued where it ended; a count of 0 is EIO. */
+  #each(offset: number, vecs: readonly Buffer[], io: (position: number, batch: Buffer[]) => number): void {
+    let position = offset;
+    for (let next = 0; next < vecs.length; next += IOV_MAX) {
+      let batch = vecs.slice(next, next + IOV_MAX);
+      while (batch.length > 0) {
+        const count = io(position, batch);
+        if (count === 0) throw endsAt(position);
+        position += count;
+        batch = rest(batch, count);
+      }
     }
   }
 
   discard(offset: number, length: number): void {
-    if (length > 0 && fallocate(this.#fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length) !== 0) {
-      this.zero(offset, length);
-    }
+    if (!this.#try('punch', () => punchHole(this.#fd, offset, length))) this.zero(offset, length);
   }
 
   zero(offset: number, length: number): void {
-    const zeroes = Buffer.alloc(Math.min(length, 1 << 20));
+    if (this.#try('punch', () => punchHole(this.#fd, offset, length))) return;
+    if (this.#try('zero', () => zeroRange(this.#fd, offset, length))) return;
+    const zeroes = Buffer.alloc(Math.min(length, ZEROES));
     for (let done = 0; done < length; done += zeroes.length) {
       this.write(offset + done, zeroes.subarray(0, Math.min(zeroes.length, length - done)));
+    }
+  }
+
+  /** @returns false where the host cannot do it, which is remembered */
+  #try(ability: 'punch' | 'zero', attempt: () => void): boolean {
+    if (!this.#can[ability]) return false;
+    try {
+      attempt();
+      return true;
+    } catch (error) {
+      if (!isErrno(error, 'EOPNOTSUPP') && !isErrno(error, 'EINVAL') && !isErrno(error, 'ENOSYS')) throw error;
+      this.#can[ability] = false;
+      return false;
     }
   }
 
@@ -98,28 +167,81 @@ class ImageFile implements Driver {
     });
     return this.#next;
   }
+}
 
-  close(): void {
-    closeSync(this.#fd);
+function endsAt(position: number): Errno {
+  return errno('EIO', `the image ends at byte ${position}`);
+}
+
+/** What is left of vectors after `count` bytes. */
+function rest(vecs: Buffer[], count: number): Buffer[] {
+  let left = count;
+  for (let i = 0; i < vecs.length; i++) {
+    const vec = vecs[i];
+    if (vec === undefined) break;
+    if (left < vec.length) return [vec.subarray(left), ...vecs.slice(i + 1)];
+    left -= vec.length;
+  }
+  return [];
+}
+
+/** Wait a while for a lock whose holder is about to end. @throws ImageError */
+async function awaitLock(task: Task, fd: number, path: string, patience: number): Promise<void> {
+  const pause = new WaitQueue();
+  const end = task.sched.monotonic() + patience;
+  while (!tryLockFile(fd)) {
+    if (mountOf(path) !== undefined || task.sched.monotonic() >= end) {
+      throw new ImageError(describeHolder(path, fstatSync(fd)));
+    }
+    try {
+      await pause.wait(task, { timeout: LOOK_AGAIN, what: `the lock of ${path}` });
+    } catch (error) {
+      if (!isErrno(error, 'ETIMEDOUT')) throw error;
+    }
   }
 }
 
+export interface ImageOptions {
+  /** Milliseconds for which opening waits for a lock that nobody who has it mounted holds. */
+  readonly patience?: number;
+}
+
 /**
- * Open an image. It stays locked until the device is released or the process ends.
- * @throws ImageError: missing, a directory, no permission, in use by another process
+ * Make a device of an image. Opening it (blkdev_get) takes the image's lock, which lasts until the device is released or the
+ * process ends.
+ * @throws ImageError: missing, a directory, no permission; the device's open throws it where the image is in use
  */
-export function imageDevice(path: string, readOnly: boolean, sched: Scheduler, validator: Validator): BlockDevice {
+export function imageDevice(
+  path: string,
+  readOnly: boolean,
+  sched: Scheduler,
+  validator: Validator,
+  options: ImageOptions = {},
+): BlockDevice {
   const fd = open(path, readOnly);
+  let size: number;
   try {
-    const size = sizeOf(fd, path);
-    if (flock(fd, LOCK_EX | LOCK_NB) !== 0) {
-      throw new ImageError(`${path} is in use: another latchfs has it mounted; unmount that one first`);
-    }
-    const file = new ImageFile(fd);
-    const ops = { release: () => file.close() };
-    return new BlockDevice({ name: path, size, readOnly }, file, ops, sched, validator);
+    size = sizeOf(fd, path);
   } catch (error) {
     closeSync(fd);
-    throw error;
+    throw error instanceof ImageError ? error : new ImageError(`${path} cannot be used: ${codeOf(error)}`);
   }
+  let closed = false;
+  const close = (): void => {
+    if (!closed) closeSync(fd);
+    closed = true;
+  };
+  const ops = {
+    open: async (task: Task): Promise<void> => {
+      if (closed) throw errno('ENXIO', `${path} was closed`);
+      try {
+        await awaitLock(task, fd, path, options.patience ?? PATIENCE);
+      } catch (error) {
+        close();
+        throw error instanceof Errno ? new ImageError(`${path} cannot be locked: ${error.message}`) : error;
+      }
+    },
+    release: close,
+  };
+  return new BlockDevice({ name: path, size, readOnly }, new ImageFile(fd), ops, sched, validator);
 }

@@ -1,130 +1,235 @@
 /**
- * A device in memory, up to 1 TiB and more, that holds what is stored and nothing else (drivers/block/brd.c): blocks of 4 KiB in slabs of
- * 1 MiB; a slab that covers only holes is not there.
+ * A device in memory, up to 16 TiB, that holds what is stored and nothing else (drivers/block/brd.c). A block that was never written, was
+ * discarded, or was written as zeroes takes no memory.
  */
+import { errno } from '../sched/errno.js';
 import type { Scheduler } from '../sched/scheduler.js';
 import type { Validator } from '../sched/validator.js';
 import { SECTOR_SIZE } from './bio.js';
 import { BlockDevice } from './block-device.js';
 import type { Driver } from './request-queue.js';
+import { SLOT_SIZE as BLOCK, SLAB_SLOTS, SlabPool } from './slab.js';
 
-const BLOCK = 4096;
-/** Blocks that share one piece of memory. */
-const PER_SLAB = 256;
-const SLAB = BLOCK * PER_SLAB;
+/** Entries in a table of either level: a leaf covers 2 MiB, a table of leaves 1 GiB. */
+const FANOUT = 512;
+const LEAF_BITS = 9;
+const ZERO = Buffer.alloc(BLOCK);
+/** The largest device, in bytes: block numbers stay within 32 bits. */
+export const MAX_MEMORY_DEVICE = 2 ** 32 * BLOCK;
 
-/** One piece of the device's address space: its memory, and which of its blocks are stored. */
-interface Slab {
-  readonly bytes: Buffer;
-  readonly stored: Uint8Array;
-  count: number;
+/** The slots of 512 blocks, as slot + 1; 0 is a hole. */
+interface Leaf {
+  readonly slots: Uint32Array;
+  stored: number;
+}
+
+/** Where 512 leaves are. */
+interface Table {
+  readonly leaves: (Leaf | undefined)[];
+  present: number;
+}
+
+function isZero(bytes: Buffer, start: number, end: number): boolean {
+  return bytes[start] === 0 && bytes.compare(ZERO, 0, end - start, start, end) === 0;
 }
 
 export class SparseMemory implements Driver {
-  readonly #slabs = new Map<number, Slab>();
-  #stored = 0;
+  readonly #tables: (Table | undefined)[] = [];
+  readonly #pool = new SlabPool();
 
   /** Bytes of the blocks that are stored. */
   get storedBytes(): number {
-    return this.#stored * BLOCK;
+    return this.#pool.used * BLOCK;
   }
 
   /** Bytes of memory taken from the machine. */
   get allocatedBytes(): number {
-    return this.#slabs.size * SLAB;
+    return this.#pool.reserved;
   }
 
   read(offset: number, into: Buffer): void {
-    this.#pieces(offset, into.length, (slab, at, done, length) => {
-      const slabHere = this.#slabs.get(slab);
-      if (slabHere === undefined) into.fill(0, done, done + length);
-      else slabHere.bytes.copy(into, done, at, at + length);
-    });
+    for (let done = 0; done < into.length; ) {
+      const position = offset + done;
+      const block = Math.floor(position / BLOCK);
+      const within = position % BLOCK;
+      const slot = this.#find(block);
+      const size = this.#contiguous(block, slot, within, into.length - done);
+      if (slot < 0) into.fill(0, done, done + size);
+      else {
+        const at = this.#pool.offset(slot) + within;
+        this.#pool.bytes(slot).copy(into, done, at, at + size);
+      }
+      done += size;
+    }
   }
 
   write(offset: number, from: Buffer): void {
-    this.#pieces(offset, from.length, (index, at, done, length) => {
-      const slab = this.#slab(index);
-      from.copy(slab.bytes, at, done, done + length);
-      for (let block = Math.floor(at / BLOCK); block <= Math.floor((at + length - 1) / BLOCK); block++) {
-        if (slab.stored[block] === 0) {
-          slab.stored[block] = 1;
-          slab.count++;
-          this.#stored++;
-        }
-      }
-    });
+    for (let done = 0; done < from.length; ) {
+      const position = offset + done;
+      const within = position % BLOCK;
+      const size = Math.min(BLOCK - within, from.length - done);
+      this.#writeBlock(Math.floor(position / BLOCK), within, from, done, done + size);
+      done += size;
+    }
   }
 
   zero(offset: number, length: number): void {
     this.discard(offset, length);
   }
 
-  /** Forget a range: whole blocks are given back, the rest is zeroed. */
+  /** Forget a range: whole blocks are given back, the parts of blocks at its ends are zeroed. */
   discard(offset: number, length: number): void {
-    this.#pieces(offset, length, (index, at, _done, size) => {
-      const slab = this.#slabs.get(index);
-      if (slab === undefined) return;
-      slab.bytes.fill(0, at, at + size);
-      for (let block = Math.ceil(at / BLOCK); (block + 1) * BLOCK <= at + size; block++) {
-        if (slab.stored[block] === 1) {
-          slab.stored[block] = 0;
-          slab.count--;
-          this.#stored--;
-        }
-      }
-      if (slab.count === 0) this.#slabs.delete(index);
-    });
+    const end = offset + length;
+    const first = Math.ceil(offset / BLOCK);
+    const last = Math.floor(end / BLOCK);
+    if (first > last) {
+      this.#zeroPart(first - 1, offset % BLOCK, end % BLOCK);
+      return;
+    }
+    if (offset % BLOCK !== 0) this.#zeroPart(first - 1, offset % BLOCK, BLOCK);
+    if (end % BLOCK !== 0) this.#zeroPart(last, 0, end % BLOCK);
+    this.#drop(first, last);
   }
 
   flush(): undefined {
     return undefined;
   }
 
-  /** The stored bytes of a block themselves; undefined for a hole. */
-  direct(offset: number): Buffer | undefined {
-    const slab = this.#slabs.get(Math.floor(offset / SLAB));
-    const at = offset % SLAB;
-    return slab?.stored[Math.floor(at / BLOCK)] === 1 ? slab.bytes.subarray(at, at + BLOCK) : undefined;
+  /** The stored bytes of the block at a byte offset themselves; a hole is filled with a zeroed block first, as brd does. */
+  direct(offset: number): Buffer {
+    const block = Math.floor(offset / BLOCK);
+    let slot = this.#find(block);
+    if (slot < 0) {
+      slot = this.#store(block);
+      this.#pool.view(slot).fill(0);
+    }
+    return this.#pool.view(slot);
   }
 
-  #slab(index: number): Slab {
-    let slab = this.#slabs.get(index);
-    if (slab === undefined) {
-      // Zeroed by the system, and returned to it as soon as it is collected.
-      slab = { bytes: Buffer.from(new ArrayBuffer(SLAB)), stored: new Uint8Array(PER_SLAB), count: 0 };
-      this.#slabs.set(index, slab);
-    }
-    return slab;
+  /** The slot of a block, -1 for a hole. */
+  #find(block: number): number {
+    const leaf = this.#tables[block >>> (2 * LEAF_BITS)]?.leaves[(block >>> LEAF_BITS) & (FANOUT - 1)];
+    return leaf === undefined ? -1 : (leaf.slots[block & (FANOUT - 1)] ?? 0) - 1;
   }
 
-  /** Cut a range at the borders of slabs. */
-  #pieces(
-    offset: number,
-    length: number,
-    each: (slab: number, at: number, done: number, length: number) => void,
-  ): void {
-    for (let done = 0; done < length; ) {
-      const position = offset + done;
-      const at = position % SLAB;
-      const size = Math.min(SLAB - at, length - done);
-      each(Math.floor(position / SLAB), at, done, size);
-      done += size;
+  /** How many bytes from `within` a block on, at most `most`, lie in one piece of memory, or in one hole. */
+  #contiguous(block: number, slot: number, within: number, most: number): number {
+    let size = BLOCK - within;
+    for (let next = 1; size < most; next++) {
+      const follows = this.#find(block + next);
+      if (slot < 0 ? follows >= 0 : follows !== slot + next || follows % SLAB_SLOTS === 0) break;
+      size += BLOCK;
     }
+    return Math.min(size, most);
+  }
+
+  #writeBlock(block: number, within: number, from: Buffer, start: number, end: number): void {
+    const zero = isZero(from, start, end);
+    let slot = this.#find(block);
+    const whole = end - start === BLOCK;
+    if (zero && (slot < 0 || whole)) {
+      if (slot >= 0) this.#drop(block, block + 1);
+      return;
+    }
+    const hole = slot < 0;
+    if (hole) slot = this.#store(block);
+    const bytes = this.#pool.bytes(slot);
+    const at = this.#pool.offset(slot);
+    if (hole && !whole) bytes.fill(0, at, at + BLOCK);
+    from.copy(bytes, at + within, start, end);
+  }
+
+  #zeroPart(block: number, from: number, to: number): void {
+    const slot = this.#find(block);
+    if (slot < 0) return;
+    const at = this.#pool.offset(slot);
+    const bytes = this.#pool.bytes(slot);
+    bytes.fill(0, at + from, at + to);
+    if (isZero(bytes, at, at + BLOCK)) this.#drop(block, block + 1);
+  }
+
+  /** Give a hole a slot. */
+  #store(block: number): number {
+    const high = block >>> (2 * LEAF_BITS);
+    let table = this.#tables[high];
+    if (table === undefined) {
+      table = { leaves: new Array<Leaf | undefined>(FANOUT).fill(undefined), present: 0 };
+      this.#tables[high] = table;
+    }
+    const middle = (block >>> LEAF_BITS) & (FANOUT - 1);
+    let leaf = table.leaves[middle];
+    if (leaf === undefined) {
+      leaf = { slots: new Uint32Array(FANOUT), stored: 0 };
+      table.leaves[middle] = leaf;
+      table.present++;
+    }
+    const slot = this.#pool.alloc();
+    leaf.slots[block & (FANOUT - 1)] = slot + 1;
+    leaf.stored++;
+    return slot;
+  }
+
+  /** Make holes of the blocks from `first` up to `last`, without it. Ranges that store nothing are stepped over. */
+  #drop(first: number, last: number): void {
+    for (let block = first; block < last; ) {
+      const high = Math.floor(block / (FANOUT * FANOUT));
+      const table = this.#tables[high];
+      if (table === undefined) {
+        block = (high + 1) * FANOUT * FANOUT;
+        continue;
+      }
+      const middle = Math.floor(block / FANOUT) % FANOUT;
+      const end = Math.min(last, (Math.floor(block / FANOUT) + 1) * FANOUT);
+      const leaf = table.leaves[middle];
+      if (leaf !== undefined) {
+        this.#dropInLeaf(leaf, block % FANOUT, (block % FANOUT) + end - block);
+        if (leaf.stored === 0) {
+          table.leaves[middle] = undefined;
+          if (--table.present === 0) this.#tables[high] = undefined;
+        }
+      }
+      block = end;
+    }
+  }
+
+  /** Slots that follow each other go back together, so that their pages can be released with one call. */
+  #dropInLeaf(leaf: Leaf, from: number, to: number): void {
+    let first = -1;
+    let count = 0;
+    for (let entry = from; entry < to; entry++) {
+      const slot = (leaf.slots[entry] ?? 0) - 1;
+      if (slot < 0) continue;
+      leaf.slots[entry] = 0;
+      leaf.stored--;
+      if (count > 0 && slot === first + count && slot % SLAB_SLOTS !== 0) count++;
+      else {
+        if (count > 0) this.#pool.freeRun(first, count);
+        first = slot;
+        count = 1;
+      }
+    }
+    if (count > 0) this.#pool.freeRun(first, count);
   }
 }
 
 /**
  * Make a memory device.
- * @param size bytes
+ * @param size bytes, at most MAX_MEMORY_DEVICE
+ * @throws EFBIG
  */
 export function memoryDevice(size: number, sched: Scheduler, validator: Validator): BlockDevice {
+  if (size > MAX_MEMORY_DEVICE) throw errno('EFBIG', `a memory device holds at most ${MAX_MEMORY_DEVICE} bytes`);
   const memory = new SparseMemory();
   return new BlockDevice(
     { name: 'memory', size, readOnly: false },
     memory,
     {
-      direct_access: (_task, _bdev, sector) => memory.direct(sector * SECTOR_SIZE),
+      direct_access: (_task, bdev, sector) => {
+        const offset = sector * SECTOR_SIZE;
+        if (offset >= bdev.size) throw errno('ERANGE', 'direct access beyond the end');
+        if (offset % BLOCK !== 0) throw errno('EINVAL', 'direct access to a part of a block');
+        return memory.direct(offset);
+      },
       getgeo: () => ({ heads: 64, sectors: 32, cylinders: Math.floor(size / (64 * 32 * SECTOR_SIZE)), start: 0 }),
     },
     sched,

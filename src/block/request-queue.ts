@@ -1,19 +1,28 @@
 /** The queue of a device: checks requests, keeps them in order around flushes, and delivers completions in completion context. */
-import { ERRNO, Errno, errno } from '../sched/errno.js';
+import { task_end } from '../locking/context.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { ERRNO, Errno, type ErrnoName, errno } from '../sched/errno.js';
 import type { Scheduler } from '../sched/scheduler.js';
 import { Task } from '../sched/task.js';
 import type { Validator } from '../sched/validator.js';
+import { might_sleep, WaitQueue } from '../sched/wait.js';
 import { type Bio, SECTOR_SIZE } from './bio.js';
 
-/** What a device does with one request that was checked; a promise where it takes its time. Throws or rejects with an errno. */
+/**
+ * What a device does with one request that was checked: at once, or with a promise where it takes its time. Offsets and
+ * lengths are in bytes and multiples of the sector. Throws or rejects with an errno or one of Node's system errors.
+ */
 export interface Driver {
-  /** @param offset bytes */
-  read(offset: number, into: Buffer): void;
-  write(offset: number, from: Buffer): void;
-  discard(offset: number, length: number): void;
-  zero(offset: number, length: number): void;
-  /** Make everything that was written stable; undefined where nothing has to be waited for. */
-  flush(): Promise<void> | undefined;
+  read(offset: number, into: Buffer): Awaitable<void>;
+  write(offset: number, from: Buffer): Awaitable<void>;
+  /** Several buffers at once, where the device gains by it; otherwise they come one after the other. */
+  readv?(offset: number, into: readonly Buffer[]): Awaitable<void>;
+  writev?(offset: number, from: readonly Buffer[]): Awaitable<void>;
+  /** The range reads as zeroes afterwards. */
+  discard(offset: number, length: number): Awaitable<void>;
+  zero(offset: number, length: number): Awaitable<void>;
+  /** Make everything stable that was written before the call. */
+  flush(): Awaitable<void>;
 }
 
 export interface QueueLimits {
@@ -23,88 +32,178 @@ export interface QueueLimits {
 }
 
 export class RequestQueue {
-  readonly #driver: Driver;
-  readonly #limits: QueueLimits;
+  readonly driver: Driver;
+  readonly limits: QueueLimits;
   readonly #sched: Scheduler;
   readonly #validator: Validator;
-  /** Requests whose completion is still to come. */
-  inFlight = 0;
+  readonly #idle = new WaitQueue();
+  /** The "interrupt" in which completions run; made anew after one that has not given back its locks. */
+  #interrupt: Task | undefined;
+  /** Completions that are being run: one may submit a request that completes at once. */
+  #depth = 0;
+  #inFlight = 0;
 
   constructor(driver: Driver, limits: QueueLimits, sched: Scheduler, validator: Validator) {
-    this.#driver = driver;
-    this.#limits = limits;
+    this.driver = driver;
+    this.limits = limits;
     this.#sched = sched;
     this.#validator = validator;
   }
 
+  /** Requests whose completion is still to come. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Start a request; it completes before this returns where the device is done at once. Does not sleep. */
   submit(_task: Task, bio: Bio): void {
-    this.inFlight++;
-    const refused = this.#check(bio);
-    if (refused !== undefined) {
-      this.#complete(bio, refused);
-      return;
-    }
-    if (bio.op === 'flush' || bio.preflush === true) this.#afterFlush(bio, () => this.#transfer(bio));
-    else this.#transfer(bio);
-  }
-
-  #check(bio: Bio): Errno | undefined {
-    const offset = bio.sector * SECTOR_SIZE;
-    if (offset + bio.length > this.#limits.size) return errno('EIO', `beyond the end of the device at byte ${offset}`);
-    if (this.#limits.readOnly && bio.op !== 'read' && bio.op !== 'flush') return errno('EROFS');
-    return undefined;
-  }
-
-  /** The data part of a request, and the flush behind it where it asks for FUA. */
-  #transfer(bio: Bio): void {
-    if (bio.op === 'flush') {
-      this.#complete(bio, undefined);
-      return;
-    }
+    this.#inFlight++;
+    let running: Awaitable<void>;
     try {
-      this.#drive(bio);
+      this.#check(bio);
+      running = this.#run(bio);
     } catch (error) {
-      this.#complete(bio, asErrno(error));
+      this.#end(bio, asErrno(error));
       return;
     }
-    if (bio.fua === true) this.#afterFlush(bio, () => this.#complete(bio, undefined));
-    else this.#complete(bio, undefined);
+    if (running instanceof Promise) this.#endLater(bio, running);
+    else this.#end(bio, undefined);
   }
 
-  #drive(bio: Bio): void {
-    let offset = bio.sector * SECTOR_SIZE;
-    if (bio.op === 'discard') this.#driver.discard(offset, bio.length);
-    else if (bio.op === 'write_zeroes') this.#driver.zero(offset, bio.length);
-    else {
-      for (const vec of bio.vecs) {
-        if (bio.op === 'read') this.#driver.read(offset, vec);
-        else this.#driver.write(offset, vec);
-        offset += vec.length;
+  /** Wait until no request is under way. Those that are submitted meanwhile are waited for too. */
+  drain(task: Task): Awaitable<void> {
+    might_sleep(task, 'block I/O');
+    return this.#inFlight === 0 ? undefined : this.#waitIdle(task);
+  }
+
+  async #waitIdle(task: Task): Promise<void> {
+    while (this.#inFlight > 0) await this.#idle.wait(task, { what: 'block I/O' });
+  }
+
+  /** @throws EIO beyond the end; EROFS; EINVAL for what is not whole sectors or does not add up */
+  #check(bio: Bio): void {
+    const { op, sector, length, vecs } = bio;
+    if (!Number.isInteger(sector) || sector < 0 || length < 0 || length % SECTOR_SIZE !== 0) {
+      throw errno('EINVAL', `a request for ${length} bytes at sector ${sector}`);
+    }
+    if (sector * SECTOR_SIZE + length > this.limits.size) {
+      throw errno('EIO', `beyond the end of the device at sector ${sector}`);
+    }
+    if (this.limits.readOnly && op !== 'read' && op !== 'flush') throw errno('EROFS');
+    if (op !== 'read' && op !== 'write') return;
+    let bytes = 0;
+    for (const vec of vecs) bytes += vec.length;
+    if (bytes !== length) throw errno('EINVAL', `a request for ${length} bytes has memory for ${bytes}`);
+  }
+
+  /**
+   * A request in its three parts (block/blk-flush.c): the flush before it, its data, and the flush behind it in place of FUA.
+   * What completed before the flush was submitted has reached the driver, so the driver's flush makes it stable.
+   */
+  #run(bio: Bio): Awaitable<void> {
+    const { driver } = this;
+    if (bio.op === 'flush') return driver.flush();
+    const begun = bio.preflush === true ? andThen(driver.flush(), () => this.#transfer(bio)) : this.#transfer(bio);
+    return bio.fua === true ? andThen(begun, () => driver.flush()) : begun;
+  }
+
+  #transfer(bio: Bio): Awaitable<void> {
+    const { driver } = this;
+    const offset = bio.sector * SECTOR_SIZE;
+    switch (bio.op) {
+      case 'read':
+        return driver.readv === undefined
+          ? each(offset, bio.vecs, (at, vec) => driver.read(at, vec))
+          : driver.readv(offset, bio.vecs);
+      case 'write':
+        return driver.writev === undefined
+          ? each(offset, bio.vecs, (at, vec) => driver.write(at, vec))
+          : driver.writev(offset, bio.vecs);
+      case 'discard':
+        return bio.length === 0 ? undefined : driver.discard(offset, bio.length);
+      case 'write_zeroes':
+        return bio.length === 0 ? undefined : driver.zero(offset, bio.length);
+      case 'flush':
+        return undefined;
+    }
+  }
+
+  /** Who submitted goes on; the waiting for the device counts as a task of its own. */
+  #endLater(bio: Bio, running: Promise<void>): void {
+    const finished = this.#sched.run(async () => {
+      let failure: Errno | undefined;
+      try {
+        await this.#sched.external(running);
+      } catch (error) {
+        failure = asErrno(error);
       }
+      this.#end(bio, failure);
+    });
+    void finished;
+  }
+
+  /** The completion. */
+  #end(bio: Bio, error: Errno | undefined): void {
+    this.#inFlight--;
+    this.#interrupt ??= new Task(this.#sched, this.#validator, { comm: 'completion', context: 'completion' });
+    const task = this.#interrupt;
+    this.#depth++;
+    try {
+      const result: unknown = bio.end_io(task, error);
+      if (result instanceof Promise) this.#promised(task, result);
+    } catch (thrown) {
+      // A broken rule was reported when it was found, and there is no system call here that could fail with it.
+      if (!(thrown instanceof Errno)) throw thrown;
+    } finally {
+      this.#depth--;
+      if (this.#depth === 0 && task.held.length > 0) this.#endInterrupt(task);
+      if (this.#inFlight === 0) this.#idle.wake_all();
     }
   }
 
-  #afterFlush(bio: Bio, next: () => void): void {
-    const flushed = this.#driver.flush();
-    if (flushed === undefined) {
-      next();
-      return;
-    }
-    flushed.then(next, (error: unknown) => this.#complete(bio, asErrno(error)));
+  #promised(task: Task, result: Promise<unknown>): void {
+    result.catch(() => undefined);
+    this.#validator.violation(task, 'promise', {
+      message: 'a completion callback returned a promise: it may not sleep',
+    });
   }
 
-  /** The "interrupt": a task that may not sleep. */
-  #complete(bio: Bio, error: Errno | undefined): void {
-    this.inFlight--;
-    bio.end_io(new Task(this.#sched, this.#validator, { comm: 'completion', context: 'completion' }), error);
+  #endInterrupt(task: Task): void {
+    this.#interrupt = undefined;
+    try {
+      task_end(task);
+    } catch (thrown) {
+      if (!(thrown instanceof Errno)) throw thrown;
+    }
   }
 }
 
+/** One buffer after the other; the next one waits for the one before where that takes its time. */
+function each(
+  offset: number,
+  vecs: readonly Buffer[],
+  io: (offset: number, vec: Buffer) => Awaitable<void>,
+  from = 0,
+): Awaitable<void> {
+  let position = offset;
+  for (let i = from; i < vecs.length; i++) {
+    const vec = vecs[i];
+    if (vec === undefined) break;
+    const done = io(position, vec);
+    position += vec.length;
+    if (done instanceof Promise) {
+      const next = position;
+      return done.then(() => each(next, vecs, io, i + 1));
+    }
+  }
+  return undefined;
+}
+
 /** The errno of what a driver threw: Node's system errors carry theirs by name. */
-function asErrno(error: unknown): Errno {
+export function asErrno(error: unknown): Errno {
   if (error instanceof Errno) return error;
   if (error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code in ERRNO) {
-    return errno(error.code as keyof typeof ERRNO, error.message);
+    return errno(error.code as ErrnoName, error.message);
   }
   return errno('EIO', String(error));
 }

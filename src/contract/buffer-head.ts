@@ -1,6 +1,6 @@
 /** buffer_head: the completion callback, the one operation of the document that runs in interrupt context. */
 import type { Row } from './row.js';
-import { demand, EVERYWHERE, exclusive, rowsOf } from './rules.js';
+import { demand, EVERYWHERE, rowsOf, unlocks } from './rules.js';
 
 const op = rowsOf('buffer_head');
 
@@ -11,7 +11,7 @@ export const buffer_head = {
     cells: [],
     mayBlock: 'no',
     context: 'completion',
-    rules: [exclusive('bh', 'bh')],
+    rules: [unlocks('bh', 'bh')],
     prose: [
       demand(
         'runs-in-interrupt-context',

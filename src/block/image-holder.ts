@@ -1,0 +1,49 @@
+/** Who has an image locked, to say so and to tell the remedy. */
+import { readFileSync, type Stats } from 'node:fs';
+
+function lines(path: string): string[] {
+  try {
+    return readFileSync(path, 'utf8').split('\n');
+  } catch {
+    // Not every system shows it; the message then says less.
+    return [];
+  }
+}
+
+/** Mount tables write spaces and the like in octal. */
+function unescapeOctal(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_match, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
+}
+
+/** Where the image is mounted, as far as this process can see. */
+export function mountOf(path: string): string | undefined {
+  for (const line of lines('/proc/self/mounts')) {
+    const [source = '', target = '', type = ''] = line.split(' ');
+    if (type.startsWith('fuse') && unescapeOctal(source) === path) return unescapeOctal(target);
+  }
+  return undefined;
+}
+
+/** The process that has the file locked, with its name. */
+function lockerOf(stat: Stats): string | undefined {
+  for (const line of lines('/proc/locks')) {
+    const [, , kind, , , pid = '', file = ''] = line.split(/\s+/).filter((word) => word !== '->');
+    if (kind === undefined || !/:\s+FLOCK\s/.test(line)) continue;
+    if (file.split(':')[2] === String(stat.ino) && Number(pid) > 0) {
+      const [name = ''] = lines(`/proc/${pid}/comm`);
+      return `${pid}${name === '' ? '' : ` (${name})`}`;
+    }
+  }
+  return undefined;
+}
+
+/** One line: the image, who has it, and what to do. */
+export function describeHolder(path: string, stat: Stats): string {
+  const mountpoint = mountOf(path);
+  if (mountpoint !== undefined)
+    return `${path} is in use: it is mounted on ${mountpoint}; run: latchfs umount ${mountpoint}`;
+  const locker = lockerOf(stat);
+  if (locker !== undefined)
+    return `${path} is in use by process ${locker}: unmount it there first, or end that process`;
+  return `${path} is in use: another latchfs has it mounted; unmount that one first`;
+}

@@ -1,0 +1,61 @@
+/** The system calls that Node does not offer and devices need: locks on files, holes in them, and memory given back. */
+import koffi from 'koffi';
+import { ERRNO, type Errno, type ErrnoName, errno } from '../sched/errno.js';
+
+const FALLOC_FL_KEEP_SIZE = 1;
+const FALLOC_FL_PUNCH_HOLE = 2;
+const FALLOC_FL_ZERO_RANGE = 16;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const BLKGETSIZE64 = 0x80081272;
+const MADV_DONTNEED = 4;
+
+const libc = koffi.load(null);
+const flock = libc.func('int flock(int fd, int operation)');
+const fallocate = libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
+const ioctl = libc.func('int ioctl(int fd, unsigned long request, void *arg)');
+const madvise = libc.func('int madvise(void *start, size_t length, int advice)');
+
+const NAMES = new Map<number, ErrnoName>(Object.entries(ERRNO).map(([name, value]) => [value, name as ErrnoName]));
+
+/** What the last call failed with. */
+function lastError(what: string): Errno {
+  const number = koffi.errno();
+  return errno(NAMES.get(number) ?? 'EIO', `${what}: errno ${number}`);
+}
+
+/** Lock an open file for this process alone, until it is closed (flock(2)). @returns false where another has it */
+export function tryLockFile(fd: number): boolean {
+  if (flock(fd, LOCK_EX | LOCK_NB) === 0) return true;
+  const error = lastError('flock');
+  if (error.code === 'EAGAIN') return false;
+  throw error;
+}
+
+/** Free the bytes of a range, which then reads as zeroes. @throws EOPNOTSUPP where the filesystem has no holes */
+export function punchHole(fd: number, offset: number, length: number): void {
+  if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length) !== 0) throw lastError('fallocate');
+}
+
+/** Make a range read as zeroes without writing them. @throws EOPNOTSUPP where the filesystem cannot */
+export function zeroRange(fd: number, offset: number, length: number): void {
+  if (fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, length) !== 0) throw lastError('fallocate');
+}
+
+/** Bytes of an open block device. */
+export function sizeOfBlockDevice(fd: number): number {
+  const size = Buffer.alloc(8);
+  if (ioctl(fd, BLKGETSIZE64, size) !== 0) throw lastError('BLKGETSIZE64');
+  return Number(size.readBigUInt64LE());
+}
+
+/** Offset of the first page boundary in `memory`. */
+export function pageOffset(memory: Buffer, pageSize: number): number {
+  return (pageSize - Number(koffi.address(memory) % BigInt(pageSize))) % pageSize;
+}
+
+/** Give whole, aligned pages back to the system; they read as zeroes and cost nothing until written. */
+export function releasePages(memory: Buffer): void {
+  // It is advice: where it fails, the memory stays taken, and nothing is wrong.
+  madvise(memory, memory.length, MADV_DONTNEED);
+}
