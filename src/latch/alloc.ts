@@ -1,13 +1,14 @@
 /** Which blocks and inodes are free: the bitmaps of the groups. */
 
 import type { BlockDevice } from '../block/block-device.js';
-import { brelse, mark_buffer_dirty, sb_bread } from '../block/buffer-cache.js';
+import { brelse, sb_bread } from '../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../block/buffer-head.js';
 import { Mutex } from '../locking/mutex.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { BLOCK_BITMAP, GROUP_BLOCKS, GROUP_HEAD, INODE_BITMAP, INODES_PER_BLOCK } from './format/layout.js';
 import type { Superblock } from './format/superblock.js';
+import type { Handle } from './journal/types.js';
 
 export interface Run {
   readonly start: number;
@@ -44,17 +45,17 @@ export class Allocator {
    * Find up to `want` blocks in a row, near `goal` where that is given.
    * @throws ENOSPC
    */
-  async allocate(task: Task, want: number, goal?: number): Promise<Run> {
+  async allocate(task: Task, handle: Handle, want: number, goal?: number): Promise<Run> {
     using _lock = await this.alloc_lock.lock(task);
-    return this.#allocate(task, want, goal);
+    return this.#allocate(task, handle, want, goal);
   }
 
-  async #allocate(task: Task, want: number, goal: number | undefined): Promise<Run> {
+  async #allocate(task: Task, handle: Handle, want: number, goal: number | undefined): Promise<Run> {
     const start = goal ?? this.#cursor;
     const first = Math.floor(start / GROUP_BLOCKS);
     for (let i = 0; i <= this.#groups && this.#super.freeBlocks > 0; i++) {
       const group = (first + i) % this.#groups;
-      const run = await this.#inGroup(task, group, i === 0 ? start % GROUP_BLOCKS : 0, want);
+      const run = await this.#inGroup(task, handle, group, i === 0 ? start % GROUP_BLOCKS : 0, want);
       if (run !== undefined) {
         this.#cursor = run.start + run.length;
         return run;
@@ -63,12 +64,13 @@ export class Allocator {
     throw errno('ENOSPC');
   }
 
-  async #inGroup(task: Task, group: number, from: number, want: number): Promise<Run | undefined> {
+  async #inGroup(task: Task, handle: Handle, group: number, from: number, want: number): Promise<Run | undefined> {
     const base = group * GROUP_BLOCKS;
     const size = Math.min(GROUP_BLOCKS, this.#super.blocks - base);
     if (size <= GROUP_HEAD) return undefined;
     const bh = await sb_bread(task, this.#bdev, base + BLOCK_BITMAP);
     try {
+      await handle.get_write_access(task, bh);
       const bits = bh.b_data;
       if (bits[0] === 0) bits[0] = (1 << GROUP_HEAD) - 1;
       const first = firstFree(bits, Math.max(from, GROUP_HEAD), size);
@@ -78,7 +80,7 @@ export class Allocator {
         setBit(bits, first + length);
         length++;
       }
-      mark_buffer_dirty(bh);
+      handle.dirty_metadata(task, bh);
       this.#super.freeBlocks -= length;
       return { start: base + first, length };
     } finally {
@@ -87,23 +89,24 @@ export class Allocator {
   }
 
   /** Give blocks back. */
-  async free(task: Task, start: number, length: number): Promise<void> {
+  async free(task: Task, handle: Handle, start: number, length: number): Promise<void> {
     using _lock = await this.alloc_lock.lock(task);
-    await this.#free(task, start, length);
+    await this.#free(task, handle, start, length);
   }
 
-  async #free(task: Task, start: number, length: number): Promise<void> {
+  async #free(task: Task, handle: Handle, start: number, length: number): Promise<void> {
     for (let done = 0; done < length; ) {
       const block = start + done;
       const group = Math.floor(block / GROUP_BLOCKS);
       const at = block % GROUP_BLOCKS;
       const count = Math.min(length - done, GROUP_BLOCKS - at);
       const bh = await sb_bread(task, this.#bdev, group * GROUP_BLOCKS + BLOCK_BITMAP);
+      await handle.get_write_access(task, bh);
       for (let i = at; i < at + count; i++) {
         if (!isSet(bh.b_data, i)) throw errno('EIO', `block ${group * GROUP_BLOCKS + i} is freed twice`);
         clearBit(bh.b_data, i);
       }
-      mark_buffer_dirty(bh);
+      handle.dirty_metadata(task, bh);
       brelse(bh);
       this.#super.freeBlocks += count;
       done += count;
@@ -111,7 +114,7 @@ export class Allocator {
   }
 
   /** Find a free inode. @returns its number. @throws ENOSPC */
-  async allocateInode(task: Task): Promise<number> {
+  async allocateInode(task: Task, handle: Handle): Promise<number> {
     using _lock = await this.alloc_lock.lock(task);
     for (;;) {
       for (const block of this.#open) {
@@ -126,7 +129,7 @@ export class Allocator {
         return block * INODES_PER_BLOCK + slot;
       }
       if (this.#unscanned < this.#groups) await this.#scan(task, this.#unscanned++);
-      else await this.#newInodeBlock(task);
+      else await this.#newInodeBlock(task, handle);
     }
   }
 
@@ -156,27 +159,29 @@ export class Allocator {
     if (lowestZero(used) !== undefined) this.#open.add(block);
   }
 
-  async #newInodeBlock(task: Task): Promise<void> {
-    const { start } = await this.#allocate(task, 1, undefined);
+  async #newInodeBlock(task: Task, handle: Handle): Promise<void> {
+    const { start } = await this.#allocate(task, handle, 1, undefined);
     const bh = await sb_bread(task, this.#bdev, start);
+    await handle.get_write_access(task, bh);
     bh.b_data.fill(0);
-    mark_buffer_dirty(bh);
+    handle.dirty_metadata(task, bh);
     brelse(bh);
-    await this.#markInodeBlock(task, start, true);
+    await this.#markInodeBlock(task, handle, start, true);
     this.#slots.set(start, 0);
     this.#open.add(start);
   }
 
-  async #markInodeBlock(task: Task, block: number, on: boolean): Promise<void> {
+  async #markInodeBlock(task: Task, handle: Handle, block: number, on: boolean): Promise<void> {
     const bh = await sb_bread(task, this.#bdev, block - (block % GROUP_BLOCKS) + INODE_BITMAP);
+    await handle.get_write_access(task, bh);
     if (on) setBit(bh.b_data, block % GROUP_BLOCKS);
     else clearBit(bh.b_data, block % GROUP_BLOCKS);
-    mark_buffer_dirty(bh);
+    handle.dirty_metadata(task, bh);
     brelse(bh);
   }
 
   /** Give an inode back, whose slot on the device is zeroed already; its block too, when that was the last in it. */
-  async freeInode(task: Task, ino: number): Promise<void> {
+  async freeInode(task: Task, handle: Handle, ino: number): Promise<void> {
     using _lock = await this.alloc_lock.lock(task);
     const block = Math.floor(ino / INODES_PER_BLOCK);
     if (!this.#slots.has(block)) await this.#scanBlock(task, block);
@@ -189,8 +194,8 @@ export class Allocator {
     }
     this.#slots.delete(block);
     this.#open.delete(block);
-    await this.#markInodeBlock(task, block, false);
-    await this.#free(task, block, 1);
+    await this.#markInodeBlock(task, handle, block, false);
+    await this.#free(task, handle, block, 1);
   }
 }
 

@@ -14,8 +14,9 @@ import { fileattr_get, fileattr_set, latch_setattr } from './attr.js';
 import { addEntry, dirIndex, emitEntries, removeEntry, setEntry } from './dir.js';
 import { INLINE_LINK } from './format/inode.js';
 import { latch_fsync } from './fsync.js';
-import { infoOf } from './info.js';
+import { infoOf, with_handle } from './info.js';
 import { LatchInode, latch_iget, latchInode, setOps } from './inode.js';
+import type { Handle } from './journal/types.js';
 import { writeLongLink } from './link-ops.js';
 import { latch_listxattr } from './xattr.js';
 
@@ -60,9 +61,9 @@ function lookup(task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry | unde
 }
 
 /** A fresh inode on the device, with one link, still I_NEW. @throws ENOSPC */
-async function newInode(task: Task, dir: Inode, mode: number, rdev: number): Promise<LatchInode> {
+async function newInode(task: Task, handle: Handle, dir: Inode, mode: number, rdev: number): Promise<LatchInode> {
   const info = infoOf(dir.i_sb);
-  const ino = await info.alloc.allocateInode(task);
+  const ino = await info.alloc.allocateInode(task, handle);
   const inode = new LatchInode(dir.i_sb);
   inode.i_ino = ino;
   inode_init_owner(task, inode, dir, mode);
@@ -74,68 +75,95 @@ async function newInode(task: Task, dir: Inode, mode: number, rdev: number): Pro
   return inode;
 }
 
-/** Give an inode its name; if that fails it goes. */
-async function named(task: Task, dir: Inode, dentry: Dentry, inode: LatchInode): Promise<void> {
+/** Make an inode and give it its name, in one transaction; if that fails it goes again. @param fill what is particular to its type */
+async function make(
+  task: Task,
+  dir: Inode,
+  dentry: Dentry,
+  mode: number,
+  rdev: number,
+  fill?: (handle: Handle, inode: LatchInode) => Awaitable<void>,
+): Promise<void> {
+  const info = infoOf(dir.i_sb);
+  let fresh: LatchInode | undefined;
+  let inode: LatchInode;
   try {
-    await addEntry(task, infoOf(dir.i_sb), latchInode(dir), dentry.d_name, inode.i_ino, dtype(inode));
+    inode = await with_handle(task, info, async (handle) => {
+      const made = await newInode(task, handle, dir, mode, rdev);
+      fresh = made;
+      await fill?.(handle, made);
+      await addEntry(task, handle, info, latchInode(dir), dentry.d_name, made.i_ino, dtype(made));
+      await changed(task, made);
+      await dirty(task, dir);
+      return made;
+    });
   } catch (error) {
-    inode.i_nlink = 0;
-    unlock_new_inode(inode);
-    await iput(task, inode);
+    if (fresh !== undefined) await discard(task, fresh);
     throw error;
   }
   unlock_new_inode(inode);
   d_instantiate(task, dentry, inode);
-  await changed(task, inode);
-  await dirty(task, dir);
 }
 
-async function mknod(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number): Promise<void> {
-  await named(task, dir, dentry, await newInode(task, dir, mode, rdev));
+/** Let a fresh inode go that got no name. */
+async function discard(task: Task, inode: LatchInode): Promise<void> {
+  inode.i_nlink = 0;
+  unlock_new_inode(inode);
+  await iput(task, inode);
+}
+
+function mknod(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number): Promise<void> {
+  return make(task, dir, dentry, mode, rdev);
 }
 
 function create(task: Task, dir: Inode, dentry: Dentry, mode: number): Promise<void> {
-  return mknod(task, dir, dentry, mode, 0);
+  return make(task, dir, dentry, mode, 0);
 }
 
 async function mkdir(task: Task, dir: Inode, dentry: Dentry, mode: number): Promise<void> {
-  const inode = await newInode(task, dir, S_IFDIR | (mode & 0o7777), 0);
-  inode.i_nlink = 2;
-  inode.parent = dir.i_ino;
-  await named(task, dir, dentry, inode);
+  await make(task, dir, dentry, S_IFDIR | (mode & 0o7777), 0, (_handle, inode) => {
+    inode.i_nlink = 2;
+    inode.parent = dir.i_ino;
+  });
   dir.i_nlink++;
 }
 
-async function symlink(task: Task, dir: Inode, dentry: Dentry, target: string): Promise<void> {
-  const inode = await newInode(task, dir, S_IFLNK | 0o777, 0);
-  inode.i_mode &= ~S_ISGID;
-  inode.i_link = target;
-  inode.i_size = target.length;
-  if (target.length > INLINE_LINK) await writeLongLink(task, inode, target);
-  await named(task, dir, dentry, inode);
+function symlink(task: Task, dir: Inode, dentry: Dentry, target: string): Promise<void> {
+  return make(task, dir, dentry, S_IFLNK | 0o777, 0, (handle, inode) => {
+    inode.i_mode &= ~S_ISGID;
+    inode.i_link = target;
+    inode.i_size = target.length;
+    return target.length > INLINE_LINK ? writeLongLink(task, handle, inode, target) : undefined;
+  });
 }
 
 async function link(task: Task, old: Dentry, dir: Inode, dentry: Dentry): Promise<void> {
   const inode = old.d_inode;
   if (inode === undefined) throw errno('ENOENT');
   if (inode.i_nlink >= 65000) throw errno('EMLINK');
-  await addEntry(task, infoOf(dir.i_sb), latchInode(dir), dentry.d_name, inode.i_ino, dtype(inode));
-  inode.i_nlink++;
+  const info = infoOf(dir.i_sb);
+  await with_handle(task, info, async (handle) => {
+    await addEntry(task, handle, info, latchInode(dir), dentry.d_name, inode.i_ino, dtype(inode));
+    inode.i_nlink++;
+    inode_set_ctime_current(inode);
+    await changed(task, inode);
+    await dirty(task, dir);
+  });
   inode.i_count++;
-  inode_set_ctime_current(inode);
   d_instantiate(task, dentry, inode);
-  await changed(task, inode);
-  await dirty(task, dir);
 }
 
 async function unlink(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
-  await removeEntry(task, infoOf(dir.i_sb), latchInode(dir), dentry.d_name);
-  inode.i_nlink--;
-  inode_set_ctime_current(inode);
-  await changed(task, inode);
-  await dirty(task, dir);
+  const info = infoOf(dir.i_sb);
+  await with_handle(task, info, async (handle) => {
+    await removeEntry(task, handle, info, latchInode(dir), dentry.d_name);
+    inode.i_nlink--;
+    inode_set_ctime_current(inode);
+    await changed(task, inode);
+    await dirty(task, dir);
+  });
 }
 
 /** @throws ENOTEMPTY */
@@ -148,12 +176,15 @@ async function rmdir(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
   await checkEmpty(task, inode);
-  await removeEntry(task, infoOf(dir.i_sb), latchInode(dir), dentry.d_name);
-  inode.i_nlink = 0;
-  inode_set_ctime_current(inode);
-  dir.i_nlink--;
-  await changed(task, inode);
-  await dirty(task, dir);
+  const info = infoOf(dir.i_sb);
+  await with_handle(task, info, async (handle) => {
+    await removeEntry(task, handle, info, latchInode(dir), dentry.d_name);
+    inode.i_nlink = 0;
+    inode_set_ctime_current(inode);
+    dir.i_nlink--;
+    await changed(task, inode);
+    await dirty(task, dir);
+  });
 }
 
 /** A directory has moved from one parent to another: '..' and the link counts follow. */
@@ -168,16 +199,18 @@ async function exchange(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, t
   const [a, b] = [old.d_inode, target.d_inode];
   if (a === undefined || b === undefined) throw errno('ENOENT');
   const info = infoOf(oldDir.i_sb);
-  await setEntry(task, info, latchInode(oldDir), old.d_name, b.i_ino, dtype(b));
-  await setEntry(task, info, latchInode(newDir), target.d_name, a.i_ino, dtype(a));
-  reparent(latchInode(a), oldDir, newDir);
-  reparent(latchInode(b), newDir, oldDir);
-  for (const inode of [a, b]) {
-    inode_set_ctime_current(inode);
-    await changed(task, inode);
-  }
-  await dirty(task, oldDir);
-  await dirty(task, newDir);
+  await with_handle(task, info, async (handle) => {
+    await setEntry(task, handle, info, latchInode(oldDir), old.d_name, b.i_ino, dtype(b));
+    await setEntry(task, handle, info, latchInode(newDir), target.d_name, a.i_ino, dtype(a));
+    reparent(latchInode(a), oldDir, newDir);
+    reparent(latchInode(b), newDir, oldDir);
+    for (const inode of [a, b]) {
+      inode_set_ctime_current(inode);
+      await changed(task, inode);
+    }
+    await dirty(task, oldDir);
+    await dirty(task, newDir);
+  });
 }
 
 async function rename(
@@ -194,37 +227,51 @@ async function rename(
   if (inode === undefined) throw errno('ENOENT');
   const info = infoOf(oldDir.i_sb);
   if (victim !== undefined && isDir(victim)) await checkEmpty(task, victim);
-  const whiteout = (flags & RENAME_WHITEOUT) !== 0 ? await newInode(task, oldDir, S_IFCHR, 0) : undefined;
-  if (victim === undefined) await addEntry(task, info, latchInode(newDir), target.d_name, inode.i_ino, dtype(inode));
-  else await setEntry(task, info, latchInode(newDir), target.d_name, inode.i_ino, dtype(inode));
-  if (whiteout === undefined) await removeEntry(task, info, latchInode(oldDir), old.d_name);
-  else {
-    await setEntry(task, info, latchInode(oldDir), old.d_name, whiteout.i_ino, dtype(whiteout));
-    unlock_new_inode(whiteout);
-    await changed(task, whiteout);
-    await iput(task, whiteout);
+  let whiteout: LatchInode | undefined;
+  try {
+    await with_handle(task, info, async (handle) => {
+      const from = latchInode(oldDir);
+      const to = latchInode(newDir);
+      if ((flags & RENAME_WHITEOUT) !== 0) whiteout = await newInode(task, handle, oldDir, S_IFCHR, 0);
+      if (victim === undefined) await addEntry(task, handle, info, to, target.d_name, inode.i_ino, dtype(inode));
+      else await setEntry(task, handle, info, to, target.d_name, inode.i_ino, dtype(inode));
+      if (whiteout === undefined) await removeEntry(task, handle, info, from, old.d_name);
+      else {
+        await setEntry(task, handle, info, from, old.d_name, whiteout.i_ino, dtype(whiteout));
+        await changed(task, whiteout);
+      }
+      if (victim !== undefined) {
+        if (isDir(victim)) {
+          victim.i_nlink = 0;
+          newDir.i_nlink--;
+        } else victim.i_nlink--;
+        inode_set_ctime_current(victim);
+        await changed(task, victim);
+      }
+      reparent(latchInode(inode), oldDir, newDir);
+      inode_set_ctime_current(inode);
+      await changed(task, inode);
+      await dirty(task, oldDir);
+      if (newDir !== oldDir) await dirty(task, newDir);
+    });
+  } catch (error) {
+    if (whiteout !== undefined) await discard(task, whiteout);
+    throw error;
   }
-  if (victim !== undefined) {
-    if (isDir(victim)) {
-      victim.i_nlink = 0;
-      newDir.i_nlink--;
-    } else victim.i_nlink--;
-    inode_set_ctime_current(victim);
-    await changed(task, victim);
-  }
-  reparent(latchInode(inode), oldDir, newDir);
-  inode_set_ctime_current(inode);
-  await changed(task, inode);
-  await dirty(task, oldDir);
-  if (newDir !== oldDir) await dirty(task, newDir);
+  if (whiteout === undefined) return;
+  unlock_new_inode(whiteout);
+  await iput(task, whiteout);
 }
 
 async function tmpfile(task: Task, dir: Inode, file: File, mode: number): Promise<void> {
-  const inode = await newInode(task, dir, S_IFREG | (mode & 0o7777), 0);
-  inode.i_nlink = 0;
+  const inode = await with_handle(task, infoOf(dir.i_sb), async (handle) => {
+    const made = await newInode(task, handle, dir, S_IFREG | (mode & 0o7777), 0);
+    made.i_nlink = 0;
+    await changed(task, made);
+    return made;
+  });
   unlock_new_inode(inode);
   d_instantiate(task, file.f_dentry, inode);
-  await changed(task, inode);
 }
 
 /** Positions: 0 '.', 1 '..', and the byte position of an entry plus 2. */

@@ -8,12 +8,13 @@
  *
  * Entries begin at multiples of 8 and do not cross blocks.
  */
-import { brelse, mark_buffer_dirty, sb_bread } from '../block/buffer-cache.js';
+import { brelse, sb_bread } from '../block/buffer-cache.js';
 import { BLOCK_SIZE, type BufferHead } from '../block/buffer-head.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { LatchInfo } from './info.js';
 import type { LatchInode } from './inode.js';
+import type { Handle } from './journal/types.js';
 
 const HEAD = 12;
 
@@ -103,6 +104,7 @@ export async function dirIndex(task: Task, info: LatchInfo, dir: LatchInode): Pr
 /** Add a name that is not there. With i_rwsem held exclusively. @throws ENOSPC */
 export async function addEntry(
   task: Task,
+  handle: Handle,
   info: LatchInfo,
   dir: LatchInode,
   name: string,
@@ -117,26 +119,28 @@ export async function addEntry(
       if (room < sizeOf(16)) index.room.delete(block);
       continue;
     }
-    if (await addTo(task, info, dir, index, block, name, ino, type)) return;
+    if (await addTo(task, handle, info, dir, index, block, name, ino, type)) return;
   }
   const block = dir.i_size / BLOCK_SIZE;
   const last = dir.extents.list[dir.extents.list.length - 1];
   const goal = last === undefined ? Math.floor(dir.i_ino / 16) : last.physical + last.length;
-  const { start } = await info.alloc.allocate(task, 1, goal);
+  const { start } = await info.alloc.allocate(task, handle, 1, goal);
   dir.extents.insert({ logical: block, physical: start, length: 1, unwritten: false });
   dir.i_blocks += 8;
   dir.i_size += BLOCK_SIZE;
   const bh = await sb_bread(task, info.bdev, start);
+  await handle.get_write_access(task, bh);
   bh.b_data.fill(0);
   bh.b_data.writeUInt16LE(BLOCK_SIZE, 8);
-  mark_buffer_dirty(bh);
+  handle.dirty_metadata(task, bh);
   brelse(bh);
   index.room.set(block, BLOCK_SIZE);
-  if (!(await addTo(task, info, dir, index, block, name, ino, type))) throw errno('EIO');
+  if (!(await addTo(task, handle, info, dir, index, block, name, ino, type))) throw errno('EIO');
 }
 
 async function addTo(
   task: Task,
+  handle: Handle,
   info: LatchInfo,
   dir: LatchInode,
   index: DirIndex,
@@ -155,9 +159,10 @@ async function addTo(
       const used = entry.ino === 0 ? 0 : sizeOf(entry.nameLength);
       const free = entry.length - used;
       if (free >= need) {
+        await handle.get_write_access(task, bh);
         if (used > 0) data.writeUInt16LE(used, at + 8);
         putEntry(data, at + used, free, ino, type, name);
-        mark_buffer_dirty(bh);
+        handle.dirty_metadata(task, bh);
         index.names.set(name, { at: block * BLOCK_SIZE + at + used, ino, type });
         if (block * BLOCK_SIZE + at + entry.length >= (block + 1) * BLOCK_SIZE) index.room.set(block, free - need);
         return true;
@@ -173,12 +178,19 @@ async function addTo(
 }
 
 /** Remove a name that is there. With i_rwsem held exclusively. */
-export async function removeEntry(task: Task, info: LatchInfo, dir: LatchInode, name: string): Promise<void> {
+export async function removeEntry(
+  task: Task,
+  handle: Handle,
+  info: LatchInfo,
+  dir: LatchInode,
+  name: string,
+): Promise<void> {
   const index = await dirIndex(task, info, dir);
   const place = index.names.get(name);
   if (place === undefined) throw errno('ENOENT');
   const block = Math.floor(place.at / BLOCK_SIZE);
   const bh = await blockOf(task, info, dir, block);
+  await handle.get_write_access(task, bh);
   const { b_data: data } = bh;
   const at = place.at % BLOCK_SIZE;
   let before: Entry | undefined;
@@ -189,7 +201,7 @@ export async function removeEntry(task: Task, info: LatchInfo, dir: LatchInode, 
   const entry = entryAt(data, at);
   if (before === undefined) putEntry(data, at, entry.length, 0, 0, '');
   else data.writeUInt16LE(before.length + entry.length, before.at + 8);
-  mark_buffer_dirty(bh);
+  handle.dirty_metadata(task, bh);
   brelse(bh);
   index.names.delete(name);
   index.room.set(block, Math.max(index.room.get(block) ?? 0, entry.length));
@@ -198,6 +210,7 @@ export async function removeEntry(task: Task, info: LatchInfo, dir: LatchInode, 
 /** Let a name that is there name another inode (rename over it). */
 export async function setEntry(
   task: Task,
+  handle: Handle,
   info: LatchInfo,
   dir: LatchInode,
   name: string,
@@ -209,9 +222,10 @@ export async function setEntry(
   if (place === undefined) throw errno('ENOENT');
   const bh = await blockOf(task, info, dir, Math.floor(place.at / BLOCK_SIZE));
   const at = place.at % BLOCK_SIZE;
+  await handle.get_write_access(task, bh);
   bh.b_data.writeUIntLE(ino, at, 6);
   bh.b_data[at + 11] = type;
-  mark_buffer_dirty(bh);
+  handle.dirty_metadata(task, bh);
   brelse(bh);
   place.ino = ino;
   place.type = type;

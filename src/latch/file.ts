@@ -31,8 +31,9 @@ import type { Task } from '../sched/task.js';
 import { fileattr_get, fileattr_set, latch_setattr } from './attr.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import { latch_fsync } from './fsync.js';
-import { infoOf } from './info.js';
+import { infoOf, with_handle } from './info.js';
 import { LatchInode } from './inode.js';
+import type { Handle } from './journal/types.js';
 import { latch_fallocate } from './truncate.js';
 import { latch_listxattr } from './xattr.js';
 
@@ -95,10 +96,10 @@ function writepage(task: Task, folio: Folio, _wbc: WritebackControl): Awaitable<
 }
 
 /** Map a block of a file. @throws ENOSPC */
-async function mapBlock(task: Task, inode: LatchInode, block: number): Promise<void> {
+async function mapBlock(task: Task, handle: Handle, inode: LatchInode, block: number): Promise<void> {
   const before = block > 0 ? inode.extents.find(block - 1) : undefined;
   const goal = before === undefined ? undefined : before.physical + (block - before.logical);
-  const { start } = await infoOf(inode.i_sb).alloc.allocate(task, 1, goal);
+  const { start } = await infoOf(inode.i_sb).alloc.allocate(task, handle, 1, goal);
   inode.extents.insert({ logical: block, physical: start, length: 1, unwritten: true });
   inode.i_blocks += BLOCK_SIZE / SECTOR_SIZE;
 }
@@ -123,7 +124,9 @@ function write_begin(
     };
     let ready: Awaitable<void>;
     try {
-      const prepared = mapped ? undefined : mapBlock(task, inode, index);
+      const prepared = mapped
+        ? undefined
+        : with_handle(task, infoOf(inode.i_sb), (handle) => mapBlock(task, handle, inode, index));
       ready = andThen(prepared, () => fillForWrite(task, inode, folio, pos, len));
     } catch (error) {
       return failed(error);

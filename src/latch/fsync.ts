@@ -5,11 +5,11 @@ import type { File } from '../fs/file.js';
 import { write_inode_now } from '../fs/sync.js';
 import { file_check_and_advance_wb_err } from '../mm/filemap-wait.js';
 import type { Task } from '../sched/task.js';
-import { infoOf, type LatchInfo } from './info.js';
+import { infoOf, type LatchInfo, with_handle } from './info.js';
 
 /** Everything that is in buffers is on the device, and stays there. @throws EIO */
 export async function flushDevice(task: Task, info: LatchInfo): Promise<void> {
-  await info.writeSuper(task);
+  await with_handle(task, info, (handle) => info.writeSuper(task, handle));
   await sync_blockdev(task, info.bdev);
   await submit_bio_wait(task, info.bdev, { op: 'flush', sector: 0, vecs: [], length: 0 });
 }

@@ -1,25 +1,30 @@
 /** What one mounted latch filesystem keeps in memory (s_fs_info). */
 
 import type { BlockDevice } from '../block/block-device.js';
-import { brelse, mark_buffer_dirty, sb_bread } from '../block/buffer-cache.js';
+import { brelse, sb_bread } from '../block/buffer-cache.js';
 import type { SuperBlock } from '../fs/super-block.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { Allocator } from './alloc.js';
 import { GROUP_BLOCKS, INODE_BITMAP } from './format/layout.js';
 import { encodeSuper, type Superblock } from './format/superblock.js';
+import { NoJournal } from './journal/none.js';
+import { type Handle, type Journal, journal_start } from './journal/types.js';
 
 export class LatchInfo {
   readonly sb: SuperBlock;
   readonly bdev: BlockDevice;
   readonly super: Superblock;
   readonly alloc: Allocator;
+  readonly journal: Journal;
 
   constructor(sb: SuperBlock, bdev: BlockDevice, superblock: Superblock) {
     this.sb = sb;
     this.bdev = bdev;
     this.super = superblock;
     this.alloc = new Allocator(bdev, superblock);
+    this.journal = new NoJournal(bdev);
   }
 
   /** Whether a block holds inodes: what a number from outside must be checked for. */
@@ -33,12 +38,35 @@ export class LatchInfo {
   }
 
   /** Put the superblock into its buffer. */
-  async writeSuper(task: Task): Promise<void> {
+  async writeSuper(task: Task, handle: Handle): Promise<void> {
     const bh = await sb_bread(task, this.bdev, 0);
+    await handle.get_write_access(task, bh);
     encodeSuper(bh.b_data, this.super);
-    mark_buffer_dirty(bh);
+    handle.dirty_metadata(task, bh);
     brelse(bh);
   }
+}
+
+/** Credits of an ordinary operation: what it does to a directory, an inode or two, and the bitmaps. */
+export const CREDITS = 32;
+
+/**
+ * Do something in one transaction: start a handle, run `body` with it, and stop it whatever happens. Inside another one of the same task it is
+ * that one again.
+ * @throws EROFS where the journal was aborted; what `body` throws
+ */
+export function with_handle<T>(
+  task: Task,
+  info: LatchInfo,
+  body: (handle: Handle) => Awaitable<T>,
+  credits = CREDITS,
+): Awaitable<T> {
+  return andThen(journal_start(task, info.journal, credits), (handle) =>
+    withCleanup(
+      () => body(handle),
+      () => handle.stop(task),
+    ),
+  );
 }
 
 export function infoOf(sb: SuperBlock): LatchInfo {

@@ -1,5 +1,5 @@
 /** Inodes of latch in memory: reading them from the device, and writing them back. */
-import { brelse, mark_buffer_dirty, sb_bread } from '../block/buffer-cache.js';
+import { brelse, sb_bread } from '../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../block/buffer-head.js';
 import { iget_failed, iget_locked, unlock_new_inode } from '../fs/icache.js';
 import { I_NEW, Inode, S_APPEND, S_IMMUTABLE, S_NOATIME } from '../fs/inode.js';
@@ -23,6 +23,7 @@ import {
 } from './format/inode.js';
 import { INODE_SIZE, INODES_PER_BLOCK } from './format/layout.js';
 import type { LatchInfo } from './info.js';
+import type { Handle } from './journal/types.js';
 import { special_inode_operations, symlink_inode_operations } from './link-ops.js';
 
 /** Extents in one block of the chain: its first 8 bytes are the next block (u32) and how many extents follow (u32). */
@@ -149,10 +150,11 @@ async function readExtents(
 }
 
 /** Put an inode into the block of the device that holds it (->write_inode). @throws ENOSPC for more extent blocks; EIO */
-export async function writeInode(task: Task, info: LatchInfo, inode: LatchInode): Promise<void> {
+export async function writeInode(task: Task, handle: Handle, info: LatchInfo, inode: LatchInode): Promise<void> {
   const { list } = inode.extents;
-  await writeChain(task, info, inode, list.slice(INLINE_EXTENTS));
+  await writeChain(task, handle, info, inode, list.slice(INLINE_EXTENTS));
   const bh = await sb_bread(task, info.bdev, Math.floor(inode.i_ino / INODES_PER_BLOCK));
+  await handle.get_write_access(task, bh);
   const at = (inode.i_ino % INODES_PER_BLOCK) * INODE_SIZE;
   const bytes = bh.b_data.subarray(at, at + INODE_SIZE);
   const area = areaOf(bytes);
@@ -180,29 +182,36 @@ export async function writeInode(task: Task, info: LatchInfo, inode: LatchInode)
   area.fill(0);
   if (inline) area.write(inode.i_link ?? '', 'latin1');
   else for (const [i, extent] of list.slice(0, INLINE_EXTENTS).entries()) encodeExtent(area, i * EXTENT_SIZE, extent);
-  mark_buffer_dirty(bh);
+  handle.dirty_metadata(task, bh);
   brelse(bh);
 }
 
 /** Write the extents that do not fit in the inode, into as many blocks as they need. */
-async function writeChain(task: Task, info: LatchInfo, inode: LatchInode, rest: readonly Extent[]): Promise<void> {
+async function writeChain(
+  task: Task,
+  handle: Handle,
+  info: LatchInfo,
+  inode: LatchInode,
+  rest: readonly Extent[],
+): Promise<void> {
   const needed = Math.ceil(rest.length / PER_BLOCK);
   while (inode.extentBlocks.length > needed) {
     const block = inode.extentBlocks.pop();
-    if (block !== undefined) await info.alloc.free(task, block, 1);
+    if (block !== undefined) await info.alloc.free(task, handle, block, 1);
     inode.i_blocks -= 8;
   }
   while (inode.extentBlocks.length < needed) {
-    inode.extentBlocks.push((await info.alloc.allocate(task, 1)).start);
+    inode.extentBlocks.push((await info.alloc.allocate(task, handle, 1)).start);
     inode.i_blocks += 8;
   }
   for (const [n, block] of inode.extentBlocks.entries()) {
     const here = rest.slice(n * PER_BLOCK, (n + 1) * PER_BLOCK);
     const bh = await sb_bread(task, info.bdev, block);
+    await handle.get_write_access(task, bh);
     bh.b_data.writeUInt32LE(inode.extentBlocks[n + 1] ?? 0, 0);
     bh.b_data.writeUInt32LE(here.length, 4);
     for (const [i, extent] of here.entries()) encodeExtent(bh.b_data, 8 + i * EXTENT_SIZE, extent);
-    mark_buffer_dirty(bh);
+    handle.dirty_metadata(task, bh);
     brelse(bh);
   }
 }

@@ -1,5 +1,5 @@
 /** Symlinks, and special files, which have attributes only. */
-import { brelse, mark_buffer_dirty, sb_bread } from '../block/buffer-cache.js';
+import { brelse, sb_bread } from '../block/buffer-cache.js';
 import type { Dentry } from '../fs/dentry.js';
 import type { Inode } from '../fs/inode.js';
 import type { inode_operations } from '../fs/operations.js';
@@ -9,18 +9,20 @@ import type { Task } from '../sched/task.js';
 import { latch_setattr } from './attr.js';
 import { infoOf } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
+import type { Handle } from './journal/types.js';
 import { latch_listxattr } from './xattr.js';
 
 /** A target that does not fit in the inode has a block of its own. @throws ENOSPC */
-export async function writeLongLink(task: Task, inode: LatchInode, target: string): Promise<void> {
+export async function writeLongLink(task: Task, handle: Handle, inode: LatchInode, target: string): Promise<void> {
   const info = infoOf(inode.i_sb);
-  const { start } = await info.alloc.allocate(task, 1);
+  const { start } = await info.alloc.allocate(task, handle, 1);
   inode.extents.insert({ logical: 0, physical: start, length: 1, unwritten: false });
   inode.i_blocks += 8;
   const bh = await sb_bread(task, info.bdev, start);
+  await handle.get_write_access(task, bh);
   bh.b_data.fill(0);
   bh.b_data.write(target, 0, 'latin1');
-  mark_buffer_dirty(bh);
+  handle.dirty_metadata(task, bh);
   brelse(bh);
 }
 

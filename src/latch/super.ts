@@ -1,7 +1,7 @@
 /** The latch filesystem as a whole: mounting, syncing, unmounting, and inodes that go. */
 
 import type { BlockDevice } from '../block/block-device.js';
-import { brelse, mark_buffer_dirty, sb_bread, sync_blockdev } from '../block/buffer-cache.js';
+import { brelse, sb_bread, sync_blockdev } from '../block/buffer-cache.js';
 import { d_make_root } from '../fs/dcache.js';
 import type { Inode } from '../fs/inode.js';
 import type { export_operations, super_operations } from '../fs/operations.js';
@@ -14,8 +14,9 @@ import { dirIndex } from './dir.js';
 import { BLOCK_SIZE, INODE_SIZE, INODES_PER_BLOCK, LATCH_MAGIC, MAX_FILE_BYTES, ROOT_INO } from './format/layout.js';
 import { decodeSuper } from './format/superblock.js';
 import { flushDevice } from './fsync.js';
-import { infoOf, LatchInfo } from './info.js';
+import { infoOf, LatchInfo, with_handle } from './info.js';
 import { LatchInode, latch_iget, latchInode, writeInode } from './inode.js';
+import type { Handle } from './journal/types.js';
 import { freeBlocks } from './truncate.js';
 import { freeXattrs, latch_xattr_handlers } from './xattr.js';
 
@@ -26,20 +27,28 @@ async function evict_inode(task: Task, given: Inode): Promise<void> {
   if (mapping !== undefined) await truncate_inode_pages_final(task, mapping);
   if (inode.i_nlink > 0) return;
   const info = infoOf(inode.i_sb);
-  await freeBlocks(task, inode, 0, Number.MAX_SAFE_INTEGER);
-  for (const block of inode.extentBlocks) await info.alloc.free(task, block, 1);
-  await freeXattrs(task, inode);
+  await with_handle(task, info, (handle) => freeInode(task, handle, info, inode));
+}
+
+async function freeInode(task: Task, handle: Handle, info: LatchInfo, inode: LatchInode): Promise<void> {
+  await freeBlocks(task, handle, inode, 0, Number.MAX_SAFE_INTEGER);
+  for (const block of inode.extentBlocks) await info.alloc.free(task, handle, block, 1);
+  await freeXattrs(task, handle, inode);
   const bh = await sb_bread(task, info.bdev, Math.floor(inode.i_ino / INODES_PER_BLOCK));
   const at = (inode.i_ino % INODES_PER_BLOCK) * INODE_SIZE;
+  await handle.get_write_access(task, bh);
   bh.b_data.fill(0, at, at + INODE_SIZE);
-  mark_buffer_dirty(bh);
+  handle.dirty_metadata(task, bh);
   brelse(bh);
-  await info.alloc.freeInode(task, inode.i_ino);
+  await info.alloc.freeInode(task, handle, inode.i_ino);
 }
 
 const latch_super_operations: super_operations = {
   alloc_inode: (sb) => new LatchInode(sb),
-  write_inode: (task, inode) => writeInode(task, infoOf(inode.i_sb), latchInode(inode)),
+  write_inode: (task, inode) => {
+    const info = infoOf(inode.i_sb);
+    return with_handle(task, info, (handle) => writeInode(task, handle, info, latchInode(inode)));
+  },
   evict_inode,
   sync_fs: (task, sb) => flushDevice(task, infoOf(sb)),
   put_super: async (task, sb) => {

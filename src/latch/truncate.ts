@@ -19,15 +19,22 @@ import { zero_partial_folio } from '../mm/zero-edge.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { BLOCK_SIZE } from './format/layout.js';
-import { infoOf } from './info.js';
+import { infoOf, with_handle } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
+import type { Handle } from './journal/types.js';
 
 /** Free the blocks of a range of a file. @param end exclusive */
-export async function freeBlocks(task: Task, inode: LatchInode, start: number, end: number): Promise<void> {
+export async function freeBlocks(
+  task: Task,
+  handle: Handle,
+  inode: LatchInode,
+  start: number,
+  end: number,
+): Promise<void> {
   const { alloc } = infoOf(inode.i_sb);
   for (const extent of inode.extents.remove(start, end)) {
     inode.i_blocks -= extent.length * 8;
-    await alloc.free(task, extent.physical, extent.length);
+    await alloc.free(task, handle, extent.physical, extent.length);
   }
 }
 
@@ -45,7 +52,9 @@ export async function setSize(task: Task, inode: LatchInode, size: number): Prom
   await zeroEdge(task, inode, size, Math.min(old, roundUp(size)), held);
   inode.i_size = size;
   await truncate_inode_pages_range(task, inode.i_mapping, size, Number.MAX_SAFE_INTEGER, held);
-  await freeBlocks(task, inode, Math.ceil(size / BLOCK_SIZE), Number.MAX_SAFE_INTEGER);
+  await with_handle(task, infoOf(inode.i_sb), (handle) =>
+    freeBlocks(task, handle, inode, Math.ceil(size / BLOCK_SIZE), Number.MAX_SAFE_INTEGER),
+  );
 }
 
 function roundUp(pos: number): number {
@@ -82,7 +91,7 @@ async function zeroEdge(
 }
 
 /** Map the holes of a range to fresh blocks that read as zeroes. @throws ENOSPC, with what was mapped so far */
-async function preallocate(task: Task, inode: LatchInode, start: number, end: number): Promise<void> {
+async function preallocate(task: Task, handle: Handle, inode: LatchInode, start: number, end: number): Promise<void> {
   const { alloc } = infoOf(inode.i_sb);
   for (let block = start; block < end; ) {
     const extent = inode.extents.next(block);
@@ -91,7 +100,7 @@ async function preallocate(task: Task, inode: LatchInode, start: number, end: nu
       continue;
     }
     const hole = Math.min(end, extent?.logical ?? end) - block;
-    const run = await alloc.allocate(task, hole);
+    const run = await alloc.allocate(task, handle, hole);
     inode.extents.insert({ logical: block, physical: run.start, length: run.length, unwritten: true });
     inode.i_blocks += run.length * 8;
     block += run.length;
@@ -109,6 +118,7 @@ export async function latch_fallocate(
   const inode = latchInode(file.f_inode);
   using _rwsem = await inode.i_rwsem.write(task);
   using held = await inode.i_mapping.invalidate_lock.write(task);
+  const info = infoOf(inode.i_sb);
   const end = offset + length;
   const first = Math.ceil(offset / BLOCK_SIZE);
   const last = Math.floor(end / BLOCK_SIZE);
@@ -118,14 +128,16 @@ export async function latch_fallocate(
     await moveRange(task, inode, kind, offset, length, held);
   } else if (kind === FALLOC_FL_PUNCH_HOLE) {
     await zeroRange(task, inode, offset, Math.min(end, roundUp(inode.i_size)), held);
-    if (last > first) await freeBlocks(task, inode, first, last);
+    if (last > first) await with_handle(task, info, (handle) => freeBlocks(task, handle, inode, first, last));
   } else {
     if (kind === FALLOC_FL_ZERO_RANGE) {
       await zeroRange(task, inode, offset, Math.min(end, roundUp(inode.i_size)), held);
-      if (last > first) await freeBlocks(task, inode, first, last);
+      if (last > first) await with_handle(task, info, (handle) => freeBlocks(task, handle, inode, first, last));
     }
     if (end > inode.i_size) await zeroRange(task, inode, inode.i_size, Math.min(end, roundUp(inode.i_size)), held);
-    await preallocate(task, inode, Math.floor(offset / BLOCK_SIZE), Math.ceil(end / BLOCK_SIZE));
+    await with_handle(task, info, (handle) =>
+      preallocate(task, handle, inode, Math.floor(offset / BLOCK_SIZE), Math.ceil(end / BLOCK_SIZE)),
+    );
     if (!keep && end > inode.i_size) inode.i_size = end;
   }
   await file_update_time(task, inode);
@@ -150,7 +162,7 @@ async function moveRange(
   const at = offset / BLOCK_SIZE;
   const blocks = length / BLOCK_SIZE;
   if (kind === FALLOC_FL_COLLAPSE_RANGE) {
-    await freeBlocks(task, inode, at, at + blocks);
+    await with_handle(task, infoOf(inode.i_sb), (handle) => freeBlocks(task, handle, inode, at, at + blocks));
     inode.extents.shift(at + blocks, -blocks);
     inode.i_size = size - length;
   } else {

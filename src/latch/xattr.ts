@@ -4,7 +4,7 @@
  *     0  4  magic "LXAT"                 then entries: u8 length of the name, u8 0, u16 length of the value, name, value
  *     4  4  entries
  */
-import { bforget, brelse, mark_buffer_dirty, sb_bread } from '../block/buffer-cache.js';
+import { brelse, sb_bread } from '../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../block/buffer-head.js';
 import type { Dentry } from '../fs/dentry.js';
 import { mark_inode_dirty } from '../fs/icache.js';
@@ -13,8 +13,9 @@ import type { xattr_handler } from '../fs/operations.js';
 import { inode_set_ctime_current } from '../fs/time.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { infoOf } from './info.js';
+import { infoOf, with_handle } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
+import type { Handle } from './journal/types.js';
 
 const MAGIC = 0x5441584c;
 const HEAD = 8;
@@ -44,10 +45,10 @@ async function readAll(task: Task, inode: LatchInode): Promise<Map<string, Buffe
 }
 
 /** @throws ENOSPC where they do not fit in a block */
-async function writeAll(task: Task, inode: LatchInode, attributes: Map<string, Buffer>): Promise<void> {
+async function writeAll(task: Task, handle: Handle, inode: LatchInode, attributes: Map<string, Buffer>): Promise<void> {
   const info = infoOf(inode.i_sb);
   if (attributes.size === 0) {
-    await freeXattrs(task, inode);
+    await freeXattrs(task, handle, inode);
     return;
   }
   const pieces: Buffer[] = [];
@@ -60,24 +61,25 @@ async function writeAll(task: Task, inode: LatchInode, attributes: Map<string, B
   const body = Buffer.concat(pieces);
   if (HEAD + body.length > BLOCK_SIZE) throw errno('ENOSPC', 'extended attributes take more than a block');
   if (inode.xattrBlock === 0) {
-    inode.xattrBlock = (await info.alloc.allocate(task, 1)).start;
+    inode.xattrBlock = (await info.alloc.allocate(task, handle, 1)).start;
     inode.i_blocks += 8;
   }
   const bh = await sb_bread(task, info.bdev, inode.xattrBlock);
+  await handle.get_write_access(task, bh);
   bh.b_data.fill(0);
   bh.b_data.writeUInt32LE(MAGIC, 0);
   bh.b_data.writeUInt32LE(attributes.size, 4);
   body.copy(bh.b_data, HEAD);
-  mark_buffer_dirty(bh);
+  handle.dirty_metadata(task, bh);
   brelse(bh);
 }
 
 /** Give the block of the attributes back. */
-export async function freeXattrs(task: Task, inode: LatchInode): Promise<void> {
+export async function freeXattrs(task: Task, handle: Handle, inode: LatchInode): Promise<void> {
   if (inode.xattrBlock === 0) return;
   const info = infoOf(inode.i_sb);
-  bforget(await sb_bread(task, info.bdev, inode.xattrBlock));
-  await info.alloc.free(task, inode.xattrBlock, 1);
+  handle.forget(task, await sb_bread(task, info.bdev, inode.xattrBlock));
+  await info.alloc.free(task, handle, inode.xattrBlock, 1);
   inode.xattrBlock = 0;
   inode.i_blocks -= 8;
 }
@@ -107,7 +109,7 @@ async function set(task: Task, given: Inode, name: string, value: Buffer | undef
   if (((flags & XATTR_REPLACE) !== 0 || value === undefined) && !all.has(name)) throw errno('ENODATA');
   if (value === undefined) all.delete(name);
   else all.set(name, value);
-  await writeAll(task, inode, all);
+  await with_handle(task, infoOf(inode.i_sb), (handle) => writeAll(task, handle, inode, all));
   inode_set_ctime_current(inode);
   await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
 }
