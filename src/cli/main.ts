@@ -8,7 +8,7 @@ import { printDubious } from './contract-dubious.js';
 import { CliError, describe } from './error.js';
 import { mkfsCommand } from './image.js';
 import { mountCommand } from './mount.js';
-import { OPTION_HELP } from './mount-options.js';
+import { OPTION_HELP, TRANSPORTS } from './mount-options.js';
 import { umount } from './umount.js';
 
 function version(): string {
@@ -34,11 +34,7 @@ function mountOptions(command: Command): Command {
     .option('-f, --foreground', 'stay in the foreground')
     .option('--log <file>', 'append the log to a file')
     .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
-    .addOption(
-      new Option('--transport <name>', 'how to speak to the kernel')
-        .choices(['dev-fuse', 'fuse-native'])
-        .default('dev-fuse'),
-    )
+    .addOption(new Option('--transport <name>', 'how to speak to the kernel').choices(TRANSPORTS).default('dev-fuse'))
     .addHelpText('after', `\nMount options (-o):\n${optionTable()}\n\nSIZE: bytes, or a number with K, M, G or T.`);
 }
 

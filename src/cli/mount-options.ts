@@ -5,6 +5,10 @@ import type { EnforceLevel } from '../sched/validator.js';
 import { CliError } from './error.js';
 import { parseSize } from './size.js';
 
+export const TRANSPORTS = ['dev-fuse', 'fuse-native'] as const;
+/** How to speak to the kernel: /dev/fuse itself, or libfuse 2 through the npm package fuse-native. */
+export type TransportName = (typeof TRANSPORTS)[number];
+
 export interface MountSettings {
   readOnly: boolean;
   allowOther: boolean;
@@ -13,6 +17,8 @@ export interface MountSettings {
   enforce: EnforceLevel;
   debug: boolean;
   cache: CacheMode;
+  /** As -o says; undefined leaves it to --transport. */
+  transport: TransportName | undefined;
   /** Bytes of a memory filesystem, where the source does not say. */
   size: number | undefined;
   /** Bytes of the page cache. */
@@ -36,6 +42,7 @@ export const OPTION_HELP: readonly (readonly [string, string])[] = [
   ['enforce=LEVEL', 'what a locking violation does: off, warn (the default), error, panic'],
   ['debug=all', 'record a stack at every lock that is taken'],
   ['cache=MODE', 'what the kernel may cache: none, auto (the default), always (dirty data too)'],
+  ['transport=NAME', 'dev-fuse (the default), or fuse-native'],
   ['size=SIZE', 'the size of a memory filesystem (the default is 4G)'],
   ['page_cache=SIZE', 'the most memory for cached pages'],
   ['log=FILE', 'append the log to FILE'],
@@ -81,6 +88,7 @@ export function defaultSettings(): MountSettings {
     enforce: 'warn',
     debug: false,
     cache: 'auto',
+    transport: undefined,
     size: undefined,
     pageCache: undefined,
     log: undefined,
@@ -112,6 +120,9 @@ const WITH_VALUE: Readonly<Record<string, (settings: MountSettings, value: strin
   },
   cache: (s, v) => {
     s.cache = oneOf('cache', v, ['none', 'auto', 'always']);
+  },
+  transport: (s, v) => {
+    s.transport = oneOf('transport', v, TRANSPORTS);
   },
   debug: (s, v) => {
     s.debug = oneOf('debug', v, ['all', 'none']) === 'all';

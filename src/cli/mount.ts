@@ -4,9 +4,9 @@ import { realpathSync } from 'node:fs';
 import { type BlockDevice, blkdev_get, blkdev_put } from '../block/block-device.js';
 import { kill_sb, vfs_mount } from '../fs/super.js';
 import { SB_RDONLY, type SuperBlock } from '../fs/super-block.js';
-import { type Mounted, mountFuse } from '../fuse/mount.js';
 import { checkDevice, checkMountpoint } from '../fuse/mount-check.js';
 import type { MountOptions } from '../fuse/mount-options.js';
+import { loadNative } from '../fuse/native.js';
 import { mkfs } from '../latch/mkfs.js';
 import { latch_fs_type } from '../latch/super.js';
 import { type Logger, openLog, violationSink } from '../report/log.js';
@@ -14,8 +14,8 @@ import { Task } from '../sched/task.js';
 import { daemonise, isDaemon, tellParent } from './daemon.js';
 import { CliError, describe } from './error.js';
 import { asCliError, isMemory, newMachine, openSource } from './machine.js';
-import { type MountSettings, parseOptions } from './mount-options.js';
-import { serve } from './serve.js';
+import { type MountSettings, parseOptions, type TransportName } from './mount-options.js';
+import { serve, serveNative } from './serve.js';
 
 /** What commander gives of the command line. */
 export interface MountFlags {
@@ -23,7 +23,7 @@ export interface MountFlags {
   readonly foreground?: boolean;
   readonly log?: string;
   readonly logLevel: string;
-  readonly transport: string;
+  readonly transport: TransportName;
 }
 
 function kernelOptions(settings: MountSettings, source: string): MountOptions {
@@ -40,14 +40,13 @@ function kernelOptions(settings: MountSettings, source: string): MountOptions {
 /** Mount, and serve until the end; in the background unless asked otherwise. @throws CliError */
 export async function mountCommand(given: string, mountpoint: string, flags: MountFlags): Promise<void> {
   const settings = parseOptions(flags.options);
-  if (flags.transport === 'fuse-native') {
-    throw new CliError('the fuse-native transport is not built in yet: use --transport=dev-fuse');
-  }
+  settings.transport ??= flags.transport;
   const source = isMemory(given) ? given : absolute(given);
   if (settings.remount) return remount(mountpoint, flags.options);
   try {
     checkDevice();
     checkMountpoint(mountpoint, kernelOptions(settings, source));
+    if (settings.transport === 'fuse-native') loadNative();
   } catch (error) {
     throw asCliError(error);
   }
@@ -119,9 +118,10 @@ async function served(
   log: Logger,
 ): Promise<void> {
   try {
-    const mounted: Mounted = mountFuse(mountpoint, kernelOptions(settings, source));
-    log.info({ source, mountpoint: mounted.mountpoint }, `${source} is mounted on ${mounted.mountpoint}`);
-    await serve(mounted, sb, log, {
+    const way = settings.transport === 'fuse-native' ? serveNative : serve;
+    await way(mountpoint, sb, log, {
+      source,
+      kernel: kernelOptions(settings, source),
       cache: settings.cache,
       readOnly: settings.readOnly,
       onReady: () => {

@@ -2,26 +2,35 @@
 import type { SuperBlock } from '../fs/super-block.js';
 import { FuseDevice } from '../fuse/device.js';
 import { ServeLoop } from '../fuse/loop.js';
-import { type Mounted, unmountFuse } from '../fuse/mount.js';
-import { abortConnection } from '../fuse/mountinfo.js';
+import { type Mounted, mountFuse } from '../fuse/mount.js';
+import { checkMountpoint } from '../fuse/mount-check.js';
+import type { MountOptions } from '../fuse/mount-options.js';
+import { connectionOf, mountAt } from '../fuse/mountinfo.js';
+import { NativeTransport } from '../fuse/native.js';
 import { Session } from '../fuse/session.js';
 import { type CacheMode, validityOf } from '../fuse/session-options.js';
 import type { Logger } from '../report/log.js';
+import { unmountAtSignals } from './signals.js';
 
 /** Bytes of data in the largest WRITE. */
 const MAX_WRITE = 1 << 20;
-/** Milliseconds that a clean unmount may take after a signal before the mount is detached. */
-const PATIENCE = 3000;
 
 export interface ServeOptions {
+  /** What is mounted, in the user's words. */
+  readonly source: string;
+  /** What the kernel's mount is given. */
+  readonly kernel: MountOptions;
   readonly cache: CacheMode;
   readonly readOnly: boolean;
   /** Called when the kernel and we have agreed on the protocol: the mount answers. */
   readonly onReady: () => void;
 }
 
-/** Serve until somebody unmounts, or SIGINT or SIGTERM asks for the end. Everything that was open is closed then. */
-export async function serve(mounted: Mounted, sb: SuperBlock, log: Logger, options: ServeOptions): Promise<void> {
+/** Mount on /dev/fuse and serve until somebody unmounts, or a signal asks for the end. Everything that was open is closed then. @throws MountError */
+export async function serve(mountpoint: string, sb: SuperBlock, log: Logger, options: ServeOptions): Promise<void> {
+  const mounted = mountFuse(mountpoint, options.kernel);
+  const { source } = options;
+  log.info({ source, mountpoint: mounted.mountpoint }, `${source} is mounted on ${mounted.mountpoint}`);
   const device = new FuseDevice(mounted.fd, MAX_WRITE);
   let loop: ServeLoop | undefined;
   const session = new Session(
@@ -32,41 +41,38 @@ export async function serve(mounted: Mounted, sb: SuperBlock, log: Logger, optio
     () => loop?.stop(),
   );
   loop = new ServeLoop(device, session.handle, { running: () => sb.sched.runnable });
-  const stop = (signal: NodeJS.Signals): void => {
-    log.info({ signal }, `${signal}: unmounting ${mounted.mountpoint}`);
-    void end(mounted, log, loop);
-  };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
-  process.on('SIGHUP', stop);
+  const ignoreSignals = unmountAtSignals(mounted, log, () => loop.stop());
   try {
     const why = await loop.run();
     log.info({ requests: session.requests }, `${mounted.mountpoint} ${why}`);
   } finally {
     device.close();
     await session.shutdown();
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, stop);
+    ignoreSignals();
   }
 }
 
-/** Unmount; where somebody still uses the mount, detach it, and cut the connection if that does not end it either. */
-async function end(mounted: Mounted, log: Logger, loop: ServeLoop | undefined): Promise<void> {
-  if (mounted.way === 'descriptor') {
-    loop?.stop();
-    return;
-  }
+/** As serve, through fuse-native. @throws MountError */
+export async function serveNative(given: string, sb: SuperBlock, log: Logger, options: ServeOptions): Promise<void> {
+  const mountpoint = checkMountpoint(given, options.kernel);
+  const transport = new NativeTransport(mountpoint, sb, options.kernel, log);
+  await transport.mount(mountpoint);
+  const info = mountAt(mountpoint);
+  const mounted: Mounted = {
+    fd: -1,
+    mountpoint,
+    way: 'direct',
+    connection: info === undefined ? undefined : connectionOf(info),
+  };
+  const { source } = options;
+  log.info({ source, mountpoint }, `${source} is mounted on ${mountpoint} through fuse-native`);
+  const ignoreSignals = unmountAtSignals(mounted, log, () => transport.stop());
   try {
-    await unmountFuse(mounted.mountpoint, false);
-    return;
-  } catch (error) {
-    log.warn({ err: error }, `${mounted.mountpoint} is in use: detaching it`);
+    options.onReady();
+    await transport.run();
+    log.info({ requests: transport.requests }, `${mountpoint} unmounted`);
+  } finally {
+    await transport.shutdown();
+    ignoreSignals();
   }
-  try {
-    await unmountFuse(mounted.mountpoint, true);
-  } catch (error) {
-    log.error({ err: error }, `${mounted.mountpoint} cannot be detached`);
-  }
-  setTimeout(() => {
-    if (mounted.connection === undefined || !abortConnection(mounted.connection)) loop?.stop();
-  }, PATIENCE).unref();
 }

@@ -3,7 +3,7 @@
 import { closeSync, constants as fsConstants, openSync } from 'node:fs';
 import { constants } from 'node:os';
 import { Gather } from './gather.js';
-import { addressOf, errno, fcntl, ioctl, read, write, writeLater, writev } from './native.js';
+import { addressOf, errno, fcntl, ioctl, read, write, writeLater, writev } from './libc.js';
 import { Message, OUT_HEADER, type U64 } from './protocol/message.js';
 import { isOneWay } from './protocol/opcodes.js';
 import { Out } from './protocol/out.js';

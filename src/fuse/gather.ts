@@ -1,7 +1,7 @@
 // A list of memory ranges for writev(2): reply data are sent from where they lie. Slot 0 is the reply's header and struct. A single small
 // range is copied behind the header instead, because one write(2) of that is faster than a writev(2) of two.
 
-import { addressOf } from './native.js';
+import { addressOf } from './libc.js';
 import { LITTLE_ENDIAN } from './protocol/message.js';
 import type { Out } from './protocol/out.js';
 

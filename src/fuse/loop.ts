@@ -4,15 +4,7 @@
 // quarter of the 4 KiB requests), so that it is left out, for some milliseconds at a time, while requests are answered as they come.
 
 import { constants } from 'node:os';
-import {
-  addressOf,
-  errno,
-  poll,
-  uv_backend_fd,
-  uv_backend_timeout,
-  uv_default_loop,
-  uv_update_time,
-} from './native.js';
+import { addressOf, errno, poll, uv_backend_fd, uv_backend_timeout, uv_default_loop, uv_update_time } from './libc.js';
 import type { Message } from './protocol/message.js';
 import { Receive, type Transport } from './transport.js';
 

@@ -2,9 +2,9 @@
 
 import { closeSync, constants as fsConstants, openSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
+import { errno, mount } from './libc.js';
 import { deviceError } from './mount-check.js';
 import { codeOf, MountError, type MountOptions } from './mount-options.js';
-import { errno, mount } from './native.js';
 
 const MS_RDONLY = 1;
 const MS_NOSUID = 2;

@@ -1,8 +1,8 @@
 // A mount point of the form /dev/fd/N: whoever started this process has mounted already (as root, say) and passes the descriptor.
 
 import { fstatSync } from 'node:fs';
+import { fcntl } from './libc.js';
 import { MountError } from './mount-options.js';
-import { fcntl } from './native.js';
 
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;

@@ -3,9 +3,9 @@
 
 import { spawnSync } from 'node:child_process';
 import { closeSync } from 'node:fs';
+import { addressOf, errno, recvmsg, socketpair } from './libc.js';
 import { checkDevice } from './mount-check.js';
 import { codeOf, MountError, type MountOptions } from './mount-options.js';
-import { addressOf, errno, recvmsg, socketpair } from './native.js';
 import { LITTLE_ENDIAN } from './protocol/message.js';
 
 const AF_UNIX = 1;

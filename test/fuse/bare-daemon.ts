@@ -2,7 +2,7 @@
 // answered, and why it ended. A child process of the mount tests, and the daemon of the transport's benchmark.
 
 import { BareFilesystem } from '../../src/fuse/bare.js';
-import { errno, fcntl } from '../../src/fuse/native.js';
+import { errno, fcntl } from '../../src/fuse/libc.js';
 import {
   decodeHeader,
   decodeInit,

@@ -4,7 +4,7 @@ import { closeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import t from 'tap';
-import { addressOf, fcntl, read, socketpair, write } from '../../src/fuse/native.js';
+import { addressOf, fcntl, read, socketpair, write } from '../../src/fuse/libc.js';
 import {
   decodeHeader,
   decodeRead,

@@ -1,0 +1,50 @@
+/** What ends a daemon: SIGINT, SIGTERM and SIGHUP unmount; what cannot be unmounted is detached, and cut off if need be. */
+import { type Mounted, unmountFuse } from '../fuse/mount.js';
+import { abortConnection } from '../fuse/mountinfo.js';
+import type { Logger } from '../report/log.js';
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+/** Milliseconds that a clean unmount may take after a signal before the connection is cut. */
+const PATIENCE = 3000;
+
+/**
+ * Unmount at a signal, until the function that is returned is called.
+ * @param stop ends the serving from inside, where unmounting does not: a clone of the mount in another mount namespace keeps the connection alive
+ */
+export function unmountAtSignals(mounted: Mounted, log: Logger, stop: () => void): () => void {
+  let asked = false;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (asked) return;
+    asked = true;
+    log.info({ signal }, `${signal}: unmounting ${mounted.mountpoint}`);
+    void end(mounted, log, stop);
+  };
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+  return () => {
+    for (const signal of SIGNALS) process.off(signal, onSignal);
+  };
+}
+
+async function end(mounted: Mounted, log: Logger, stop: () => void): Promise<void> {
+  if (mounted.way === 'descriptor') {
+    stop();
+    return;
+  }
+  // A timer that keeps nothing alive: it matters only while requests are served.
+  setTimeout(() => {
+    log.warn(`${mounted.mountpoint} is still used: cutting it off`);
+    if (mounted.connection !== undefined) abortConnection(mounted.connection);
+    stop();
+  }, PATIENCE).unref();
+  try {
+    await unmountFuse(mounted.mountpoint, false);
+    return;
+  } catch (error) {
+    log.warn({ err: error }, `${mounted.mountpoint} is in use: detaching it`);
+  }
+  try {
+    await unmountFuse(mounted.mountpoint, true);
+  } catch (error) {
+    log.error({ err: error }, `${mounted.mountpoint} cannot be detached`);
+  }
+}
