@@ -1,52 +1,76 @@
-/** The names in memory (fs/dcache.c). */
-
+/** The names in memory (fs/dcache.c): making, finding, dropping and freeing dentries. Moving them and connecting inodes to them is in dcache-alias.ts. */
 import { dentry_operations as rows } from '../contract/dentry.js';
 import { call } from '../locking/context.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
-import { DCACHE_DISCONNECTED, DCACHE_KILLED, DCACHE_UNHASHED, Dentry } from './dentry.js';
+import { WaitQueue } from '../sched/wait.js';
+import {
+  DCACHE_DISCONNECTED,
+  DCACHE_KILLED,
+  DCACHE_PAR_LOOKUP,
+  DCACHE_REFERENCED,
+  DCACHE_UNHASHED,
+  Dentry,
+} from './dentry.js';
 import { iput } from './icache.js';
 import type { Inode } from './inode.js';
 import type { SuperBlock } from './super-block.js';
 
-/** Unused dentries kept for the next user. */
-const MAX_UNUSED = 50_000;
-
-const unusedOf = new WeakMap<SuperBlock, Set<Dentry>>();
-
-function unused(sb: SuperBlock): Set<Dentry> {
-  let set = unusedOf.get(sb);
-  if (set === undefined) {
-    set = new Set();
-    unusedOf.set(sb, set);
-  }
-  return set;
+/** The locks that most operations on a dentry must not be called with. */
+export function dentryLocks(dentry: Dentry): { dentry: Dentry['d_lock']; dcache: SuperBlock['rename_lock'] } {
+  return { dentry: dentry.d_lock, dcache: dentry.d_sb.rename_lock };
 }
 
-/** A fresh negative dentry with a reference, not hashed (d_alloc). It holds a reference to its parent. */
+/** What a name is found by in `parent` (->d_hash). */
+export function keyOf(task: Task, parent: Dentry, name: string): string {
+  const { d_op: op } = parent;
+  if (op.d_hash === undefined) return name;
+  return call(task, rows.d_hash, dentryLocks(parent), () => op.d_hash?.(task, parent, name) ?? name);
+}
+
+/** A fresh negative dentry with a reference, not hashed (d_alloc). It holds a reference to its parent. @throws what d_init throws */
 export function d_alloc(task: Task, parent: Dentry, name: string): Dentry {
   const dentry = new Dentry(parent.d_sb, name, parent, parent.d_sb.s_d_op);
+  if (parent.d_op.d_hash !== undefined) dentry.d_key = keyOf(task, parent, name);
+  const { d_init } = dentry.d_op;
+  if (d_init !== undefined) call(task, rows.d_init, dentryLocks(dentry), () => d_init(task, dentry));
   dget(parent);
-  if (dentry.d_op.d_init !== undefined) call(task, rows.d_init, {}, () => dentry.d_op.d_init?.(task, dentry));
   return dentry;
 }
 
+/** Take a reference to a dentry that has one, or that a parent's children or an inode's names gave. */
 export function dget(dentry: Dentry): Dentry {
-  if (dentry.d_count++ === 0) unused(dentry.d_sb).delete(dentry);
+  // It may stay on the list of unused ones: whoever prunes that sees that it is in use.
+  dentry.d_count++;
   return dentry;
 }
 
-/** The hashed child of that name with a reference, or undefined (d_lookup). */
-export function d_lookup(parent: Dentry, name: string): Dentry | undefined {
-  const found = parent.d_children?.get(name);
-  return found === undefined ? undefined : dget(found);
+/** The hashed child of that name with a reference, or undefined (d_lookup). Takes no lock. */
+export function d_lookup(task: Task, parent: Dentry, name: string): Dentry | undefined {
+  const { d_children: children, d_op: op } = parent;
+  if (children === undefined) return undefined;
+  if (op.d_hash === undefined && op.d_compare === undefined) {
+    const found = children.get(name);
+    return found === undefined ? undefined : dget(found);
+  }
+  const found = children.get(keyOf(task, parent, name));
+  if (found === undefined || !sameName(task, found, name)) return undefined;
+  return dget(found);
+}
+
+/** Whether a dentry has that name, as its filesystem compares them (->d_compare). */
+export function sameName(task: Task, dentry: Dentry, name: string): boolean {
+  const { d_compare } = dentry.d_op;
+  if (d_compare === undefined) return dentry.d_key === keyOf(task, dentry.d_parent, name);
+  return call(task, rows.d_compare, {}, () => d_compare(task, dentry, dentry.d_name, name));
 }
 
 /** Let it be found by its name (d_rehash). */
 export function d_rehash(dentry: Dentry): void {
   const { d_parent: parent } = dentry;
+  if ((dentry.d_flags & DCACHE_UNHASHED) === 0 || parent === dentry) return;
   parent.d_children ??= new Map();
-  parent.d_children.set(dentry.d_name, dentry);
+  parent.d_children.set(dentry.d_key, dentry);
   dentry.d_flags &= ~DCACHE_UNHASHED;
 }
 
@@ -54,151 +78,231 @@ export function d_rehash(dentry: Dentry): void {
 export function d_drop(dentry: Dentry): void {
   if ((dentry.d_flags & DCACHE_UNHASHED) !== 0) return;
   const siblings = dentry.d_parent.d_children;
-  if (siblings?.get(dentry.d_name) === dentry) siblings.delete(dentry.d_name);
+  if (siblings?.get(dentry.d_key) === dentry) siblings.delete(dentry.d_key);
   dentry.d_flags |= DCACHE_UNHASHED;
 }
 
-/** Give a negative dentry its inode, whose reference it takes over (d_instantiate). */
-export function d_instantiate(task: Task, dentry: Dentry, inode: Inode): void {
-  const lock = dentry.d_lock.lock(task);
-  dentry.d_inode = inode;
-  inode.i_dentry.push(dentry);
-  lock.release();
-}
-
-/** Fill a dentry in and hash it; `inode` undefined makes it negative (d_add). */
-export function d_add(task: Task, dentry: Dentry, inode: Inode | undefined): void {
-  if (inode !== undefined) d_instantiate(task, dentry, inode);
-  d_rehash(dentry);
+/** What d_alloc_parallel found: a dentry that is known, or a fresh one for the caller to look up and pass to d_lookup_done. */
+export interface AllocatedParallel {
+  readonly dentry: Dentry;
+  readonly fresh: boolean;
 }
 
 /**
- * As d_add, but a directory that is in memory without a place, or in another, gets this place (d_splice_alias).
- * @returns the dentry to use instead of `dentry`, with a reference, or undefined
+ * The dentry of a name that is not cached, for a first lookup with i_rwsem of the directory shared (d_alloc_parallel): one task looks the name up,
+ * the others wait for it.
  */
-export function d_splice_alias(task: Task, inode: Inode | undefined, dentry: Dentry): Awaitable<Dentry | undefined> {
-  const alias = inode?.i_dentry[0];
-  if (inode === undefined || alias === undefined || !isDirectory(inode)) {
-    d_add(task, dentry, inode);
+export function d_alloc_parallel(task: Task, parent: Dentry, name: string): Awaitable<AllocatedParallel> {
+  const cached = d_lookup(task, parent, name);
+  if (cached !== undefined) return { dentry: cached, fresh: false };
+  const pending = parent.d_in_lookup?.get(keyOf(task, parent, name));
+  if (pending !== undefined) return joinLookup(task, parent, name, pending);
+  const dentry = d_alloc(task, parent, name);
+  dentry.d_flags |= DCACHE_PAR_LOOKUP;
+  parent.d_in_lookup ??= new Map();
+  parent.d_in_lookup.set(dentry.d_key, dentry);
+  return { dentry, fresh: true };
+}
+
+async function joinLookup(task: Task, parent: Dentry, name: string, pending: Dentry): Promise<AllocatedParallel> {
+  dget(pending);
+  while ((pending.d_flags & DCACHE_PAR_LOOKUP) !== 0) {
+    pending.d_wait ??= new WaitQueue();
+    await pending.d_wait.wait(task, { what: `the lookup of ${name}` });
+  }
+  const found =
+    (pending.d_flags & DCACHE_UNHASHED) === 0 &&
+    pending.d_parent === parent &&
+    pending.d_key === keyOf(task, parent, name);
+  if (found) return { dentry: pending, fresh: false };
+  // It failed, or led to another dentry: look again.
+  await dput(task, pending);
+  return d_alloc_parallel(task, parent, name);
+}
+
+/** The first lookup of a name has ended, however it did (d_lookup_done). */
+export function d_lookup_done(dentry: Dentry): void {
+  if ((dentry.d_flags & DCACHE_PAR_LOOKUP) === 0) return;
+  dentry.d_flags &= ~DCACHE_PAR_LOOKUP;
+  const pending = dentry.d_parent.d_in_lookup;
+  if (pending?.get(dentry.d_key) === dentry) pending.delete(dentry.d_key);
+  dentry.d_wait?.wake_all();
+  dentry.d_wait = undefined;
+}
+
+/** Give a reference back (dput). An unused dentry stays for the next user if it can be found again. */
+export function dput(task: Task, dentry: Dentry): Awaitable<void> {
+  if (dentry.d_count > 1) {
+    dentry.d_count--;
     return undefined;
   }
-  dget(alias);
-  return andThen(iput(task, inode), () => andThen(d_move(task, alias, dentry), () => alias));
+  return dputLast(task, dentry);
 }
 
-function isDirectory(inode: Inode): boolean {
-  return (inode.i_mode & 0o170000) === 0o040000;
-}
-
-/** The root of a tree: takes over the reference to `inode` (d_make_root). */
-export function d_make_root(task: Task, inode: Inode): Dentry {
-  const root = new Dentry(inode.i_sb, '/', undefined, inode.i_sb.s_d_op);
-  d_instantiate(task, root, inode);
-  return root;
-}
-
-/**
- * Any dentry of an inode with a reference: one with a name if there is one, else one without (d_obtain_alias). Takes over the reference to
- * `inode`.
- */
-export function d_obtain_alias(task: Task, inode: Inode): Awaitable<Dentry> {
-  const alias = inode.i_dentry[0];
-  if (alias !== undefined) {
-    dget(alias);
-    return andThen(iput(task, inode), () => alias);
+function dputLast(task: Task, dentry: Dentry): Awaitable<void> {
+  dentry.d_count--;
+  if (!retain(task, dentry)) return kill(task, dentry);
+  const { d_sb: sb } = dentry;
+  if (dentry.lru !== undefined) {
+    dentry.d_flags |= DCACHE_REFERENCED;
+    return undefined;
   }
-  const anonymous = new Dentry(inode.i_sb, '/', undefined, inode.i_sb.s_d_op);
-  anonymous.d_flags |= DCACHE_DISCONNECTED;
-  d_instantiate(task, anonymous, inode);
-  return anonymous;
+  sb.s_dentry_lru.add(dentry);
+  return sb.s_dentry_lru.count > sb.s_max_unused_dentries ? trim_dcache(task, sb) : undefined;
 }
 
-/** Give a reference back. An unused dentry stays for the next user if it can be found again (dput). */
-export function dput(task: Task, dentry: Dentry): Awaitable<void> {
-  if (--dentry.d_count > 0) return undefined;
-  const named = (dentry.d_flags & (DCACHE_UNHASHED | DCACHE_DISCONNECTED)) === 0;
-  const gone = dentry.d_inode !== undefined && dentry.d_inode.i_nlink === 0;
-  if (!named || gone) return kill(task, dentry);
-  const set = unused(dentry.d_sb);
-  set.add(dentry);
-  return set.size <= MAX_UNUSED ? undefined : shrink(task, set, MAX_UNUSED * 0.9);
+/** Whether an unused dentry is worth keeping (retain_dentry). */
+function retain(task: Task, dentry: Dentry): boolean {
+  if ((dentry.d_flags & (DCACHE_UNHASHED | DCACHE_DISCONNECTED)) !== 0) return false;
+  const { d_delete } = dentry.d_op;
+  if (d_delete === undefined) return true;
+  using _lock = dentry.d_lock.lock(task);
+  return !call(task, rows.d_delete, dentryLocks(dentry), () => d_delete(task, dentry));
 }
 
-/** Drop unused dentries, oldest first. */
-async function shrink(task: Task, set: Set<Dentry>, target: number): Promise<void> {
-  for (const dentry of set) {
-    if (set.size <= target) return;
-    await kill(task, dentry);
+/** Take an unused dentry apart (__dentry_kill): its inode and its parent lose a reference, and so on up the tree. */
+export function kill(task: Task, dentry: Dentry): Awaitable<void> {
+  for (let at: Dentry | undefined = dentry; at !== undefined; ) {
+    const released = killOne(task, at);
+    const parent: Dentry | undefined = at.d_parent === at ? undefined : at.d_parent;
+    if (released instanceof Promise)
+      return released.then(() => (parent === undefined ? undefined : dput(task, parent)));
+    if (parent === undefined) return undefined;
+    if (parent.d_count > 1 || retainable(parent)) return dput(task, parent);
+    // Without recursion: a chain of unhashed directories may be long.
+    parent.d_count--;
+    at = parent;
   }
+  return undefined;
 }
 
-/** Take an unused dentry apart: its inode and its parent lose a reference. */
-function kill(task: Task, dentry: Dentry): Awaitable<void> {
+function retainable(dentry: Dentry): boolean {
+  return (dentry.d_flags & (DCACHE_UNHASHED | DCACHE_DISCONNECTED)) === 0;
+}
+
+function killOne(task: Task, dentry: Dentry): Awaitable<void> {
   if ((dentry.d_flags & DCACHE_KILLED) !== 0) return undefined;
-  const { d_op: op, d_parent: parent, d_inode: inode } = dentry;
-  unused(dentry.d_sb).delete(dentry);
+  const { d_op: op, d_inode: inode } = dentry;
+  dentry.d_sb.s_dentry_lru.remove(dentry);
+  dentry.d_flags |= DCACHE_KILLED;
   if (op.d_prune !== undefined) {
     using _lock = dentry.d_lock.lock(task);
-    call(task, rows.d_prune, {}, () => op.d_prune?.(task, dentry));
+    call(task, rows.d_prune, dentryLocks(dentry), () => op.d_prune?.(task, dentry));
   }
   d_drop(dentry);
-  dentry.d_flags |= DCACHE_KILLED;
-  const released = inode === undefined ? undefined : detach(task, dentry, inode);
+  const released = inode === undefined ? undefined : dentry_unlink_inode(task, dentry, inode);
+  if (op.d_release === undefined) return released;
   return andThen(released, () => {
-    if (op.d_release !== undefined) call(task, rows.d_release, {}, () => op.d_release?.(task, dentry));
-    return parent === dentry ? undefined : dput(task, parent);
+    call(task, rows.d_release, dentryLocks(dentry), () => op.d_release?.(task, dentry));
   });
 }
 
-/** The dentry lets its inode go (dentry_unlink_inode). */
-function detach(task: Task, dentry: Dentry, inode: Inode): Awaitable<void> {
+/** The dentry becomes negative, and its inode loses a reference (dentry_unlink_inode). */
+export function dentry_unlink_inode(task: Task, dentry: Dentry, inode: Inode): Awaitable<void> {
+  const lock = dentry.d_lock.lock(task);
   dentry.d_inode = undefined;
-  const at = inode.i_dentry.indexOf(dentry);
-  if (at >= 0) inode.i_dentry.splice(at, 1);
-  if (dentry.d_op.d_iput === undefined) return iput(task, inode);
-  return call(task, rows.d_iput, {}, () => dentry.d_op.d_iput?.(task, dentry, inode));
+  const names = inode.i_dentry;
+  const at = names.indexOf(dentry);
+  if (at >= 0) names.splice(at, 1);
+  lock.release();
+  const { d_iput } = dentry.d_op;
+  if (d_iput === undefined) return iput(task, inode);
+  return call(task, rows.d_iput, dentryLocks(dentry), () => d_iput(task, dentry, inode));
 }
 
-/** The name is gone: the dentry becomes unhashed, its inode lives as long as it is used (d_delete). */
-export function d_delete(_task: Task, dentry: Dentry): void {
+/**
+ * The name is gone from the directory (d_delete): a dentry that nobody else uses becomes a negative one, others are unhashed, and their inode lives as long as they are used.
+ * With i_rwsem of the directory held exclusively.
+ */
+export function d_delete(task: Task, dentry: Dentry): Awaitable<void> {
+  const { d_inode: inode } = dentry;
+  if (dentry.d_count === 1 && inode !== undefined) return dentry_unlink_inode(task, dentry, inode);
   d_drop(dentry);
+  return undefined;
 }
 
-/** `dentry` takes the name and place of `target`, which is dropped (d_move). Takes rename_lock. */
-export function d_move(task: Task, dentry: Dentry, target: Dentry): Awaitable<void> {
-  using _rename = dentry.d_sb.rename_lock.write(task);
-  const oldParent = dentry.d_parent;
-  d_drop(dentry);
-  d_drop(target);
-  const wasRoot = oldParent === dentry;
-  dentry.d_name = target.d_name;
-  dentry.d_parent = dget(target.d_parent);
-  dentry.d_flags &= ~DCACHE_DISCONNECTED;
-  d_rehash(dentry);
-  return wasRoot ? undefined : dput(task, oldParent);
+/** Free a few of the oldest: what one more unused dentry costs. Not inside a transaction. */
+function trim_dcache(task: Task, sb: SuperBlock): Awaitable<void> {
+  if (task.journal_info !== undefined || task.atomic > 0) return undefined;
+  return andThen(prune_dcache_sb(task, sb, 4), () => undefined);
 }
 
-/** Two dentries swap their names and places (d_exchange). Takes rename_lock. */
-export function d_exchange(task: Task, a: Dentry, b: Dentry): void {
-  using _rename = a.d_sb.rename_lock.write(task);
-  d_drop(a);
-  d_drop(b);
-  [a.d_name, b.d_name] = [b.d_name, a.d_name];
-  [a.d_parent, b.d_parent] = [b.d_parent, a.d_parent];
-  d_rehash(a);
-  d_rehash(b);
+/** Look at `nr` unused dentries, oldest first, and free those that were not used again (prune_dcache_sb). @returns how many went */
+export function prune_dcache_sb(task: Task, sb: SuperBlock, nr: number): Awaitable<number> {
+  return pruneFrom(task, sb, nr, 0);
 }
 
-/** Whether `dentry` is `ancestor` or below it (is_subdir). */
-export function is_subdir(dentry: Dentry, ancestor: Dentry): boolean {
-  for (let at = dentry; ; at = at.d_parent) {
-    if (at === ancestor) return true;
-    if (at.isRoot) return false;
+function pruneFrom(task: Task, sb: SuperBlock, nr: number, before: number): Awaitable<number> {
+  const lru = sb.s_dentry_lru;
+  let freed = before;
+  for (let left = nr; left > 0; left--) {
+    const dentry = lru.oldest;
+    if (dentry === undefined) break;
+    if (dentry.d_count > 0) {
+      lru.remove(dentry);
+      dentry.d_flags &= ~DCACHE_REFERENCED;
+      continue;
+    }
+    if ((dentry.d_flags & DCACHE_REFERENCED) !== 0) {
+      dentry.d_flags &= ~DCACHE_REFERENCED;
+      lru.rotate(dentry);
+      continue;
+    }
+    const gone = kill(task, dentry);
+    freed++;
+    if (gone instanceof Promise) {
+      const rest = left - 1;
+      const sofar = freed;
+      return gone.then(() => pruneFrom(task, sb, rest, sofar));
+    }
+  }
+  return freed;
+}
+
+/** Free what is unused below `parent`: negative dentries of a directory that was removed, for example (shrink_dcache_parent). */
+export function shrink_dcache_parent(task: Task, parent: Dentry): Awaitable<void> {
+  if (parent.d_children === undefined || parent.d_children.size === 0) return undefined;
+  return shrinkBelow(task, parent);
+}
+
+async function shrinkBelow(task: Task, top: Dentry): Promise<void> {
+  // Leaves first; a directory becomes a leaf, and unused, when its last child goes.
+  const stack: { readonly dentry: Dentry; readonly children: Iterator<Dentry> }[] = [];
+  const enter = (dentry: Dentry): void => {
+    const children = [...(dentry.d_children?.values() ?? [])];
+    stack.push({ dentry, children: children[Symbol.iterator]() });
+  };
+  enter(top);
+  for (let frame = stack.at(-1); frame !== undefined; frame = stack.at(-1)) {
+    const next = frame.children.next();
+    if (next.done !== true) {
+      if ((next.value.d_children?.size ?? 0) > 0) enter(next.value);
+      else if (next.value.d_count === 0) await kill(task, next.value);
+      continue;
+    }
+    stack.pop();
+    if (frame.dentry !== top && frame.dentry.d_count === 0) await kill(task, frame.dentry);
   }
 }
 
-/** Drop everything that is not in use, leaves first: the tree goes away (shrink_dcache_for_umount). */
+/** Free every unused dentry of a superblock (shrink_dcache_sb). */
+export async function shrink_dcache_sb(task: Task, sb: SuperBlock): Promise<void> {
+  const lru = sb.s_dentry_lru;
+  for (let dentry = lru.oldest; dentry !== undefined; dentry = lru.oldest) {
+    if (dentry.d_count > 0) lru.remove(dentry);
+    else {
+      const gone = kill(task, dentry);
+      if (gone instanceof Promise) await gone;
+    }
+  }
+}
+
+/** The tree goes away with its superblock, the root with it (shrink_dcache_for_umount). s_umount is held exclusively. */
 export async function shrink_dcache_for_umount(task: Task, sb: SuperBlock): Promise<void> {
-  const set = unused(sb);
-  while (set.size > 0) await shrink(task, set, 0);
+  await shrink_dcache_sb(task, sb);
+  const { s_root: root } = sb;
+  if (root === undefined) return;
+  sb.s_root = undefined;
+  d_drop(root);
+  await dput(task, root);
 }

@@ -1,6 +1,8 @@
 /** struct dentry: a name in a directory, and what it names. */
 import { SpinLock } from '../locking/spinlock.js';
+import type { WaitQueue } from '../sched/wait.js';
 import type { Inode } from './inode.js';
+import type { LruEntry, Membership } from './lru.js';
 import type { dentry_operations } from './operations.js';
 import type { SuperBlock } from './super-block.js';
 
@@ -8,16 +10,17 @@ import type { SuperBlock } from './super-block.js';
 export const DCACHE_DISCONNECTED = 1;
 export const DCACHE_UNHASHED = 2;
 export const DCACHE_REFERENCED = 4;
-export const DCACHE_LRU_LIST = 8;
 export const DCACHE_KILLED = 16;
 /** The dentry is being looked up for the first time; others wait for it (DCACHE_PAR_LOOKUP). */
 export const DCACHE_PAR_LOOKUP = 32;
 
-export class Dentry {
+export class Dentry implements LruEntry<Dentry> {
   readonly d_sb: SuperBlock;
   readonly d_lock = new SpinLock('d_lock');
   /** The name, bytes in latin1; '/' for a root or a dentry without a name. Changed under rename_lock and d_lock. */
   d_name: string;
+  /** What it is found by among its siblings: the name, unless ->d_hash says otherwise. */
+  d_key: string;
   /** Itself for a root. */
   d_parent: Dentry;
   /** Undefined: a negative dentry, the name is known not to exist. */
@@ -32,10 +35,16 @@ export class Dentry {
   d_fsdata: object | undefined;
   lru_prev: Dentry | undefined;
   lru_next: Dentry | undefined;
+  lru: Membership | undefined;
+  /** Children that are being looked up for the first time, by key. */
+  d_in_lookup: Map<string, Dentry> | undefined;
+  /** Where others wait for its first lookup to end. */
+  d_wait: WaitQueue | undefined;
 
   constructor(sb: SuperBlock, name: string, parent: Dentry | undefined, ops: dentry_operations) {
     this.d_sb = sb;
     this.d_name = name;
+    this.d_key = name;
     this.d_parent = parent ?? this;
     this.d_op = ops;
   }

@@ -2,7 +2,8 @@
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { d_alloc, d_move, d_obtain_alias, dget, dput } from './dcache.js';
+import { d_alloc, dget, dput } from './dcache.js';
+import { d_move, d_obtain_alias } from './dcache-alias.js';
 import { DCACHE_DISCONNECTED, type Dentry } from './dentry.js';
 import { isDir } from './permission.js';
 import type { SuperBlock } from './super-block.js';

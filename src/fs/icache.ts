@@ -1,181 +1,329 @@
-/** The inodes in memory (fs/inode.c): hash, reference counts, dirtying, eviction. */
-import { super_operations } from '../contract/super.js';
+/** The inodes in memory (fs/inode.c): hash, reference counts, dirtying, the list of unused ones, eviction. */
+import { super_operations as rows } from '../contract/super.js';
 import { call } from '../locking/context.js';
+import { truncate_inode_pages_final } from '../mm/truncate.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { WaitQueue } from '../sched/wait.js';
-import { I_CLEAR, I_DIRTY, I_FREEING, I_NEW, Inode } from './inode.js';
-import type { SuperBlock } from './super-block.js';
+import { write_inode_now } from './fs-writeback.js';
+import {
+  I_CLEAR,
+  I_DIRTY,
+  I_DIRTY_DATASYNC,
+  I_DIRTY_SYNC,
+  I_DIRTY_TIME,
+  I_FREEING,
+  I_NEW,
+  I_REFERENCED,
+  I_SYNC,
+  I_WILL_FREE,
+  Inode,
+} from './inode.js';
+import { SB_ACTIVE, type SuperBlock } from './super-block.js';
 
-/** Unused inodes kept for the next user. */
-const MAX_UNUSED = 20_000;
 const S_ISGID = 0o2000;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 const S_IXGRP = 0o010;
-
-/** What the cache keeps for each superblock beside the hash. */
-class Bookkeeping {
-  /** Unused inodes, least recently used first. */
-  readonly unused = new Set<Inode>();
-  readonly dirty = new Set<Inode>();
-  /** Where tasks wait for an inode that is being read or freed. */
-  readonly changed = new WaitQueue();
-}
-
-const books = new WeakMap<SuperBlock, Bookkeeping>();
-
-function bookOf(sb: SuperBlock): Bookkeeping {
-  let book = books.get(sb);
-  if (book === undefined) {
-    book = new Bookkeeping();
-    books.set(sb, book);
-  }
-  return book;
-}
+const I_DIRTY_INODE = I_DIRTY_SYNC | I_DIRTY_DATASYNC;
+const I_DIRTY_ALL = I_DIRTY | I_DIRTY_TIME;
 
 /** A fresh inode of the filesystem, with one reference, not in the hash (new_inode). */
-export function new_inode(sb: SuperBlock): Inode {
-  return sb.s_op.alloc_inode?.(sb) ?? new Inode(sb);
+export function new_inode(task: Task, sb: SuperBlock): Inode {
+  const { alloc_inode } = sb.s_op;
+  if (alloc_inode === undefined) return new Inode(sb);
+  return call(task, rows.alloc_inode, {}, () => alloc_inode(sb)) as Inode;
 }
 
-/** The inode in memory with a reference, or undefined (ilookup). One that is being freed counts as gone. */
+/** The inode in memory with a reference, or undefined (ilookup). One that is being read or freed counts as absent. */
 export function ilookup(sb: SuperBlock, ino: number): Inode | undefined {
   const inode = sb.inodeHash.get(ino);
-  if (inode === undefined || (inode.i_state & (I_FREEING | I_NEW)) !== 0) return undefined;
+  if (inode === undefined || (inode.i_state & (I_FREEING | I_WILL_FREE | I_NEW)) !== 0) return undefined;
   ihold(inode);
   return inode;
 }
 
 /**
- * The inode by its number, with a reference (iget_locked). A fresh one has I_NEW set: its filesystem fills it in and calls unlock_new_inode;
- * others who want it wait until then.
+ * The inode by its number, with a reference (iget_locked). A fresh one has I_NEW set: its filesystem fills it in and calls unlock_new_inode, or iget_failed;
+ * others who want it wait until then, and until one that is being freed is gone.
  */
 export function iget_locked(task: Task, sb: SuperBlock, ino: number): Awaitable<Inode> {
   const inode = sb.inodeHash.get(ino);
   if (inode === undefined) {
-    const fresh = new_inode(sb);
+    const fresh = new_inode(task, sb);
     fresh.i_ino = ino;
     fresh.i_state = I_NEW;
     sb.inodeHash.set(ino, fresh);
     return fresh;
   }
-  if ((inode.i_state & (I_FREEING | I_NEW)) === 0) {
+  if ((inode.i_state & (I_FREEING | I_WILL_FREE | I_NEW)) === 0) {
     ihold(inode);
     return inode;
   }
-  return bookOf(sb)
-    .changed.wait(task, { what: `inode ${ino}` })
-    .then(() => iget_locked(task, sb, ino));
+  return inode_wait(task, inode, `inode ${ino}`).then(() => iget_locked(task, sb, ino));
 }
 
-/** Put a fresh inode in the hash, still I_NEW (insert_inode_locked). */
+/** Sleep until the state of the inode changes (wait_on_inode, __wait_on_freeing_inode). */
+export function inode_wait(task: Task, inode: Inode, what: string): Promise<void> {
+  inode.i_wait ??= new WaitQueue();
+  return inode.i_wait.wait(task, { what });
+}
+
+/**
+ * Put a fresh inode in the hash, I_NEW until unlock_new_inode (insert_inode_locked). One of the same number that is being freed does not count.
+ * @throws EBUSY where the number is in use
+ */
 export function insert_inode_locked(inode: Inode): void {
+  const { inodeHash } = inode.i_sb;
+  const old = inodeHash.get(inode.i_ino);
+  if (old !== undefined && (old.i_state & (I_FREEING | I_WILL_FREE)) === 0) {
+    throw errno('EBUSY', `inode ${inode.i_ino} exists already`);
+  }
   inode.i_state |= I_NEW;
-  inode.i_sb.inodeHash.set(inode.i_ino, inode);
+  inodeHash.set(inode.i_ino, inode);
 }
 
 /** The inode is complete: whoever waits for it goes on (unlock_new_inode). */
 export function unlock_new_inode(inode: Inode): void {
   inode.i_state &= ~I_NEW;
-  bookOf(inode.i_sb).changed.wake_all();
+  inode.i_wait?.wake_all();
 }
 
-/** The inode could not be read: it leaves the hash (iget_failed). */
+/** The inode could not be read: it leaves the hash and is gone; who waited for it tries again (iget_failed, discard_new_inode). */
 export function iget_failed(inode: Inode): void {
-  inode.i_sb.inodeHash.delete(inode.i_ino);
-  inode.i_state |= I_FREEING | I_CLEAR;
-  bookOf(inode.i_sb).changed.wake_all();
+  unhash(inode);
+  inode.i_state = I_FREEING | I_CLEAR;
+  inode.i_wait?.wake_all();
 }
 
-/** Take a reference to an inode that has one (ihold), or that the hash gave. */
+function unhash(inode: Inode): void {
+  const { inodeHash } = inode.i_sb;
+  if (inodeHash.get(inode.i_ino) === inode) inodeHash.delete(inode.i_ino);
+}
+
+/** Take a reference to an inode that has one, or that the hash gave (ihold, __iget). */
 export function ihold(inode: Inode): void {
-  if (inode.i_count++ === 0) bookOf(inode.i_sb).unused.delete(inode);
+  inode.i_count++;
 }
 
 /** Take a reference unless it is being freed (igrab). */
 export function igrab(_task: Task, inode: Inode): Inode | undefined {
-  if ((inode.i_state & I_FREEING) !== 0) return undefined;
+  if ((inode.i_state & (I_FREEING | I_WILL_FREE)) !== 0) return undefined;
   ihold(inode);
   return inode;
 }
 
-/** Give a reference back; the last one evicts an inode without names, and leaves others in the cache (iput). */
+/**
+ * Give a reference back (iput). After the last one the filesystem decides, with i_lock held, whether the inode stays for the next user; one without a name goes.
+ * May wait for the eviction.
+ */
 export function iput(task: Task, inode: Inode): Awaitable<void> {
-  if (--inode.i_count > 0) return undefined;
-  const { i_sb: sb } = inode;
-  const lock = inode.i_lock.lock(task);
-  const drop = call(task, super_operations.drop_inode, { inode: inode.i_lock }, () =>
-    sb.s_op.drop_inode === undefined ? inode.i_nlink === 0 : sb.s_op.drop_inode(task, inode),
-  );
-  lock.release();
-  if (drop) return evict(task, inode);
-  const book = bookOf(sb);
-  book.unused.add(inode);
-  if (book.unused.size <= MAX_UNUSED) return undefined;
-  return prune(task, book);
+  if (inode.i_count > 1) {
+    inode.i_count--;
+    return undefined;
+  }
+  if (inode.i_nlink > 0 && (inode.i_state & I_DIRTY_TIME) !== 0 && (inode.i_state & I_FREEING) === 0) {
+    // Times that were kept back belong on the device before the inode is forgotten.
+    return andThen(mark_inode_dirty(task, inode, I_DIRTY_SYNC), () => iputLast(task, inode));
+  }
+  return iputLast(task, inode);
 }
 
-/** Let unused inodes go that have nothing to lose, oldest first. */
-async function prune(task: Task, book: Bookkeeping): Promise<void> {
-  for (const inode of book.unused) {
-    if (book.unused.size <= MAX_UNUSED * 0.9) return;
-    if ((inode.i_state & I_DIRTY) !== 0 || (inode.mappingIfAny?.nrpages ?? 0) > 0) {
-      // It stays; looked at again after the others.
-      book.unused.delete(inode);
-      book.unused.add(inode);
+function iputLast(task: Task, inode: Inode): Awaitable<void> {
+  if (inode.i_count > 1) {
+    inode.i_count--;
+    return undefined;
+  }
+  const { i_sb: sb } = inode;
+  const { drop_inode } = sb.s_op;
+  const lock = inode.i_lock.lock(task);
+  let drop: boolean;
+  try {
+    drop =
+      drop_inode === undefined
+        ? generic_drop_inode(inode)
+        : call(task, rows.drop_inode, { inode: inode.i_lock }, () => drop_inode(task, inode));
+    inode.i_count--;
+    if (!drop && (sb.s_flags & SB_ACTIVE) !== 0) {
+      inode_add_lru(inode);
+      drop = false;
+    } else inode.i_state |= drop ? I_FREEING : I_WILL_FREE;
+  } finally {
+    lock.release();
+  }
+  if ((inode.i_state & I_FREEING) !== 0) return evict(task, inode);
+  if ((inode.i_state & I_WILL_FREE) !== 0) return writeAndEvict(task, inode);
+  return sb.s_inode_lru.count > sb.s_max_unused_inodes ? trim_icache(task, sb) : undefined;
+}
+
+/** Whether an inode without references goes at once (generic_drop_inode): it has no name, or cannot be found by its number. */
+export function generic_drop_inode(inode: Inode): boolean {
+  return inode.i_nlink === 0 || inode.i_sb.inodeHash.get(inode.i_ino) !== inode;
+}
+
+/** The filesystem is shutting down: what is dirty is written, then it goes. */
+async function writeAndEvict(task: Task, inode: Inode): Promise<void> {
+  try {
+    await write_inode_now(task, inode, true);
+  } finally {
+    inode.i_state = (inode.i_state & ~I_WILL_FREE) | I_FREEING;
+    await evict(task, inode);
+  }
+}
+
+/** An inode that nobody uses and that is clean can be found again, and freed when room is wanted (inode_add_lru). */
+export function inode_add_lru(inode: Inode): void {
+  if (inode.i_count > 0 || (inode.i_state & (I_DIRTY_ALL | I_SYNC | I_FREEING | I_WILL_FREE | I_NEW)) !== 0) return;
+  if ((inode.i_sb.s_flags & SB_ACTIVE) === 0) return;
+  if (inode.lru === undefined) inode.i_sb.s_inode_lru.add(inode);
+  else inode.i_state |= I_REFERENCED;
+}
+
+/** Free a few of the oldest: what one more unused inode costs. Not inside a transaction, where an eviction could wait for itself. */
+function trim_icache(task: Task, sb: SuperBlock): Awaitable<void> {
+  if (task.journal_info !== undefined || task.atomic > 0) return undefined;
+  return andThen(prune_icache_sb(task, sb, 4), () => undefined);
+}
+
+/** Look at `nr` unused inodes, oldest first, and evict those that were not used again (prune_icache_sb). @returns how many went */
+export function prune_icache_sb(task: Task, sb: SuperBlock, nr: number): Awaitable<number> {
+  return pruneFrom(task, sb, nr, 0);
+}
+
+function pruneFrom(task: Task, sb: SuperBlock, nr: number, before: number): Awaitable<number> {
+  const lru = sb.s_inode_lru;
+  let freed = before;
+  for (let left = nr; left > 0; left--) {
+    const inode = lru.oldest;
+    if (inode === undefined) break;
+    if (inode.i_count > 0 || (inode.i_state & (I_DIRTY_ALL | I_SYNC | I_FREEING | I_WILL_FREE)) !== 0) {
+      // In use, or comes back when it is clean.
+      lru.remove(inode);
+      inode.i_state &= ~I_REFERENCED;
       continue;
     }
-    await evict(task, inode);
-    if (task.signalled) return;
+    if ((inode.i_state & I_REFERENCED) !== 0) {
+      inode.i_state &= ~I_REFERENCED;
+      lru.rotate(inode);
+      continue;
+    }
+    inode.i_state |= I_FREEING;
+    const gone = evict(task, inode);
+    freed++;
+    if (gone instanceof Promise) {
+      const rest = left - 1;
+      const sofar = freed;
+      return gone.then(() => pruneFrom(task, sb, rest, sofar));
+    }
   }
+  return freed;
 }
 
-/** Take an inode apart that nobody refers to (evict). */
-async function evict(task: Task, inode: Inode): Promise<void> {
+/** Take an inode apart that nobody refers to and that has I_FREEING (evict). Waits until nobody writes it. */
+function evict(task: Task, inode: Inode): Awaitable<void> {
   const { i_sb: sb } = inode;
-  const book = bookOf(sb);
-  book.unused.delete(inode);
-  inode.i_state |= I_FREEING;
+  sb.s_inode_lru.remove(inode);
+  sb.s_wb.del(inode);
+  if ((inode.i_state & I_SYNC) !== 0) return inode_wait_for_writeback(task, inode).then(() => evict(task, inode));
+  let done: Awaitable<void>;
   try {
-    await call(task, super_operations.evict_inode, {}, () => sb.s_op.evict_inode?.(task, inode));
-  } finally {
-    book.dirty.delete(inode);
-    if (sb.inodeHash.get(inode.i_ino) === inode) sb.inodeHash.delete(inode.i_ino);
-    inode.i_state |= I_CLEAR;
-    book.changed.wake_all();
+    done = evictInode(task, inode);
+  } catch (error) {
+    evicted(inode);
+    throw error;
   }
-  await call(task, super_operations.destroy_inode, {}, () => sb.s_op.destroy_inode?.(inode));
-  sb.rcu.call(() => sb.s_op.free_inode?.(inode));
+  if (!(done instanceof Promise)) return destroy(task, inode);
+  return done.then(
+    () => destroy(task, inode),
+    (error: unknown) => {
+      evicted(inode);
+      throw error;
+    },
+  );
 }
 
-/** Evict every inode of a superblock that goes away. @returns those still in use (evict_inodes) */
+function evictInode(task: Task, inode: Inode): Awaitable<void> {
+  const { evict_inode } = inode.i_sb.s_op;
+  if (evict_inode !== undefined) return call(task, rows.evict_inode, {}, () => evict_inode(task, inode));
+  const mapping = inode.mappingIfAny;
+  if (mapping === undefined || mapping.nrpages === 0) return undefined;
+  return truncate_inode_pages_final(task, mapping);
+}
+
+/** It is gone: its number can be used again. */
+function evicted(inode: Inode): void {
+  inode.i_sb.s_wb.del(inode);
+  unhash(inode);
+  inode.i_state = I_FREEING | I_CLEAR;
+  inode.i_wait?.wake_all();
+}
+
+function destroy(task: Task, inode: Inode): Awaitable<void> {
+  const { i_sb: sb } = inode;
+  const { destroy_inode, free_inode } = sb.s_op;
+  evicted(inode);
+  const free = (): void => {
+    if (free_inode !== undefined) sb.rcu.call(() => free_inode(inode));
+  };
+  if (destroy_inode === undefined) return free();
+  return andThen(
+    call(task, rows.destroy_inode, {}, () => destroy_inode(inode)),
+    free,
+  );
+}
+
+/** Sleep until nobody writes the inode (inode_wait_for_writeback). */
+export async function inode_wait_for_writeback(task: Task, inode: Inode): Promise<void> {
+  while ((inode.i_state & I_SYNC) !== 0) await inode_wait(task, inode, `writeback of inode ${inode.i_ino}`);
+}
+
+/**
+ * For evict_inode, when the pages are gone (clear_inode).
+ * @throws EIO where pages are left: they would be lost without a trace
+ */
+export function clear_inode(inode: Inode): void {
+  const left = inode.mappingIfAny?.nrpages ?? 0;
+  if (left > 0) throw errno('EIO', `inode ${inode.i_ino} is cleared with ${left} pages`);
+  inode.i_state |= I_FREEING | I_CLEAR;
+}
+
+/** Evict every unused inode of a superblock that goes away (evict_inodes). @returns those still in use */
 export async function evict_inodes(task: Task, sb: SuperBlock): Promise<Inode[]> {
   const busy: Inode[] = [];
   for (const inode of [...sb.inodeHash.values()]) {
-    if (inode.i_count > 0) busy.push(inode);
-    else await evict(task, inode);
+    if (inode.i_count > 0) {
+      busy.push(inode);
+      continue;
+    }
+    while (sb.inodeHash.get(inode.i_ino) === inode && (inode.i_state & (I_FREEING | I_WILL_FREE)) !== 0) {
+      await inode_wait(task, inode, `eviction of inode ${inode.i_ino}`);
+    }
+    if ((inode.i_state & I_FREEING) !== 0) continue;
+    inode.i_state |= I_FREEING;
+    const gone = evict(task, inode);
+    if (gone instanceof Promise) await gone;
   }
   return busy;
 }
 
-/** The inode differs from its copy on the device (__mark_inode_dirty). @param flags I_DIRTY_* */
+/**
+ * The inode differs from its copy on the device (__mark_inode_dirty).
+ * @param flags I_DIRTY_SYNC for what fdatasync may leave out, I_DIRTY_DATASYNC for what it may not, I_DIRTY_PAGES, I_DIRTY_TIME for times that may wait
+ */
 export function mark_inode_dirty(task: Task, inode: Inode, flags: number): Awaitable<void> {
   const { i_sb: sb } = inode;
-  if ((inode.i_state & I_FREEING) !== 0) return undefined;
-  if ((inode.i_state & flags) !== flags) {
-    if ((inode.i_state & I_DIRTY) === 0) inode.dirtied_when = sb.sched.monotonic();
-    inode.i_state |= flags;
-    bookOf(sb).dirty.add(inode);
+  const { dirty_inode } = sb.s_op;
+  if ((flags & I_DIRTY_INODE) === 0 || dirty_inode === undefined) {
+    if ((inode.i_state & I_FREEING) === 0) sb.s_wb.mark(inode, flags);
+    return undefined;
   }
-  if (sb.s_op.dirty_inode === undefined) return undefined;
-  return call(task, super_operations.dirty_inode, {}, () => sb.s_op.dirty_inode?.(task, inode, flags));
-}
-
-/** The dirty inodes of a superblock, oldest first. */
-export function dirty_inodes(sb: SuperBlock): Set<Inode> {
-  return bookOf(sb).dirty;
+  return andThen(
+    call(task, rows.dirty_inode, {}, () => dirty_inode(task, inode, flags & (I_DIRTY_INODE | I_DIRTY_TIME))),
+    () => {
+      if ((inode.i_state & I_FREEING) === 0) sb.s_wb.mark(inode, flags);
+    },
+  );
 }
 
 /** Owner, group and mode of a new inode: a setgid directory passes its group on (inode_init_owner). */
@@ -186,19 +334,21 @@ export function inode_init_owner(task: Task, inode: Inode, dir: Inode | undefine
   if (dir !== undefined && (dir.i_mode & S_ISGID) !== 0) {
     inode.i_gid = dir.i_gid;
     if ((mode & S_IFMT) === S_IFDIR) bits |= S_ISGID;
-    else if ((mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP) && !inGroup(task, inode.i_gid)) bits &= ~S_ISGID;
+    else bits = mode_strip_sgid(task, dir, bits);
   }
   inode.i_mode = bits;
 }
 
-/** Whether the caller is of a group or stands above groups (capable_wrt_inode_uidgid with CAP_FSETID). */
-export function inGroup(task: Task, gid: number): boolean {
-  return task.cred.gid === gid || task.cred.capable('CAP_FSETID') || task.cred.groups().includes(gid);
+/** Who is not of a directory's group may not make a program that runs with it (mode_strip_sgid). */
+export function mode_strip_sgid(task: Task, dir: Inode, mode: number): number {
+  if ((mode & (S_ISGID | S_IXGRP)) !== (S_ISGID | S_IXGRP)) return mode;
+  if ((mode & S_IFMT) === S_IFDIR || (dir.i_mode & S_ISGID) === 0) return mode;
+  return inGroup(task, dir.i_gid) ? mode : mode & ~S_ISGID;
 }
 
-/** Run `body` with an inode, and give the reference back afterwards. */
-export function withInode<T>(task: Task, inode: Inode, body: () => Awaitable<T>): Awaitable<T> {
-  return andThen(body(), (value) => andThen(iput(task, inode), () => value));
+/** Whether the caller is of a group or stands above groups (in_group_or_capable with CAP_FSETID). */
+export function inGroup(task: Task, gid: number): boolean {
+  return task.cred.gid === gid || task.cred.capable('CAP_FSETID') || task.cred.groups().includes(gid);
 }
 
 /** @throws EMLINK where the filesystem's limit is reached */
@@ -208,5 +358,14 @@ export function inc_nlink(inode: Inode, max = 0xffffffff): void {
 }
 
 export function drop_nlink(inode: Inode): void {
+  if (inode.i_nlink === 0) throw errno('EIO', `inode ${inode.i_ino} has no link to drop`);
   inode.i_nlink--;
+}
+
+export function clear_nlink(inode: Inode): void {
+  inode.i_nlink = 0;
+}
+
+export function set_nlink(inode: Inode, nlink: number): void {
+  inode.i_nlink = nlink;
 }

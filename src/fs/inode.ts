@@ -3,10 +3,13 @@ import { Mutex } from '../locking/mutex.js';
 import { RwSem } from '../locking/rwsem.js';
 import { SpinLock } from '../locking/spinlock.js';
 import { AddressSpace, type MappingHost } from '../mm/address-space.js';
+import type { Bdi } from '../mm/backing-dev.js';
 import type { address_space_operations } from '../mm/operations.js';
 import { EPOCH, type Timespec } from '../sched/time.js';
+import type { WaitQueue } from '../sched/wait.js';
 import type { Dentry } from './dentry.js';
 import type { FileLockContext } from './file-lock-context.js';
+import type { LruEntry, Membership } from './lru.js';
 import type { file_operations, inode_operations } from './operations.js';
 import type { PosixAcl } from './posix-acl-types.js';
 import type { SuperBlock } from './super-block.js';
@@ -22,6 +25,10 @@ export const I_SYNC = 32;
 export const I_FREEING = 64;
 export const I_CLEAR = 128;
 export const I_LINKABLE = 256;
+/** The last reference is gone while the filesystem shuts down: it is being written, then freed. */
+export const I_WILL_FREE = 512;
+/** Used again since it came on the list of unused inodes. */
+export const I_REFERENCED = 1024;
 /** i_flags bits (S_*). */
 export const S_SYNC = 1;
 export const S_NOATIME = 2;
@@ -29,6 +36,9 @@ export const S_APPEND = 4;
 export const S_IMMUTABLE = 8;
 export const S_DEAD = 16;
 export const S_DIRSYNC = 64;
+/** In use for swapping: nobody else may change it. */
+export const S_SWAPFILE = 256;
+/** It has no security.capability, so that a write need not look for one. */
 export const S_NOSEC = 4096;
 
 /** Nesting levels of i_rwsem, in the order in which they are taken (enum inode_i_mutex_lock_class). */
@@ -39,7 +49,7 @@ export const I_MUTEX_XATTR = 3;
 export const I_MUTEX_NONDIR2 = 4;
 export const I_MUTEX_PARENT2 = 5;
 
-export class Inode implements MappingHost {
+export class Inode implements MappingHost, LruEntry<Inode> {
   readonly i_sb: SuperBlock;
   i_ino = 0;
   i_generation = 0;
@@ -57,6 +67,8 @@ export class Inode implements MappingHost {
   i_atime: Timespec = EPOCH;
   i_mtime: Timespec = EPOCH;
   i_ctime: Timespec = EPOCH;
+  /** The i_ctime that a caller of stat has seen (I_CTIME_QUERIED): the next change must show a later one. */
+  ctime_queried: Timespec | undefined;
   /** Birth time. */
   i_btime: Timespec = EPOCH;
   i_version = 0;
@@ -70,6 +82,15 @@ export class Inode implements MappingHost {
   i_state = 0;
   /** When it was first dirtied, monotonic milliseconds. */
   dirtied_when = 0;
+  /** When only times were dirtied first, monotonic milliseconds. */
+  dirtied_time_when = 0;
+  /** The writeback list that it is on. */
+  i_io_list: Set<Inode> | undefined;
+  /** Where tasks wait for I_NEW, I_FREEING or I_SYNC to end; made when somebody does. */
+  i_wait: WaitQueue | undefined;
+  lru_prev: Inode | undefined;
+  lru_next: Inode | undefined;
+  lru: Membership | undefined;
   /** Writers minus denied writers. */
   i_writecount = 0;
   /** The target of a symlink, once known. */
@@ -101,6 +122,11 @@ export class Inode implements MappingHost {
   /** Its pages, if it ever had any. */
   get mappingIfAny(): AddressSpace | undefined {
     return this.#mapping;
+  }
+
+  /** See MappingHost. */
+  get i_bdi(): Bdi | undefined {
+    return this.i_sb.s_bdi;
   }
 
   /** See MappingHost. */

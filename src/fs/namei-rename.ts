@@ -4,7 +4,8 @@ import { call, take } from '../locking/context.js';
 import type { Held } from '../locking/held.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { d_delete, d_exchange, d_move, dput, is_subdir } from './dcache.js';
+import { dput, shrink_dcache_parent } from './dcache.js';
+import { d_exchange, d_move, is_subdir } from './dcache-alias.js';
 import type { Dentry } from './dentry.js';
 import {
   I_MUTEX_CHILD,
@@ -110,8 +111,10 @@ async function vfs_rename(task: Task, r: Rename): Promise<void> {
     await call(task, rows.rename, participants, () => rename(task, oldDir, old, newDir, target, flags));
     if (exchange) d_exchange(task, old, target);
     else {
-      if (victim !== undefined && isDir(victim)) victim.i_flags |= S_DEAD;
-      d_delete(task, target);
+      if (victim !== undefined && isDir(victim)) {
+        await shrink_dcache_parent(task, target);
+        victim.i_flags |= S_DEAD;
+      }
       await d_move(task, old, target);
     }
   } finally {

@@ -2,12 +2,22 @@
 import { inode_operations as rows } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
 import type { Exclusive } from '../locking/held.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { d_alloc, d_delete, d_lookup, d_rehash, dput } from './dcache.js';
+import {
+  d_alloc,
+  d_alloc_parallel,
+  d_delete,
+  d_lookup,
+  d_lookup_done,
+  d_rehash,
+  dput,
+  shrink_dcache_parent,
+} from './dcache.js';
 import type { Dentry } from './dentry.js';
-import { I_MUTEX_NORMAL, I_MUTEX_PARENT, type Inode, S_APPEND, S_DEAD, S_IMMUTABLE } from './inode.js';
+import { ihold, iput } from './icache.js';
+import { I_MUTEX_NORMAL, I_MUTEX_PARENT, type Inode, S_APPEND, S_DEAD, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 import { inode_permission, isDir, MAY_EXEC, may_create, may_delete } from './permission.js';
 
 export { do_rename } from './namei-rename.js';
@@ -25,48 +35,55 @@ export function dirOf(dentry: Dentry): Inode {
 
 /**
  * Look a name up, with a reference to its dentry, which is negative where there is none (lookup_one). Cached names take no lock; others i_rwsem
- * shared. @throws ENOTDIR EACCES ENAMETOOLONG
+ * shared, and of several that look for the same name at once one asks the filesystem. @throws ENOTDIR EACCES ENAMETOOLONG ENOENT
  */
 export function lookup_one(task: Task, parent: Dentry, name: string): Awaitable<Dentry> {
   const dir = dirOf(parent);
   if (name.length > NAME_MAX) throw errno('ENAMETOOLONG');
   return andThen(inode_permission(task, dir, MAY_EXEC), () => {
-    const cached = d_lookup(parent, name);
+    const cached = d_lookup(task, parent, name);
     if (cached !== undefined) return cached;
     return andThen(take(task, rows.lookup, 'dir', dir.i_rwsem, I_MUTEX_NORMAL), (held) =>
-      releasing(held, () => lookup_locked(task, parent, name)),
+      withCleanup(
+        () =>
+          andThen(d_alloc_parallel(task, parent, name), ({ dentry, fresh }) =>
+            fresh ? lookup_real(task, dir, dentry) : dentry,
+          ),
+        () => held.release(),
+      ),
     );
   });
 }
 
-/** Run `body`, then release a guard, however it ends. */
-export function releasing<T>(held: { release(): void }, body: () => Awaitable<T>): Awaitable<T> {
-  let result: Awaitable<T>;
-  try {
-    result = body();
-  } catch (error) {
-    held.release();
-    throw error;
-  }
-  if (result instanceof Promise) return result.finally(() => held.release());
-  held.release();
-  return result;
-}
-
-/** Look a name up with the directory's i_rwsem held (lookup_one_qstr_excl). */
+/** Look a name up with the directory's i_rwsem held exclusively (lookup_one_qstr_excl). */
 export function lookup_locked(task: Task, parent: Dentry, name: string): Awaitable<Dentry> {
   if (name.length > NAME_MAX) throw errno('ENAMETOOLONG');
-  const cached = d_lookup(parent, name);
+  const cached = d_lookup(task, parent, name);
   if (cached !== undefined) return cached;
-  const dir = dirOf(parent);
-  const { lookup } = dir.i_op;
-  if (lookup === undefined) throw errno('ENOTDIR');
-  if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
-  const dentry = d_alloc(task, parent, name);
-  return andThen(
-    call(task, rows.lookup, { dir: dir.i_rwsem }, () => lookup(task, dir, dentry, 0)),
-    (other) => (other === undefined ? dentry : andThen(dput(task, dentry), () => other)),
-  );
+  return lookup_real(task, dirOf(parent), d_alloc(task, parent, name));
+}
+
+/** Ask the filesystem about a fresh dentry; takes over the reference to it. @returns what to use, with a reference */
+function lookup_real(task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry> {
+  const failed = (error: unknown): Awaitable<never> => {
+    d_lookup_done(dentry);
+    return andThen(dput(task, dentry), () => {
+      throw error;
+    });
+  };
+  const found = (other: Dentry | undefined): Awaitable<Dentry> => {
+    d_lookup_done(dentry);
+    return other === undefined ? dentry : andThen(dput(task, dentry), () => other);
+  };
+  try {
+    const { lookup } = dir.i_op;
+    if (lookup === undefined) throw errno('ENOTDIR');
+    if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
+    const looked = call(task, rows.lookup, { dir: dir.i_rwsem }, () => lookup(task, dir, dentry, 0));
+    return looked instanceof Promise ? looked.then(found, failed) : found(looked);
+  } catch (error) {
+    return failed(error);
+  }
 }
 
 /**
@@ -155,53 +172,71 @@ export function do_link(task: Task, old: Dentry, parent: Dentry, name: string): 
   });
 }
 
-/** Remove a name that is not a directory's (vfs_unlink). @throws ENOENT EISDIR EACCES EPERM */
-export async function do_unlink(task: Task, parent: Dentry, name: string): Promise<void> {
+/** Remove a name that is not a directory's (do_unlinkat). What had it is freed when the directory is unlocked. @throws ENOENT EISDIR EACCES EPERM */
+export function do_unlink(task: Task, parent: Dentry, name: string): Promise<void> {
+  return removing(task, rows.unlink, parent, name, (dir, dentry) => vfs_unlink(task, dir, dentry));
+}
+
+/** Remove an empty directory (do_rmdir). @throws ENOENT ENOTDIR ENOTEMPTY EBUSY EACCES EPERM */
+export function do_rmdir(task: Task, parent: Dentry, name: string): Promise<void> {
+  return removing(task, rows.rmdir, parent, name, (dir, dentry) => vfs_rmdir(task, dir, dentry));
+}
+
+async function removing(
+  task: Task,
+  row: typeof rows.unlink | typeof rows.rmdir,
+  parent: Dentry,
+  name: string,
+  remove: (dir: Inode, dentry: Dentry) => Promise<void>,
+): Promise<void> {
   const dir = dirOf(parent);
-  const held = await take(task, rows.unlink, 'dir', dir.i_rwsem, I_MUTEX_PARENT);
+  const held: Exclusive<'i_rwsem'> = await take(task, row, 'dir', dir.i_rwsem, I_MUTEX_PARENT);
   let dentry: Dentry | undefined;
+  let victim: Inode | undefined;
   try {
     dentry = await lookup_locked(task, parent, name);
-    await may_delete(task, dir, dentry, false);
-    await vfs_unlink(task, dir, dentry);
+    victim = dentry.d_inode;
+    if (victim !== undefined) ihold(victim);
+    await remove(dir, dentry);
   } finally {
     held.release();
     if (dentry !== undefined) await dput(task, dentry);
+    // The last reference may free a large file, which nobody who wants the directory has to wait for.
+    if (victim !== undefined) await iput(task, victim);
   }
 }
 
-async function vfs_unlink(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
+/** With i_rwsem of `dir` held exclusively; takes the victim's (vfs_unlink). */
+export async function vfs_unlink(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
+  await may_delete(task, dir, dentry, false);
   const { unlink } = dir.i_op;
   const victim = dentry.d_inode;
   if (unlink === undefined || victim === undefined) throw errno('EPERM');
-  using _victim = await take(task, rows.unlink, 'victim', victim.i_rwsem, I_MUTEX_NORMAL);
-  await call(task, rows.unlink, { dir: dir.i_rwsem, victim: victim.i_rwsem }, () => unlink(task, dir, dentry));
-  d_delete(task, dentry);
-}
-
-/** Remove an empty directory (vfs_rmdir). @throws ENOENT ENOTDIR ENOTEMPTY EBUSY EACCES EPERM */
-export async function do_rmdir(task: Task, parent: Dentry, name: string): Promise<void> {
-  const dir = dirOf(parent);
-  const held = await take(task, rows.rmdir, 'dir', dir.i_rwsem, I_MUTEX_PARENT);
-  let dentry: Dentry | undefined;
+  const held = await take(task, rows.unlink, 'victim', victim.i_rwsem, I_MUTEX_NORMAL);
   try {
-    dentry = await lookup_locked(task, parent, name);
-    await may_delete(task, dir, dentry, true);
-    await vfs_rmdir(task, dir, dentry);
+    if ((victim.i_flags & S_SWAPFILE) !== 0) throw errno('EPERM');
+    await call(task, rows.unlink, { dir: dir.i_rwsem, victim: victim.i_rwsem }, () => unlink(task, dir, dentry));
   } finally {
     held.release();
-    if (dentry !== undefined) await dput(task, dentry);
   }
+  await d_delete(task, dentry);
 }
 
-async function vfs_rmdir(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
+/** With i_rwsem of `dir` held exclusively; takes the victim's (vfs_rmdir). */
+export async function vfs_rmdir(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
+  await may_delete(task, dir, dentry, true);
   const { rmdir } = dir.i_op;
   const victim = dentry.d_inode;
   if (rmdir === undefined || victim === undefined) throw errno('EPERM');
-  using _victim = await take(task, rows.rmdir, 'victim', victim.i_rwsem, I_MUTEX_NORMAL);
-  await call(task, rows.rmdir, { dir: dir.i_rwsem, victim: victim.i_rwsem }, () => rmdir(task, dir, dentry));
-  victim.i_flags |= S_DEAD;
-  d_delete(task, dentry);
+  const held = await take(task, rows.rmdir, 'victim', victim.i_rwsem, I_MUTEX_NORMAL);
+  try {
+    await call(task, rows.rmdir, { dir: dir.i_rwsem, victim: victim.i_rwsem }, () => rmdir(task, dir, dentry));
+    await shrink_dcache_parent(task, dentry);
+    victim.i_flags |= S_DEAD;
+  } finally {
+    held.release();
+  }
+  await d_delete(task, dentry);
 }
 
 /** The target of a symlink (vfs_readlink). @throws EINVAL for anything else */

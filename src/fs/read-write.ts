@@ -6,13 +6,12 @@ import { generic_perform_write } from '../mm/filemap-write.js';
 import type { IovIter } from '../mm/iov-iter.js';
 import type { Kiocb } from '../mm/operations.js';
 import { filemap_write_and_wait_range } from '../mm/page-writeback.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { file_remove_privs } from './attr.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import type { Inode } from './inode.js';
-import { releasing } from './namei.js';
 import { isDir } from './permission.js';
 import { vfs_fsync_range } from './sync.js';
 import { file_update_time, touch_atime } from './time.js';
@@ -89,7 +88,10 @@ export function generic_file_write_iter(task: Task, iocb: Kiocb, iter: IovIter):
   const { f_inode: inode } = file;
   return andThen(inode.i_rwsem.write(task), (held) =>
     andThen(
-      releasing(held, () => written(task, iocb, iter, inode)),
+      withCleanup(
+        () => written(task, iocb, iter, inode),
+        () => held.release(),
+      ),
       (count) => settled(task, iocb, file, count),
     ),
   );

@@ -4,13 +4,17 @@ import { Mutex } from '../locking/mutex.js';
 import { Rcu } from '../locking/rcu.js';
 import { RwSem } from '../locking/rwsem.js';
 import { SeqLock } from '../locking/seqlock.js';
+import type { Bdi } from '../mm/backing-dev.js';
 import type { MemoryControl } from '../mm/memory.js';
 import type { Scheduler } from '../sched/scheduler.js';
 import { Task, type TaskOptions } from '../sched/task.js';
 import type { Validator } from '../sched/validator.js';
 import type { Dentry } from './dentry.js';
 import type { Inode } from './inode.js';
+import { Lru } from './lru.js';
 import type { dentry_operations, export_operations, super_operations, xattr_handler } from './operations.js';
+import { SuperWriters } from './super-writers.js';
+import { WbLists } from './wb-lists.js';
 
 /** s_flags bits (SB_*). */
 export const SB_RDONLY = 1;
@@ -62,12 +66,25 @@ export class SuperBlock {
   s_fs_info: object | undefined;
   /** ino → inode: the hash of inodes in memory. */
   readonly inodeHash = new Map<number, Inode>();
-  /** Called when an inode gets its first dirty page; set by fs-writeback.ts. */
-  onDirtyPages: ((inode: Inode) => void) | undefined;
+  /** Unused dentries and inodes, kept for the next user. */
+  readonly s_dentry_lru = new Lru<Dentry>();
+  readonly s_inode_lru = new Lru<Inode>();
+  /** How many unused dentries and inodes are kept. */
+  s_max_unused_dentries = 100_000;
+  s_max_unused_inodes = 50_000;
+  /** The most links that a file, or subdirectories that a directory, may have; 0: the filesystem looks itself. */
+  s_max_links = 0;
+  /** Dirty inodes. */
+  readonly s_wb: WbLists;
+  /** Dirty pages of this filesystem together, and its flusher's bell; there while it is mounted. */
+  s_bdi: Bdi | undefined;
+  /** Who is writing, and freezing. */
+  readonly s_writers = new SuperWriters();
 
   constructor(machine: Machine, type: string) {
     this.machine = machine;
     this.s_type = type;
+    this.s_wb = new WbLists(machine.sched);
   }
 
   get memory(): MemoryControl {
@@ -85,6 +102,6 @@ export class SuperBlock {
 
   /** See MappingHost.mark_dirty_pages. */
   inodeHasDirtyPages(inode: Inode): void {
-    this.onDirtyPages?.(inode);
+    this.s_wb.markPages(inode);
   }
 }

@@ -1,18 +1,29 @@
-/** fsync(2), syncfs(2), and the writing back of inodes (fs/sync.c, fs/fs-writeback.c). */
+/** fsync(2), sync(2), syncfs(2) and sync_file_range(2) (fs/sync.c). */
 import { file_operations } from '../contract/file.js';
 import { super_operations } from '../contract/super.js';
 import { call } from '../locking/context.js';
-import type { WritebackControl } from '../mm/operations.js';
-import { do_writepages, filemap_fdatawait_range } from '../mm/page-writeback.js';
+import { filemap_fdatawait_range, filemap_fdatawrite_range } from '../mm/filemap-wait.js';
+import { do_writepages } from '../mm/page-writeback.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { File } from './file.js';
-import { dirty_inodes, ihold, iput } from './icache.js';
-import { I_DIRTY, I_DIRTY_PAGES, I_FREEING, type Inode } from './inode.js';
+import { sync_inodes_sb, writeback_inodes_sb } from './fs-writeback.js';
+import { mark_inode_dirty } from './icache.js';
+import { I_DIRTY_SYNC, I_DIRTY_TIME } from './inode.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';
 
-/** fsync(2) and fdatasync(2) of bytes `start` to `end` (vfs_fsync_range). @throws EINVAL EIO ENOSPC */
+export const SYNC_FILE_RANGE_WAIT_BEFORE = 1;
+export const SYNC_FILE_RANGE_WRITE = 2;
+export const SYNC_FILE_RANGE_WAIT_AFTER = 4;
+const ALL_FLAGS = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+
+const S_IFMT = 0o170000;
+
+/**
+ * fsync(2) and fdatasync(2) of bytes `start` to `end` inclusive (vfs_fsync_range).
+ * @throws EINVAL where the file cannot be synced; EIO ENOSPC, also of earlier writes, once to each open file
+ */
 export function vfs_fsync_range(
   task: Task,
   file: File,
@@ -22,62 +33,65 @@ export function vfs_fsync_range(
 ): Awaitable<void> {
   const { fsync } = file.f_op;
   if (fsync === undefined) throw errno('EINVAL');
+  // Times that were kept back go to the device with the rest.
+  const { f_inode: inode } = file;
+  const times =
+    !datasync && (inode.i_state & I_DIRTY_TIME) !== 0 ? mark_inode_dirty(task, inode, I_DIRTY_SYNC) : undefined;
+  if (times instanceof Promise) return times.then(() => vfs_fsync_range(task, file, start, end, datasync));
   return call(task, file_operations.fsync, {}, () => fsync(task, file, start, end, datasync));
 }
 
-function control(sync: boolean): WritebackControl {
-  return {
-    sync_mode: sync ? 'WBC_SYNC_ALL' : 'WBC_SYNC_NONE',
-    nr_to_write: Number.POSITIVE_INFINITY,
-    range_start: 0,
-    range_end: Number.POSITIVE_INFINITY,
-    pages_skipped: 0,
-  };
-}
-
-/** Write one inode's pages, then the inode itself (writeback_single_inode). */
-export async function write_inode_now(task: Task, inode: Inode, sync: boolean): Promise<void> {
-  const wbc = control(sync);
-  const mapping = inode.mappingIfAny;
-  inode.i_state &= ~I_DIRTY_PAGES;
-  if (mapping !== undefined && mapping.nrpages > 0) {
-    await do_writepages(task, mapping, wbc);
-    if (sync) await filemap_fdatawait_range(task, mapping, 0, Number.MAX_SAFE_INTEGER);
-  }
-  const dirty = inode.i_state & I_DIRTY;
-  inode.i_state &= ~I_DIRTY;
-  if (dirty !== 0)
-    await call(task, super_operations.write_inode, {}, () => inode.i_sb.s_op.write_inode?.(task, inode, wbc));
-  if ((inode.i_state & I_DIRTY) === 0) dirty_inodes(inode.i_sb).delete(inode);
-}
-
-/** Write back the dirty inodes, those for which `due` says so (writeback_sb_inodes). */
-export async function writeback_inodes(
-  task: Task,
-  sb: SuperBlock,
-  sync: boolean,
-  due: (inode: Inode) => boolean = () => true,
-): Promise<void> {
-  for (const inode of [...dirty_inodes(sb)]) {
-    if ((inode.i_state & I_FREEING) !== 0 || !due(inode)) continue;
-    ihold(inode);
-    try {
-      await write_inode_now(task, inode, sync);
-    } finally {
-      await iput(task, inode);
-    }
-  }
-}
-
-/** Put everything on the device (sync_filesystem). Takes s_umount shared. */
+/** Put everything on the device (sync_filesystem, as syncfs(2) calls it). Takes s_umount shared. @throws EIO */
 export async function sync_filesystem(task: Task, sb: SuperBlock): Promise<void> {
   using _umount = await sb.s_umount.read(task);
   await sync_filesystem_locked(task, sb);
 }
 
-/** As sync_filesystem, with s_umount held. */
+/** As sync_filesystem, with s_umount held in either mode. */
 export async function sync_filesystem_locked(task: Task, sb: SuperBlock): Promise<void> {
   if ((sb.s_flags & SB_RDONLY) !== 0) return;
-  await writeback_inodes(task, sb, true);
-  await call(task, super_operations.sync_fs, { sb: sb.s_umount }, () => sb.s_op.sync_fs?.(task, sb, true));
+  await writeback_inodes_sb(task, sb);
+  await sync_fs(task, sb, false);
+  await sync_inodes_sb(task, sb);
+  await sync_fs(task, sb, true);
+}
+
+async function sync_fs(task: Task, sb: SuperBlock, wait: boolean): Promise<void> {
+  const { sync_fs: op } = sb.s_op;
+  if (op !== undefined) await call(task, super_operations.sync_fs, { sb: sb.s_umount }, () => op(task, sb, wait));
+}
+
+/**
+ * sync_file_range(2): data of a range, without the inode and without a flush of the device (ksys_sync_file_range).
+ * @param length bytes, 0: to the end of the file
+ * @param flags SYNC_FILE_RANGE_*
+ * @throws EINVAL; ESPIPE for what is no file, directory, device or link; EIO ENOSPC
+ */
+export async function sync_file_range(
+  task: Task,
+  file: File,
+  offset: number,
+  length: number,
+  flags: number,
+): Promise<void> {
+  if ((flags & ~ALL_FLAGS) !== 0 || offset < 0 || length < 0) throw errno('EINVAL');
+  const type = file.f_inode.i_mode & S_IFMT;
+  if (type === 0o010000 || type === 0o140000 || type === 0o020000) throw errno('ESPIPE');
+  const end = length === 0 ? Number.MAX_SAFE_INTEGER : offset + length - 1;
+  const { f_mapping: mapping } = file;
+  if ((flags & SYNC_FILE_RANGE_WAIT_BEFORE) !== 0) await filemap_fdatawait_range(task, mapping, offset, end);
+  if ((flags & SYNC_FILE_RANGE_WRITE) !== 0) {
+    const both = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER;
+    if ((flags & both) === both) await filemap_fdatawrite_range(task, mapping, offset, end);
+    else {
+      await do_writepages(task, mapping, {
+        sync_mode: 'WBC_SYNC_NONE',
+        nr_to_write: Number.POSITIVE_INFINITY,
+        range_start: offset,
+        range_end: end,
+        pages_skipped: 0,
+      });
+    }
+  }
+  if ((flags & SYNC_FILE_RANGE_WAIT_AFTER) !== 0) await filemap_fdatawait_range(task, mapping, offset, end);
 }

@@ -1,40 +1,138 @@
-/** Timestamps (fs/inode.c): current_time, relatime, and which operation changes which time. */
+/** Timestamps (fs/inode.c, kernel/time/timekeeping.c): current_time, relatime, and which operation changes which time. */
 import { inode_operations } from '../contract/inode.js';
 import { call } from '../locking/context.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
+import type { Awaitable } from '../sched/awaitable.js';
+import type { Scheduler } from '../sched/scheduler.js';
 import type { Task } from '../sched/task.js';
-import { type Timespec, timespecCompare, timespecEqual } from '../sched/time.js';
+import { EPOCH, type Timespec, timespecCompare, timespecEqual } from '../sched/time.js';
 import { mark_inode_dirty } from './icache.js';
-import { I_DIRTY_SYNC, type Inode, S_NOATIME } from './inode.js';
-import { SB_NOATIME, SB_NODIRATIME, SB_RDONLY } from './super-block.js';
+import { I_DIRTY_SYNC, I_DIRTY_TIME, type Inode, S_NOATIME } from './inode.js';
+import { SB_LAZYTIME, SB_NOATIME, SB_NODIRATIME, SB_RDONLY } from './super-block.js';
+
+/** Which times an update is about (S_ATIME …). */
+export const S_ATIME = 1;
+export const S_MTIME = 2;
+export const S_CTIME = 4;
+export const S_VERSION = 8;
 
 const DAY = 86_400;
 /** The kernel's clock for timestamps ticks every 4 ms (CONFIG_HZ=250), which spares an inode update at each of many writes. */
 const TICK = 4_000_000;
+const NSEC_PER_MSEC = 1_000_000;
+
+/** The coarse clock of one machine. Reading it within a tick costs one look at the monotonic clock and allocates nothing. */
+class CoarseClock {
+  readonly #sched: Scheduler;
+  #now: Timespec = EPOCH;
+  /** Monotonic milliseconds at which `#now` is out of date. */
+  #until = Number.NEGATIVE_INFINITY;
+  /** The latest fine time that was given out: no later timestamp may be before it (timekeeping's ctime floor). */
+  #floor: Timespec = EPOCH;
+
+  constructor(sched: Scheduler) {
+    this.#sched = sched;
+  }
+
+  /** The begin of the present tick, or the floor where that is later. */
+  coarse(): Timespec {
+    const mono = this.#sched.monotonic();
+    if (mono < this.#until) return this.#now;
+    const { sec, nsec } = this.#sched.realtime();
+    const into = nsec % TICK;
+    const tick = { sec, nsec: nsec - into };
+    this.#until = mono + (TICK - into) / NSEC_PER_MSEC;
+    // A floor far ahead is left from before the wall clock was set back.
+    if (this.#floor.sec - sec > 1) this.#floor = EPOCH;
+    this.#now = timespecCompare(tick, this.#floor) < 0 ? this.#floor : tick;
+    return this.#now;
+  }
+
+  /** The time to the nanosecond. */
+  fine(): Timespec {
+    const now = this.#sched.realtime();
+    if (timespecCompare(now, this.#floor) > 0) this.#floor = now;
+    if (timespecCompare(this.#now, this.#floor) < 0) this.#now = this.#floor;
+    return this.#floor;
+  }
+}
+
+const clocks = new WeakMap<Scheduler, CoarseClock>();
+
+function clockOf(inode: Inode): CoarseClock {
+  const { sched } = inode.i_sb;
+  let clock = clocks.get(sched);
+  if (clock === undefined) {
+    clock = new CoarseClock(sched);
+    clocks.set(sched, clock);
+  }
+  return clock;
+}
+
+/** A time as the filesystem can keep it (timestamp_truncate). */
+export function timestamp_truncate(time: Timespec, inode: Inode): Timespec {
+  const { s_time_gran: gran } = inode.i_sb;
+  if (gran <= 1) return time;
+  if (gran >= 1_000_000_000) return time.nsec === 0 ? time : { sec: time.sec, nsec: 0 };
+  const over = time.nsec % gran;
+  return over === 0 ? time : { sec: time.sec, nsec: time.nsec - over };
+}
 
 /** The time for a timestamp, in ticks of the coarse clock (current_time). */
 export function current_time(inode: Inode): Timespec {
-  const { sec, nsec } = inode.i_sb.sched.realtime();
-  return { sec, nsec: nsec - (nsec % TICK) };
+  return timestamp_truncate(clockOf(inode).coarse(), inode);
+}
+
+/**
+ * The time for a ctime. A change after a stat shows another ctime than the stat did, though the clock has not ticked: those who compare
+ * ctimes, such as make, git and NFS, would miss the change (the multigrain timestamps of inode_set_ctime_current).
+ */
+function changeTime(inode: Inode): Timespec {
+  const now = current_time(inode);
+  if (inode.ctime_queried !== inode.i_ctime || timespecCompare(now, inode.i_ctime) > 0) return now;
+  return timestamp_truncate(clockOf(inode).fine(), inode);
 }
 
 /** The attributes have changed (inode_set_ctime_current). @returns the time */
 export function inode_set_ctime_current(inode: Inode): Timespec {
-  const now = current_time(inode);
+  const now = changeTime(inode);
   inode.i_ctime = now;
   return now;
 }
 
-/** Data have changed: mtime and ctime, if the clock has ticked since (file_update_time). */
+/** A caller of stat is about to see the ctime (fill_mg_cmtime). */
+export function ctime_seen(inode: Inode): void {
+  inode.ctime_queried = inode.i_ctime;
+}
+
+/**
+ * Data have changed: mtime and ctime, if the clock has ticked since or somebody has seen them (file_update_time).
+ * With i_rwsem held exclusively, as writers hold it.
+ */
 export function file_update_time(task: Task, inode: Inode): Awaitable<void> {
-  const now = current_time(inode);
-  if (timespecEqual(inode.i_mtime, now) && timespecEqual(inode.i_ctime, now)) return undefined;
-  if (inode.i_op.update_time !== undefined) {
-    return call(task, inode_operations.update_time, {}, () => inode.i_op.update_time?.(task, inode, now, 0x6));
-  }
-  inode.i_mtime = now;
-  inode.i_ctime = now;
-  return mark_inode_dirty(task, inode, I_DIRTY_SYNC);
+  const now = changeTime(inode);
+  const flags = (timespecEqual(inode.i_mtime, now) ? 0 : S_MTIME) | (timespecEqual(inode.i_ctime, now) ? 0 : S_CTIME);
+  if (flags === 0) return undefined;
+  return inode_update_time(task, inode, now, flags);
+}
+
+/** Set some times through the filesystem, or by generic_update_time where it leaves that to us (inode_update_time). */
+export function inode_update_time(task: Task, inode: Inode, now: Timespec, flags: number): Awaitable<void> {
+  const { update_time } = inode.i_op;
+  if (update_time === undefined) return generic_update_time(task, inode, now, flags);
+  return call(task, inode_operations.update_time, {}, () => update_time(task, inode, now, flags));
+}
+
+/**
+ * Set some times and mark the inode dirty; lazily on a filesystem mounted lazytime (generic_update_time).
+ * @param flags S_ATIME, S_MTIME, S_CTIME, S_VERSION
+ */
+export function generic_update_time(task: Task, inode: Inode, now: Timespec, flags: number): Awaitable<void> {
+  if ((flags & S_ATIME) !== 0) inode.i_atime = now;
+  if ((flags & S_MTIME) !== 0) inode.i_mtime = now;
+  if ((flags & S_CTIME) !== 0) inode.i_ctime = now;
+  if ((flags & S_VERSION) !== 0) inode.i_version++;
+  const lazy = (inode.i_sb.s_flags & SB_LAZYTIME) !== 0 && (flags & S_VERSION) === 0;
+  return mark_inode_dirty(task, inode, lazy ? I_DIRTY_TIME : I_DIRTY_SYNC);
 }
 
 /** A directory's entries have changed: both times at once. */
@@ -42,19 +140,24 @@ export function dir_changed(inode: Inode): void {
   inode.i_mtime = inode_set_ctime_current(inode);
 }
 
-/** Data were read: atime by the rules of relatime (touch_atime). */
-export function touch_atime(task: Task, inode: Inode): Awaitable<void> {
-  const { s_flags } = inode.i_sb;
-  if ((inode.i_flags & S_NOATIME) !== 0 || (s_flags & (SB_NOATIME | SB_RDONLY)) !== 0) return undefined;
-  if ((s_flags & SB_NODIRATIME) !== 0 && (inode.i_mode & 0o170000) === 0o040000) return undefined;
+/** Whether atime is so old that relatime moves it: not after the last change, or a day ago (relatime_need_update). */
+function stale(inode: Inode, now: Timespec): boolean {
   const { i_atime: atime } = inode;
-  const stale =
-    timespecCompare(inode.i_mtime, atime) >= 0 ||
-    timespecCompare(inode.i_ctime, atime) >= 0 ||
-    current_time(inode).sec - atime.sec >= DAY;
-  if (!stale) return undefined;
+  if (timespecCompare(inode.i_mtime, atime) >= 0 || timespecCompare(inode.i_ctime, atime) >= 0) return true;
+  return now.sec - atime.sec >= DAY;
+}
+
+/** Whether reading the file now would change its atime (atime_needs_update). */
+export function atime_needs_update(inode: Inode): boolean {
+  const { s_flags } = inode.i_sb;
+  if ((inode.i_flags & S_NOATIME) !== 0 || (s_flags & (SB_NOATIME | SB_RDONLY)) !== 0) return false;
+  if ((s_flags & SB_NODIRATIME) !== 0 && (inode.i_mode & 0o170000) === 0o040000) return false;
   const now = current_time(inode);
-  if (timespecEqual(atime, now)) return undefined;
-  inode.i_atime = now;
-  return andThen(mark_inode_dirty(task, inode, I_DIRTY_SYNC), () => undefined);
+  return stale(inode, now) && !timespecEqual(inode.i_atime, now);
+}
+
+/** Data were read: atime by the rules of relatime (touch_atime). Callers that opened with O_NOATIME do not call it. */
+export function touch_atime(task: Task, inode: Inode): Awaitable<void> {
+  if (!atime_needs_update(inode)) return undefined;
+  return inode_update_time(task, inode, current_time(inode), S_ATIME);
 }

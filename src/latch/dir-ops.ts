@@ -1,5 +1,5 @@
 /** What can be done in a directory: look up, create, link, remove, rename, list. Called with i_rwsem held as the contract says. */
-import { d_add, d_instantiate, d_splice_alias } from '../fs/dcache.js';
+import { d_add, d_instantiate, d_splice_alias } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
 import type { File } from '../fs/file.js';
 import { inode_init_owner, insert_inode_locked, iput, mark_inode_dirty, unlock_new_inode } from '../fs/icache.js';

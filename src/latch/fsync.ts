@@ -2,7 +2,7 @@
 import { submit_bio_wait } from '../block/bio.js';
 import { sync_blockdev } from '../block/buffer-cache.js';
 import type { File } from '../fs/file.js';
-import { write_inode_now } from '../fs/sync.js';
+import { write_inode_now } from '../fs/fs-writeback.js';
 import { file_check_and_advance_wb_err } from '../mm/filemap-wait.js';
 import type { Task } from '../sched/task.js';
 import { infoOf, type LatchInfo, with_handle } from './info.js';

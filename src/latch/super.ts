@@ -2,7 +2,7 @@
 
 import type { BlockDevice } from '../block/block-device.js';
 import { brelse, sb_bread, sync_blockdev } from '../block/buffer-cache.js';
-import { d_make_root } from '../fs/dcache.js';
+import { d_make_root } from '../fs/dcache-alias.js';
 import type { Inode } from '../fs/inode.js';
 import type { export_operations, super_operations } from '../fs/operations.js';
 import type { FileSystemType } from '../fs/super.js';

@@ -1,0 +1,237 @@
+/** Writing inodes back: one of them, and those of a superblock in the order in which they became dirty (fs/fs-writeback.c). When that happens is in flusher.ts. */
+import { super_operations as rows } from '../contract/super.js';
+import { call } from '../locking/context.js';
+import { filemap_fdatawait_range, filemap_fdatawait_range_keep_errors } from '../mm/filemap-wait.js';
+import { mapping_set_error } from '../mm/folio-state.js';
+import type { WritebackControl } from '../mm/operations.js';
+import { do_writepages } from '../mm/page-writeback.js';
+import { Errno, errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { inode_add_lru, inode_wait_for_writeback, mark_inode_dirty } from './icache.js';
+import {
+  I_DIRTY,
+  I_DIRTY_PAGES,
+  I_DIRTY_SYNC,
+  I_DIRTY_TIME,
+  I_FREEING,
+  I_SYNC,
+  I_WILL_FREE,
+  type Inode,
+} from './inode.js';
+import { SB_RDONLY, type SuperBlock } from './super-block.js';
+
+/** Milliseconds after which times that were kept back are written (dirtytime_expire_interval): half a day. */
+export const DIRTYTIME_EXPIRE = 12 * 3600 * 1000;
+/** Pages that one inode may write before the next gets its turn (MIN_WRITEBACK_PAGES). */
+const WRITE_CHUNK = 1024;
+
+/** What a pass over the dirty inodes is to do (struct wb_writeback_work). */
+export interface WritebackWork {
+  readonly sync_mode: WritebackControl['sync_mode'];
+  /** Only what was dirtied at this monotonic millisecond or before; absent: everything. */
+  readonly older_than?: number;
+  /** Asked after each inode: whether that is enough. */
+  readonly enough?: () => boolean;
+}
+
+function control(sync_mode: WritebackControl['sync_mode'], nr_to_write: number): WritebackControl {
+  return { sync_mode, nr_to_write, range_start: 0, range_end: Number.POSITIVE_INFINITY, pages_skipped: 0 };
+}
+
+function hasDirtyPages(inode: Inode): boolean {
+  return inode.mappingIfAny?.i_pages.marked('dirty') === true;
+}
+
+/**
+ * Write the pages of an inode that has I_SYNC, then the inode itself (__writeback_single_inode). With WBC_SYNC_ALL waits for the pages.
+ * @throws the first error; the rest is written all the same
+ */
+async function __writeback_single_inode(task: Task, inode: Inode, wbc: WritebackControl): Promise<void> {
+  const { mappingIfAny: mapping } = inode;
+  const sync = wbc.sync_mode === 'WBC_SYNC_ALL';
+  let failure: { readonly error: unknown } | undefined;
+  const attempt = async (body: () => Promise<void>): Promise<void> => {
+    try {
+      await body();
+    } catch (error) {
+      failure ??= { error };
+    }
+  };
+  if (mapping !== undefined && mapping.nrpages > 0) {
+    await attempt(() => do_writepages(task, mapping, wbc));
+    if (sync) await attempt(() => filemap_fdatawait_range(task, mapping, 0, Number.MAX_SAFE_INTEGER));
+  }
+  if ((inode.i_state & I_DIRTY_TIME) !== 0 && (sync || timesExpired(inode))) {
+    const marked = mark_inode_dirty(task, inode, I_DIRTY_SYNC);
+    if (marked instanceof Promise) await marked;
+  }
+  const dirty = inode.i_state & I_DIRTY;
+  inode.i_state &= ~dirty;
+  // What a pass that does not wait left, and what came meanwhile.
+  if (hasDirtyPages(inode)) inode.i_state |= I_DIRTY_PAGES;
+  const { write_inode } = inode.i_sb.s_op;
+  if ((dirty & ~I_DIRTY_PAGES) !== 0 && write_inode !== undefined) {
+    await attempt(async () => call(task, rows.write_inode, {}, () => write_inode(task, inode, wbc)));
+  }
+  if (failure !== undefined) throw failure.error;
+}
+
+function timesExpired(inode: Inode): boolean {
+  return inode.dirtied_time_when + DIRTYTIME_EXPIRE <= inode.i_sb.sched.monotonic();
+}
+
+/** Where an inode belongs after it was written as far as `wbc` allowed (requeue_inode). */
+function requeue_inode(inode: Inode, wbc: WritebackControl): void {
+  const { s_wb: wb } = inode.i_sb;
+  if ((inode.i_state & (I_FREEING | I_WILL_FREE)) !== 0) return;
+  if (wbc.pages_skipped > 0) wb.redirty(inode);
+  else if (hasDirtyPages(inode)) {
+    if (wbc.nr_to_write <= 0) wb.move(inode, wb.b_more_io);
+    else wb.redirty(inode);
+  } else if ((inode.i_state & I_DIRTY) !== 0) wb.redirty(inode);
+  else if ((inode.i_state & I_DIRTY_TIME) !== 0) {
+    inode.dirtied_time_when = inode.i_sb.sched.monotonic();
+    wb.move(inode, wb.b_dirty_time);
+  } else wb.del(inode);
+}
+
+/** An inode that was written on its own keeps its place among those that wait, unless it is clean. */
+function settle(inode: Inode): void {
+  const { s_wb: wb } = inode.i_sb;
+  if ((inode.i_state & (I_FREEING | I_WILL_FREE)) !== 0) return;
+  if ((inode.i_state & (I_DIRTY | I_DIRTY_TIME)) === 0) wb.del(inode);
+  else if (inode.i_io_list === undefined) wb.redirty(inode);
+}
+
+/**
+ * Write one inode, alone: others who want to wait until this is done (writeback_single_inode).
+ * @throws what writing throws
+ */
+async function writeback_single_inode(
+  task: Task,
+  inode: Inode,
+  wbc: WritebackControl,
+  afterwards: (inode: Inode, wbc: WritebackControl) => void,
+): Promise<void> {
+  if ((inode.i_state & I_SYNC) !== 0) {
+    if (wbc.sync_mode !== 'WBC_SYNC_ALL') return;
+    await inode_wait_for_writeback(task, inode);
+  }
+  const pages = inode.mappingIfAny?.i_pages;
+  const idle = (inode.i_state & (I_DIRTY | I_DIRTY_TIME)) === 0;
+  if (idle && (wbc.sync_mode !== 'WBC_SYNC_ALL' || pages?.marked('writeback') !== true)) return;
+  inode.i_state |= I_SYNC;
+  try {
+    await __writeback_single_inode(task, inode, wbc);
+  } finally {
+    afterwards(inode, wbc);
+    inode_sync_complete(inode);
+  }
+}
+
+/** Nobody writes it any more (inode_sync_complete): it can be freed if nobody uses it. */
+function inode_sync_complete(inode: Inode): void {
+  inode.i_state &= ~I_SYNC;
+  inode_add_lru(inode);
+  inode.i_wait?.wake_all();
+}
+
+/**
+ * Write an inode and its pages (write_inode_now).
+ * @param sync wait until all of it is written
+ * @throws EIO ENOSPC
+ */
+export async function write_inode_now(task: Task, inode: Inode, sync: boolean): Promise<void> {
+  const wbc = control(sync ? 'WBC_SYNC_ALL' : 'WBC_SYNC_NONE', Number.POSITIVE_INFINITY);
+  await writeback_single_inode(task, inode, wbc, settle);
+}
+
+/**
+ * Write an inode without its pages, as fsync does after it has written them (sync_inode_metadata).
+ * @param sync wait until it is written
+ * @throws EIO ENOSPC
+ */
+export async function sync_inode_metadata(task: Task, inode: Inode, sync: boolean): Promise<void> {
+  const wbc = control(sync ? 'WBC_SYNC_ALL' : 'WBC_SYNC_NONE', 0);
+  await writeback_single_inode(task, inode, wbc, settle);
+}
+
+/** What is old enough goes to the list of this pass, in the order of dirtying (queue_io). */
+function queue_io(sb: SuperBlock, work: WritebackWork): void {
+  const { s_wb: wb } = sb;
+  for (const inode of [...wb.b_more_io]) wb.move(inode, wb.b_io);
+  const { older_than = Number.POSITIVE_INFINITY } = work;
+  for (const inode of [...wb.b_dirty]) {
+    if (inode.dirtied_when > older_than) break;
+    wb.move(inode, wb.b_io);
+  }
+  const times = work.sync_mode === 'WBC_SYNC_ALL' ? Number.POSITIVE_INFINITY : sb.sched.monotonic() - DIRTYTIME_EXPIRE;
+  for (const inode of [...wb.b_dirty_time]) {
+    if (inode.dirtied_time_when > times) break;
+    wb.move(inode, wb.b_io);
+  }
+}
+
+/**
+ * Write the inodes that `work` is about (wb_writeback, writeback_sb_inodes). s_umount is held, so that the filesystem stays. An error of one inode is kept
+ * for those who have it open, and the others are written.
+ * @returns inodes written
+ */
+export async function writeback_sb_inodes(task: Task, sb: SuperBlock, work: WritebackWork): Promise<number> {
+  const { s_wb: wb } = sb;
+  let written = 0;
+  queue_io(sb, work);
+  // Those of this moment: what is dirtied meanwhile is for the next pass, so that it ends.
+  for (let left = wb.b_io.size; left > 0; left--) {
+    const [inode] = wb.b_io;
+    if (inode === undefined) break;
+    if ((inode.i_state & (I_FREEING | I_WILL_FREE)) !== 0) {
+      wb.del(inode);
+      continue;
+    }
+    const sync = work.sync_mode === 'WBC_SYNC_ALL';
+    if ((inode.i_state & I_SYNC) !== 0 && !sync) {
+      wb.move(inode, wb.b_more_io);
+      continue;
+    }
+    const wbc = control(work.sync_mode, sync ? Number.POSITIVE_INFINITY : WRITE_CHUNK);
+    try {
+      await writeback_single_inode(task, inode, wbc, requeue_inode);
+      // Another has written it: it is where it belongs, or on nobody's list.
+      if (inode.i_io_list === wb.b_io) requeue_inode(inode, wbc);
+    } catch (error) {
+      keepError(inode, error);
+    }
+    written++;
+    if (work.enough?.() === true) break;
+    await task.sched.yield();
+  }
+  return written;
+}
+
+/** Whoever has the file open hears of it at its next fsync. */
+function keepError(inode: Inode, error: unknown): void {
+  mapping_set_error(inode.i_mapping, error instanceof Errno ? error : errno('EIO'));
+}
+
+/** Begin to write everything that is dirty now (writeback_inodes_sb). s_umount is held. */
+export async function writeback_inodes_sb(task: Task, sb: SuperBlock): Promise<void> {
+  await writeback_sb_inodes(task, sb, { sync_mode: 'WBC_SYNC_NONE' });
+}
+
+/** Write everything that is dirty now, and wait for all writes under way (sync_inodes_sb). s_umount is held. */
+export async function sync_inodes_sb(task: Task, sb: SuperBlock): Promise<void> {
+  if ((sb.s_flags & SB_RDONLY) !== 0) return;
+  await writeback_sb_inodes(task, sb, { sync_mode: 'WBC_SYNC_ALL' });
+  await wait_sb_inodes(task, sb);
+}
+
+/** Wait for writes that others began (wait_sb_inodes). Their errors are for those who have the files open. */
+async function wait_sb_inodes(task: Task, sb: SuperBlock): Promise<void> {
+  if (sb.s_bdi !== undefined && sb.s_bdi.nr_writeback === 0) return;
+  for (const inode of [...sb.inodeHash.values()]) {
+    const { mappingIfAny: mapping } = inode;
+    if (mapping?.i_pages.marked('writeback') !== true) continue;
+    await filemap_fdatawait_range_keep_errors(task, mapping, 0, Number.MAX_SAFE_INTEGER);
+  }
+}

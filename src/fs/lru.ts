@@ -1,0 +1,59 @@
+/** Things that nobody uses now, kept for the next user, in the order of last use (struct list_lru). The links are in the things. */
+
+/** What an entry knows of its list: which one it is. */
+export interface Membership {
+  readonly count: number;
+}
+
+export interface LruEntry<T> {
+  lru_prev: T | undefined;
+  lru_next: T | undefined;
+  /** The list that it is on. */
+  lru: Membership | undefined;
+}
+
+export class Lru<T extends LruEntry<T>> {
+  #oldest: T | undefined;
+  #newest: T | undefined;
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The one that was used longest ago. */
+  get oldest(): T | undefined {
+    return this.#oldest;
+  }
+
+  /** Put what is on no list at the young end. */
+  add(entry: T): void {
+    entry.lru = this;
+    entry.lru_prev = this.#newest;
+    entry.lru_next = undefined;
+    if (this.#newest === undefined) this.#oldest = entry;
+    else this.#newest.lru_next = entry;
+    this.#newest = entry;
+    this.#count++;
+  }
+
+  /** Take it off; nothing happens where it is not on this list. */
+  remove(entry: T): void {
+    if (entry.lru !== this) return;
+    const { lru_prev: prev, lru_next: next } = entry;
+    if (prev === undefined) this.#oldest = next;
+    else prev.lru_next = next;
+    if (next === undefined) this.#newest = prev;
+    else next.lru_prev = prev;
+    entry.lru = undefined;
+    entry.lru_prev = undefined;
+    entry.lru_next = undefined;
+    this.#count--;
+  }
+
+  /** It was used again: to the young end. */
+  rotate(entry: T): void {
+    this.remove(entry);
+    this.add(entry);
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * Freezing (fs/super.c): writers of three kinds come in through sb_start_write and the like, a freeze lets those who are in finish, keeps others out, kind by kind,
+ * and has the filesystem bring the device into a state that can be copied.
+ */
+import { super_operations as rows } from '../contract/super.js';
+import { call } from '../locking/context.js';
+import { type Held, heldBy } from '../locking/held.js';
+import type { Awaitable } from '../sched/awaitable.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { SB_RDONLY, type SuperBlock } from './super-block.js';
+import {
+  type FreezeLevel,
+  SB_FREEZE_COMPLETE,
+  SB_FREEZE_FS,
+  SB_FREEZE_PAGEFAULT,
+  SB_FREEZE_WRITE,
+  SB_UNFROZEN,
+} from './super-writers.js';
+import { sync_filesystem_locked } from './sync.js';
+
+/** Who writes, until it releases this; undefined where the task has come in already. */
+export type Writing = Held<'s_writers', 'read'> | undefined;
+
+/** Come in as a writer, waiting while the filesystem is frozen (__sb_start_write). */
+function start(task: Task, sb: SuperBlock, level: FreezeLevel): Awaitable<Writing> {
+  const lock = sb.s_writers.at(level);
+  if (task.held.length > 0 && heldBy(task, lock) !== undefined) return undefined;
+  return lock.read(task, level);
+}
+
+/** For a system call that is going to change something (sb_start_write). Outside every lock but those of other kinds of writers. */
+export function sb_start_write(task: Task, sb: SuperBlock): Awaitable<Writing> {
+  return start(task, sb, SB_FREEZE_WRITE);
+}
+
+/** For a page fault that makes a page writable (sb_start_pagefault). */
+export function sb_start_pagefault(task: Task, sb: SuperBlock): Awaitable<Writing> {
+  return start(task, sb, SB_FREEZE_PAGEFAULT);
+}
+
+/** For the filesystem's own changes, transactions for example (sb_start_intwrite). */
+export function sb_start_intwrite(task: Task, sb: SuperBlock): Awaitable<Writing> {
+  return start(task, sb, SB_FREEZE_FS);
+}
+
+/** The change is over (sb_end_write and the like). */
+export function sb_end_write(writing: Writing): void {
+  writing?.release();
+}
+
+/**
+ * As sb_start_write, for changes to what a mount shows (mnt_want_write).
+ * @throws EROFS on a read-only filesystem
+ */
+export function mnt_want_write(task: Task, sb: SuperBlock): Awaitable<Writing> {
+  if ((sb.s_flags & SB_RDONLY) !== 0) throw errno('EROFS');
+  return sb_start_write(task, sb);
+}
+
+/** Keep one kind of writers out, once those who are in have finished (sb_wait_write). */
+async function keepOut(task: Task, sb: SuperBlock, level: FreezeLevel): Promise<void> {
+  const held = await sb.s_writers.at(level).write(task, level);
+  // The freeze outlives the task that asked for it.
+  held.handOver();
+  sb.s_writers.held.push(held);
+}
+
+/**
+ * Stop all changes, and bring the device into a state that can be copied (freeze_super). Takes s_umount exclusively.
+ * @throws EBUSY where it is frozen or being frozen; what syncing and freeze_fs throw: it is not frozen then
+ */
+export async function freeze_super(task: Task, sb: SuperBlock): Promise<void> {
+  const { s_writers: writers } = sb;
+  let umount = await sb.s_umount.write(task);
+  if (writers.frozen !== SB_UNFROZEN) {
+    umount.release();
+    throw errno('EBUSY');
+  }
+  try {
+    if ((sb.s_flags & SB_RDONLY) !== 0) {
+      writers.frozen = SB_FREEZE_COMPLETE;
+      return;
+    }
+    writers.frozen = SB_FREEZE_WRITE;
+    // Writers take s_umount now and then: not to be held while they are waited for.
+    umount.release();
+    try {
+      await keepOut(task, sb, SB_FREEZE_WRITE);
+    } finally {
+      umount = await sb.s_umount.write(task);
+    }
+    writers.frozen = SB_FREEZE_PAGEFAULT;
+    await keepOut(task, sb, SB_FREEZE_PAGEFAULT);
+    await sync_filesystem_locked(task, sb);
+    writers.frozen = SB_FREEZE_FS;
+    await keepOut(task, sb, SB_FREEZE_FS);
+    await call(task, rows.freeze_fs, { sb: sb.s_umount }, () => sb.s_op.freeze_fs?.(task, sb));
+    writers.frozen = SB_FREEZE_COMPLETE;
+  } catch (error) {
+    letIn(sb);
+    throw error;
+  } finally {
+    umount.release();
+  }
+}
+
+function letIn(sb: SuperBlock): void {
+  const { s_writers: writers } = sb;
+  writers.frozen = SB_UNFROZEN;
+  for (const held of writers.held.splice(0).reverse()) held.release();
+}
+
+/**
+ * Let changes go on (thaw_super). Takes s_umount exclusively.
+ * @throws EINVAL where it is not frozen; what unfreeze_fs throws: it stays frozen then
+ */
+export async function thaw_super(task: Task, sb: SuperBlock): Promise<void> {
+  using _umount = await sb.s_umount.write(task);
+  await thaw_super_locked(task, sb);
+}
+
+/** As thaw_super, with s_umount held exclusively. */
+export async function thaw_super_locked(task: Task, sb: SuperBlock): Promise<void> {
+  if (sb.s_writers.frozen !== SB_FREEZE_COMPLETE) throw errno('EINVAL');
+  if ((sb.s_flags & SB_RDONLY) === 0) {
+    await call(task, rows.unfreeze_fs, { sb: sb.s_umount }, () => sb.s_op.unfreeze_fs?.(task, sb));
+  }
+  letIn(sb);
+}

@@ -1,0 +1,26 @@
+/** Who is writing to a superblock, by kinds, and how far a freeze of it is (struct sb_writers). super-freeze.ts has the functions. */
+import type { Held } from '../locking/held.js';
+import { RwSem } from '../locking/rwsem.js';
+
+/** How far a freeze is, and the kinds of writers that it keeps out in turn. */
+export const SB_UNFROZEN = 0;
+export const SB_FREEZE_WRITE = 1;
+export const SB_FREEZE_PAGEFAULT = 2;
+export const SB_FREEZE_FS = 3;
+export const SB_FREEZE_COMPLETE = 4;
+
+export type FreezeLevel = typeof SB_FREEZE_WRITE | typeof SB_FREEZE_PAGEFAULT | typeof SB_FREEZE_FS;
+
+/** struct sb_writers. */
+export class SuperWriters {
+  frozen = SB_UNFROZEN;
+  readonly write = new RwSem('s_writers');
+  readonly pagefault = new RwSem('s_writers');
+  readonly fs = new RwSem('s_writers');
+  /** What the freeze holds, and no task, until the thaw. */
+  readonly held: Held[] = [];
+
+  at(level: FreezeLevel): RwSem<'s_writers'> {
+    return level === SB_FREEZE_WRITE ? this.write : level === SB_FREEZE_PAGEFAULT ? this.pagefault : this.fs;
+  }
+}

@@ -1,0 +1,92 @@
+/** The inodes of one superblock that differ from the device, by how long and for what they wait (struct bdi_writeback). */
+import type { Scheduler } from '../sched/scheduler.js';
+import {
+  I_DIRTY,
+  I_DIRTY_DATASYNC,
+  I_DIRTY_PAGES,
+  I_DIRTY_SYNC,
+  I_DIRTY_TIME,
+  I_FREEING,
+  I_SYNC,
+  type Inode,
+} from './inode.js';
+
+export class WbLists {
+  /** Dirtied and waiting to become old, in the order of dirtying. */
+  readonly b_dirty = new Set<Inode>();
+  /** To be written in this round. */
+  readonly b_io = new Set<Inode>();
+  /** To be written further in the next round. */
+  readonly b_more_io = new Set<Inode>();
+  /** Only times have changed (lazytime). */
+  readonly b_dirty_time = new Set<Inode>();
+  /** Called when there is something to write after there was nothing. */
+  onFirst: (() => void) | undefined;
+  readonly #sched: Scheduler;
+
+  constructor(sched: Scheduler) {
+    this.#sched = sched;
+  }
+
+  /** Whether anything waits to be written (wb_has_dirty_io). */
+  get dirty(): boolean {
+    return this.b_dirty.size + this.b_io.size + this.b_more_io.size + this.b_dirty_time.size > 0;
+  }
+
+  /** All of them. */
+  all(): Inode[] {
+    return [...this.b_io, ...this.b_more_io, ...this.b_dirty, ...this.b_dirty_time];
+  }
+
+  /** Put an inode at the end of a list (inode_io_list_move_locked). */
+  move(inode: Inode, list: Set<Inode>): void {
+    const none = inode.i_io_list === undefined && !this.dirty;
+    inode.i_io_list?.delete(inode);
+    inode.i_io_list = list;
+    list.add(inode);
+    if (none) this.onFirst?.();
+  }
+
+  /** Take it off (inode_io_list_del). */
+  del(inode: Inode): void {
+    inode.i_io_list?.delete(inode);
+    inode.i_io_list = undefined;
+  }
+
+  /** It could not be written now: as if it had been dirtied at this moment (redirty_tail). */
+  redirty(inode: Inode): void {
+    inode.dirtied_when = this.#sched.monotonic();
+    this.move(inode, this.b_dirty);
+  }
+
+  /**
+   * The inode differs from the device in what `flags` says (the half of __mark_inode_dirty that may not sleep). I_DIRTY_SYNC and I_DIRTY_DATASYNC include the times.
+   * @returns false where that was known
+   */
+  mark(inode: Inode, flags: number): boolean {
+    const full = (flags & (I_DIRTY_SYNC | I_DIRTY_DATASYNC)) !== 0;
+    // Times that wait are implied by anything stronger.
+    if (!full && (flags & I_DIRTY_TIME) !== 0 && (inode.i_state & (I_DIRTY_SYNC | I_DIRTY_DATASYNC)) !== 0)
+      return false;
+    const before = full ? inode.i_state & ~I_DIRTY_TIME : inode.i_state;
+    if ((before & flags) === flags && before === inode.i_state) return false;
+    inode.i_state = before | flags;
+    if ((before & (I_DIRTY | I_FREEING)) !== 0) return true;
+    // One that is being written is put back by who writes it.
+    if ((before & I_SYNC) !== 0) return true;
+    if (inode.i_sb.inodeHash.get(inode.i_ino) !== inode) return true;
+    if ((flags & I_DIRTY) === 0) {
+      inode.dirtied_time_when = this.#sched.monotonic();
+      this.move(inode, this.b_dirty_time);
+    } else {
+      inode.dirtied_when = this.#sched.monotonic();
+      this.move(inode, this.b_dirty);
+    }
+    return true;
+  }
+
+  /** It has a page that is dirty. */
+  markPages(inode: Inode): void {
+    if ((inode.i_state & I_DIRTY_PAGES) === 0) this.mark(inode, I_DIRTY_PAGES);
+  }
+}
