@@ -2,6 +2,7 @@
 
 import type { WaitQueue } from '../sched/wait.js';
 import type { File } from './file.js';
+import type { file_lock_operations, lock_manager_operations } from './file-lock-operations.js';
 
 export type FileLockKind = 'posix' | 'ofd' | 'flock' | 'lease';
 export type FileLockType = 'F_RDLCK' | 'F_WRLCK' | 'F_UNLCK';
@@ -24,4 +25,16 @@ export interface FileLock {
   blocker?: FileLock | undefined;
   /** Where its task sleeps. */
   queue?: WaitQueue | undefined;
+  /** The requests that wait for this lock, first come first (fl_blocked_requests); under blocked_lock_lock. */
+  blocked_requests?: FileLock[];
+  /** Of the filesystem that keeps something of its own with the lock. */
+  fl_ops?: file_lock_operations;
+  /** Of the lock manager, or the holder of the lease. */
+  fl_lmops?: lock_manager_operations;
+  /** What fl_ops keep here (fl_u). */
+  fl_private?: object | undefined;
+  /** A lease under break: what it must become (FL_UNLOCK_PENDING, FL_DOWNGRADE_PENDING). */
+  break_to?: FileLockType | undefined;
+  /** When its holder loses a lease that is being broken, monotonic milliseconds (fl_break_time). */
+  break_time?: number;
 }

@@ -149,8 +149,9 @@ function sendWritten(s: Session, h: RequestHeader, written: number): void {
 export function flush(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { fh, lock_owner } = decodeFlush(m);
   const file = s.handles.get(fh);
-  locks_remove_posix(task, file, lockOwner(lock_owner));
-  return andThen(filp_flush(task, file), () => replyOk(s, h));
+  return andThen(locks_remove_posix(task, file, lockOwner(lock_owner)), () =>
+    andThen(filp_flush(task, file), () => replyOk(s, h)),
+  );
 }
 
 export function release(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {

@@ -1,0 +1,212 @@
+/** Leases: to be told before somebody else opens the file (fs/locks.c, fcntl F_SETLEASE). */
+
+import { file_operations as rows } from '../contract/file.js';
+import { file_lock_operations as fl_rows } from '../contract/file-lock.js';
+import { lock_manager_operations as lm_rows } from '../contract/lock-manager.js';
+import { call } from '../locking/context.js';
+import type { Awaitable } from '../sched/awaitable.js';
+import { errno, isErrno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import type { File } from './file.js';
+import type { FileLock, FileLockType } from './file-lock.js';
+import type { FileLockContext } from './file-lock-context.js';
+import type { Inode } from './inode.js';
+import {
+  locks_copy_lock,
+  locks_delete_block,
+  locks_get_lock_context,
+  locks_insert_block,
+  locks_wake_up_blocks,
+  OFFSET_MAX,
+} from './lock-list.js';
+import { O_ACCMODE, O_NONBLOCK } from './open-flags.js';
+
+/** Seconds that a holder has to give up its lease (lease_break_time). */
+export const LEASE_BREAK_TIME = 45;
+
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
+
+/** Whether the state of the file allows the lease: nobody writes, or nobody else has it open at all (check_conflicting_open). */
+function check_conflicting_open(file: File, type: FileLockType): void {
+  const { f_inode: inode, f_dentry: dentry } = file;
+  if (type === 'F_RDLCK' && inode.i_writecount > 0) throw errno('EAGAIN');
+  if (type === 'F_WRLCK' && (dentry.d_count > 1 || inode.i_count > 1)) throw errno('EAGAIN');
+}
+
+/** fcntl(2) F_SETLEASE (vfs_setlease). @throws EACCES unless the caller owns the file; EINVAL for what is no regular file; EAGAIN ENOLCK */
+export function vfs_setlease(task: Task, file: File, lease: FileLock): Awaitable<void> {
+  const { f_inode: inode } = file;
+  if (task.cred.uid !== inode.i_uid && !task.cred.capable('CAP_LEASE')) throw errno('EACCES');
+  if ((inode.i_mode & S_IFMT) !== S_IFREG) throw errno('EINVAL');
+  const { setlease } = file.f_op;
+  if (setlease === undefined) return generic_setlease(task, file, lease);
+  const arg = lease.type === 'F_RDLCK' ? 0 : lease.type === 'F_WRLCK' ? 1 : 2;
+  return call(task, rows.setlease, {}, () => setlease(task, file, arg, lease));
+}
+
+/** Record a lease, change it, or with F_UNLCK remove it (generic_setlease). Takes flc_lock. @throws EAGAIN where it is not to be had now */
+export function generic_setlease(task: Task, file: File, lease: FileLock): void {
+  const { f_inode: inode } = file;
+  const context = locks_get_lock_context(inode);
+  const held = context.flc_lock.lock(task);
+  try {
+    const mine = context.flc_lease.find((other) => other.file === file && other.owner === lease.owner);
+    if (lease.type === 'F_UNLCK') {
+      if (mine === undefined) throw errno('EAGAIN');
+      disposeLocked(task, context, lease_modify(task, inode, context, mine, 'F_UNLCK'));
+      return;
+    }
+    check_conflicting_open(file, lease.type);
+    for (const other of context.flc_lease) {
+      if (other === mine) continue;
+      // Somebody is about to get what this lease excludes.
+      if (lease.type === 'F_WRLCK' || other.type === 'F_WRLCK' || other.break_to === 'F_UNLCK') throw errno('EAGAIN');
+    }
+    if (mine === undefined) {
+      context.flc_lease.push({ ...locks_copy_lock(task, context, lease), kind: 'lease', start: 0, end: OFFSET_MAX });
+    } else changeLease(task, inode, context, mine, lease.type);
+  } finally {
+    held.release();
+  }
+}
+
+function changeLease(
+  task: Task,
+  inode: Inode,
+  context: FileLockContext,
+  lease: FileLock,
+  type: FileLockType,
+): FileLock[] {
+  const change = lease.fl_lmops?.lm_change;
+  if (change === undefined) return lease_modify(task, inode, context, lease, type);
+  call(task, lm_rows.lm_change, { inode: context.flc_lock }, () => change(task, lease, type));
+  return [];
+}
+
+/** Change a lease, flc_lock held (lease_modify). Whoever waits for it looks again. @returns the lease if it is gone */
+export function lease_modify(
+  task: Task,
+  inode: Inode,
+  context: FileLockContext,
+  lease: FileLock,
+  type: FileLockType,
+): FileLock[] {
+  lease.type = type;
+  lease.break_to = undefined;
+  delete lease.break_time;
+  locks_wake_up_blocks(task, inode.i_sb, [lease]);
+  if (type !== 'F_UNLCK') return [];
+  const at = context.flc_lease.indexOf(lease);
+  if (at >= 0) context.flc_lease.splice(at, 1);
+  return [lease];
+}
+
+/** A lease that is gone is released under flc_lock, as the row of fl_release_private says of leases. */
+function disposeLocked(task: Task, context: FileLockContext, gone: readonly FileLock[]): void {
+  for (const lease of gone) {
+    const release = lease.fl_ops?.fl_release_private;
+    if (release === undefined) continue;
+    call(task, fl_rows.fl_release_private, { 'inode/lease': context.flc_lock }, () => release(task, lease));
+  }
+}
+
+/** Whether opening as `mode` says breaks the lease: for writing every lease, for reading a write lease (leases_conflict). */
+function breaks(task: Task, context: FileLockContext, lease: FileLock, writes: boolean): boolean {
+  const owns = lease.fl_lmops?.lm_breaker_owns_lease;
+  if (owns !== undefined) {
+    const own = call(task, lm_rows.lm_breaker_owns_lease, { inode: context.flc_lock }, () => owns(task, lease));
+    if (own === true) return false;
+  }
+  return writes || lease.type === 'F_WRLCK';
+}
+
+/**
+ * Before an open or a truncation: leases that stand against it are broken, and waited for (__break_lease). Their holders have 45 seconds.
+ * @param flags O_* of the open; with O_NONBLOCK it does not wait
+ * @throws EAGAIN where it would have to wait and may not; EINTR by a signal
+ */
+export function break_lease(task: Task, inode: Inode, flags: number): Awaitable<void> {
+  const context = inode.i_flctx;
+  if (context === undefined || context.flc_lease.length === 0) return undefined;
+  return breakAndWait(task, inode, context, flags);
+}
+
+async function breakAndWait(task: Task, inode: Inode, context: FileLockContext, flags: number): Promise<void> {
+  const writes = (flags & O_ACCMODE) !== 0;
+  for (;;) {
+    const blocker = breakOnce(task, inode, context, writes, flags);
+    if (blocker === undefined) return;
+    await waitForLease(task, inode, context, blocker);
+  }
+}
+
+/** Ask the holders of every lease in the way. @returns a lease to wait for, with a request that waits for it */
+function breakOnce(
+  task: Task,
+  inode: Inode,
+  context: FileLockContext,
+  writes: boolean,
+  flags: number,
+): FileLock | undefined {
+  const held = context.flc_lock.lock(task);
+  try {
+    const now = task.sched.monotonic();
+    for (const lease of [...context.flc_lease]) {
+      // The holder had its time.
+      if (lease.break_to !== undefined && (lease.break_time ?? 0) <= now) {
+        disposeLocked(task, context, lease_modify(task, inode, context, lease, lease.break_to));
+      }
+    }
+    const inTheWay = context.flc_lease.filter((lease) => breaks(task, context, lease, writes));
+    const to: FileLockType = writes ? 'F_UNLCK' : 'F_RDLCK';
+    for (const lease of inTheWay) {
+      if (lease.break_to === 'F_UNLCK' || lease.break_to === to) continue;
+      lease.break_to = to;
+      lease.break_time = now + LEASE_BREAK_TIME * 1000;
+      const { lm_break } = lease.fl_lmops ?? {};
+      if (lm_break === undefined) continue;
+      const mayGo = call(task, lm_rows.lm_break, { inode: context.flc_lock }, () => lm_break(task, lease));
+      if (mayGo === true) disposeLocked(task, context, lease_modify(task, inode, context, lease, to));
+    }
+    const left = inTheWay.find((lease) => context.flc_lease.includes(lease) && breaks(task, context, lease, writes));
+    if (left === undefined) return undefined;
+    if ((flags & O_NONBLOCK) !== 0) throw errno('EAGAIN');
+    const request: FileLock = {
+      kind: 'lease',
+      type: writes ? 'F_WRLCK' : 'F_RDLCK',
+      owner: task,
+      pid: task.pid,
+      file: undefined,
+      start: 0,
+      end: OFFSET_MAX,
+      wait: true,
+      break_time: left.break_time ?? now,
+    };
+    locks_insert_block(task, inode.i_sb, left, request, false);
+    return request;
+  } finally {
+    held.release();
+  }
+}
+
+async function waitForLease(task: Task, inode: Inode, context: FileLockContext, request: FileLock): Promise<void> {
+  const timeout = Math.max(0, (request.break_time ?? 0) - task.sched.monotonic());
+  try {
+    await request.queue?.wait(task, { interruptible: true, timeout, what: 'lease', lock: context });
+  } catch (error) {
+    if (!isErrno(error, 'ETIMEDOUT')) throw error;
+  } finally {
+    locks_delete_block(task, inode.i_sb, request);
+  }
+}
+
+/** The type of the lease by that open file, F_UNLCK where there is none; of one under break what it is about to become (fcntl_getlease). */
+export function fcntl_getlease(task: Task, file: File): FileLockType {
+  const context = file.f_inode.i_flctx;
+  if (context === undefined) return 'F_UNLCK';
+  const held = context.flc_lock.lock(task);
+  const lease = context.flc_lease.find((other) => other.file === file);
+  held.release();
+  return lease?.break_to ?? lease?.type ?? 'F_UNLCK';
+}
