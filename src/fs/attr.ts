@@ -1,128 +1,204 @@
 /** Changing attributes (fs/attr.c). */
 import { inode_operations } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { has_caps, mode_without_suidgid, remove_caps } from './attr-privs.js';
 import type { Dentry } from './dentry.js';
-import type { File } from './file.js';
-import { inGroup, mark_inode_dirty } from './icache.js';
-import { I_DIRTY_SYNC, I_MUTEX_NORMAL, type Inode, S_APPEND, S_IMMUTABLE } from './inode.js';
+import { type File, FMODE_WRITE } from './file.js';
+import { inGroup } from './icache.js';
+import { I_MUTEX_NORMAL, type Inode, S_APPEND, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 import { inode_permission, isDir, MAY_WRITE } from './permission.js';
 import { SB_RDONLY } from './super-block.js';
-import { current_time } from './time.js';
+import { inode_set_ctime_current, timestamp_truncate } from './time.js';
 import type { Iattr } from './types.js';
 
-const S_ISUID = 0o4000;
-const S_ISGID = 0o2000;
-const S_IXGRP = 0o010;
+export { file_remove_privs } from './attr-privs.js';
 
-function owns(task: Task, inode: Inode): boolean {
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
+const S_IFLNK = 0o120000;
+const S_ISGID = 0o2000;
+
+/** Whether the caller is the owner or stands above owners (inode_owner_or_capable). */
+export function inode_owner_or_capable(task: Task, inode: Inode): boolean {
   return task.cred.uid === inode.i_uid || task.cred.capable('CAP_FOWNER');
 }
 
-/**
- * May the caller change this (setattr_prepare)? Also drops the setgid bit of a mode that the caller may not give.
- * @throws EPERM EFBIG EACCES
- */
-export function setattr_prepare(task: Task, dentry: Dentry, attr: Iattr): Awaitable<void> {
+function inodeOf(dentry: Dentry): Inode {
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
-  if (attr.size !== undefined && attr.size > inode.i_sb.s_maxbytes) throw errno('EFBIG');
-  if (attr.force === true || inode.i_sb.kernelChecksPermissions) return undefined;
-  const { cred } = task;
-  if (attr.uid !== undefined && !cred.capable('CAP_CHOWN')) {
-    if (cred.uid !== inode.i_uid || attr.uid !== inode.i_uid) throw errno('EPERM');
-  }
-  if (attr.gid !== undefined && !cred.capable('CAP_CHOWN')) {
-    const member = attr.gid === inode.i_gid || attr.gid === cred.gid || cred.groups().includes(attr.gid);
-    if (cred.uid !== inode.i_uid || !member) throw errno('EPERM');
-  }
-  if (attr.mode !== undefined) {
-    if (!owns(task, inode)) throw errno('EPERM');
-    if (!inGroup(task, attr.gid ?? inode.i_gid)) attr.mode &= ~S_ISGID;
-  }
-  const setTimes = typeof attr.atime === 'object' || typeof attr.mtime === 'object';
-  if (setTimes && !owns(task, inode)) throw errno('EPERM');
-  const touch = attr.atime === 'now' || attr.mtime === 'now';
-  if (touch && !owns(task, inode)) return inode_permission(task, inode, MAY_WRITE);
-  return undefined;
+  return inode;
 }
 
-/** Put the new attributes, but the size, into the inode (setattr_copy). */
+/**
+ * May the file become as long as that (inode_newsize_ok)? @param rlimit the caller's RLIMIT_FSIZE, bytes
+ * @throws EFBIG where it would grow beyond a limit; ETXTBSY where a swap file would shrink
+ */
+export function inode_newsize_ok(inode: Inode, size: number, rlimit = Number.POSITIVE_INFINITY): void {
+  if (size > inode.i_size) {
+    if (size > rlimit || size > inode.i_sb.s_maxbytes) throw errno('EFBIG');
+  } else if ((inode.i_flags & S_SWAPFILE) !== 0) throw errno('ETXTBSY');
+}
+
+/** May the caller give the file to that user? Only root may, or nobody changes anything (chown_ok). */
+function chown_ok(task: Task, inode: Inode, uid: number): boolean {
+  return (task.cred.uid === inode.i_uid && uid === inode.i_uid) || task.cred.capable('CAP_CHOWN');
+}
+
+/** May the caller give the file to that group? The owner may to a group of its own (chgrp_ok). */
+function chgrp_ok(task: Task, inode: Inode, gid: number): boolean {
+  const { cred } = task;
+  if (cred.uid === inode.i_uid && (gid === inode.i_gid || gid === cred.gid || cred.groups().includes(gid))) return true;
+  return cred.capable('CAP_CHOWN');
+}
+
+/**
+ * May the caller change this (setattr_prepare)? Takes the setgid bit out of `attr.mode` where the caller may not give it. i_rwsem is held
+ * exclusively. Where the kernel has checked permissions before, only the size is checked.
+ * @throws EPERM EFBIG ETXTBSY
+ */
+export function setattr_prepare(task: Task, dentry: Dentry, attr: Iattr): void {
+  const inode = inodeOf(dentry);
+  if (attr.size !== undefined) inode_newsize_ok(inode, attr.size);
+  if (attr.force === true || inode.i_sb.kernelChecksPermissions || flushesTimes(attr)) return;
+  if (attr.uid !== undefined && !chown_ok(task, inode, attr.uid)) throw errno('EPERM');
+  if (attr.gid !== undefined && !chgrp_ok(task, inode, attr.gid)) throw errno('EPERM');
+  if (attr.mode !== undefined) {
+    if (!inode_owner_or_capable(task, inode)) throw errno('EPERM');
+    if ((attr.mode & S_ISGID) !== 0 && !inGroup(task, attr.gid ?? inode.i_gid)) attr.mode &= ~S_ISGID;
+  }
+  if (setsTimes(attr) && !inode_owner_or_capable(task, inode)) throw errno('EPERM');
+}
+
+/** Times of the caller's choice are set, or only one of the two (ATTR_TIMES_SET). */
+function setsTimes(attr: Iattr): boolean {
+  if (typeof attr.atime === 'object' || typeof attr.mtime === 'object') return true;
+  // UTIME_NOW of one with UTIME_OMIT of the other counts as a choice (vfs_utimes).
+  return attr.size === undefined && (attr.atime === 'now') !== (attr.mtime === 'now');
+}
+
+/**
+ * The kernel with its writeback cache hands over the times of writes that it kept: not a request of anybody's, and through a file open for writing.
+ */
+function flushesTimes(attr: Iattr): boolean {
+  if (attr.ctime === undefined || typeof attr.mtime !== 'object' || attr.file === undefined) return false;
+  const others = attr.mode ?? attr.uid ?? attr.gid ?? attr.size ?? attr.atime;
+  return others === undefined && (attr.file.f_mode & FMODE_WRITE) !== 0;
+}
+
+/** Both times become now: a writer may, too (ATTR_TOUCH). */
+function touches(attr: Iattr): boolean {
+  return attr.atime === 'now' && attr.mtime === 'now';
+}
+
+/**
+ * Put the new attributes, but the size, into the inode (setattr_copy). i_rwsem is held exclusively; the caller marks the inode dirty.
+ */
 export function setattr_copy(inode: Inode, attr: Iattr): void {
-  const now = current_time(inode);
+  const now = inode_set_ctime_current(inode);
   if (attr.uid !== undefined) inode.i_uid = attr.uid;
   if (attr.gid !== undefined) inode.i_gid = attr.gid;
-  if (attr.mode !== undefined) inode.i_mode = (inode.i_mode & 0o170000) | (attr.mode & 0o7777);
-  if (attr.atime !== undefined) inode.i_atime = attr.atime === 'now' ? now : attr.atime;
-  if (attr.mtime !== undefined) inode.i_mtime = attr.mtime === 'now' ? now : attr.mtime;
-  inode.i_ctime = attr.ctime ?? now;
+  if (attr.mode !== undefined) inode.i_mode = (inode.i_mode & S_IFMT) | (attr.mode & 0o7777);
+  if (attr.atime !== undefined) inode.i_atime = attr.atime === 'now' ? now : timestamp_truncate(attr.atime, inode);
+  if (attr.mtime !== undefined) inode.i_mtime = attr.mtime === 'now' ? now : timestamp_truncate(attr.mtime, inode);
+  if (attr.ctime !== undefined) inode.i_ctime = timestamp_truncate(attr.ctime, inode);
 }
 
-/** The mode without the bits that a change of owner or a write takes away (should_remove_suid). */
-function withoutSuid(inode: Inode): number {
-  let mode = inode.i_mode & ~S_ISUID;
-  if ((mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP)) mode &= ~S_ISGID;
-  return mode & 0o7777;
+/**
+ * What flags of the file and permissions to write say (may_setattr, and vfs_truncate for the size). Without i_rwsem, because permission is
+ * called without it.
+ * @throws EPERM EACCES EROFS EISDIR EINVAL
+ */
+function may_setattr(task: Task, inode: Inode, attr: Iattr): Awaitable<void> {
+  if (flushesTimes(attr)) return undefined;
+  const changes = attr.mode !== undefined || attr.uid !== undefined || attr.gid !== undefined || setsTimes(attr);
+  if (changes && (inode.i_flags & (S_IMMUTABLE | S_APPEND)) !== 0) throw errno('EPERM');
+  if (attr.size !== undefined) return may_truncate(task, inode, attr);
+  if (!touches(attr)) return undefined;
+  if ((inode.i_flags & S_IMMUTABLE) !== 0) throw errno('EPERM');
+  return inode_owner_or_capable(task, inode) ? undefined : inode_permission(task, inode, MAY_WRITE);
 }
 
-/** What changes with what was asked for: chown and truncate by others take setuid and setgid away. */
-function complete(inode: Inode, given: Iattr): Iattr {
+function may_truncate(task: Task, inode: Inode, attr: Iattr): Awaitable<void> {
+  if (isDir(inode)) throw errno('EISDIR');
+  if ((inode.i_mode & S_IFMT) !== S_IFREG) throw errno('EINVAL');
+  if ((inode.i_flags & (S_APPEND | S_IMMUTABLE)) !== 0) throw errno('EPERM');
+  // An open file was checked when it was opened.
+  if (attr.file !== undefined || attr.open === true || attr.force === true) return undefined;
+  return inode_permission(task, inode, MAY_WRITE);
+}
+
+/** What changes with what was asked for: chown and truncation take setuid and setgid away, truncation moves mtime. */
+function complete(task: Task, inode: Inode, given: Iattr): Iattr {
   const attr = { ...given };
   const chown = attr.uid !== undefined || attr.gid !== undefined;
-  if ((chown || attr.kill_suidgid === true) && !isDir(inode) && attr.mode === undefined) {
-    const mode = withoutSuid(inode);
-    if (mode !== (inode.i_mode & 0o7777)) attr.mode = mode;
+  if ((chown || attr.kill_suidgid === true) && attr.mode === undefined) {
+    const mode = mode_without_suidgid(task, inode);
+    if (mode !== (inode.i_mode & 0o7777)) {
+      attr.mode = mode;
+      // It follows from the rest and is not asked for: whether the caller may chmod does not matter.
+      if (!chown) attr.force = true;
+    }
   }
-  if (attr.size !== undefined && attr.mtime === undefined) attr.mtime = 'now';
+  if (attr.size !== undefined && attr.mtime === undefined && (attr.open === true || attr.size !== inode.i_size)) {
+    attr.mtime = 'now';
+  }
   return attr;
 }
 
 /**
- * Change attributes (notify_change). Takes i_rwsem exclusively.
- * @throws EPERM EACCES EROFS EFBIG ENOSPC; EISDIR and EINVAL for the size of what is not a regular file
+ * Change attributes (notify_change). Takes i_rwsem exclusively, as the row of setattr says.
+ * @throws EPERM EACCES EROFS EFBIG ENOSPC; EOPNOTSUPP for the mode of a symlink; EISDIR and EINVAL for the size of what is not a regular
+ * file; ETXTBSY
  */
 export function notify_change(task: Task, dentry: Dentry, given: Iattr): Awaitable<void> {
-  const inode = dentry.d_inode;
-  const setattr = inode?.i_op.setattr;
-  if (inode === undefined) throw errno('ENOENT');
+  const inode = inodeOf(dentry);
+  const { setattr } = inode.i_op;
   if ((inode.i_sb.s_flags & SB_RDONLY) !== 0) throw errno('EROFS');
   if (setattr === undefined) throw errno('EPERM');
-  if (given.size !== undefined) checkSize(inode, given.size);
-  const owned = given.mode !== undefined || given.uid !== undefined || given.gid !== undefined;
-  const timesSet = typeof given.atime === 'object' || typeof given.mtime === 'object';
-  if ((owned || timesSet) && (inode.i_flags & (S_IMMUTABLE | S_APPEND)) !== 0) throw errno('EPERM');
-  if ((inode.i_flags & S_IMMUTABLE) !== 0) throw errno('EPERM');
-  return andThen(take(task, inode_operations.setattr, 'inode', inode.i_rwsem, I_MUTEX_NORMAL), async (held) => {
-    try {
-      const attr = complete(inode, given);
-      await setattr_prepare(task, dentry, attr);
-      await call(task, inode_operations.setattr, { inode: inode.i_rwsem }, () => setattr(task, dentry, attr));
-    } finally {
-      held.release();
-    }
-  });
+  if (given.mode !== undefined && (inode.i_mode & S_IFMT) === S_IFLNK) throw errno('EOPNOTSUPP');
+  const killsCaps = given.uid !== undefined || given.gid !== undefined || given.size !== undefined;
+  return andThen(may_setattr(task, inode, given), () =>
+    andThen(killsCaps && has_caps(task, dentry, inode), (caps) =>
+      andThen(take(task, inode_operations.setattr, 'inode', inode.i_rwsem, I_MUTEX_NORMAL), (held) =>
+        withCleanup(
+          () => notify_change_locked(task, dentry, given, caps),
+          () => held.release(),
+        ),
+      ),
+    ),
+  );
 }
 
-function checkSize(inode: Inode, size: number): void {
-  if (isDir(inode)) throw errno('EISDIR');
-  if ((inode.i_mode & 0o170000) !== 0o100000) throw errno('EINVAL');
-  if ((inode.i_flags & (S_APPEND | S_IMMUTABLE)) !== 0) throw errno('EPERM');
-  if (size > inode.i_sb.s_maxbytes) throw errno('EFBIG');
+/** As notify_change after its checks of flags, with i_rwsem held exclusively. @param caps the file has capabilities, which go */
+function notify_change_locked(task: Task, dentry: Dentry, given: Iattr, caps: boolean): Awaitable<void> {
+  const inode = inodeOf(dentry);
+  const { setattr } = inode.i_op;
+  if (setattr === undefined) throw errno('EPERM');
+  // Who may is a question about what was asked for; what follows from it is not asked.
+  const asked = { ...given };
+  setattr_prepare(task, dentry, asked);
+  const attr = complete(task, inode, asked);
+  return andThen(caps ? remove_caps(task, dentry, inode) : undefined, () =>
+    call(task, inode_operations.setattr, { inode: inode.i_rwsem }, () => setattr(task, dentry, attr)),
+  );
 }
 
-/** truncate(2) after its permission checks (do_truncate). */
+/**
+ * Cut or extend a file to `size` bytes after permissions were checked (do_truncate): open(O_TRUNC) where `file` is undefined, else ftruncate(2).
+ * @throws as notify_change; EINVAL for a negative size
+ */
 export function do_truncate(task: Task, dentry: Dentry, size: number, file: File | undefined): Awaitable<void> {
-  return notify_change(task, dentry, file === undefined ? { size, open: true } : { size, file });
+  if (size < 0) throw errno('EINVAL');
+  const kill_suidgid = !task.cred.capable('CAP_FSETID');
+  const attr: Iattr = file === undefined ? { size, open: true } : { size, file, mtime: 'now' };
+  return notify_change(task, dentry, { ...attr, kill_suidgid });
 }
 
-/** A write takes setuid and setgid away (file_remove_privs). With i_rwsem held or not: it changes the mode only. */
-export function file_remove_privs(task: Task, _dentry: Dentry, inode: Inode): Awaitable<void> {
-  if (isDir(inode)) return undefined;
-  const mode = withoutSuid(inode);
-  if (mode === (inode.i_mode & 0o7777)) return undefined;
-  inode.i_mode = (inode.i_mode & 0o170000) | mode;
-  inode.i_ctime = current_time(inode);
-  return mark_inode_dirty(task, inode, I_DIRTY_SYNC);
+/** truncate(2) of a name, with its permission checks (vfs_truncate). @throws as notify_change; EACCES */
+export function vfs_truncate(task: Task, dentry: Dentry, size: number): Awaitable<void> {
+  if (size < 0) throw errno('EINVAL');
+  return notify_change(task, dentry, { size, kill_suidgid: !task.cred.capable('CAP_FSETID') });
 }

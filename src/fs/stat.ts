@@ -6,13 +6,22 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Dentry } from './dentry.js';
 import { type Inode, S_APPEND, S_IMMUTABLE } from './inode.js';
+import { ctime_seen } from './time.js';
 import type { Kstat } from './types.js';
 
-const STATX_ATTR_IMMUTABLE = 0x10;
-const STATX_ATTR_APPEND = 0x20;
+export const STATX_ATTR_COMPRESSED = 0x4;
+export const STATX_ATTR_IMMUTABLE = 0x10;
+export const STATX_ATTR_APPEND = 0x20;
+export const STATX_ATTR_NODUMP = 0x40;
+/** What the VFS itself knows (KSTAT_ATTR_VFS_FLAGS). */
+const VFS_ATTRIBUTES = STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND;
 
-/** The attributes that the VFS itself keeps (generic_fillattr). */
+/**
+ * The attributes that the VFS itself keeps (generic_fillattr, generic_fill_statx_attr). A later change will show another ctime than this.
+ * Takes no lock.
+ */
 export function generic_fillattr(inode: Inode): Kstat {
+  ctime_seen(inode);
   return {
     ino: inode.i_ino,
     mode: inode.i_mode,
@@ -30,16 +39,22 @@ export function generic_fillattr(inode: Inode): Kstat {
     attributes:
       ((inode.i_flags & S_IMMUTABLE) !== 0 ? STATX_ATTR_IMMUTABLE : 0) |
       ((inode.i_flags & S_APPEND) !== 0 ? STATX_ATTR_APPEND : 0),
-    attributes_mask: STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND,
+    attributes_mask: VFS_ATTRIBUTES,
   };
 }
 
-/** stat(2) (vfs_getattr). @throws ENOENT for a negative dentry */
+/**
+ * stat(2), statx(2) (vfs_getattr).
+ * @param requestMask STATX_* that the caller wants
+ * @param queryFlags AT_STATX_FORCE_SYNC, AT_STATX_DONT_SYNC
+ * @throws ENOENT for a negative dentry; what ->getattr throws
+ */
 export function vfs_getattr(task: Task, dentry: Dentry, requestMask: number, queryFlags: number): Awaitable<Kstat> {
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
   const { getattr } = inode.i_op;
+  if (getattr === undefined) return generic_fillattr(inode);
   return call(task, inode_operations.getattr, { inode: inode.i_rwsem }, () =>
-    getattr === undefined ? generic_fillattr(inode) : getattr(task, dentry, requestMask, queryFlags),
+    getattr(task, dentry, requestMask, queryFlags),
   );
 }

@@ -2,19 +2,32 @@
 import { inode_operations } from '../contract/inode.js';
 import { xattr_handler as rows } from '../contract/xattr.js';
 import { call, take } from '../locking/context.js';
-import type { Awaitable } from '../sched/awaitable.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { inode_owner_or_capable } from './attr.js';
 import type { Dentry } from './dentry.js';
-import { I_MUTEX_XATTR, type Inode, S_APPEND, S_IMMUTABLE } from './inode.js';
-import type { xattr_handler } from './operations.js';
+import { I_MUTEX_XATTR, type Inode, S_APPEND, S_IMMUTABLE, S_NOSEC } from './inode.js';
+import type { AclType, xattr_handler } from './operations.js';
 import { inode_permission, isDir, MAY_READ, MAY_WRITE } from './permission.js';
-import { SB_RDONLY } from './super-block.js';
+import { vfs_get_acl, vfs_set_acl } from './posix-acl-ops.js';
+import {
+  posix_acl_from_xattr,
+  posix_acl_to_xattr,
+  XATTR_NAME_POSIX_ACL_ACCESS,
+  XATTR_NAME_POSIX_ACL_DEFAULT,
+} from './posix-acl-xattr.js';
+import { SB_POSIXACL, SB_RDONLY } from './super-block.js';
 
-const XATTR_NAME_MAX = 255;
-const XATTR_SIZE_MAX = 65536;
-const XATTR_CREATE = 1;
-const XATTR_REPLACE = 2;
+export const XATTR_NAME_MAX = 255;
+/** Bytes of one value, and of one list of names. */
+export const XATTR_SIZE_MAX = 65536;
+export const XATTR_CREATE = 1;
+export const XATTR_REPLACE = 2;
+
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
+const S_ISVTX = 0o1000;
 
 function inodeOf(dentry: Dentry): Inode {
   const inode = dentry.d_inode;
@@ -22,9 +35,18 @@ function inodeOf(dentry: Dentry): Inode {
   return inode;
 }
 
-/** The handler of a full name and what follows its prefix (xattr_resolve_name). @throws EOPNOTSUPP EINVAL ERANGE */
-function resolve(inode: Inode, name: string): { readonly handler: xattr_handler; readonly suffix: string } {
+function checkName(name: string): void {
   if (name.length === 0 || name.length > XATTR_NAME_MAX) throw errno('ERANGE');
+}
+
+/** The list that an attribute stands for (posix_acl_type). */
+function aclType(name: string): AclType | undefined {
+  if (name === XATTR_NAME_POSIX_ACL_ACCESS) return 'access';
+  return name === XATTR_NAME_POSIX_ACL_DEFAULT ? 'default' : undefined;
+}
+
+/** The handler of a full name and what follows its prefix (xattr_resolve_name). @throws EOPNOTSUPP EINVAL */
+function resolve(inode: Inode, name: string): { readonly handler: xattr_handler; readonly suffix: string } {
   const handler = inode.i_sb.s_xattr.find((candidate) => name.startsWith(candidate.prefix));
   if (handler === undefined) throw errno('EOPNOTSUPP');
   const suffix = name.slice(handler.prefix.length);
@@ -32,74 +54,114 @@ function resolve(inode: Inode, name: string): { readonly handler: xattr_handler;
   return { handler, suffix };
 }
 
-/** Who may use which namespace (xattr_permission). @throws EPERM ENODATA EACCES EROFS */
+/**
+ * Who may use which namespace (xattr_permission, and cap_inode_setxattr for security.*). Without i_rwsem.
+ * @param mask MAY_READ or MAY_WRITE
+ * @throws EPERM ENODATA EACCES EROFS
+ */
 function xattr_permission(task: Task, inode: Inode, name: string, mask: number): Awaitable<void> {
   const write = mask === MAY_WRITE;
   if (write && (inode.i_sb.s_flags & SB_RDONLY) !== 0) throw errno('EROFS');
   if (write && (inode.i_flags & (S_IMMUTABLE | S_APPEND)) !== 0) throw errno('EPERM');
-  if (name.startsWith('security.') || name.startsWith('system.')) return undefined;
+  if (name.startsWith('security.')) {
+    const mayWrite = inode.i_sb.kernelChecksPermissions || task.cred.capable('CAP_SYS_ADMIN');
+    if (write && !mayWrite) throw errno('EPERM');
+    return undefined;
+  }
+  if (name.startsWith('system.')) return undefined;
   if (name.startsWith('trusted.')) {
     if (!task.cred.capable('CAP_SYS_ADMIN')) throw errno(write ? 'EPERM' : 'ENODATA');
     return undefined;
   }
   if (name.startsWith('user.')) {
-    if ((inode.i_mode & 0o170000) !== 0o100000 && !isDir(inode)) throw errno(write ? 'EPERM' : 'ENODATA');
-    const sticky = isDir(inode) && (inode.i_mode & 0o1000) !== 0;
-    if (sticky && write && task.cred.uid !== inode.i_uid && !task.cred.capable('CAP_FOWNER')) throw errno('EPERM');
+    // The permission bits of devices, sockets and links say nothing about who may keep data with them.
+    if ((inode.i_mode & S_IFMT) !== S_IFREG && !isDir(inode)) throw errno(write ? 'EPERM' : 'ENODATA');
+    const sticky = isDir(inode) && (inode.i_mode & S_ISVTX) !== 0;
+    if (sticky && write && !inode_owner_or_capable(task, inode)) throw errno('EPERM');
   }
   return inode_permission(task, inode, mask);
 }
 
-/** getxattr(2). @throws ENODATA EOPNOTSUPP EACCES */
-export async function vfs_getxattr(task: Task, dentry: Dentry, name: string): Promise<Buffer> {
+/**
+ * getxattr(2) (vfs_getxattr). The caller compares the length with the room it has (ERANGE).
+ * @param name with its prefix, bytes in latin1
+ * @throws ENODATA EOPNOTSUPP EACCES; ERANGE for an empty or too long name; EINVAL for a prefix alone
+ */
+export function vfs_getxattr(task: Task, dentry: Dentry, name: string): Awaitable<Buffer> {
   const inode = inodeOf(dentry);
-  await xattr_permission(task, inode, name, MAY_READ);
-  const { handler, suffix } = resolve(inode, name);
-  return call(task, rows.get, { inode: inode.i_rwsem }, () => {
-    if (handler.get === undefined) throw errno('EOPNOTSUPP');
-    return handler.get(task, dentry, inode, suffix);
+  checkName(name);
+  const type = aclType(name);
+  if (type !== undefined) return andThen(vfs_get_acl(task, dentry, type), posix_acl_to_xattr);
+  return andThen(xattr_permission(task, inode, name, MAY_READ), () => {
+    const { handler, suffix } = resolve(inode, name);
+    const { get } = handler;
+    if (get === undefined) throw errno('EOPNOTSUPP');
+    return call(task, rows.get, { inode: inode.i_rwsem }, () => get(task, dentry, inode, suffix));
   });
 }
 
-/** setxattr(2); `value` undefined removes. Takes i_rwsem exclusively. @throws EEXIST ENODATA EOPNOTSUPP E2BIG ENOSPC EPERM EROFS */
-async function change(
-  task: Task,
-  dentry: Dentry,
-  name: string,
-  value: Buffer | undefined,
-  flags: number,
-): Promise<void> {
-  const inode = inodeOf(dentry);
+/**
+ * setxattr(2) (vfs_setxattr). Takes i_rwsem exclusively, as the row of set says.
+ * @param flags XATTR_CREATE, XATTR_REPLACE
+ * @throws EEXIST ENODATA EOPNOTSUPP E2BIG ERANGE EINVAL ENOSPC EPERM EACCES EROFS
+ */
+export function vfs_setxattr(task: Task, dentry: Dentry, name: string, value: Buffer, flags: number): Awaitable<void> {
   if ((flags & ~(XATTR_CREATE | XATTR_REPLACE)) !== 0) throw errno('EINVAL');
-  if (value !== undefined && value.length > XATTR_SIZE_MAX) throw errno('E2BIG');
-  await xattr_permission(task, inode, name, MAY_WRITE);
-  const { handler, suffix } = resolve(inode, name);
-  using _held = await take(task, rows.set, 'inode', inode.i_rwsem, I_MUTEX_XATTR);
-  await call(task, rows.set, { inode: inode.i_rwsem }, () => {
-    if (handler.set === undefined) throw errno('EOPNOTSUPP');
-    return handler.set(task, dentry, inode, suffix, value, flags);
-  });
-}
-
-export function vfs_setxattr(task: Task, dentry: Dentry, name: string, value: Buffer, flags: number): Promise<void> {
+  checkName(name);
+  if (value.length > XATTR_SIZE_MAX) throw errno('E2BIG');
+  const type = aclType(name);
+  if (type !== undefined) return vfs_set_acl(task, dentry, posix_acl_from_xattr(value), type);
   return change(task, dentry, name, value, flags);
 }
 
-/** removexattr(2). @throws ENODATA */
-export function vfs_removexattr(task: Task, dentry: Dentry, name: string): Promise<void> {
-  return change(task, dentry, name, undefined, XATTR_REPLACE);
+/** removexattr(2) (vfs_removexattr). Takes i_rwsem exclusively. @throws ENODATA EOPNOTSUPP ERANGE EINVAL EPERM EACCES EROFS */
+export function vfs_removexattr(task: Task, dentry: Dentry, name: string): Awaitable<void> {
+  checkName(name);
+  const type = aclType(name);
+  if (type === undefined) return change(task, dentry, name, undefined, XATTR_REPLACE);
+  return vfs_set_acl(task, dentry, undefined, type);
 }
 
-/** listxattr(2): the names that the caller may see. */
-export async function vfs_listxattr(task: Task, dentry: Dentry): Promise<string[]> {
+function change(task: Task, dentry: Dentry, name: string, value: Buffer | undefined, flags: number): Awaitable<void> {
+  const inode = inodeOf(dentry);
+  return andThen(xattr_permission(task, inode, name, MAY_WRITE), () => {
+    const { handler, suffix } = resolve(inode, name);
+    const { set } = handler;
+    if (set === undefined) throw errno('EOPNOTSUPP');
+    return andThen(take(task, rows.set, 'inode', inode.i_rwsem, I_MUTEX_XATTR), (held) =>
+      withCleanup(
+        () => {
+          if (value !== undefined && name.startsWith('security.')) inode.i_flags &= ~S_NOSEC;
+          return call(task, rows.set, { inode: inode.i_rwsem }, () => set(task, dentry, inode, suffix, value, flags));
+        },
+        () => held.release(),
+      ),
+    );
+  });
+}
+
+/**
+ * listxattr(2): the names that the caller may see (vfs_listxattr). The caller compares their length with the room it has (ERANGE).
+ * @throws E2BIG where they do not fit in a list
+ */
+export function vfs_listxattr(task: Task, dentry: Dentry): Awaitable<string[]> {
   const inode = inodeOf(dentry);
   const { listxattr } = inode.i_op;
   if (listxattr === undefined) return [];
-  const names = await call(task, inode_operations.listxattr, { inode: inode.i_rwsem }, () => listxattr(task, dentry));
-  const visible = inode.i_sb.s_xattr.filter(
-    (handler) =>
-      handler.list === undefined ||
-      call(task, rows.list, { inode: inode.i_rwsem }, () => handler.list?.(task, dentry) ?? true) === true,
-  );
-  return names.filter((name) => visible.some((handler) => name.startsWith(handler.prefix)));
+  const listed = call(task, inode_operations.listxattr, { inode: inode.i_rwsem }, () => listxattr(task, dentry));
+  return andThen(listed, (names) => {
+    const visible = names.filter((name) => maySee(task, dentry, inode, name));
+    if (visible.reduce((size, name) => size + name.length + 1, 0) > XATTR_SIZE_MAX) throw errno('E2BIG');
+    return visible;
+  });
+}
+
+function maySee(task: Task, dentry: Dentry, inode: Inode, name: string): boolean {
+  if (aclType(name) !== undefined) return (inode.i_sb.s_flags & SB_POSIXACL) !== 0;
+  if (name.startsWith('trusted.') && !task.cred.capable('CAP_SYS_ADMIN')) return false;
+  const handler = inode.i_sb.s_xattr.find((candidate) => name.startsWith(candidate.prefix));
+  if (handler === undefined) return false;
+  const { list } = handler;
+  if (list === undefined) return true;
+  return call(task, rows.list, { inode: inode.i_rwsem }, () => list(task, dentry)) === true;
 }

@@ -1,0 +1,116 @@
+/** The flags of chattr and the project of a file (fs/file_attr.c): two ways to say the same, and who may change what. */
+import { inode_operations } from '../contract/inode.js';
+import { call, take } from '../locking/context.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { inode_owner_or_capable } from './attr.js';
+import type { Dentry } from './dentry.js';
+import { I_MUTEX_NORMAL, type Inode } from './inode.js';
+import { isDir } from './permission.js';
+import { SB_RDONLY } from './super-block.js';
+import type { FileAttr } from './types.js';
+
+export const FS_SYNC_FL = 0x8;
+export const FS_IMMUTABLE_FL = 0x10;
+export const FS_APPEND_FL = 0x20;
+export const FS_NODUMP_FL = 0x40;
+export const FS_NOATIME_FL = 0x80;
+export const FS_PROJINHERIT_FL = 0x20000000;
+
+const FS_XFLAG_IMMUTABLE = 0x8;
+const FS_XFLAG_APPEND = 0x10;
+const FS_XFLAG_SYNC = 0x20;
+const FS_XFLAG_NOATIME = 0x40;
+const FS_XFLAG_NODUMP = 0x80;
+const FS_XFLAG_PROJINHERIT = 0x200;
+const FS_XFLAG_EXTSIZE = 0x800;
+const FS_XFLAG_EXTSZINHERIT = 0x1000;
+const FS_XFLAG_COWEXTSIZE = 0x10000;
+
+/** The flags that both interfaces have: [FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR]. */
+const COMMON: readonly (readonly [number, number])[] = [
+  [FS_SYNC_FL, FS_XFLAG_SYNC],
+  [FS_IMMUTABLE_FL, FS_XFLAG_IMMUTABLE],
+  [FS_APPEND_FL, FS_XFLAG_APPEND],
+  [FS_NODUMP_FL, FS_XFLAG_NODUMP],
+  [FS_NOATIME_FL, FS_XFLAG_NOATIME],
+  [FS_PROJINHERIT_FL, FS_XFLAG_PROJINHERIT],
+];
+const COMMON_FLAGS = COMMON.reduce((all, [flag]) => all | flag, 0);
+const COMMON_XFLAGS = COMMON.reduce((all, [, xflag]) => all | xflag, 0);
+
+function xflagsOf(flags: number): number {
+  return COMMON.reduce((all, [flag, xflag]) => ((flags & flag) !== 0 ? all | xflag : all), 0);
+}
+
+function flagsOf(xflags: number): number {
+  return COMMON.reduce((all, [flag, xflag]) => ((xflags & xflag) !== 0 ? all | flag : all), 0);
+}
+
+/** Attributes after FS_IOC_SETFLAGS: what only the other interface has stays (fileattr_fill_flags). */
+export function fileattr_fill_flags(old: FileAttr, flags: number): FileAttr {
+  return { ...old, flags, fsx_xflags: (old.fsx_xflags & ~COMMON_XFLAGS) | xflagsOf(flags) };
+}
+
+/** Attributes after FS_IOC_FSSETXATTR: what only the other interface has stays (fileattr_fill_xflags). */
+export function fileattr_fill_xflags(
+  old: FileAttr,
+  wanted: Pick<FileAttr, 'fsx_xflags' | 'fsx_extsize' | 'fsx_projid' | 'fsx_cowextsize'>,
+): FileAttr {
+  return { ...old, ...wanted, flags: (old.flags & ~COMMON_FLAGS) | flagsOf(wanted.fsx_xflags) };
+}
+
+function inodeOf(dentry: Dentry): Inode {
+  const inode = dentry.d_inode;
+  if (inode === undefined) throw errno('ENOENT');
+  return inode;
+}
+
+/** What the filesystem says, with the flags in both forms. */
+function both(attr: FileAttr): FileAttr {
+  return { ...attr, fsx_xflags: attr.fsx_xflags | xflagsOf(attr.flags), flags: attr.flags | flagsOf(attr.fsx_xflags) };
+}
+
+/** The flags and the project of a file (vfs_fileattr_get). @throws ENOTTY where the filesystem has none */
+export async function vfs_fileattr_get(task: Task, dentry: Dentry): Promise<FileAttr> {
+  const inode = inodeOf(dentry);
+  const { fileattr_get } = inode.i_op;
+  if (fileattr_get === undefined) throw errno('ENOTTY');
+  const participants = { 'inode/get': inode.i_rwsem };
+  return both(await call(task, inode_operations.fileattr_get, participants, () => fileattr_get(task, dentry)));
+}
+
+/** @throws EPERM EINVAL (fileattr_set_prepare) */
+function fileattr_set_prepare(task: Task, inode: Inode, old: FileAttr, attr: FileAttr): void {
+  const guarded = FS_IMMUTABLE_FL | FS_APPEND_FL;
+  if (((old.flags ^ attr.flags) & guarded) !== 0 && !task.cred.capable('CAP_LINUX_IMMUTABLE')) throw errno('EPERM');
+  const { fsx_xflags: xflags } = attr;
+  const isReg = (inode.i_mode & 0o170000) === 0o100000;
+  if ((xflags & FS_XFLAG_EXTSIZE) !== 0 && !isReg) throw errno('EINVAL');
+  if ((xflags & FS_XFLAG_EXTSZINHERIT) !== 0 && !isDir(inode)) throw errno('EINVAL');
+  if ((xflags & FS_XFLAG_COWEXTSIZE) !== 0 && !isReg && !isDir(inode)) throw errno('EINVAL');
+  // A hint of size without the flag that says it counts means nothing.
+  if ((xflags & (FS_XFLAG_EXTSIZE | FS_XFLAG_EXTSZINHERIT)) === 0) attr.fsx_extsize = 0;
+  if ((xflags & FS_XFLAG_COWEXTSIZE) === 0) attr.fsx_cowextsize = 0;
+}
+
+/**
+ * Change the flags or the project of a file (vfs_fileattr_set). Takes i_rwsem exclusively, as the row says.
+ * @param change makes the new attributes of the old
+ * @throws ENOTTY EROFS; EPERM unless the caller owns the file, and for the immutable and append-only flags without CAP_LINUX_IMMUTABLE;
+ * EOPNOTSUPP EINVAL
+ */
+export async function vfs_fileattr_set(task: Task, dentry: Dentry, change: (old: FileAttr) => FileAttr): Promise<void> {
+  const inode = inodeOf(dentry);
+  const { fileattr_set, fileattr_get } = inode.i_op;
+  if (fileattr_set === undefined || fileattr_get === undefined) throw errno('ENOTTY');
+  if ((inode.i_sb.s_flags & SB_RDONLY) !== 0) throw errno('EROFS');
+  if (!inode_owner_or_capable(task, inode)) throw errno('EPERM');
+  using _held = await take(task, inode_operations.fileattr_set, 'inode', inode.i_rwsem, I_MUTEX_NORMAL);
+  const old = both(
+    await call(task, inode_operations.fileattr_get, { 'inode/set': inode.i_rwsem }, () => fileattr_get(task, dentry)),
+  );
+  const attr = change(old);
+  fileattr_set_prepare(task, inode, old, attr);
+  await call(task, inode_operations.fileattr_set, { inode: inode.i_rwsem }, () => fileattr_set(task, dentry, attr));
+}
