@@ -1,18 +1,51 @@
 /** copy_file_range(2) (fs/read_write.c). */
 import { file_operations } from '../contract/file.js';
 import { call } from '../locking/context.js';
-import { folio_put } from '../mm/filemap.js';
 import { IovIter } from '../mm/iov-iter.js';
-import { errno } from '../sched/errno.js';
+import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
+import { S_IMMUTABLE, S_SWAPFILE } from './inode.js';
+import { O_APPEND } from './open-flags.js';
 import { isDir } from './permission.js';
-import { vfs_iter_read, vfs_iter_write } from './read-write.js';
+import { generic_write_check_limits, vfs_iter_read, vfs_iter_write } from './read-write.js';
 
-const CHUNK = 1 << 20;
-const O_APPEND = 0o2000;
+/** Bytes that are read and written in one step, and after which others get their turn. */
+const CHUNK = 64 * 1024;
+const TURN = 1024 * 1024;
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
 
-/** @returns bytes copied, fewer at the end of the source. @throws EBADF EISDIR EINVAL for ranges of one file that overlap; what reading and writing throw */
+/**
+ * How much of what is asked for may be copied (generic_copy_file_checks, generic_file_rw_checks).
+ * @returns bytes, 0 at the end of the source
+ */
+function checked(fileIn: File, posIn: number, fileOut: File, posOut: number, length: number): number {
+  const { f_inode: from } = fileIn;
+  const { f_inode: to } = fileOut;
+  if (isDir(from) || isDir(to)) throw errno('EISDIR');
+  if ((from.i_mode & S_IFMT) !== S_IFREG || (to.i_mode & S_IFMT) !== S_IFREG) throw errno('EINVAL');
+  if ((fileIn.f_mode & FMODE_READ) === 0 || (fileOut.f_mode & FMODE_WRITE) === 0) throw errno('EBADF');
+  if ((fileOut.f_flags & O_APPEND) !== 0) throw errno('EBADF');
+  if ((to.i_flags & S_IMMUTABLE) !== 0) throw errno('EPERM');
+  if (((from.i_flags | to.i_flags) & S_SWAPFILE) !== 0) throw errno('ETXTBSY');
+  if (posIn < 0 || posOut < 0 || length < 0) throw errno('EINVAL');
+  if (posIn + length > Number.MAX_SAFE_INTEGER || posOut + length > Number.MAX_SAFE_INTEGER) throw errno('EOVERFLOW');
+  if (posIn >= from.i_size || length === 0) return 0;
+  const count = generic_write_check_limits(fileOut, posOut, Math.min(length, from.i_size - posIn));
+  if (from === to && posOut + count > posIn && posOut < posIn + count) throw errno('EINVAL');
+  return count;
+}
+
+/**
+ * Copy a range of one file into another, or within one (vfs_copy_file_range): by the filesystem's own operation, and where it has none or
+ * cannot, through the page cache.
+ * @param posIn where to read, bytes; the positions of the files do not move
+ * @param flags none are known
+ * @returns bytes copied: fewer at the end of the source, after a signal, and where an error came after some
+ * @throws EBADF EISDIR; EINVAL for flags, for what is no regular file and for ranges of one file that overlap; EOVERFLOW EFBIG EPERM
+ * ETXTBSY EXDEV ENOSPC EIO EINTR
+ */
 export async function vfs_copy_file_range(
   task: Task,
   fileIn: File,
@@ -23,24 +56,45 @@ export async function vfs_copy_file_range(
   flags: number,
 ): Promise<number> {
   if (flags !== 0) throw errno('EINVAL');
-  if ((fileIn.f_mode & FMODE_READ) === 0 || (fileOut.f_mode & FMODE_WRITE) === 0) throw errno('EBADF');
-  if ((fileOut.f_flags & O_APPEND) !== 0) throw errno('EBADF');
-  if (isDir(fileIn.f_inode) || isDir(fileOut.f_inode)) throw errno('EISDIR');
-  const count = Math.max(0, Math.min(length, fileIn.f_inode.i_size - posIn));
-  if (fileIn.f_inode === fileOut.f_inode && posOut + count > posIn && posOut < posIn + count) throw errno('EINVAL');
+  if (fileIn.f_inode.i_sb.s_type !== fileOut.f_inode.i_sb.s_type) throw errno('EXDEV');
+  const count = checked(fileIn, posIn, fileOut, posOut, length);
+  if (count === 0) return 0;
   const { copy_file_range } = fileOut.f_op;
   if (copy_file_range !== undefined) {
-    return call(task, file_operations.copy_file_range, {}, () =>
-      copy_file_range(task, fileIn, posIn, fileOut, posOut, count, flags),
-    );
+    try {
+      return await call(task, file_operations.copy_file_range, {}, () =>
+        copy_file_range(task, fileIn, posIn, fileOut, posOut, count, flags),
+      );
+    } catch (error) {
+      if (!isErrno(error, 'EOPNOTSUPP') && !isErrno(error, 'EXDEV')) throw error;
+    }
   }
+  return generic_copy(task, fileIn, posIn, fileOut, posOut, count);
+}
+
+/**
+ * Copy through the page caches (splice_copy_file_range). Holds no lock from one chunk to the next. @returns bytes copied
+ */
+export async function generic_copy(
+  task: Task,
+  fileIn: File,
+  posIn: number,
+  fileOut: File,
+  posOut: number,
+  count: number,
+): Promise<number> {
   let done = 0;
-  while (done < count) {
-    const step = await copyChunk(task, fileIn, posIn + done, fileOut, posOut + done, Math.min(CHUNK, count - done));
-    if (step === 0) break;
-    done += step;
-    // The caller asks for the rest; others get their turn.
-    if (done >= 64 * CHUNK) break;
+  try {
+    while (done < count) {
+      if (task.signalled) throw errno('EINTR');
+      const size = Math.min(CHUNK, count - done);
+      const step = await copyChunk(task, fileIn, posIn + done, fileOut, posOut + done, size);
+      if (step === 0) break;
+      done += step;
+      if (done % TURN === 0) await task.sched.yield();
+    }
+  } catch (error) {
+    if (done === 0) throw error;
   }
   return done;
 }
@@ -55,10 +109,13 @@ async function copyChunk(
 ): Promise<number> {
   const read = IovIter.ofDest(size);
   try {
-    const got = await vfs_iter_read(task, from, read, posIn, {});
+    const got = await vfs_iter_read(task, from, read, posIn, { direct: false });
     if (got === 0) return 0;
-    return await vfs_iter_write(task, to, IovIter.ofSource(Buffer.concat(read.segments, got)), posOut, {});
+    const [only] = read.segments;
+    // One buffer for the whole chunk, so that i_rwsem of the target is taken once for it.
+    const bytes = only !== undefined && read.segments.length === 1 ? only : Buffer.concat(read.segments, got);
+    return await vfs_iter_write(task, to, IovIter.ofSource(bytes), posOut, { direct: false });
   } finally {
-    for (const folio of read.folios) folio_put(task, folio);
+    read.release();
   }
 }

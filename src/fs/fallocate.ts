@@ -5,28 +5,61 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { type File, FMODE_WRITE } from './file.js';
-import { S_APPEND, S_IMMUTABLE } from './inode.js';
-import { isDir } from './permission.js';
+import { S_APPEND, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 
 export const FALLOC_FL_KEEP_SIZE = 0x01;
 export const FALLOC_FL_PUNCH_HOLE = 0x02;
 export const FALLOC_FL_COLLAPSE_RANGE = 0x08;
 export const FALLOC_FL_ZERO_RANGE = 0x10;
 export const FALLOC_FL_INSERT_RANGE = 0x20;
-const KNOWN = 0x3b;
+export const FALLOC_FL_UNSHARE_RANGE = 0x40;
 
-/** @throws EINVAL EOPNOTSUPP EBADF EPERM EISDIR ENODEV EFBIG ENOSPC */
+const S_IFMT = 0o170000;
+const S_IFIFO = 0o010000;
+const S_IFDIR = 0o040000;
+const S_IFBLK = 0o060000;
+const S_IFREG = 0o100000;
+
+/** Only one mode at a time; each says of itself whether it keeps the size. @throws EOPNOTSUPP */
+function checkMode(mode: number): void {
+  const keepsSize = (mode & FALLOC_FL_KEEP_SIZE) !== 0;
+  switch (mode & ~FALLOC_FL_KEEP_SIZE) {
+    case 0:
+    case FALLOC_FL_UNSHARE_RANGE:
+    case FALLOC_FL_ZERO_RANGE:
+      return;
+    case FALLOC_FL_PUNCH_HOLE:
+      if (keepsSize) return;
+      break;
+    case FALLOC_FL_COLLAPSE_RANGE:
+    case FALLOC_FL_INSERT_RANGE:
+      if (!keepsSize) return;
+      break;
+  }
+  throw errno('EOPNOTSUPP');
+}
+
+/**
+ * Allocate, zero, remove or insert a range of a file (vfs_fallocate). The filesystem takes i_rwsem and invalidate_lock.
+ * @param mode FALLOC_FL_*
+ * @param offset bytes
+ * @param length bytes
+ * @throws EINVAL for an empty or negative range; EOPNOTSUPP for a mode that does not exist or that the filesystem has not; EBADF where the
+ * file is not open for writing; EPERM ETXTBSY ESPIPE EISDIR ENODEV EFBIG ENOSPC
+ */
 export function vfs_fallocate(task: Task, file: File, mode: number, offset: number, length: number): Awaitable<void> {
   const { f_inode: inode } = file;
   if (offset < 0 || length <= 0) throw errno('EINVAL');
-  if ((mode & ~KNOWN) !== 0) throw errno('EOPNOTSUPP');
-  const kind = mode & ~FALLOC_FL_KEEP_SIZE;
-  if (kind === FALLOC_FL_PUNCH_HOLE && (mode & FALLOC_FL_KEEP_SIZE) === 0) throw errno('EOPNOTSUPP');
-  if ((kind & (kind - 1)) !== 0) throw errno('EOPNOTSUPP');
+  checkMode(mode);
   if ((file.f_mode & FMODE_WRITE) === 0) throw errno('EBADF');
-  if ((kind !== 0 && (inode.i_flags & S_APPEND) !== 0) || (inode.i_flags & S_IMMUTABLE) !== 0) throw errno('EPERM');
-  if (isDir(inode)) throw errno('EISDIR');
-  if ((inode.i_mode & 0o170000) !== 0o100000) throw errno('ENODEV');
+  // What is there may not be taken away from an append-only file; more room may be given to it.
+  if ((mode & ~FALLOC_FL_KEEP_SIZE) !== 0 && (inode.i_flags & S_APPEND) !== 0) throw errno('EPERM');
+  if ((inode.i_flags & S_IMMUTABLE) !== 0) throw errno('EPERM');
+  if ((inode.i_flags & S_SWAPFILE) !== 0) throw errno('ETXTBSY');
+  const type = inode.i_mode & S_IFMT;
+  if (type === S_IFIFO) throw errno('ESPIPE');
+  if (type === S_IFDIR) throw errno('EISDIR');
+  if (type !== S_IFREG && type !== S_IFBLK) throw errno('ENODEV');
   if (offset + length > inode.i_sb.s_maxbytes) throw errno('EFBIG');
   const { fallocate } = file.f_op;
   if (fallocate === undefined) throw errno('EOPNOTSUPP');

@@ -1,60 +1,148 @@
-/** ioctl(2) (fs/ioctl.c): what every filesystem answers, and the flags of chattr. */
+/** ioctl(2) (fs/ioctl.c): what the VFS answers for every filesystem; the rest goes to ->unlocked_ioctl. */
+import { address_space_operations } from '../contract/address-space.js';
 import { file_operations } from '../contract/file.js';
-import { inode_operations } from '../contract/inode.js';
-import { call, take } from '../locking/context.js';
+import { call } from '../locking/context.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, vfs_fallocate } from './fallocate.js';
+import { ioctl_fiemap } from './fiemap.js';
 import type { File } from './file.js';
-import { I_MUTEX_NORMAL } from './inode.js';
-import { isReadOnly } from './super.js';
+import { fileattr_fill_flags, fileattr_fill_xflags, vfs_fileattr_get, vfs_fileattr_set } from './fileattr.js';
+import type { FileAttr } from './types.js';
 
-const FS_IOC_GETFLAGS = 0x80086601;
-const FS_IOC_SETFLAGS = 0x40086602;
-const FIGETBSZ = 2;
-const FS_IMMUTABLE_FL = 0x10;
-const FS_APPEND_FL = 0x20;
+export const FIBMAP = 1;
+export const FIGETBSZ = 2;
+export const FIONREAD = 0x541b;
+export const FS_IOC_GETFLAGS = 0x80086601;
+export const FS_IOC_SETFLAGS = 0x40086602;
+export const FS_IOC_FSGETXATTR = 0x801c581f;
+export const FS_IOC_FSSETXATTR = 0x401c5820;
+export const FS_IOC_FIEMAP = 0xc020660b;
+export const FS_IOC_RESVSP = 0x40305828;
+export const FS_IOC_RESVSP64 = 0x4030582a;
+export const FS_IOC_UNRESVSP = 0x40305829;
+export const FS_IOC_UNRESVSP64 = 0x4030582b;
+export const FS_IOC_ZERO_RANGE = 0x40305839;
+
+const NOTHING = Buffer.alloc(0);
+/** Bytes of struct fsxattr. */
+const FSXATTR = 28;
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
 
 function word(value: number): Buffer {
   const bytes = Buffer.alloc(4);
-  bytes.writeInt32LE(value);
+  bytes.writeInt32LE(value | 0);
   return bytes;
 }
 
-/** @param arg the bytes that the caller passed. @returns the bytes for the caller. @throws ENOTTY EPERM EROFS */
-export async function vfs_ioctl(task: Task, file: File, cmd: number, arg: Buffer): Promise<Buffer> {
-  if (cmd === FIGETBSZ) return word(file.f_inode.i_sb.s_blocksize);
-  if (cmd === FS_IOC_GETFLAGS) return word(await getFlags(task, file));
-  if (cmd === FS_IOC_SETFLAGS) {
-    await setFlags(task, file, arg.readInt32LE(0));
-    return Buffer.alloc(0);
+/** @throws EFAULT where the caller passed fewer bytes than the command has */
+function need(arg: Buffer, bytes: number): void {
+  if (arg.length < bytes) throw errno('EFAULT');
+}
+
+/**
+ * @param cmd the command, as user space says it
+ * @param arg the bytes that the caller passed
+ * @returns the bytes for the caller
+ * @throws ENOTTY for a command that nobody knows; EPERM EROFS EINVAL EOPNOTSUPP EFAULT and what the command throws
+ */
+export function vfs_ioctl(task: Task, file: File, cmd: number, arg: Buffer): Awaitable<Buffer> {
+  const { f_inode: inode, f_dentry: dentry } = file;
+  const isReg = (inode.i_mode & S_IFMT) === S_IFREG;
+  switch (cmd >>> 0) {
+    case FIGETBSZ:
+      return word(inode.i_sb.s_blocksize);
+    case FS_IOC_GETFLAGS:
+      return vfs_fileattr_get(task, dentry).then(({ flags }) => word(flags));
+    case FS_IOC_SETFLAGS:
+      need(arg, 4);
+      return setFlags(task, file, arg.readUInt32LE(0));
+    case FS_IOC_FSGETXATTR:
+      return vfs_fileattr_get(task, dentry).then(encodeFsxattr);
+    case FS_IOC_FSSETXATTR:
+      need(arg, FSXATTR);
+      return setFsxattr(task, file, arg);
+    case FS_IOC_FIEMAP:
+      return ioctl_fiemap(task, inode, arg);
+    case FIBMAP:
+      if (isReg) return ioctl_fibmap(task, file, arg);
+      break;
+    case FIONREAD:
+      if (isReg) return word(Math.max(0, inode.i_size - file.f_pos));
+      break;
+    case FS_IOC_RESVSP:
+    case FS_IOC_RESVSP64:
+      if (isReg) return ioctl_preallocate(task, file, 0, arg);
+      break;
+    case FS_IOC_UNRESVSP:
+    case FS_IOC_UNRESVSP64:
+      if (isReg) return ioctl_preallocate(task, file, FALLOC_FL_PUNCH_HOLE, arg);
+      break;
+    case FS_IOC_ZERO_RANGE:
+      if (isReg) return ioctl_preallocate(task, file, FALLOC_FL_ZERO_RANGE, arg);
+      break;
   }
+  return toFilesystem(task, file, cmd, arg);
+}
+
+function toFilesystem(task: Task, file: File, cmd: number, arg: Buffer): Awaitable<Buffer> {
   const { unlocked_ioctl } = file.f_op;
   if (unlocked_ioctl === undefined) throw errno('ENOTTY');
-  const answer = await call(task, file_operations.unlocked_ioctl, {}, () => unlocked_ioctl(task, file, cmd, arg));
-  return typeof answer === 'number' ? Buffer.alloc(0) : answer;
+  const answer = call(task, file_operations.unlocked_ioctl, {}, () => unlocked_ioctl(task, file, cmd, arg));
+  return andThen(answer, (value) => (typeof value === 'number' ? NOTHING : value));
 }
 
-async function getFlags(task: Task, file: File): Promise<number> {
-  const { fileattr_get } = file.f_inode.i_op;
-  if (fileattr_get === undefined) throw errno('ENOTTY');
-  const participants = { 'inode/get': file.f_inode.i_rwsem };
-  const attr = await call(task, inode_operations.fileattr_get, participants, () => fileattr_get(task, file.f_dentry));
-  return attr.flags;
+async function setFlags(task: Task, file: File, flags: number): Promise<Buffer> {
+  await vfs_fileattr_set(task, file.f_dentry, (old) => fileattr_fill_flags(old, flags));
+  return NOTHING;
 }
 
-async function setFlags(task: Task, file: File, flags: number): Promise<void> {
-  const { f_inode: inode } = file;
-  const { fileattr_set, fileattr_get } = inode.i_op;
-  if (fileattr_set === undefined || fileattr_get === undefined) throw errno('ENOTTY');
-  if (isReadOnly(inode.i_sb)) throw errno('EROFS');
-  if (task.cred.uid !== inode.i_uid && !task.cred.capable('CAP_FOWNER')) throw errno('EPERM');
-  using _held = await take(task, inode_operations.fileattr_set, 'inode', inode.i_rwsem, I_MUTEX_NORMAL);
-  const old = await call(task, inode_operations.fileattr_get, { 'inode/set': inode.i_rwsem }, () =>
-    fileattr_get(task, file.f_dentry),
-  );
-  const guarded = FS_IMMUTABLE_FL | FS_APPEND_FL;
-  if (((old.flags ^ flags) & guarded) !== 0 && !task.cred.capable('CAP_LINUX_IMMUTABLE')) throw errno('EPERM');
-  await call(task, inode_operations.fileattr_set, { inode: inode.i_rwsem }, () =>
-    fileattr_set(task, file.f_dentry, { ...old, flags }),
-  );
+function encodeFsxattr(attr: FileAttr): Buffer {
+  const bytes = Buffer.alloc(FSXATTR);
+  bytes.writeUInt32LE(attr.fsx_xflags >>> 0, 0);
+  bytes.writeUInt32LE(attr.fsx_extsize, 4);
+  bytes.writeUInt32LE(attr.fsx_nextents, 8);
+  bytes.writeUInt32LE(attr.fsx_projid, 12);
+  bytes.writeUInt32LE(attr.fsx_cowextsize, 16);
+  return bytes;
+}
+
+async function setFsxattr(task: Task, file: File, arg: Buffer): Promise<Buffer> {
+  const wanted = {
+    fsx_xflags: arg.readUInt32LE(0),
+    fsx_extsize: arg.readUInt32LE(4),
+    fsx_projid: arg.readUInt32LE(12),
+    fsx_cowextsize: arg.readUInt32LE(16),
+  };
+  await vfs_fileattr_set(task, file.f_dentry, (old) => fileattr_fill_xflags(old, wanted));
+  return NOTHING;
+}
+
+/** The device block of a file's block, 0 for a hole (ioctl_fibmap). @throws EPERM EINVAL */
+async function ioctl_fibmap(task: Task, file: File, arg: Buffer): Promise<Buffer> {
+  if (!task.cred.capable('CAP_SYS_ADMIN')) throw errno('EPERM');
+  need(arg, 4);
+  const block = arg.readInt32LE(0);
+  if (block < 0) throw errno('EINVAL');
+  const { f_mapping: mapping } = file;
+  const { bmap } = mapping.a_ops;
+  if (bmap === undefined) throw errno('EINVAL');
+  const found = await call(task, address_space_operations.bmap, {}, () => bmap(task, mapping, block));
+  if (found > 0x7fffffff) throw errno('ERANGE');
+  return word(found);
+}
+
+/** struct space_resv, the interface of XFS to what became fallocate (ioctl_preallocate). @throws EINVAL and as vfs_fallocate */
+async function ioctl_preallocate(task: Task, file: File, mode: number, arg: Buffer): Promise<Buffer> {
+  need(arg, 48);
+  const whence = arg.readInt16LE(2);
+  const start = Number(arg.readBigInt64LE(8));
+  const length = Number(arg.readBigInt64LE(16));
+  const bases = [0, file.f_pos, file.f_inode.i_size];
+  const base = bases[whence];
+  if (base === undefined) throw errno('EINVAL');
+  await vfs_fallocate(task, file, mode | FALLOC_FL_KEEP_SIZE, base + start, length);
+  return NOTHING;
 }

@@ -1,145 +1,250 @@
-/** read(2), write(2) and lseek(2) (fs/read_write.c, mm/filemap.c). */
+/** read(2) and write(2) (fs/read_write.c, mm/filemap.c). */
+import { address_space_operations } from '../contract/address-space.js';
 import { file_operations as rows } from '../contract/file.js';
-import { call } from '../locking/context.js';
+import { call, take } from '../locking/context.js';
+import type { Exclusive } from '../locking/held.js';
+import { generic_file_read_iter as mm_file_read_iter } from '../mm/filemap-direct.js';
 import { filemap_read } from '../mm/filemap-read.js';
 import { generic_perform_write } from '../mm/filemap-write.js';
 import type { IovIter } from '../mm/iov-iter.js';
 import type { Kiocb } from '../mm/operations.js';
-import { filemap_write_and_wait_range } from '../mm/page-writeback.js';
-import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
+import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { file_remove_privs } from './attr.js';
+import { file_kill_caps, file_remove_suid } from './attr-privs.js';
+import { cached_direct_read, direct_write } from './direct.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
-import type { Inode } from './inode.js';
+import { I_MUTEX_NORMAL, type Inode, S_NOSEC, S_SWAPFILE, S_SYNC } from './inode.js';
+import { O_APPEND, O_DIRECT, O_DSYNC, O_NOATIME, O_SYNC } from './open-flags.js';
 import { isDir } from './permission.js';
+import { SB_SYNCHRONOUS } from './super-block.js';
 import { vfs_fsync_range } from './sync.js';
-import { file_update_time, touch_atime } from './time.js';
+import { atime_needs_update, file_update_time, touch_atime } from './time.js';
 
+export {
+  generic_file_llseek,
+  generic_seek_hole_data,
+  SEEK_CUR,
+  SEEK_DATA,
+  SEEK_END,
+  SEEK_HOLE,
+  SEEK_SET,
+  vfs_llseek,
+} from './seek.js';
+
+const SUID_SGID = 0o6000;
+
+/** What is absent follows from the flags that the file was opened with. */
 export interface ReadOptions {
   readonly direct?: boolean;
+  /** RWF_NOWAIT: EAGAIN rather than to wait. */
+  readonly nowait?: boolean;
 }
 
+/** What is absent follows from the flags that the file was opened with, and from who writes. */
 export interface WriteOptions {
   readonly direct?: boolean;
   readonly append?: boolean;
   readonly sync?: false | 'dsync' | 'sync';
-  /** Setuid and setgid go, because the writer may not keep them. */
+  /** Setuid and setgid go, because the writer may not keep them; by default of writers without CAP_FSETID. */
   readonly killSuidgid?: boolean;
+  /** The caller's RLIMIT_FSIZE, bytes. */
+  readonly rlimitFsize?: number;
 }
 
-function kiocb(file: File, pos: number, options: WriteOptions): Kiocb {
-  return {
-    ki_filp: file,
-    ki_pos: pos,
-    direct: options.direct ?? false,
-    sync: options.sync ?? false,
-    append: options.append ?? false,
-    nowait: false,
-  };
+/** struct kiocb with what a write of ours carries besides. */
+interface WriteKiocb extends Kiocb {
+  readonly ki_filp: File;
+  readonly killSuidgid: boolean | undefined;
+  readonly rlimitFsize: number | undefined;
+}
+
+/** IOCB_SYNC and IOCB_DSYNC as the file's and the inode's flags demand them (iocb_flags). */
+function syncOf(file: File): false | 'dsync' | 'sync' {
+  const { f_flags: flags, f_inode: inode } = file;
+  if ((flags & O_SYNC) === O_SYNC) return 'sync';
+  if ((flags & O_DSYNC) !== 0) return 'dsync';
+  return (inode.i_flags & S_SYNC) !== 0 || (inode.i_sb.s_flags & SB_SYNCHRONOUS) !== 0 ? 'dsync' : false;
+}
+
+/** What is asked for by the file's flags is asked for, whatever the request says; only chattr +S adds to what the request says. */
+function effectiveSync(file: File, asked: WriteOptions['sync']): false | 'dsync' | 'sync' {
+  if (asked === undefined) return syncOf(file);
+  if (asked !== false) return asked;
+  const { f_inode: inode } = file;
+  return (inode.i_flags & S_SYNC) !== 0 || (inode.i_sb.s_flags & SB_SYNCHRONOUS) !== 0 ? 'dsync' : false;
 }
 
 /**
- * Read at `pos` into `iter` (vfs_iter_read). @returns bytes
- * @throws EBADF EISDIR EINVAL EIO
+ * Read at `pos` into `iter` (vfs_iter_read). At once where everything is cached. @returns bytes, 0 at the end of the file
+ * @throws EBADF where it is not open for reading; EISDIR; EINVAL for a negative position or a file that cannot be read; EIO
  */
 export function vfs_iter_read(
   task: Task,
   file: File,
   iter: IovIter,
   pos: number,
-  options: ReadOptions,
+  options: ReadOptions = {},
 ): Awaitable<number> {
   if ((file.f_mode & FMODE_READ) === 0) throw errno('EBADF');
   const { read_iter } = file.f_op;
   if (read_iter === undefined) throw errno(isDir(file.f_inode) ? 'EISDIR' : 'EINVAL');
-  const iocb = kiocb(file, pos, options);
+  if (pos < 0) throw errno('EINVAL');
+  const iocb: Kiocb = {
+    ki_filp: file,
+    ki_pos: pos,
+    direct: options.direct ?? (file.f_flags & O_DIRECT) !== 0,
+    sync: false,
+    append: false,
+    nowait: options.nowait ?? false,
+  };
   return call(task, rows.read_iter, {}, () => read_iter(task, iocb, iter));
 }
 
 /**
- * Write `iter` at `pos`, or at the end with `append` (vfs_iter_write). @returns bytes
- * @throws EBADF EINVAL EFBIG ENOSPC EIO
+ * Write `iter` at `pos`, or at the end with `append` (vfs_iter_write). At once where nothing has to wait. @returns bytes
+ * @throws EBADF where it is not open for writing; EINVAL for a negative position; EFBIG beyond the limits; ENOSPC; EIO
  */
 export function vfs_iter_write(
   task: Task,
   file: File,
   iter: IovIter,
   pos: number,
-  options: WriteOptions,
+  options: WriteOptions = {},
 ): Awaitable<number> {
   if ((file.f_mode & FMODE_WRITE) === 0) throw errno('EBADF');
   const { write_iter } = file.f_op;
-  if (write_iter === undefined) throw errno('EINVAL');
-  const iocb = kiocb(file, pos, options);
-  const privs = options.killSuidgid === true ? file_remove_privs(task, file.f_dentry, file.f_inode) : undefined;
-  return andThen(privs, () => call(task, rows.write_iter, {}, () => write_iter(task, iocb, iter)));
+  if (write_iter === undefined) throw errno(isDir(file.f_inode) ? 'EISDIR' : 'EINVAL');
+  if (pos < 0) throw errno('EINVAL');
+  const iocb: WriteKiocb = {
+    ki_filp: file,
+    ki_pos: pos,
+    direct: options.direct ?? (file.f_flags & O_DIRECT) !== 0,
+    sync: effectiveSync(file, options.sync),
+    append: options.append ?? (file.f_flags & O_APPEND) !== 0,
+    nowait: false,
+    killSuidgid: options.killSuidgid,
+    rlimitFsize: options.rlimitFsize,
+  };
+  return call(task, rows.write_iter, {}, () => write_iter(task, iocb, iter));
 }
 
-/** ->read_iter over the page cache (generic_file_read_iter). A direct read sees what is dirty there first. */
+/** ->read_iter of files with pages (generic_file_read_iter). A direct read sees what is dirty in the cache first. Moves atime. */
 export function generic_file_read_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
-  const { f_inode: inode } = iocb.ki_filp as File;
-  return andThen(filemap_read(task, iocb, iter), (count) => andThen(touch_atime(task, inode), () => count));
+  const file = iocb.ki_filp as File;
+  const count = iter.count === 0 ? 0 : iocb.direct ? readDirect(task, iocb, iter) : filemap_read(task, iocb, iter);
+  if (count instanceof Promise) return count.then((n) => accessed(task, file, n));
+  return accessed(task, file, count);
 }
 
-/** ->write_iter over the page cache, i_rwsem held exclusively as write_begin wants it (generic_file_write_iter). */
+function readDirect(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
+  if (iocb.ki_filp.f_mapping.a_ops.direct_IO === undefined) return cached_direct_read(task, iocb, iter);
+  return mm_file_read_iter(task, iocb, iter);
+}
+
+/** file_accessed, then the result. */
+function accessed(task: Task, file: File, count: number): Awaitable<number> {
+  const { f_inode: inode } = file;
+  if ((file.f_flags & O_NOATIME) !== 0 || !atime_needs_update(inode)) return count;
+  const touched = touch_atime(task, inode);
+  return touched instanceof Promise ? touched.then(() => count) : count;
+}
+
+/**
+ * ->write_iter over the page cache (generic_file_write_iter). Takes i_rwsem exclusively, because write_begin and write_end are called with it.
+ */
 export function generic_file_write_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
   const file = iocb.ki_filp as File;
-  const { f_inode: inode } = file;
-  return andThen(inode.i_rwsem.write(task), (held) =>
-    andThen(
-      withCleanup(
-        () => written(task, iocb, iter, inode),
-        () => held.release(),
-      ),
-      (count) => settled(task, iocb, file, count),
-    ),
-  );
+  if ((file.f_inode.i_flags & S_NOSEC) === 0) return killCapsFirst(task, iocb, iter, file);
+  return lockedWrite(task, iocb, iter, file);
 }
 
-function written(task: Task, iocb: Kiocb, iter: IovIter, inode: Inode): Awaitable<number> {
-  if (iocb.append) iocb.ki_pos = inode.i_size;
-  const { s_maxbytes: max } = inode.i_sb;
-  if (iter.count > 0 && iocb.ki_pos >= max) throw errno('EFBIG');
-  iter.truncate(max - iocb.ki_pos);
-  if (iter.count === 0) return 0;
-  return andThen(file_update_time(task, inode), () => generic_perform_write(task, iocb, iter));
+async function killCapsFirst(task: Task, iocb: Kiocb, iter: IovIter, file: File): Promise<number> {
+  await file_kill_caps(task, file.f_dentry, file.f_inode);
+  return lockedWrite(task, iocb, iter, file);
 }
 
-/** What was written is on the device before O_SYNC and O_DSYNC writes return, and direct ones leave nothing dirty behind. */
-function settled(task: Task, iocb: Kiocb, file: File, count: number): Awaitable<number> {
-  if (count <= 0 || (iocb.sync === false && !iocb.direct)) return count;
-  const start = iocb.ki_pos - count;
-  const end = iocb.ki_pos - 1;
-  const done =
-    iocb.sync === false
-      ? filemap_write_and_wait_range(task, file.f_mapping, start, end)
-      : vfs_fsync_range(task, file, start, end, iocb.sync === 'dsync');
-  return andThen(done, () => count);
+function lockedWrite(task: Task, iocb: Kiocb, iter: IovIter, file: File): Awaitable<number> {
+  const { i_rwsem } = file.f_inode;
+  const held = take(task, address_space_operations.write_begin, 'inode', i_rwsem, I_MUTEX_NORMAL);
+  if (held instanceof Promise) return held.then((guard) => writeHolding(task, iocb, iter, file, guard));
+  return writeHolding(task, iocb, iter, file, held);
 }
 
-export const SEEK_SET = 0;
-export const SEEK_CUR = 1;
-export const SEEK_END = 2;
-export const SEEK_DATA = 3;
-export const SEEK_HOLE = 4;
-
-/** lseek(2) (vfs_llseek). @throws EINVAL ENXIO ESPIPE */
-export function vfs_llseek(task: Task, file: File, offset: number, whence: number): Awaitable<number> {
-  const { llseek } = file.f_op;
-  if (llseek === undefined) return generic_file_llseek(file, offset, whence);
-  return call(task, rows.llseek, {}, () => llseek(task, file, offset, whence));
-}
-
-/** Positions counted from somewhere; the whole file counts as data (generic_file_llseek). */
-export function generic_file_llseek(file: File, offset: number, whence: number): number {
-  const { i_size: size, i_sb: sb } = file.f_inode;
-  if (whence === SEEK_DATA || whence === SEEK_HOLE) {
-    if (offset < 0 || offset >= size) throw errno('ENXIO');
-    return whence === SEEK_DATA ? offset : size;
+function writeHolding(
+  task: Task,
+  iocb: Kiocb,
+  iter: IovIter,
+  file: File,
+  held: Exclusive<'i_rwsem'>,
+): Awaitable<number> {
+  let count: Awaitable<number>;
+  try {
+    count = __generic_file_write_iter(task, iocb, iter);
+  } catch (error) {
+    held.release();
+    throw error;
   }
-  const base = whence === SEEK_SET ? 0 : whence === SEEK_CUR ? file.f_pos : whence === SEEK_END ? size : Number.NaN;
-  const found = base + offset;
-  if (!(found >= 0) || found > sb.s_maxbytes) throw errno('EINVAL');
-  return found;
+  if (!(count instanceof Promise)) {
+    held.release();
+    return generic_write_sync(task, iocb, file, count);
+  }
+  return count.finally(() => held.release()).then((n) => generic_write_sync(task, iocb, file, n));
+}
+
+/**
+ * A write with i_rwsem held exclusively (__generic_file_write_iter): checks, setuid and setgid, times, then the data.
+ * @throws as generic_write_checks; what writing throws
+ */
+export function __generic_file_write_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
+  const file = iocb.ki_filp as File;
+  const { f_inode: inode } = file;
+  if (generic_write_checks(iocb, iter) === 0) return 0;
+  if ((inode.i_mode & SUID_SGID) !== 0) {
+    const removed = file_remove_suid(task, file.f_dentry, inode, (iocb as WriteKiocb).killSuidgid);
+    if (removed !== undefined) return removed.then(() => timedWrite(task, iocb, iter, inode));
+  }
+  return timedWrite(task, iocb, iter, inode);
+}
+
+function timedWrite(task: Task, iocb: Kiocb, iter: IovIter, inode: Inode): Awaitable<number> {
+  const timed = file_update_time(task, inode);
+  if (timed instanceof Promise) return timed.then(() => transfer(task, iocb, iter));
+  return transfer(task, iocb, iter);
+}
+
+function transfer(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
+  return iocb.direct ? direct_write(task, iocb, iter) : generic_perform_write(task, iocb, iter);
+}
+
+/**
+ * Where the write begins and how much of it may be written (generic_write_checks). i_rwsem is held, so the end of the file stays where it is.
+ * @returns bytes that `iter` has now
+ * @throws EFBIG where it begins at or beyond a limit; ETXTBSY for a swap file
+ */
+export function generic_write_checks(iocb: Kiocb, iter: IovIter): number {
+  const file = iocb.ki_filp as File;
+  const { f_inode: inode } = file;
+  if ((inode.i_flags & S_SWAPFILE) !== 0) throw errno('ETXTBSY');
+  if (iter.count === 0) return 0;
+  if (iocb.append) iocb.ki_pos = inode.i_size;
+  iter.truncate(generic_write_check_limits(file, iocb.ki_pos, iter.count, (iocb as WriteKiocb).rlimitFsize));
+  return iter.count;
+}
+
+/**
+ * How many of `count` bytes at `pos` may be written (generic_write_check_limits). @param rlimit the writer's RLIMIT_FSIZE, bytes
+ * @throws EFBIG where none may
+ */
+export function generic_write_check_limits(file: File, pos: number, count: number, rlimit?: number): number {
+  const limit = Math.min(rlimit ?? Number.POSITIVE_INFINITY, file.f_inode.i_sb.s_maxbytes);
+  if (pos >= limit) throw errno('EFBIG');
+  return Math.min(count, limit - pos);
+}
+
+/** What was written is on the device before a write with O_SYNC or O_DSYNC returns (generic_write_sync). Without i_rwsem. */
+export function generic_write_sync(task: Task, iocb: Kiocb, file: File, count: number): Awaitable<number> {
+  if (iocb.sync === false || count <= 0) return count;
+  const done = vfs_fsync_range(task, file, iocb.ki_pos - count, iocb.ki_pos - 1, iocb.sync === 'dsync');
+  return done instanceof Promise ? done.then(() => count) : count;
 }
