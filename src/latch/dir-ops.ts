@@ -11,11 +11,10 @@ import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { fileattr_get, fileattr_set, latch_setattr } from './attr.js';
-import { addEntry, dirIndex, emitEntries, removeEntry, setEntry } from './dir.js';
-import { INLINE_LINK } from './format/inode.js';
+import { AREA_SIZE } from './format/inode.js';
 import { latch_fsync } from './fsync.js';
 import { infoOf, with_handle } from './info.js';
-import { LatchInode, latch_iget, latchInode, setOps } from './inode.js';
+import { initArea, LatchInode, latch_iget, latchInode, setOps } from './inode.js';
 import type { Handle } from './journal/types.js';
 import { writeLongLink } from './link-ops.js';
 import { latch_listxattr } from './xattr.js';
@@ -50,13 +49,12 @@ function dirty(task: Task, dir: Inode): Awaitable<void> {
 
 function lookup(task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry | undefined> {
   const info = infoOf(dir.i_sb);
-  return andThen(dirIndex(task, info, latchInode(dir)), (index) => {
-    const place = index.names.get(dentry.d_name);
-    if (place === undefined) {
+  return andThen(latchInode(dir).directory.lookup(task, dentry.d_name), (entry) => {
+    if (entry === undefined) {
       d_add(task, dentry, undefined);
       return undefined;
     }
-    return andThen(latch_iget(task, info, place.ino), (inode) => d_splice_alias(task, inode, dentry));
+    return andThen(latch_iget(task, info, entry.ino), (inode) => d_splice_alias(task, inode, dentry));
   });
 }
 
@@ -71,6 +69,7 @@ async function newInode(task: Task, handle: Handle, dir: Inode, mode: number, rd
   inode.i_generation = info.super.generation++ >>> 0;
   inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
   setOps(inode);
+  initArea(inode);
   insert_inode_locked(inode);
   return inode;
 }
@@ -92,7 +91,7 @@ async function make(
       const made = await newInode(task, handle, dir, mode, rdev);
       fresh = made;
       await fill?.(handle, made);
-      await addEntry(task, handle, info, latchInode(dir), dentry.d_name, made.i_ino, dtype(made));
+      await latchInode(dir).directory.add(task, handle, dentry.d_name, made.i_ino, dtype(made));
       await changed(task, made);
       await dirty(task, dir);
       return made;
@@ -133,7 +132,7 @@ function symlink(task: Task, dir: Inode, dentry: Dentry, target: string): Promis
     inode.i_mode &= ~S_ISGID;
     inode.i_link = target;
     inode.i_size = target.length;
-    return target.length > INLINE_LINK ? writeLongLink(task, handle, inode, target) : undefined;
+    return target.length > AREA_SIZE ? writeLongLink(task, handle, inode, target) : undefined;
   });
 }
 
@@ -143,7 +142,7 @@ async function link(task: Task, old: Dentry, dir: Inode, dentry: Dentry): Promis
   if (inode.i_nlink >= 65000) throw errno('EMLINK');
   const info = infoOf(dir.i_sb);
   await with_handle(task, info, async (handle) => {
-    await addEntry(task, handle, info, latchInode(dir), dentry.d_name, inode.i_ino, dtype(inode));
+    await latchInode(dir).directory.add(task, handle, dentry.d_name, inode.i_ino, dtype(inode));
     inode.i_nlink++;
     inode_set_ctime_current(inode);
     await changed(task, inode);
@@ -158,7 +157,7 @@ async function unlink(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
   if (inode === undefined) throw errno('ENOENT');
   const info = infoOf(dir.i_sb);
   await with_handle(task, info, async (handle) => {
-    await removeEntry(task, handle, info, latchInode(dir), dentry.d_name);
+    await latchInode(dir).directory.remove(task, handle, dentry.d_name);
     inode.i_nlink--;
     inode_set_ctime_current(inode);
     await changed(task, inode);
@@ -168,8 +167,7 @@ async function unlink(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
 
 /** @throws ENOTEMPTY */
 async function checkEmpty(task: Task, inode: Inode): Promise<void> {
-  const index = await dirIndex(task, infoOf(inode.i_sb), latchInode(inode));
-  if (index.names.size > 0) throw errno('ENOTEMPTY');
+  if (!(await latchInode(inode).directory.isEmpty(task))) throw errno('ENOTEMPTY');
 }
 
 async function rmdir(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
@@ -178,7 +176,7 @@ async function rmdir(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
   await checkEmpty(task, inode);
   const info = infoOf(dir.i_sb);
   await with_handle(task, info, async (handle) => {
-    await removeEntry(task, handle, info, latchInode(dir), dentry.d_name);
+    await latchInode(dir).directory.remove(task, handle, dentry.d_name);
     inode.i_nlink = 0;
     inode_set_ctime_current(inode);
     dir.i_nlink--;
@@ -200,8 +198,8 @@ async function exchange(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, t
   if (a === undefined || b === undefined) throw errno('ENOENT');
   const info = infoOf(oldDir.i_sb);
   await with_handle(task, info, async (handle) => {
-    await setEntry(task, handle, info, latchInode(oldDir), old.d_name, b.i_ino, dtype(b));
-    await setEntry(task, handle, info, latchInode(newDir), target.d_name, a.i_ino, dtype(a));
+    await latchInode(oldDir).directory.set(task, handle, old.d_name, b.i_ino, dtype(b));
+    await latchInode(newDir).directory.set(task, handle, target.d_name, a.i_ino, dtype(a));
     reparent(latchInode(a), oldDir, newDir);
     reparent(latchInode(b), newDir, oldDir);
     for (const inode of [a, b]) {
@@ -233,11 +231,11 @@ async function rename(
       const from = latchInode(oldDir);
       const to = latchInode(newDir);
       if ((flags & RENAME_WHITEOUT) !== 0) whiteout = await newInode(task, handle, oldDir, S_IFCHR, 0);
-      if (victim === undefined) await addEntry(task, handle, info, to, target.d_name, inode.i_ino, dtype(inode));
-      else await setEntry(task, handle, info, to, target.d_name, inode.i_ino, dtype(inode));
-      if (whiteout === undefined) await removeEntry(task, handle, info, from, old.d_name);
+      if (victim === undefined) await to.directory.add(task, handle, target.d_name, inode.i_ino, dtype(inode));
+      else await to.directory.set(task, handle, target.d_name, inode.i_ino, dtype(inode));
+      if (whiteout === undefined) await from.directory.remove(task, handle, old.d_name);
       else {
-        await setEntry(task, handle, info, from, old.d_name, whiteout.i_ino, dtype(whiteout));
+        await from.directory.set(task, handle, old.d_name, whiteout.i_ino, dtype(whiteout));
         await changed(task, whiteout);
       }
       if (victim !== undefined) {
@@ -274,7 +272,7 @@ async function tmpfile(task: Task, dir: Inode, file: File, mode: number): Promis
   d_instantiate(task, file.f_dentry, inode);
 }
 
-/** Positions: 0 '.', 1 '..', and the byte position of an entry plus 2. */
+/** Positions: 0 '.', 1 '..', and the key of an entry plus 2. */
 async function iterate_shared(task: Task, file: File, ctx: DirContext): Promise<void> {
   const dir = latchInode(file.f_inode);
   if (ctx.pos === 0) {
@@ -285,9 +283,9 @@ async function iterate_shared(task: Task, file: File, ctx: DirContext): Promise<
     if (!ctx.actor('..', dir.parent, DT_DIR, 2)) return;
     ctx.pos = 2;
   }
-  await emitEntries(task, infoOf(dir.i_sb), dir, ctx.pos - 2, (name, ino, type, at) => {
-    if (!ctx.actor(name, ino, type, at + 3)) return false;
-    ctx.pos = at + 3;
+  await dir.directory.list(task, ctx.pos - 2, (name, ino, type, key) => {
+    if (!ctx.actor(name, ino, type, key + 3)) return false;
+    ctx.pos = key + 3;
     return true;
   });
 }

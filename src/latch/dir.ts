@@ -1,259 +1,174 @@
 /**
- * Directories: entries in blocks, as in ext2, with an index by name in memory that is made when the directory is first used. An entry never moves, so that
- * its position is a cookie that stays valid while others come and go.
+ * Directories: a B+tree of entries by the hash of the name, whose root is in the inode, so that a small directory takes no block and a large one is as
+ * fast. A record (a key of 8 bytes first, see format/tree.ts):
  *
- *     0  8  inode, 0 for a free entry      11  1  type (DT_*)
- *     8  2  bytes to the next entry        12  n  name
- *    10  1  length of the name
+ *     0  8  key: the low 44 bits of the name's hash, and in the lowest 8 bits a number that tells names of one hash apart
+ *     8  6  inode                        15  1  length of the name
+ *    14  1  type (DT_*)                  16  n  name
  *
- * Entries begin at multiples of 8 and do not cross blocks.
+ * The hash is HalfSipHash-2-4 with the key in the superblock. An entry keeps its key for as long as it exists: so the key is the position in a
+ * listing, and one that goes on from there neither repeats nor misses an entry that stays, whatever comes and goes meanwhile.
+ *
+ * i_rwsem of the directory protects all of it. The callers mark the inode dirty in the same handle.
  */
-import { brelse, sb_bread } from '../block/buffer-cache.js';
-import { BLOCK_SIZE, type BufferHead } from '../block/buffer-head.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import type { LatchInfo } from './info.js';
-import type { LatchInode } from './inode.js';
+import { putKey, type TreeFormat } from './btree/node.js';
+import { put, update } from './btree/put.js';
+import { remove } from './btree/remove.js';
+import type { BTree } from './btree/tree.js';
+import { KIND_DIRECTORY } from './format/tree.js';
+import { type HashKey, halfSipHash } from './hash.js';
 import type { Handle } from './journal/types.js';
 
-const HEAD = 12;
+const INO = 8;
+const TYPE = 14;
+const LENGTH = 15;
+const NAME = 16;
+const NAME_MAX = 255;
+/** Names of one hash. */
+const SAME = 256;
+/** Keys are below this: positions of a listing must stay below 2^53. */
+export const MAX_KEY = 2 ** 52;
 
-/** Where an entry is, and what it names. */
-export interface Place {
-  /** Byte position in the directory. */
-  readonly at: number;
-  ino: number;
-  type: number;
-}
+export const dir_format: TreeFormat = {
+  name: 'directory',
+  kind: KIND_DIRECTORY,
+  keyBytes: 8,
+  minRecord: NAME,
+  maxRecord: NAME + NAME_MAX,
+  sizeOf: (data, at) => NAME + (data[at + LENGTH] ?? 0),
+};
 
-export class DirIndex {
-  readonly names = new Map<string, Place>();
-  /** Blocks by the largest free entry that they were last known to have, in bytes. */
-  readonly room = new Map<number, number>();
-}
-
-function sizeOf(nameLength: number): number {
-  return (HEAD + nameLength + 7) & ~7;
-}
-
-interface Entry {
-  readonly at: number;
+/** What a name stands for. */
+export interface Entry {
   readonly ino: number;
-  readonly length: number;
-  readonly nameLength: number;
+  /** DT_*. */
   readonly type: number;
 }
 
-/** The entry at `at` of a block. @throws EIO where its length cannot be */
-function entryAt(data: Buffer, at: number): Entry {
-  const entry = {
-    at,
-    ino: data.readUIntLE(at, 6),
-    length: data.readUInt16LE(at + 8),
-    nameLength: data[at + 10] ?? 0,
-    type: data[at + 11] ?? 0,
-  };
-  const bad = entry.length < HEAD || (entry.length & 7) !== 0 || at + entry.length > BLOCK_SIZE;
-  if (bad || sizeOf(entry.ino === 0 ? 0 : entry.nameLength) > entry.length)
-    throw errno('EIO', 'a damaged directory block');
-  return entry;
+/** The lowest key of a name's hash. */
+export function nameKey(hash: HashKey, name: string): number {
+  const { low, high } = halfSipHash(hash, name);
+  return ((high & 0xfff) * 0x100000000 + low) * SAME;
 }
 
-function nameOf(data: Buffer, entry: Entry): string {
-  return data.toString('latin1', entry.at + HEAD, entry.at + HEAD + entry.nameLength);
+export function nameAt(data: Buffer, at: number): string {
+  return data.toString('latin1', at + NAME, at + NAME + (data[at + LENGTH] ?? 0));
 }
 
-function putEntry(data: Buffer, at: number, length: number, ino: number, type: number, name: string): void {
-  data.writeUIntLE(ino, at, 6);
-  data.writeUInt16LE(0, at + 6);
-  data.writeUInt16LE(length, at + 8);
-  data[at + 10] = name.length;
-  data[at + 11] = type;
-  data.write(name, at + HEAD, name.length, 'latin1');
+export function entryAt(data: Buffer, at: number): Entry {
+  return { ino: data.readUIntLE(at + INO, 6), type: data[at + TYPE] ?? 0 };
 }
 
-/** The buffer of a directory's block. */
-async function blockOf(task: Task, info: LatchInfo, dir: LatchInode, block: number): Promise<BufferHead> {
-  const extent = dir.extents.find(block);
-  if (extent === undefined) throw errno('EIO', `directory ${dir.i_ino} has no block ${block}`);
-  return sb_bread(task, info.bdev, extent.physical + (block - extent.logical));
-}
+export class Directory {
+  readonly tree: BTree;
+  readonly #keyOf: (name: string) => number;
 
-/** The directory's index; read from its blocks the first time. With i_rwsem of the directory held. */
-export async function dirIndex(task: Task, info: LatchInfo, dir: LatchInode): Promise<DirIndex> {
-  if (dir.index !== undefined) return dir.index;
-  const index = new DirIndex();
-  for (let block = 0; block * BLOCK_SIZE < dir.i_size; block++) {
-    const bh = await blockOf(task, info, dir, block);
-    let room = 0;
-    for (let at = 0; at < BLOCK_SIZE; ) {
-      const entry = entryAt(bh.b_data, at);
-      if (entry.ino !== 0) {
-        index.names.set(nameOf(bh.b_data, entry), { at: block * BLOCK_SIZE + at, ino: entry.ino, type: entry.type });
+  /** @param keyOf the lowest key of a name's hash: nameKey with the key of the filesystem */
+  constructor(tree: BTree, keyOf: (name: string) => number) {
+    this.tree = tree;
+    this.#keyOf = keyOf;
+  }
+
+  /** Blocks that one change may dirty, the inode's own not counted. */
+  get credits(): number {
+    return this.tree.credits;
+  }
+
+  /** @returns what the name stands for, or undefined. With i_rwsem held. @throws EIO */
+  lookup(task: Task, name: string): Awaitable<Entry | undefined> {
+    let found: Entry | undefined;
+    return andThen(
+      this.#find(task, name, (data, at) => {
+        found = entryAt(data, at);
+      }),
+      () => found,
+    );
+  }
+
+  /**
+   * @returns the key of the name, or -1
+   * @param visit called with its record
+   * @param taken the numbers that names of this hash have
+   */
+  #find(task: Task, name: string, visit?: (data: Buffer, at: number) => void, taken?: Set<number>): Awaitable<number> {
+    const first = this.#keyOf(name);
+    let found = -1;
+    const walked = this.tree.walk(task, first, (data, at, key) => {
+      if (key >= first + SAME) return false;
+      if (data[at + LENGTH] === name.length && nameAt(data, at) === name) {
+        found = key;
+        visit?.(data, at);
+        return false;
       }
-      room = Math.max(room, entry.length - (entry.ino === 0 ? 0 : sizeOf(entry.nameLength)));
-      at += entry.length;
-    }
-    brelse(bh);
-    if (room >= sizeOf(1)) index.room.set(block, room);
+      taken?.add(key - first);
+      return true;
+    });
+    return andThen(walked, () => found);
   }
-  dir.index = index;
-  return index;
-}
 
-/** Add a name that is not there. With i_rwsem held exclusively. @throws ENOSPC */
-export async function addEntry(
-  task: Task,
-  handle: Handle,
-  info: LatchInfo,
-  dir: LatchInode,
-  name: string,
-  ino: number,
-  type: number,
-): Promise<void> {
-  const index = await dirIndex(task, info, dir);
-  const need = sizeOf(name.length);
-  for (const [block, room] of index.room) {
-    if (room < need) {
-      // Full for ordinary names: not looked at again until something is removed from it.
-      if (room < sizeOf(16)) index.room.delete(block);
-      continue;
-    }
-    if (await addTo(task, handle, info, dir, index, block, name, ino, type)) return;
+  /**
+   * Add a name. With i_rwsem held exclusively.
+   * @throws EEXIST; ENOSPC for a block of the tree, or where 256 names have one hash; EIO
+   */
+  add(task: Task, handle: Handle, name: string, ino: number, type: number): Awaitable<void> {
+    const taken = new Set<number>();
+    return andThen(this.#find(task, name, undefined, taken), (found) => {
+      if (found >= 0) throw errno('EEXIST');
+      let number = 0;
+      while (taken.has(number)) number++;
+      if (number >= SAME) throw errno('ENOSPC', 'too many names of one hash');
+      const key = this.#keyOf(name) + number;
+      const record = Buffer.allocUnsafe(NAME + name.length);
+      putKey(dir_format, record, 0, key);
+      record.writeUIntLE(ino, INO, 6);
+      record[TYPE] = type;
+      record[LENGTH] = name.length;
+      record.write(name, NAME, 'latin1');
+      return put(this.tree, task, handle, key, record);
+    });
   }
-  const block = dir.i_size / BLOCK_SIZE;
-  const last = dir.extents.list[dir.extents.list.length - 1];
-  const goal = last === undefined ? Math.floor(dir.i_ino / 16) : last.physical + last.length;
-  const { start } = await info.alloc.allocate(task, handle, 1, goal);
-  dir.extents.insert({ logical: block, physical: start, length: 1, unwritten: false });
-  dir.i_blocks += 8;
-  dir.i_size += BLOCK_SIZE;
-  const bh = await sb_bread(task, info.bdev, start);
-  await handle.get_write_access(task, bh);
-  bh.b_data.fill(0);
-  bh.b_data.writeUInt16LE(BLOCK_SIZE, 8);
-  handle.dirty_metadata(task, bh);
-  brelse(bh);
-  index.room.set(block, BLOCK_SIZE);
-  if (!(await addTo(task, handle, info, dir, index, block, name, ino, type))) throw errno('EIO');
-}
 
-async function addTo(
-  task: Task,
-  handle: Handle,
-  info: LatchInfo,
-  dir: LatchInode,
-  index: DirIndex,
-  block: number,
-  name: string,
-  ino: number,
-  type: number,
-): Promise<boolean> {
-  const bh = await blockOf(task, info, dir, block);
-  try {
-    const { b_data: data } = bh;
-    const need = sizeOf(name.length);
-    let best = 0;
-    for (let at = 0; at < BLOCK_SIZE; ) {
-      const entry = entryAt(data, at);
-      const used = entry.ino === 0 ? 0 : sizeOf(entry.nameLength);
-      const free = entry.length - used;
-      if (free >= need) {
-        await handle.get_write_access(task, bh);
-        if (used > 0) data.writeUInt16LE(used, at + 8);
-        putEntry(data, at + used, free, ino, type, name);
-        handle.dirty_metadata(task, bh);
-        index.names.set(name, { at: block * BLOCK_SIZE + at + used, ino, type });
-        if (block * BLOCK_SIZE + at + entry.length >= (block + 1) * BLOCK_SIZE) index.room.set(block, free - need);
-        return true;
-      }
-      best = Math.max(best, free);
-      at += entry.length;
-    }
-    index.room.set(block, best);
-    return false;
-  } finally {
-    brelse(bh);
+  /** Take a name out. With i_rwsem held exclusively. @throws ENOENT, EIO */
+  remove(task: Task, handle: Handle, name: string): Awaitable<void> {
+    return andThen(this.#find(task, name), (key) => {
+      if (key < 0) throw errno('ENOENT');
+      return andThen(remove(this.tree, task, handle, key), () => undefined);
+    });
   }
-}
 
-/** Remove a name that is there. With i_rwsem held exclusively. */
-export async function removeEntry(
-  task: Task,
-  handle: Handle,
-  info: LatchInfo,
-  dir: LatchInode,
-  name: string,
-): Promise<void> {
-  const index = await dirIndex(task, info, dir);
-  const place = index.names.get(name);
-  if (place === undefined) throw errno('ENOENT');
-  const block = Math.floor(place.at / BLOCK_SIZE);
-  const bh = await blockOf(task, info, dir, block);
-  await handle.get_write_access(task, bh);
-  const { b_data: data } = bh;
-  const at = place.at % BLOCK_SIZE;
-  let before: Entry | undefined;
-  for (let scan = 0; scan < at; ) {
-    before = entryAt(data, scan);
-    scan += before.length;
+  /** Let a name stand for another inode. With i_rwsem held exclusively. @throws ENOENT, EIO */
+  set(task: Task, handle: Handle, name: string, ino: number, type: number): Awaitable<void> {
+    return andThen(this.#find(task, name), (key) => {
+      if (key < 0) throw errno('ENOENT');
+      const changed = update(this.tree, task, handle, key, (data, at) => {
+        data.writeUIntLE(ino, at + INO, 6);
+        data[at + TYPE] = type;
+      });
+      return andThen(changed, () => undefined);
+    });
   }
-  const entry = entryAt(data, at);
-  if (before === undefined) putEntry(data, at, entry.length, 0, 0, '');
-  else data.writeUInt16LE(before.length + entry.length, before.at + 8);
-  handle.dirty_metadata(task, bh);
-  brelse(bh);
-  index.names.delete(name);
-  index.room.set(block, Math.max(index.room.get(block) ?? 0, entry.length));
-}
 
-/** Let a name that is there name another inode (rename over it). */
-export async function setEntry(
-  task: Task,
-  handle: Handle,
-  info: LatchInfo,
-  dir: LatchInode,
-  name: string,
-  ino: number,
-  type: number,
-): Promise<void> {
-  const index = await dirIndex(task, info, dir);
-  const place = index.names.get(name);
-  if (place === undefined) throw errno('ENOENT');
-  const bh = await blockOf(task, info, dir, Math.floor(place.at / BLOCK_SIZE));
-  const at = place.at % BLOCK_SIZE;
-  await handle.get_write_access(task, bh);
-  bh.b_data.writeUIntLE(ino, at, 6);
-  bh.b_data[at + 11] = type;
-  handle.dirty_metadata(task, bh);
-  brelse(bh);
-  place.ino = ino;
-  place.type = type;
-}
-
-/**
- * Emit entries from byte position `from` on. @returns false where the actor refused one
- */
-export async function emitEntries(
-  task: Task,
-  info: LatchInfo,
-  dir: LatchInode,
-  from: number,
-  emit: (name: string, ino: number, type: number, at: number) => boolean,
-): Promise<boolean> {
-  for (let block = Math.floor(from / BLOCK_SIZE); block * BLOCK_SIZE < dir.i_size; block++) {
-    const bh = await blockOf(task, info, dir, block);
-    try {
-      for (let at = 0; at < BLOCK_SIZE; ) {
-        const entry = entryAt(bh.b_data, at);
-        const position = block * BLOCK_SIZE + at;
-        if (entry.ino !== 0 && position >= from && !emit(nameOf(bh.b_data, entry), entry.ino, entry.type, position))
-          return false;
-        at += entry.length;
-      }
-    } finally {
-      brelse(bh);
-    }
+  /**
+   * Emit the entries whose key is not below `from`, in order, until `emit` returns false. With i_rwsem held.
+   * @returns false where it did
+   * @throws EIO
+   */
+  list(
+    task: Task,
+    from: number,
+    emit: (name: string, ino: number, type: number, key: number) => boolean,
+  ): Awaitable<boolean> {
+    return this.tree.walk(task, from, (data, at, key) => {
+      const { ino, type } = entryAt(data, at);
+      return emit(nameAt(data, at), ino, type, key);
+    });
   }
-  return true;
+
+  /** Whether it has no entry. With i_rwsem held. @throws EIO */
+  isEmpty(task: Task): Awaitable<boolean> {
+    return this.tree.isEmpty(task);
+  }
 }

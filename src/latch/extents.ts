@@ -1,95 +1,353 @@
-/** The extents of one file in memory: sorted, without overlaps, neighbours merged. Pure data: no device, no locks. */
-import type { Extent } from './format/inode.js';
+/**
+ * The extents of a file: which of its blocks are where on the device. A B+tree by the first block in the file, whose root is in the inode; the
+ * records follow each other without overlaps, and neighbours that continue each other are one. A record (a key of 4 bytes first, see
+ * format/tree.ts):
+ *
+ *     0  4  first block in the file
+ *     4  4  blocks; the top bit says that they are preallocated and read as zeroes
+ *     8  4  first block on the device
+ *
+ * i_data_sem is taken here: shared to look something up, exclusive to change something. The last extent found is kept, until something changes.
+ */
+import type { RwSem } from '../locking/rwsem.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
+import { type Errno, errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import type { TreeFormat } from './btree/node.js';
+import { put, update } from './btree/put.js';
+import { remove } from './btree/remove.js';
+import type { BTree } from './btree/tree.js';
+import { decodeExtent, EXTENT_SIZE, type Extent, encodeExtent } from './format/inode.js';
+import { KIND_EXTENTS } from './format/tree.js';
+import type { Handle } from './journal/types.js';
 
-export class ExtentMap {
-  /** Sorted by logical block. */
-  readonly list: Extent[];
+export const extent_format: TreeFormat = {
+  name: 'extents',
+  kind: KIND_EXTENTS,
+  keyBytes: 4,
+  minRecord: EXTENT_SIZE,
+  maxRecord: EXTENT_SIZE,
+  sizeOf: () => EXTENT_SIZE,
+};
 
-  constructor(list: Extent[] = []) {
-    this.list = list;
+/** Blocks of a file have numbers below this. */
+export const MAX_LOGICAL = 2 ** 32;
+const MAX_LENGTH = 0x7fffffff;
+
+/** What remains of a move of extents: those of blocks `from` to `to` exclusive. */
+export interface ShiftRest {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The block behind an extent. */
+export function endOf(extent: Extent): number {
+  return extent.logical + extent.length;
+}
+
+/** The blocks of an extent from `from` to `to` exclusive, which it has. */
+function part(extent: Extent, from: number, to: number): Extent {
+  return { ...extent, logical: from, length: to - from, physical: extent.physical + (from - extent.logical) };
+}
+
+/** Whether b goes on where a ends, in the file and on the device. */
+function continues(a: Extent, b: Extent): boolean {
+  return (
+    endOf(a) === b.logical &&
+    a.physical + a.length === b.physical &&
+    a.unwritten === b.unwritten &&
+    a.length + b.length <= MAX_LENGTH
+  );
+}
+
+/** A list in order, with neighbours that continue each other joined. */
+function merged(list: readonly (Extent | undefined)[]): Extent[] {
+  const out: Extent[] = [];
+  for (const extent of list) {
+    if (extent === undefined || extent.length === 0) continue;
+    const last = out[out.length - 1];
+    if (last !== undefined && continues(last, extent)) last.length += extent.length;
+    else out.push({ ...extent });
+  }
+  return out;
+}
+
+export class ExtentTree {
+  readonly tree: BTree;
+  readonly #sem: RwSem<'i_data_sem'>;
+  #last: Extent | undefined;
+
+  constructor(tree: BTree, sem: RwSem<'i_data_sem'>) {
+    this.tree = tree;
+    this.#sem = sem;
   }
 
-  /** Blocks mapped. */
-  get blocks(): number {
-    return this.list.reduce((sum, extent) => sum + extent.length, 0);
+  /** Blocks that one step of a change may dirty, the inode's own and the bitmaps of data not counted. */
+  get credits(): number {
+    return 2 * this.tree.credits;
   }
 
-  /** The index of the first extent that ends behind `block`. */
-  #from(block: number): number {
-    let low = 0;
-    let high = this.list.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const extent = this.list[middle];
-      if (extent !== undefined && extent.logical + extent.length <= block) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+  /** The extent that maps `block`, or undefined for a hole. Takes i_data_sem shared. @throws EIO */
+  find(task: Task, block: number): Awaitable<Extent | undefined> {
+    const last = this.#last;
+    if (last !== undefined && last.logical <= block && block < endOf(last)) return last;
+    return this.#read(task, () =>
+      andThen(this.tree.floor(task, block, decodeExtent), (extent) => {
+        if (extent === undefined || endOf(extent) <= block) return undefined;
+        this.#last = extent;
+        return extent;
+      }),
+    );
   }
 
-  /** The extent that maps `block`, or undefined for a hole. */
-  find(block: number): Extent | undefined {
-    const extent = this.list[this.#from(block)];
-    return extent !== undefined && extent.logical <= block ? extent : undefined;
+  /** The first extent that ends behind `block`: the one that maps it, or the next. Takes i_data_sem shared. @throws EIO */
+  next(task: Task, block: number): Awaitable<Extent | undefined> {
+    return this.#read(task, () => this.#next(task, block));
   }
 
-  /** The first extent that ends behind `block`: the one that maps it, or the next. */
-  next(block: number): Extent | undefined {
-    return this.list[this.#from(block)];
+  /** Call `visit` with the extents that end behind `from`, in order, until it returns false. Takes i_data_sem shared. @throws EIO */
+  iterate(task: Task, from: number, visit: (extent: Extent) => boolean): Awaitable<boolean> {
+    return this.#read(task, () =>
+      andThen(this.#floor(task, from), (first) => {
+        if (first !== undefined && endOf(first) > from && !visit(first)) return false;
+        return this.tree.walk(task, from + 1, (data, at) => visit(decodeExtent(data, at)));
+      }),
+    );
   }
 
-  /** Map a hole. The range must not be mapped yet. */
-  insert(extent: Extent): void {
-    const at = this.#from(extent.logical);
-    this.list.splice(at, 0, { ...extent });
-    this.#merge(at);
-    this.#merge(at - 1);
+  /**
+   * Map a hole. Takes i_data_sem exclusively.
+   * @throws ENOSPC for a node of the tree: nothing has changed; EIO also where something is mapped there
+   */
+  insert(task: Task, handle: Handle, extent: Extent): Awaitable<void> {
+    return this.#write(task, () =>
+      andThen(this.#floor(task, extent.logical), (before) =>
+        andThen(this.#after(task, extent.logical), (after) => {
+          if (
+            (before !== undefined && endOf(before) > extent.logical) ||
+            (after?.logical ?? MAX_LOGICAL) < endOf(extent)
+          ) {
+            throw this.#mapped(extent);
+          }
+          return this.#replace(task, handle, [before, after], [before, extent, after]);
+        }),
+      ),
+    );
   }
 
-  /** Join the extent at `index` with the next one where they continue each other. */
-  #merge(index: number): void {
-    const a = this.list[index];
-    const b = this.list[index + 1];
-    if (a === undefined || b === undefined || a.unwritten !== b.unwritten) return;
-    if (a.logical + a.length !== b.logical || a.physical + a.length !== b.physical) return;
-    a.length += b.length;
-    this.list.splice(index + 1, 1);
+  #mapped(extent: Extent): Errno {
+    return errno('EIO', `inode ${this.tree.host.ino}: block ${extent.logical} is to be mapped twice`);
   }
 
-  /** Unmap blocks `start` to `end` exclusive. @returns what was mapped there */
-  remove(start: number, end: number): Extent[] {
-    const removed: Extent[] = [];
-    for (let at = this.#from(start); at < this.list.length; ) {
-      const extent = this.list[at];
-      if (extent === undefined || extent.logical >= end) break;
+  /**
+   * Unmap blocks `start` to `end` exclusive, from the end on, for as long as the handle has credits. Takes i_data_sem exclusively.
+   * @param freed called for each piece that is mapped no longer
+   * @returns where it has come to: `start` when all is done, otherwise restart the handle and go on from there
+   * @throws ENOSPC where a hole in the middle of an extent takes another node; EIO
+   */
+  async remove(
+    task: Task,
+    handle: Handle,
+    start: number,
+    end: number,
+    freed: (piece: Extent) => Awaitable<void>,
+  ): Promise<number> {
+    using _sem = await this.#sem.write(task);
+    for (let to = end; to > start; ) {
+      const extent = await this.#floor(task, to - 1);
+      if (extent === undefined || endOf(extent) <= start) return start;
+      to = Math.min(to, endOf(extent));
+      if (!this.#afford(handle)) return to;
       const from = Math.max(start, extent.logical);
-      const to = Math.min(end, extent.logical + extent.length);
-      removed.push({
-        logical: from,
-        length: to - from,
-        physical: extent.physical + (from - extent.logical),
-        unwritten: extent.unwritten,
-      });
-      const pieces: Extent[] = [];
-      if (from > extent.logical) pieces.push({ ...extent, length: from - extent.logical });
-      const tail = extent.logical + extent.length - to;
-      if (tail > 0) {
-        pieces.push({ ...extent, logical: to, length: tail, physical: extent.physical + (to - extent.logical) });
-      }
-      this.list.splice(at, 1, ...pieces);
-      at += from > extent.logical ? 1 : 0;
+      this.#last = undefined;
+      await this.#replace(
+        task,
+        handle,
+        [extent],
+        [part(extent, extent.logical, from), part(extent, to, endOf(extent))],
+      );
+      await freed(part(extent, from, to));
+      to = from;
     }
-    return removed;
+    return start;
   }
 
-  /** Say of mapped blocks whether they are written. */
-  mark(start: number, end: number, unwritten: boolean): void {
-    for (const extent of this.remove(start, end)) this.insert({ ...extent, unwritten });
+  /**
+   * Say of mapped blocks from `start` to `end` exclusive whether they are written, for as long as the handle has credits; holes stay holes. Takes
+   * i_data_sem exclusively.
+   * @returns where it has come to: `end` when all is done
+   * @throws ENOSPC where that takes another node; EIO
+   */
+  async mark(task: Task, handle: Handle, start: number, end: number, unwritten: boolean): Promise<number> {
+    using _sem = await this.#sem.write(task);
+    for (let from = start; from < end; ) {
+      const extent = await this.#next(task, from);
+      if (extent === undefined || extent.logical >= end) return end;
+      const first = Math.max(from, extent.logical);
+      from = Math.min(end, endOf(extent));
+      if (extent.unwritten === unwritten) continue;
+      if (!this.#afford(handle)) return first;
+      const before = extent.logical === 0 ? undefined : await this.#floor(task, extent.logical - 1);
+      const after = await this.#after(task, extent.logical);
+      this.#last = undefined;
+      await this.#replace(
+        task,
+        handle,
+        [before, extent, after],
+        [
+          before,
+          part(extent, extent.logical, first),
+          { ...part(extent, first, from), unwritten },
+          part(extent, from, endOf(extent)),
+          after,
+        ],
+      );
+    }
+    return end;
   }
 
-  /** Move everything from block `from` on by `by` blocks, which may be negative; the room must be free. */
-  shift(from: number, by: number): void {
-    const moved = this.remove(from, Number.MAX_SAFE_INTEGER);
-    for (const extent of moved) this.insert({ ...extent, logical: extent.logical + by });
+  /**
+   * Move what is mapped from `from` to `to` exclusive on by `by` blocks, back where that is negative; the room must be free. For as long as the handle
+   * has credits. Takes i_data_sem exclusively.
+   * @returns what remains to be moved, by another call, or undefined when all is done
+   * @throws EFBIG where a block would get too high a number; ENOSPC, EIO
+   */
+  async shift(task: Task, handle: Handle, from: number, to: number, by: number): Promise<ShiftRest | undefined> {
+    using _sem = await this.#sem.write(task);
+    let [low, high] = [from, to];
+    const top = await this.#floor(task, high - 1);
+    if (top !== undefined && endOf(top) > low && Math.min(high, endOf(top)) + by > MAX_LOGICAL) throw errno('EFBIG');
+    while (low < high) {
+      const extent = by < 0 ? await this.#next(task, low) : await this.#floor(task, high - 1);
+      if (extent === undefined || endOf(extent) <= low || extent.logical >= high) return undefined;
+      if (!this.#afford(handle)) return { from: low, to: high };
+      const first = Math.max(low, extent.logical);
+      const end = Math.min(high, endOf(extent));
+      const moved = { ...part(extent, first, end), logical: first + by };
+      const before = moved.logical === 0 ? undefined : await this.#floor(task, moved.logical - 1);
+      const after = await this.#after(task, moved.logical);
+      this.#last = undefined;
+      const stays = [part(extent, extent.logical, first), part(extent, end, endOf(extent))];
+      // The neighbours of its new place: its own rest may be one of them.
+      const others = [before, after].filter((other) => other !== undefined && other.logical !== extent.logical);
+      const old = [...others, extent];
+      const fresh = [...others, moved, ...stays].sort((a, b) => (a?.logical ?? 0) - (b?.logical ?? 0));
+      await this.#replace(task, handle, old, fresh);
+      if (by < 0) low = end;
+      else high = first;
+    }
+    return undefined;
   }
+
+  #afford(handle: Handle): boolean {
+    return handle.credits >= this.credits || handle.extend(this.credits);
+  }
+
+  #read<T>(task: Task, body: () => Awaitable<T>): Awaitable<T> {
+    return andThen(this.#sem.read(task), (held) => withCleanup(body, () => held.release()));
+  }
+
+  #write<T>(task: Task, body: () => Awaitable<T>): Awaitable<T> {
+    return andThen(this.#sem.write(task), (held) => {
+      this.#last = undefined;
+      return withCleanup(body, () => held.release());
+    });
+  }
+
+  /** The last extent that does not begin behind `block`. */
+  #floor(task: Task, block: number): Awaitable<Extent | undefined> {
+    return this.tree.floor(task, block, decodeExtent);
+  }
+
+  /** The first extent that begins behind `block`. */
+  #after(task: Task, block: number): Awaitable<Extent | undefined> {
+    let found: Extent | undefined;
+    const walked = this.tree.walk(task, block + 1, (data, at) => {
+      found = decodeExtent(data, at);
+      return false;
+    });
+    return andThen(walked, () => found);
+  }
+
+  #next(task: Task, block: number): Awaitable<Extent | undefined> {
+    return andThen(this.#floor(task, block), (extent) =>
+      extent !== undefined && endOf(extent) > block ? extent : this.#after(task, block),
+    );
+  }
+
+  /**
+   * Put the extents of one list in the place of those of another. Records that are new come first, because only they can lack space: then nothing has
+   * changed.
+   */
+  #replace(
+    task: Task,
+    handle: Handle,
+    from: readonly (Extent | undefined)[],
+    to: readonly (Extent | undefined)[],
+  ): Awaitable<void> {
+    const old = new Map<number, Extent>();
+    for (const extent of from) if (extent !== undefined) old.set(extent.logical, extent);
+    const added: Extent[] = [];
+    const steps: (() => Awaitable<unknown>)[] = [];
+    for (const extent of merged(to)) {
+      const known = old.get(extent.logical);
+      old.delete(extent.logical);
+      if (known === undefined) added.push(extent);
+      else if (!same(known, extent)) {
+        steps.push(() =>
+          update(this.tree, task, handle, extent.logical, (data, at) => {
+            encodeExtent(data, at, extent);
+          }),
+        );
+      }
+    }
+    for (const logical of old.keys()) steps.push(() => remove(this.tree, task, handle, logical));
+    return andThen(this.#add(task, handle, added), () => inTurn(steps, 0));
+  }
+
+  #add(task: Task, handle: Handle, extents: readonly Extent[]): Awaitable<void> {
+    const [first, second] = extents;
+    if (first === undefined) return undefined;
+    const one = this.#put(task, handle, first);
+    if (second === undefined) return one;
+    return this.#addMore(task, handle, first, extents.slice(1), one);
+  }
+
+  async #addMore(
+    task: Task,
+    handle: Handle,
+    first: Extent,
+    more: readonly Extent[],
+    one: Awaitable<void>,
+  ): Promise<void> {
+    await one;
+    const done = [first];
+    try {
+      for (const extent of more) {
+        await this.#put(task, handle, extent);
+        done.push(extent);
+      }
+    } catch (error) {
+      for (const extent of done) await remove(this.tree, task, handle, extent.logical);
+      throw error;
+    }
+  }
+
+  #put(task: Task, handle: Handle, extent: Extent): Awaitable<void> {
+    const record = Buffer.allocUnsafe(EXTENT_SIZE);
+    encodeExtent(record, 0, extent);
+    return put(this.tree, task, handle, extent.logical, record);
+  }
+}
+
+function same(a: Extent, b: Extent): boolean {
+  return a.length === b.length && a.physical === b.physical && a.unwritten === b.unwritten;
+}
+
+function inTurn(steps: readonly (() => Awaitable<unknown>)[], from: number): Awaitable<void> {
+  for (let i = from; i < steps.length; i++) {
+    const step = steps[i]?.();
+    if (step instanceof Promise) return step.then(() => inTurn(steps, i + 1));
+  }
+  return undefined;
 }

@@ -1,5 +1,5 @@
 /** Regular files: between the page cache and the blocks of the device. */
-import { SECTOR_SIZE, submit_bio, submit_bio_wait } from '../block/bio.js';
+import { submit_bio, submit_bio_wait } from '../block/bio.js';
 import type { File } from '../fs/file.js';
 import { mark_inode_dirty } from '../fs/icache.js';
 import { I_DIRTY_SYNC } from '../fs/inode.js';
@@ -26,18 +26,19 @@ import {
 } from '../mm/folio-state.js';
 import type { address_space_operations, ReadaheadControl, WriteBegun, WritebackControl } from '../mm/operations.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
-import { errno } from '../sched/errno.js';
+import { Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { fileattr_get, fileattr_set, latch_setattr } from './attr.js';
+import { endOf } from './extents.js';
+import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import { latch_fsync } from './fsync.js';
 import { infoOf, with_handle } from './info.js';
 import { LatchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
+import { mapRun, markWritten, SECTORS } from './map.js';
 import { latch_fallocate } from './truncate.js';
 import { latch_listxattr } from './xattr.js';
-
-const SECTORS = BLOCK_SIZE / SECTOR_SIZE;
 
 function hostOf(mapping: AddressSpace): LatchInode {
   const { host } = mapping;
@@ -51,57 +52,105 @@ function inodeOf(folio: Folio): LatchInode {
 }
 
 /** Fill a locked folio; the completion unlocks it. A hole and a preallocated block read as zeroes. */
-function read_folio(task: Task, _file: MmFile | undefined, folio: Folio): void {
-  const inode = inodeOf(folio);
-  const extent = inode.extents.find(folio.index);
-  if (extent === undefined || extent.unwritten) {
-    folio.data.fill(0);
-    folio_end_read(task, folio, true);
-    return;
-  }
-  folio_hand_over(folio);
-  submit_bio(task, infoOf(inode.i_sb).bdev, {
-    op: 'read',
-    sector: (extent.physical + folio.index - extent.logical) * SECTORS,
-    vecs: [folio.data],
-    length: PAGE_SIZE,
-    end_io: (completion, error) => folio_end_read(completion, folio, error === undefined),
-  });
+function read_folio(task: Task, _file: MmFile | undefined, folio: Folio): Awaitable<void> {
+  return readRun(task, inodeOf(folio), [folio], 0);
 }
 
-function readahead(task: Task, rac: ReadaheadControl): void {
-  for (const folio of rac.folios) read_folio(task, rac.file, folio);
+function readahead(task: Task, rac: ReadaheadControl): Awaitable<void> {
+  const [first] = rac.folios;
+  return first === undefined ? undefined : readRun(task, inodeOf(first), rac.folios, 0);
+}
+
+/** Fill locked folios from `from` on: those that follow each other in the file and on the device with one request. */
+function readRun(task: Task, inode: LatchInode, folios: readonly Folio[], from: number): Awaitable<void> {
+  for (let i = from; i < folios.length; ) {
+    const folio = folios[i];
+    if (folio === undefined) return undefined;
+    let found: Awaitable<Extent | undefined>;
+    try {
+      found = inode.extents.find(task, folio.index);
+    } catch {
+      i = failRead(task, folio, i);
+      continue;
+    }
+    if (found instanceof Promise) {
+      const at = i;
+      return found.then(
+        (extent) => readRun(task, inode, folios, readMapped(task, inode, folios, at, extent)),
+        () => readRun(task, inode, folios, failRead(task, folio, at)),
+      );
+    }
+    i = readMapped(task, inode, folios, i, found);
+  }
+  return undefined;
+}
+
+/** The tree of extents cannot be read. @returns the index of the next folio */
+function failRead(task: Task, folio: Folio, at: number): number {
+  folio_end_read(task, folio, false);
+  return at + 1;
+}
+
+/** @param extent what maps the folio at index `at` of the list @returns the index of the first folio that it did not take */
+function readMapped(
+  task: Task,
+  inode: LatchInode,
+  folios: readonly Folio[],
+  at: number,
+  extent: Extent | undefined,
+): number {
+  const first = folios[at];
+  if (first === undefined) return at;
+  if (extent === undefined || extent.unwritten) {
+    first.data.fill(0);
+    folio_end_read(task, first, true);
+    return at + 1;
+  }
+  const run = [first];
+  for (let i = at + 1; i < folios.length; i++) {
+    const next = folios[i];
+    if (next === undefined || next.index !== first.index + run.length || next.index >= endOf(extent)) break;
+    run.push(next);
+  }
+  for (const folio of run) folio_hand_over(folio);
+  submit_bio(task, infoOf(inode.i_sb).bdev, {
+    op: 'read',
+    sector: (extent.physical + first.index - extent.logical) * SECTORS,
+    vecs: run.map((folio) => folio.data),
+    length: run.length * PAGE_SIZE,
+    end_io: (completion, error) => {
+      for (const folio of run) folio_end_read(completion, folio, error === undefined);
+    },
+  });
+  return at + run.length;
 }
 
 /** Write a locked folio and unlock it; its writeback ends with the I/O. */
-function writepage(task: Task, folio: Folio, _wbc: WritebackControl): Awaitable<void> {
+async function writepage(task: Task, folio: Folio, _wbc: WritebackControl): Promise<void> {
   const inode = inodeOf(folio);
-  const extent = inode.extents.find(folio.index);
+  const { index } = folio;
   folio_start_writeback(task, folio);
   folio_unlock(task, folio);
-  if (extent === undefined) {
-    folio_end_writeback(task, folio, errno('EIO', `page ${folio.index} of inode ${inode.i_ino} has no block`));
-    return undefined;
+  try {
+    const extent = await inode.extents.find(task, index);
+    if (extent === undefined) throw errno('EIO', `page ${index} of inode ${inode.i_ino} has no block`);
+    if (extent.unwritten) await markWritten(task, inode, index, index + 1);
+    submit_bio(task, infoOf(inode.i_sb).bdev, {
+      op: 'write',
+      sector: (extent.physical + index - extent.logical) * SECTORS,
+      vecs: [folio.data],
+      length: PAGE_SIZE,
+      end_io: (completion, error) => folio_end_writeback(completion, folio, error),
+    });
+  } catch (error) {
+    folio_end_writeback(task, folio, error instanceof Errno ? error : errno('EIO', String(error)));
   }
-  const { physical, logical, unwritten } = extent;
-  if (unwritten) inode.extents.mark(folio.index, folio.index + 1, false);
-  submit_bio(task, infoOf(inode.i_sb).bdev, {
-    op: 'write',
-    sector: (physical + folio.index - logical) * SECTORS,
-    vecs: [folio.data],
-    length: PAGE_SIZE,
-    end_io: (completion, error) => folio_end_writeback(completion, folio, error),
-  });
-  return unwritten ? mark_inode_dirty(task, inode, I_DIRTY_SYNC) : undefined;
 }
 
-/** Map a block of a file. @throws ENOSPC */
+/** Map a block of a file, and mark the inode dirty. @throws ENOSPC */
 async function mapBlock(task: Task, handle: Handle, inode: LatchInode, block: number): Promise<void> {
-  const before = block > 0 ? inode.extents.find(block - 1) : undefined;
-  const goal = before === undefined ? undefined : before.physical + (block - before.logical);
-  const { start } = await infoOf(inode.i_sb).alloc.allocate(task, handle, 1, goal);
-  inode.extents.insert({ logical: block, physical: start, length: 1, unwritten: true });
-  inode.i_blocks += BLOCK_SIZE / SECTOR_SIZE;
+  await mapRun(task, handle, inode, { logical: block, length: 1 });
+  await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
 }
 
 /** The folio for a write, locked, with a block under it and its other bytes read. @throws ENOSPC EIO */
@@ -115,8 +164,7 @@ function write_begin(
   const inode = hostOf(mapping);
   const index = Math.floor(pos / PAGE_SIZE);
   return andThen(filemap_grab_folio(task, mapping, index), ({ folio, held }) => {
-    const mapped = inode.extents.find(index) !== undefined;
-    if (mapped && folio.uptodate) return { folio, fsdata: undefined };
+    const begun = { folio, fsdata: undefined };
     const failed = (error: unknown): never => {
       held.release();
       folio_put(task, folio);
@@ -124,22 +172,38 @@ function write_begin(
     };
     let ready: Awaitable<void>;
     try {
-      const prepared = mapped
-        ? undefined
-        : with_handle(task, infoOf(inode.i_sb), (handle) => mapBlock(task, handle, inode, index));
-      ready = andThen(prepared, () => fillForWrite(task, inode, folio, pos, len));
+      ready = andThen(inode.extents.find(task, index), (extent) => prepare(task, inode, folio, extent, pos, len));
     } catch (error) {
       return failed(error);
     }
-    if (!(ready instanceof Promise)) return { folio, fsdata: undefined };
-    return ready.then(() => ({ folio, fsdata: undefined }), failed);
+    return ready instanceof Promise ? ready.then(() => begun, failed) : begun;
   });
 }
 
-/** Read or zero what the write does not cover. @throws EIO */
-function fillForWrite(task: Task, inode: LatchInode, folio: Folio, pos: number, len: number): Awaitable<void> {
+/** Map the folio where that was not done yet, and fill in what the write does not cover. @throws ENOSPC EIO */
+function prepare(
+  task: Task,
+  inode: LatchInode,
+  folio: Folio,
+  extent: Extent | undefined,
+  pos: number,
+  len: number,
+): Awaitable<void> {
+  if (extent !== undefined) return fillForWrite(task, inode, folio, extent, pos, len);
+  const mapped = with_handle(task, infoOf(inode.i_sb), (handle) => mapBlock(task, handle, inode, folio.index));
+  return andThen(mapped, () => fillForWrite(task, inode, folio, undefined, pos, len));
+}
+
+/** Read or zero what the write does not cover. @param extent undefined: nothing was there before @throws EIO */
+function fillForWrite(
+  task: Task,
+  inode: LatchInode,
+  folio: Folio,
+  extent: Extent | undefined,
+  pos: number,
+  len: number,
+): Awaitable<void> {
   if (folio.uptodate || (len === PAGE_SIZE && pos % PAGE_SIZE === 0)) return undefined;
-  const extent = inode.extents.find(folio.index);
   if (extent === undefined || extent.unwritten) {
     folio.data.fill(0);
     folio_mark_uptodate(folio);
@@ -177,31 +241,46 @@ function write_end(
   return grows ? andThen(mark_inode_dirty(task, inode, I_DIRTY_SYNC), () => copied) : copied;
 }
 
-function bmap(_task: Task, mapping: AddressSpace, block: number): number {
-  const extent = hostOf(mapping).extents.find(block);
-  return extent === undefined ? 0 : extent.physical + block - extent.logical;
+function bmap(task: Task, mapping: AddressSpace, block: number): Awaitable<number> {
+  return andThen(hostOf(mapping).extents.find(task, block), (extent) =>
+    extent === undefined ? 0 : extent.physical + block - extent.logical,
+  );
 }
 
 /** SEEK_DATA and SEEK_HOLE by the extents; a preallocated block that nobody wrote to is a hole. */
-function llseek(_task: Task, file: File, offset: number, whence: number): number {
+function llseek(task: Task, file: File, offset: number, whence: number): Awaitable<number> {
   if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return generic_file_llseek(file, offset, whence);
+  return seekData(task, file, offset, whence);
+}
+
+async function seekData(task: Task, file: File, offset: number, whence: number): Promise<number> {
   const inode = hostOf(file.f_mapping);
   if (offset < 0 || offset >= inode.i_size) throw errno('ENXIO');
   for (let pos = offset; pos < inode.i_size; ) {
     const block = Math.floor(pos / BLOCK_SIZE);
-    const extent = inode.extents.next(block);
-    const mapped = extent !== undefined && extent.logical <= block;
-    const data = mapped && (!extent.unwritten || file.f_mapping.i_pages.load(block)?.dirty === true);
-    if (data === (whence === SEEK_DATA)) return pos;
-    const next = !mapped
-      ? (extent?.logical ?? Number.POSITIVE_INFINITY)
-      : extent.unwritten
-        ? block + 1
-        : extent.logical + extent.length;
-    pos = next * BLOCK_SIZE;
+    const extent = await inode.extents.next(task, block);
+    const [from, to] = dataIn(file.f_mapping, extent, block);
+    if (whence === SEEK_DATA ? from <= block : from > block) return pos;
+    pos = (whence === SEEK_DATA ? from : to) * BLOCK_SIZE;
   }
   if (whence === SEEK_DATA) throw errno('ENXIO');
   return inode.i_size;
+}
+
+/**
+ * Where data begins from `block` on, as far as its extent tells, and where it ends.
+ * @param extent the first that ends behind `block`
+ */
+function dataIn(mapping: AddressSpace, extent: Extent | undefined, block: number): [number, number] {
+  if (extent === undefined) return [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+  const start = Math.max(block, extent.logical);
+  if (!extent.unwritten) return [start, endOf(extent)];
+  // Preallocated: data is what waits in the page cache.
+  const pages = mapping.i_pages;
+  const dirty = pages.find(start, endOf(extent) - 1, 'dirty')?.index ?? endOf(extent);
+  const writing = pages.find(start, endOf(extent) - 1, 'writeback')?.index ?? endOf(extent);
+  const first = Math.min(dirty, writing);
+  return first === endOf(extent) ? [first, first] : [first, first + 1];
 }
 
 export const file_aops: address_space_operations = {

@@ -7,6 +7,7 @@ import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { Allocator } from './alloc.js';
+import { nameKey } from './dir.js';
 import { GROUP_BLOCKS, INODE_BITMAP } from './format/layout.js';
 import { encodeSuper, type Superblock } from './format/superblock.js';
 import { NoJournal } from './journal/none.js';
@@ -18,6 +19,8 @@ export class LatchInfo {
   readonly super: Superblock;
   readonly alloc: Allocator;
   readonly journal: Journal;
+  /** The lowest key of a name in a directory: see dir.ts. */
+  readonly keyOf: (name: string) => number;
 
   constructor(sb: SuperBlock, bdev: BlockDevice, superblock: Superblock) {
     this.sb = sb;
@@ -25,6 +28,8 @@ export class LatchInfo {
     this.super = superblock;
     this.alloc = new Allocator(bdev, superblock);
     this.journal = new NoJournal(bdev);
+    const hash = { k0: superblock.hashKey.readUInt32LE(0), k1: superblock.hashKey.readUInt32LE(4) };
+    this.keyOf = (name) => nameKey(hash, name);
   }
 
   /** Whether a block holds inodes: what a number from outside must be checked for. */

@@ -1,38 +1,34 @@
 /** Inodes of latch in memory: reading them from the device, and writing them back. */
+import type { BlockDevice } from '../block/block-device.js';
 import { brelse, sb_bread } from '../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../block/buffer-head.js';
 import { iget_failed, iget_locked, unlock_new_inode } from '../fs/icache.js';
 import { I_NEW, Inode, S_APPEND, S_IMMUTABLE, S_NOATIME } from '../fs/inode.js';
+import { RwSem } from '../locking/rwsem.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import type { DirIndex } from './dir.js';
+import { BODY_BYTES, BTree, type TreeHost } from './btree/tree.js';
+import { Directory, dir_format } from './dir.js';
 import { dir_inode_operations, dir_operations } from './dir-ops.js';
-import { ExtentMap } from './extents.js';
+import { ExtentTree, extent_format } from './extents.js';
 import { file_aops, file_inode_operations, file_operations } from './file.js';
-import {
-  areaOf,
-  decodeExtent,
-  decodeInode,
-  EXTENT_SIZE,
-  type Extent,
-  encodeExtent,
-  encodeInode,
-  INLINE_EXTENTS,
-  INLINE_LINK,
-} from './format/inode.js';
+import { AREA_SIZE, areaOf, decodeInode, encodeInode } from './format/inode.js';
 import { INODE_SIZE, INODES_PER_BLOCK } from './format/layout.js';
-import type { LatchInfo } from './info.js';
+import { checksumSeed, emptyRoot, KIND_DIRECTORY, KIND_EXTENTS } from './format/tree.js';
+import { infoOf, type LatchInfo } from './info.js';
 import type { Handle } from './journal/types.js';
 import { special_inode_operations, symlink_inode_operations } from './link-ops.js';
 
-/** Extents in one block of the chain: its first 8 bytes are the next block (u32) and how many extents follow (u32). */
-const PER_BLOCK = Math.floor((BLOCK_SIZE - 8) / EXTENT_SIZE);
+const S_IFMT = 0o170000;
+const S_IFDIR = 0o040000;
+const S_IFREG = 0o100000;
+const S_IFLNK = 0o120000;
+const NO_AREA = Buffer.alloc(0);
 
 export class LatchInode extends Inode {
-  extents = new ExtentMap();
-  /** Blocks that hold extents which do not fit in the inode. */
-  extentBlocks: number[] = [];
+  /** The root of the tree of its type, or nothing where the type has none; a symlink that is short enough has its target in i_link. */
+  area: Buffer = NO_AREA;
   /** FS_*_FL. */
   flags = 0;
   xattrBlock = 0;
@@ -40,8 +36,74 @@ export class LatchInode extends Inode {
   parent = 0;
   /** Next in the list of inodes without a name. */
   nextOrphan = 0;
-  /** Entries of a directory by name, once it was read. */
-  index: DirIndex | undefined;
+  #extents: ExtentTree | undefined;
+  #directory: Directory | undefined;
+
+  /** The extents of a file, or of a long symlink. @throws EIO where the root is damaged */
+  get extents(): ExtentTree {
+    this.#extents ??= new ExtentTree(new BTree(new InodeTree(this), extent_format, this.area), new RwSem('i_data_sem'));
+    return this.#extents;
+  }
+
+  /** The entries of a directory. @throws EIO where the root is damaged */
+  get directory(): Directory {
+    this.#directory ??= new Directory(new BTree(new InodeTree(this), dir_format, this.area), infoOf(this.i_sb).keyOf);
+    return this.#directory;
+  }
+}
+
+/** The tree in an inode's area. Who changes it marks the inode dirty in the same handle: its blocks and i_blocks change with it. */
+class InodeTree implements TreeHost {
+  readonly bdev: BlockDevice;
+  readonly ino: number;
+  readonly seed: number;
+  readonly bodyBytes = BODY_BYTES;
+  readonly #inode: LatchInode;
+
+  constructor(inode: LatchInode) {
+    const info = infoOf(inode.i_sb);
+    this.#inode = inode;
+    this.bdev = info.bdev;
+    this.ino = inode.i_ino;
+    this.seed = checksumSeed(info.super.uuid, inode.i_ino, inode.i_generation);
+  }
+
+  async allocate(task: Task, handle: Handle, goal: number | undefined): Promise<number> {
+    const inode = this.#inode;
+    const near = goal ?? Math.floor(inode.i_ino / INODES_PER_BLOCK);
+    const { start } = await infoOf(inode.i_sb).alloc.allocate(task, handle, 1, near);
+    this.#count(1);
+    return start;
+  }
+
+  async free(task: Task, handle: Handle, block: number): Promise<void> {
+    await infoOf(this.#inode.i_sb).alloc.free(task, handle, block, 1);
+    this.#count(-1);
+  }
+
+  /** The size of a directory is that of its blocks. */
+  #count(blocks: number): void {
+    const inode = this.#inode;
+    inode.i_blocks += blocks * (BLOCK_SIZE / 512);
+    if ((inode.i_mode & S_IFMT) === S_IFDIR) inode.i_size += blocks * BLOCK_SIZE;
+  }
+
+  root_access(): void {}
+
+  root_changed(): void {}
+}
+
+/** Whether an inode has a tree of extents: a file, or a symlink longer than the area. */
+export function hasExtents(inode: LatchInode): boolean {
+  return inode.area.length > 0 && (inode.i_mode & S_IFMT) !== S_IFDIR;
+}
+
+/** Give a fresh inode the empty tree of its type. */
+export function initArea(inode: LatchInode): void {
+  const type = inode.i_mode & S_IFMT;
+  if (type !== S_IFDIR && type !== S_IFREG && type !== S_IFLNK) return;
+  inode.area = Buffer.alloc(AREA_SIZE);
+  emptyRoot(inode.area, type === S_IFDIR ? KIND_DIRECTORY : KIND_EXTENTS);
 }
 
 export function latchInode(inode: Inode): LatchInode {
@@ -117,9 +179,10 @@ async function readInode(task: Task, info: LatchInfo, inode: LatchInode): Promis
     inode.nextOrphan = disk.nextOrphan;
     applyFlags(inode);
     setOps(inode);
-    if ((disk.mode & 0o170000) === 0o120000 && disk.size <= INLINE_LINK) {
-      inode.i_link = areaOf(bytes).toString('latin1', 0, disk.size);
-    } else await readExtents(task, info, inode, areaOf(bytes), disk.extentCount, disk.extentBlock);
+    const area = areaOf(bytes);
+    const type = disk.mode & S_IFMT;
+    if (type === S_IFLNK && disk.size <= AREA_SIZE) inode.i_link = area.toString('latin1', 0, disk.size);
+    else if (type === S_IFDIR || type === S_IFREG || type === S_IFLNK) inode.area = area;
     unlock_new_inode(inode);
     return inode;
   } catch (error) {
@@ -128,37 +191,13 @@ async function readInode(task: Task, info: LatchInfo, inode: LatchInode): Promis
   }
 }
 
-async function readExtents(
-  task: Task,
-  info: LatchInfo,
-  inode: LatchInode,
-  area: Buffer,
-  count: number,
-  chain: number,
-): Promise<void> {
-  const list: Extent[] = [];
-  for (let i = 0; i < Math.min(count, INLINE_EXTENTS); i++) list.push(decodeExtent(area, i * EXTENT_SIZE));
-  for (let block = chain; block !== 0 && list.length < count; ) {
-    inode.extentBlocks.push(block);
-    const bh = await sb_bread(task, info.bdev, block);
-    const here = Math.min(bh.b_data.readUInt32LE(4), PER_BLOCK);
-    for (let i = 0; i < here; i++) list.push(decodeExtent(bh.b_data, 8 + i * EXTENT_SIZE));
-    block = bh.b_data.readUInt32LE(0);
-    brelse(bh);
-  }
-  inode.extents = new ExtentMap(list);
-}
-
-/** Put an inode into the block of the device that holds it (->write_inode). @throws ENOSPC for more extent blocks; EIO */
+/** Put an inode into the block of the device that holds it (->write_inode). @throws EIO */
 export async function writeInode(task: Task, handle: Handle, info: LatchInfo, inode: LatchInode): Promise<void> {
-  const { list } = inode.extents;
-  await writeChain(task, handle, info, inode, list.slice(INLINE_EXTENTS));
   const bh = await sb_bread(task, info.bdev, Math.floor(inode.i_ino / INODES_PER_BLOCK));
   await handle.get_write_access(task, bh);
   const at = (inode.i_ino % INODES_PER_BLOCK) * INODE_SIZE;
   const bytes = bh.b_data.subarray(at, at + INODE_SIZE);
   const area = areaOf(bytes);
-  const inline = inode.i_link !== undefined && inode.i_link.length <= INLINE_LINK;
   encodeInode(bytes, {
     mode: inode.i_mode,
     uid: inode.i_uid,
@@ -176,42 +215,10 @@ export async function writeInode(task: Task, handle: Handle, info: LatchInfo, in
     xattrBlock: inode.xattrBlock,
     parent: inode.parent,
     nextOrphan: inode.nextOrphan,
-    extentCount: inline ? 0 : list.length,
-    extentBlock: inode.extentBlocks[0] ?? 0,
   });
   area.fill(0);
-  if (inline) area.write(inode.i_link ?? '', 'latin1');
-  else for (const [i, extent] of list.slice(0, INLINE_EXTENTS).entries()) encodeExtent(area, i * EXTENT_SIZE, extent);
+  if (inode.i_link !== undefined && inode.i_link.length <= AREA_SIZE) area.write(inode.i_link, 'latin1');
+  else inode.area.copy(area);
   handle.dirty_metadata(task, bh);
   brelse(bh);
-}
-
-/** Write the extents that do not fit in the inode, into as many blocks as they need. */
-async function writeChain(
-  task: Task,
-  handle: Handle,
-  info: LatchInfo,
-  inode: LatchInode,
-  rest: readonly Extent[],
-): Promise<void> {
-  const needed = Math.ceil(rest.length / PER_BLOCK);
-  while (inode.extentBlocks.length > needed) {
-    const block = inode.extentBlocks.pop();
-    if (block !== undefined) await info.alloc.free(task, handle, block, 1);
-    inode.i_blocks -= 8;
-  }
-  while (inode.extentBlocks.length < needed) {
-    inode.extentBlocks.push((await info.alloc.allocate(task, handle, 1)).start);
-    inode.i_blocks += 8;
-  }
-  for (const [n, block] of inode.extentBlocks.entries()) {
-    const here = rest.slice(n * PER_BLOCK, (n + 1) * PER_BLOCK);
-    const bh = await sb_bread(task, info.bdev, block);
-    await handle.get_write_access(task, bh);
-    bh.b_data.writeUInt32LE(inode.extentBlocks[n + 1] ?? 0, 0);
-    bh.b_data.writeUInt32LE(here.length, 4);
-    for (const [i, extent] of here.entries()) encodeExtent(bh.b_data, 8 + i * EXTENT_SIZE, extent);
-    handle.dirty_metadata(task, bh);
-    brelse(bh);
-  }
 }

@@ -16,7 +16,7 @@ import { latch_listxattr } from './xattr.js';
 export async function writeLongLink(task: Task, handle: Handle, inode: LatchInode, target: string): Promise<void> {
   const info = infoOf(inode.i_sb);
   const { start } = await info.alloc.allocate(task, handle, 1);
-  inode.extents.insert({ logical: 0, physical: start, length: 1, unwritten: false });
+  await inode.extents.insert(task, handle, { logical: 0, physical: start, length: 1, unwritten: false });
   inode.i_blocks += 8;
   const bh = await sb_bread(task, info.bdev, start);
   await handle.get_write_access(task, bh);
@@ -31,7 +31,7 @@ function get_link(task: Task, _dentry: Dentry | undefined, inode: Inode): Awaita
 }
 
 async function readLong(task: Task, inode: LatchInode): Promise<string> {
-  const extent = inode.extents.find(0);
+  const extent = await inode.extents.find(task, 0);
   if (extent === undefined) throw errno('EIO', `symlink ${inode.i_ino} has no target`);
   const bh = await sb_bread(task, infoOf(inode.i_sb).bdev, extent.physical);
   const target = bh.b_data.toString('latin1', 0, inode.i_size);

@@ -4,9 +4,10 @@ import { submit_bio_wait } from '../block/bio.js';
 import type { BlockDevice } from '../block/block-device.js';
 import type { Task } from '../sched/task.js';
 import type { Timespec } from '../sched/time.js';
-import { encodeInode } from './format/inode.js';
+import { areaOf, encodeInode } from './format/inode.js';
 import { BLOCK_SIZE, GROUP_BLOCKS, GROUP_HEAD, MIN_BYTES, ROOT_INO } from './format/layout.js';
 import { encodeSuper, FormatError, VERSION } from './format/superblock.js';
+import { emptyRoot, KIND_DIRECTORY } from './format/tree.js';
 
 export interface MkfsOptions {
   readonly label?: string;
@@ -45,11 +46,14 @@ export async function mkfs(task: Task, bdev: BlockDevice, options: MkfsOptions =
     mounts: 0,
     uuid: randomBytes(16),
     label: options.label ?? '',
+    hashKey: randomBytes(8),
   });
   // The group's head and the block of the root's inode are in use; the latter holds inodes.
   head[BLOCK_SIZE] = 0b1111;
   head[2 * BLOCK_SIZE] = 0b1000;
-  encodeInode(head.subarray(GROUP_HEAD * BLOCK_SIZE), rootInode(options, now));
+  const root = head.subarray(GROUP_HEAD * BLOCK_SIZE);
+  encodeInode(root, rootInode(options, now));
+  emptyRoot(areaOf(root), KIND_DIRECTORY);
   await submit_bio_wait(task, bdev, { op: 'write', sector: 0, vecs: [head], length: head.length, fua: true });
 }
 
@@ -71,7 +75,5 @@ function rootInode(options: MkfsOptions, now: Timespec): Parameters<typeof encod
     xattrBlock: 0,
     parent: ROOT_INO,
     nextOrphan: 0,
-    extentCount: 0,
-    extentBlock: 0,
   };
 }

@@ -10,12 +10,12 @@ import { SB_RDONLY, type SuperBlock } from '../fs/super-block.js';
 import { truncate_inode_pages_final } from '../mm/truncate.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { dirIndex } from './dir.js';
+import { MAX_LOGICAL } from './extents.js';
 import { BLOCK_SIZE, INODE_SIZE, INODES_PER_BLOCK, LATCH_MAGIC, MAX_FILE_BYTES, ROOT_INO } from './format/layout.js';
 import { decodeSuper } from './format/superblock.js';
 import { flushDevice } from './fsync.js';
 import { infoOf, LatchInfo, with_handle } from './info.js';
-import { LatchInode, latch_iget, latchInode, writeInode } from './inode.js';
+import { hasExtents, LatchInode, latch_iget, latchInode, writeInode } from './inode.js';
 import type { Handle } from './journal/types.js';
 import { freeBlocks } from './truncate.js';
 import { freeXattrs, latch_xattr_handlers } from './xattr.js';
@@ -31,8 +31,7 @@ async function evict_inode(task: Task, given: Inode): Promise<void> {
 }
 
 async function freeInode(task: Task, handle: Handle, info: LatchInfo, inode: LatchInode): Promise<void> {
-  await freeBlocks(task, handle, inode, 0, Number.MAX_SAFE_INTEGER);
-  for (const block of inode.extentBlocks) await info.alloc.free(task, handle, block, 1);
+  if (hasExtents(inode)) await freeBlocks(task, handle, inode, 0, MAX_LOGICAL);
   await freeXattrs(task, handle, inode);
   const bh = await sb_bread(task, info.bdev, Math.floor(inode.i_ino / INODES_PER_BLOCK));
   const at = (inode.i_ino % INODES_PER_BLOCK) * INODE_SIZE;
@@ -80,9 +79,13 @@ const latch_export_operations: export_operations = {
   get_inode: (task, sb, ino) => latch_iget(task, infoOf(sb), ino),
   get_parent: (task, child) => latch_iget(task, infoOf(child.i_sb), latchInode(child).parent),
   get_name: async (task, parent, child) => {
-    const index = await dirIndex(task, infoOf(parent.i_sb), latchInode(parent));
-    for (const [name, place] of index.names) if (place.ino === child.i_ino) return name;
-    throw errno('ESTALE');
+    let found: string | undefined;
+    await latchInode(parent).directory.list(task, 0, (name, ino) => {
+      if (ino === child.i_ino) found = name;
+      return found === undefined;
+    });
+    if (found === undefined) throw errno('ESTALE');
+    return found;
   },
 };
 

@@ -18,12 +18,19 @@ import { truncate_inode_pages_range } from '../mm/truncate.js';
 import { zero_partial_folio } from '../mm/zero-edge.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { MAX_LOGICAL, type ShiftRest } from './extents.js';
+import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE } from './format/layout.js';
-import { infoOf, with_handle } from './info.js';
+import { CREDITS, infoOf, with_handle } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
+import { mapRun } from './map.js';
 
-/** Free the blocks of a range of a file. @param end exclusive */
+/**
+ * Free the blocks of a range of a file, in as many transactions as it takes.
+ * @param end exclusive
+ * @throws ENOSPC where a hole in the middle takes a node of the tree; EIO
+ */
 export async function freeBlocks(
   task: Task,
   handle: Handle,
@@ -32,9 +39,16 @@ export async function freeBlocks(
   end: number,
 ): Promise<void> {
   const { alloc } = infoOf(inode.i_sb);
-  for (const extent of inode.extents.remove(start, end)) {
-    inode.i_blocks -= extent.length * 8;
-    await alloc.free(task, handle, extent.physical, extent.length);
+  const { extents } = inode;
+  const freed = (piece: Extent): Promise<void> => {
+    inode.i_blocks -= piece.length * 8;
+    return alloc.free(task, handle, piece.physical, piece.length);
+  };
+  for (let to = end; ; ) {
+    to = await extents.remove(task, handle, start, to, freed);
+    await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
+    if (to <= start) return;
+    await handle.restart(task, CREDITS);
   }
 }
 
@@ -53,7 +67,7 @@ export async function setSize(task: Task, inode: LatchInode, size: number): Prom
   inode.i_size = size;
   await truncate_inode_pages_range(task, inode.i_mapping, size, Number.MAX_SAFE_INTEGER, held);
   await with_handle(task, infoOf(inode.i_sb), (handle) =>
-    freeBlocks(task, handle, inode, Math.ceil(size / BLOCK_SIZE), Number.MAX_SAFE_INTEGER),
+    freeBlocks(task, handle, inode, Math.ceil(size / BLOCK_SIZE), MAX_LOGICAL),
   );
 }
 
@@ -85,25 +99,23 @@ async function zeroEdge(
   held: Exclusive<'invalidate_lock'>,
 ): Promise<void> {
   if (to <= from) return;
-  const extent = inode.extents.find(Math.floor(from / BLOCK_SIZE));
+  const extent = await inode.extents.find(task, Math.floor(from / BLOCK_SIZE));
   if (extent === undefined || extent.unwritten) return;
   await zero_partial_folio(task, inode.i_mapping, from, to, held);
 }
 
 /** Map the holes of a range to fresh blocks that read as zeroes. @throws ENOSPC, with what was mapped so far */
 async function preallocate(task: Task, handle: Handle, inode: LatchInode, start: number, end: number): Promise<void> {
-  const { alloc } = infoOf(inode.i_sb);
   for (let block = start; block < end; ) {
-    const extent = inode.extents.next(block);
+    const extent = await inode.extents.next(task, block);
     if (extent !== undefined && extent.logical <= block) {
       block = extent.logical + extent.length;
       continue;
     }
     const hole = Math.min(end, extent?.logical ?? end) - block;
-    const run = await alloc.allocate(task, handle, hole);
-    inode.extents.insert({ logical: block, physical: run.start, length: run.length, unwritten: true });
-    inode.i_blocks += run.length * 8;
-    block += run.length;
+    block += await mapRun(task, handle, inode, { logical: block, length: hole });
+    await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
+    if (handle.credits < CREDITS / 2) await handle.restart(task, CREDITS);
   }
 }
 
@@ -163,10 +175,23 @@ async function moveRange(
   const blocks = length / BLOCK_SIZE;
   if (kind === FALLOC_FL_COLLAPSE_RANGE) {
     await with_handle(task, infoOf(inode.i_sb), (handle) => freeBlocks(task, handle, inode, at, at + blocks));
-    inode.extents.shift(at + blocks, -blocks);
+    await shiftExtents(task, inode, at + blocks, -blocks);
     inode.i_size = size - length;
   } else {
-    inode.extents.shift(at, blocks);
+    await shiftExtents(task, inode, at, blocks);
     inode.i_size = size + length;
   }
+}
+
+/** Move all that is mapped from block `from` on by `by` blocks, in as many transactions as it takes: a crash in between leaves a part of it moved. */
+async function shiftExtents(task: Task, inode: LatchInode, from: number, by: number): Promise<void> {
+  await with_handle(task, infoOf(inode.i_sb), async (handle) => {
+    let rest: ShiftRest | undefined = { from, to: MAX_LOGICAL };
+    for (;;) {
+      rest = await inode.extents.shift(task, handle, rest.from, rest.to, by);
+      await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
+      if (rest === undefined) return;
+      await handle.restart(task, CREDITS);
+    }
+  });
 }

@@ -13,11 +13,9 @@ export interface Extent {
   unwritten: boolean;
 }
 
-/** Extents that fit in the inode; the others are in a chain of extent blocks. */
-export const INLINE_EXTENTS = 9;
-/** Bytes of a symlink that fit in the inode. */
-export const INLINE_LINK = 112;
-/** Bytes of an extent: logical u32, length u32 (top bit: unwritten), physical u32. */
+/** Bytes of an inode's area: the longest symlink target that fits, and the root of a tree. */
+export const AREA_SIZE = 112;
+/** Bytes of an extent: see extents.ts. */
 export const EXTENT_SIZE = 12;
 const UNWRITTEN = 0x80000000;
 
@@ -28,12 +26,13 @@ const UNWRITTEN = 0x80000000;
  *     12  4  links                       100  4  xattr block, 0 for none
  *     16  8  size in bytes               104  8  parent directory (directories)
  *     24  8  blocks in use (512 bytes)   112  8  next inode of the orphan list
- *     32  4  generation                  120  4  extents in all
- *     36  4  flags (FS_*_FL)             124  4  first extent block, 0 for none
- *     40  4  rdev                        128 12  atime
- *     44 20  reserved                    144 112 extents, or a symlink's target
+ *     32  4  generation                  120  8  reserved
+ *     36  4  flags (FS_*_FL)             128 12  atime
+ *     40  4  rdev                        140  4  reserved
+ *     44 20  reserved                    144 112 area
  *
- * A time is 8 bytes of seconds (signed) and 4 of nanoseconds. Extents: at most nine in the inode.
+ * A time is 8 bytes of seconds (signed) and 4 of nanoseconds. The area is the root of a tree (format/tree.ts): of extents for a file and a symlink longer
+ * than the area, of entries for a directory; a shorter symlink's target; zeroes for others. Blocks in use are those of data, trees and attributes.
  */
 export interface DiskInode {
   mode: number;
@@ -52,8 +51,6 @@ export interface DiskInode {
   xattrBlock: number;
   parent: number;
   nextOrphan: number;
-  extentCount: number;
-  extentBlock: number;
 }
 
 const TIMES = { mtime: 64, ctime: 76, btime: 88, atime: 128 } as const;
@@ -91,8 +88,6 @@ export function encodeInode(b: Buffer, inode: DiskInode): void {
   b.writeUInt32LE(inode.xattrBlock, 100);
   put48(b, 104, inode.parent);
   put48(b, 112, inode.nextOrphan);
-  b.writeUInt32LE(inode.extentCount, 120);
-  b.writeUInt32LE(inode.extentBlock, 124);
 }
 
 export function decodeInode(b: Buffer): DiskInode {
@@ -113,14 +108,12 @@ export function decodeInode(b: Buffer): DiskInode {
     xattrBlock: b.readUInt32LE(100),
     parent: b.readUIntLE(104, 6),
     nextOrphan: b.readUIntLE(112, 6),
-    extentCount: b.readUInt32LE(120),
-    extentBlock: b.readUInt32LE(124),
   };
 }
 
-/** The symlink target or the extents in an inode's bytes. */
+/** The area in an inode's bytes. */
 export function areaOf(b: Buffer): Buffer {
-  return b.subarray(AREA, AREA + INLINE_LINK);
+  return b.subarray(AREA, AREA + AREA_SIZE);
 }
 
 export function encodeExtent(b: Buffer, at: number, extent: Extent): void {

@@ -16,7 +16,8 @@ export const KNOWN_INCOMPAT = 0;
  *    16  4  features, incompatible      56  4  generation for the next inode
  *    20  4  state: 1 clean, 0 mounted   60  4  mounts so far
  *    24  8  blocks on the device        64 16  UUID
- *                                       80 16  label, padded with NUL
+ *    96  8  reserved                    80 16  label, padded with NUL
+ *                                      104  8  key of the hash of names
  */
 export interface Superblock {
   readonly version: number;
@@ -30,6 +31,8 @@ export interface Superblock {
   mounts: number;
   readonly uuid: Buffer;
   readonly label: string;
+  /** 8 bytes that nobody can guess. */
+  readonly hashKey: Buffer;
 }
 
 /** A device that holds no filesystem that we can use: one line that says why, and the remedy. */
@@ -50,6 +53,7 @@ export function encodeSuper(block: Buffer, sb: Superblock): void {
   b.writeUInt32LE(sb.mounts >>> 0, 60);
   sb.uuid.copy(b, 64, 0, 16);
   b.write(sb.label.slice(0, 16), 80, 'latin1');
+  sb.hashKey.copy(b, 104, 0, 8);
   b.writeUInt32LE(crc32(b.subarray(12)), 8);
 }
 
@@ -91,5 +95,6 @@ export function decodeSuper(block: Buffer, name: string, deviceBlocks: number): 
     mounts: b.readUInt32LE(60),
     uuid: Buffer.from(b.subarray(64, 80)),
     label: b.toString('latin1', 80, 96).replace(/\0+$/, ''),
+    hashKey: Buffer.from(b.subarray(104, 112)),
   };
 }

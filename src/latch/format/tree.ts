@@ -48,3 +48,10 @@ export function checksumSeed(uuid: Buffer, ino: number, generation: number): num
   b.writeUInt32LE(generation >>> 0, 8);
   return crc32(b, crc32(uuid));
 }
+
+/** Make a body the root of an empty tree. */
+export function emptyRoot(body: Buffer, kind: number): void {
+  body.fill(0);
+  body[1] = kind;
+  body.writeUInt16LE(body.length, 4);
+}
