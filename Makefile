@@ -26,7 +26,7 @@ lint: node_modules/.package-lock.json
 	node_modules/.bin/biome check .
 
 bench: build
-	scripts/bench
+	scripts/bench/run
 
 install: build
 	install -d $(DESTDIR)$(PREFIX)/lib/latchfs $(DESTDIR)$(PREFIX)/bin

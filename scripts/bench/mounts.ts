@@ -1,0 +1,153 @@
+/** Compares mounts side by side in one run: every round does each work once on every target, daemon and client pinned to one CPU. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism, cpus, release } from 'node:os';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { json, type Result, table } from './table.js';
+import { type Bench, latchfs, type Mounted, root, start, stop, TARGETS, type Target } from './targets.js';
+import { measure, pinned, type Scale, works } from './works.js';
+
+interface Options {
+  rounds: string;
+  seconds: string;
+  files: string;
+  tree: string;
+  cpu: string;
+  targets?: string;
+  add: string[];
+  only?: string;
+  json?: true;
+}
+
+function options(): Options {
+  return new Command('scripts/bench/run')
+    .description('Compare latchfs with other filesystems: medians of interleaved rounds. Needs root and a C compiler.')
+    .option('--rounds <n>', 'how often each work is measured', '5')
+    .option('--seconds <s>', 'how long each transfer and listing goes on', '0.5')
+    .option('--files <n>', 'how many files are created, looked up, renamed and removed', '5000')
+    .option('--tree <n>', 'how many files are unpacked, committed and removed', '2000')
+    .option('--cpu <n>', 'the CPU that everything is pinned to', String(availableParallelism() - 1))
+    .option('--targets <list>', `which of ${TARGETS.map(({ name }) => name).join(', ')}`)
+    .option(
+      '--add <name=options>',
+      'one more latchfs with mount options of its own; may be repeated',
+      (value, list: string[]) => [...list, value],
+      [],
+    )
+    .option('--only <pattern>', 'only works whose name matches (later works need what earlier ones leave)')
+    .option('--json', 'print JSON instead of a table')
+    .parse()
+    .opts<Options>();
+}
+
+function fail(message: string): never {
+  process.stderr.write(`scripts/bench: ${message}\n`);
+  process.exit(2);
+}
+
+/** The driver, and the C loop: compiled here. */
+function compile(scratch: string): void {
+  for (const name of ['driver', 'bare']) {
+    try {
+      execFileSync('cc', ['-O2', '-o', join(scratch, name), join(root, 'scripts/bench', `${name}.c`)], {
+        stdio: 'pipe',
+      });
+    } catch {
+      fail('it needs a C compiler for the client: sudo apt-get install gcc libc6-dev');
+    }
+  }
+}
+
+/** A source tree as people unpack one: nested directories, files of 100 bytes to 30 KiB. */
+async function makeTar(bench: Bench, files: number): Promise<string> {
+  const tree = join(bench.scratch, 'tree');
+  const tar = join(bench.scratch, 'tree.tar');
+  const script = `mkdir -p ${tree}; cd ${tree}; for i in $(seq 1 ${files}); do d=d$((i % 40))/e$((i % 7)); mkdir -p $d
+    head -c $((100 + i * 7919 % 30000 * (i % 5) / 4)) ${process.execPath} >$d/f$i; done; tar -cf ${tar} .; rm -rf ${tree}`;
+  await pinned(bench, 'bash', ['-euc', script]);
+  return tar;
+}
+
+function chosen(bench: Bench, given: Options): Target[] {
+  const wanted = given.targets?.split(',');
+  const unknown = wanted?.find((name) => !TARGETS.some((target) => target.name === name));
+  if (unknown !== undefined) fail(`there is no target '${unknown}'`);
+  const added = given.add.map((text) => {
+    const at = text.indexOf('=');
+    return latchfs(text.slice(0, at), text.slice(at + 1));
+  });
+  return [...TARGETS.filter(({ name }) => wanted?.includes(name) ?? true), ...added].filter((target) => {
+    const why = target.missing(bench);
+    if (why !== undefined) process.stderr.write(`${target.name} is left out: ${why}\n`);
+    return why === undefined;
+  });
+}
+
+async function compare(bench: Bench, given: Options, scale: Scale): Promise<{ results: Result[]; targets: Target[] }> {
+  const pattern = new RegExp(given.only ?? '', 'i');
+  const list = works(await makeTar(bench, scale.tree)).filter(({ name }) => pattern.test(name));
+  const results = list.map(({ name, unit }): Result => ({ work: name, unit, samples: new Map() }));
+  const targets = chosen(bench, given);
+  const mounted: [Target, Mounted][] = [];
+  try {
+    for (const target of targets) mounted.push([target, await start(bench, target)]);
+    for (const [, { dir }] of mounted) await pinned(bench, join(bench.scratch, 'driver'), ['fill', dir]);
+    const rounds = Number(given.rounds);
+    // The first round warms up compilers and caches and does not count.
+    for (let round = -1; round < rounds; round++) {
+      process.stderr.write(round < 0 ? 'warming up\n' : `round ${round + 1} of ${rounds}\n`);
+      for (const [i, work] of list.entries()) {
+        // Every round begins with another target, so that none always follows the same neighbour.
+        for (let n = 0; n < mounted.length; n++) {
+          const [target, { dir }] = mounted[(n + Math.max(round, 0)) % mounted.length] ?? fail('no target');
+          if (work.names && target.onlyData) continue;
+          const value = await measure(bench, work, dir, scale);
+          const { samples } = results[i] ?? fail('no result');
+          if (round >= 0) samples.set(target.name, [...(samples.get(target.name) ?? []), value]);
+        }
+      }
+    }
+  } finally {
+    for (const [, each] of mounted) await stop(each);
+  }
+  return { results, targets };
+}
+
+/** The command that pins what follows it, and lets it go before other load. */
+function pin({ cpu }: Options): string[] {
+  return ['taskset', '-c', cpu, 'nice', '-n', '-15'];
+}
+
+const given = options();
+if (process.getuid?.() !== 0) fail('it mounts and pins as root: sudo scripts/bench/run');
+// Memory behind every file of the run, so that no disk is measured.
+const bench: Bench = { scratch: mkdtempSync('/tmp/latchfs-bench-'), pin: pin(given) };
+execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1G', 'bench', bench.scratch]);
+try {
+  compile(bench.scratch);
+  mkdirSync(join(bench.scratch, 'out'));
+  const scale = { seconds: Number(given.seconds), files: Number(given.files), tree: Number(given.tree) };
+  const { results, targets } = await compare(bench, given, scale);
+  const names = targets.map(({ name }) => name);
+  const base = names.find((name) => name === 'c-loop') ?? names.find((name) => name === 'js-loop') ?? names[0] ?? '';
+  const machine = {
+    cpu: cpus()[Number(given.cpu)]?.model ?? 'unknown',
+    pinned: Number(given.cpu),
+    kernel: release(),
+    node: process.version,
+    load: readFileSync('/proc/loadavg', 'utf8').split(' ')[0],
+    rounds: Number(given.rounds),
+  };
+  if (given.json === true) console.log(json(results, base, machine));
+  else {
+    console.log(table(results, names, base));
+    console.log(
+      `Medians of ${machine.rounds} round${machine.rounds === 1 ? '' : 's'}, pinned to CPU ${machine.pinned} (${machine.cpu}), Linux ${machine.kernel}, Node ${machine.node}. ` +
+        `In brackets: how many times as fast as ${base}.`,
+    );
+  }
+} finally {
+  execFileSync('umount', ['-l', bench.scratch]);
+  rmSync(bench.scratch, { recursive: true, force: true });
+}

@@ -1,0 +1,64 @@
+/** The results of a comparison, as a table for people and as JSON. */
+import Table from 'cli-table3';
+
+/** One kind of work on every target, in `unit`; `samples` has one number a round. */
+export interface Result {
+  readonly work: string;
+  readonly unit: string;
+  readonly samples: Map<string, number[]>;
+}
+
+export function median(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const [low = Number.NaN, high = Number.NaN] = [sorted[(sorted.length - 1) >> 1], sorted[middle]];
+  return (low + high) / 2;
+}
+
+/** How many times the base this is, as a median of rounds: neighbours in time are compared, so that slow drift cancels. */
+export function ratio(result: Result, target: string, base: string): number | undefined {
+  const [ours, theirs] = [result.samples.get(target), result.samples.get(base)];
+  if (ours === undefined || theirs === undefined) return undefined;
+  const ratios = ours.map((value, round) => {
+    const other = theirs[round] ?? Number.NaN;
+    return result.unit === 's' ? other / value : value / other;
+  });
+  return median(ratios);
+}
+
+function shown(value: number, unit: string): string {
+  return unit === 's' ? value.toFixed(3) : Math.round(value).toLocaleString('en-US');
+}
+
+/** One row a work, one column a target, each with its ratio to `base`: above 1 is faster, whatever the unit. */
+export function table(results: readonly Result[], targets: readonly string[], base: string): string {
+  const head = ['work', 'unit', ...targets.map((name) => (name === base ? name : `${name}\n(of ${base})`))];
+  const aligned = head.map((_, i) => (i < 2 ? 'left' : 'right') as 'left' | 'right');
+  const out = new Table({ head, colAligns: aligned, style: { head: [], border: [], compact: true } });
+  for (const result of results) {
+    const cells = targets.map((name) => {
+      const samples = result.samples.get(name);
+      if (samples === undefined) return '-';
+      const value = shown(median(samples), result.unit);
+      const relative = name === base ? undefined : ratio(result, name, base);
+      return relative === undefined ? value : `${value} (${relative.toFixed(2)})`;
+    });
+    out.push([result.work, result.unit, ...cells]);
+  }
+  return out.toString();
+}
+
+/** The same for programs: medians, ratios and every sample. */
+export function json(results: readonly Result[], base: string, machine: object): string {
+  const rows = results.map((result) => ({
+    work: result.work,
+    unit: result.unit,
+    targets: Object.fromEntries(
+      [...result.samples].map(([name, samples]) => [
+        name,
+        { median: median(samples), ratio: ratio(result, name, base) ?? null, samples },
+      ]),
+    ),
+  }));
+  return JSON.stringify({ ...machine, base, results: rows }, null, 2);
+}
