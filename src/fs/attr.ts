@@ -7,10 +7,13 @@ import type { Task } from '../sched/task.js';
 import { has_caps, mode_without_suidgid, remove_caps } from './attr-privs.js';
 import type { Dentry } from './dentry.js';
 import { type File, FMODE_WRITE } from './file.js';
+import { get_write_access, put_write_access } from './file-table.js';
 import { inGroup } from './icache.js';
 import { I_MUTEX_NORMAL, type Inode, S_APPEND, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
+import { break_lease } from './leases.js';
+import { O_WRONLY } from './open-flags.js';
 import { inode_permission, isDir, MAY_WRITE } from './permission.js';
-import { SB_RDONLY } from './super-block.js';
+import { withWrite } from './super-freeze.js';
 import { inode_set_ctime_current, timestamp_truncate } from './time.js';
 import type { Iattr } from './types.js';
 
@@ -62,7 +65,7 @@ function chgrp_ok(task: Task, inode: Inode, gid: number): boolean {
 export function setattr_prepare(task: Task, dentry: Dentry, attr: Iattr): void {
   const inode = inodeOf(dentry);
   if (attr.size !== undefined) inode_newsize_ok(inode, attr.size);
-  if (attr.force === true || inode.i_sb.kernelChecksPermissions || flushesTimes(attr)) return;
+  if (attr.force === true || task.permitted || flushesTimes(attr)) return;
   if (attr.uid !== undefined && !chown_ok(task, inode, attr.uid)) throw errno('EPERM');
   if (attr.gid !== undefined && !chgrp_ok(task, inode, attr.gid)) throw errno('EPERM');
   if (attr.mode !== undefined) {
@@ -155,17 +158,16 @@ function complete(task: Task, inode: Inode, given: Iattr): Iattr {
  */
 export function notify_change(task: Task, dentry: Dentry, given: Iattr): Awaitable<void> {
   const inode = inodeOf(dentry);
-  const { setattr } = inode.i_op;
-  if ((inode.i_sb.s_flags & SB_RDONLY) !== 0) throw errno('EROFS');
-  if (setattr === undefined) throw errno('EPERM');
   if (given.mode !== undefined && (inode.i_mode & S_IFMT) === S_IFLNK) throw errno('EOPNOTSUPP');
   const killsCaps = given.uid !== undefined || given.gid !== undefined || given.size !== undefined;
-  return andThen(may_setattr(task, inode, given), () =>
-    andThen(killsCaps && has_caps(task, dentry, inode), (caps) =>
-      andThen(take(task, inode_operations.setattr, 'inode', inode.i_rwsem, I_MUTEX_NORMAL), (held) =>
-        withCleanup(
-          () => notify_change_locked(task, dentry, given, caps),
-          () => held.release(),
+  return withWrite(task, inode.i_sb, () =>
+    andThen(may_setattr(task, inode, given), () =>
+      andThen(killsCaps && has_caps(task, dentry, inode), (caps) =>
+        andThen(take(task, inode_operations.setattr, 'inode', inode.i_rwsem, I_MUTEX_NORMAL), (held) =>
+          withCleanup(
+            () => notify_change_locked(task, dentry, given, caps),
+            () => held.release(),
+          ),
         ),
       ),
     ),
@@ -197,8 +199,26 @@ export function do_truncate(task: Task, dentry: Dentry, size: number, file: File
   return notify_change(task, dentry, { ...attr, kill_suidgid });
 }
 
-/** truncate(2) of a name, with its permission checks (vfs_truncate). @throws as notify_change; EACCES */
+/**
+ * truncate(2) of a name, with its permission checks (vfs_truncate). Leases are broken and waited for.
+ * @throws EISDIR EINVAL EROFS EACCES EPERM ETXTBSY; EINTR while waiting for a lease; and as notify_change
+ */
 export function vfs_truncate(task: Task, dentry: Dentry, size: number): Awaitable<void> {
+  const inode = inodeOf(dentry);
   if (size < 0) throw errno('EINVAL');
-  return notify_change(task, dentry, { size, kill_suidgid: !task.cred.capable('CAP_FSETID') });
+  if (isDir(inode)) throw errno('EISDIR');
+  if ((inode.i_mode & S_IFMT) !== S_IFREG) throw errno('EINVAL');
+  return withWrite(task, inode.i_sb, () =>
+    andThen(inode_permission(task, inode, MAY_WRITE), () => {
+      if ((inode.i_flags & S_APPEND) !== 0) throw errno('EPERM');
+      get_write_access(inode);
+      return withCleanup(
+        () =>
+          andThen(break_lease(task, inode, O_WRONLY), () =>
+            notify_change(task, dentry, { size, kill_suidgid: !task.cred.capable('CAP_FSETID') }),
+          ),
+        () => put_write_access(inode),
+      );
+    }),
+  );
 }

@@ -9,6 +9,7 @@ import { S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 import { O_APPEND } from './open-flags.js';
 import { isDir } from './permission.js';
 import { generic_write_check_limits, vfs_iter_read, vfs_iter_write } from './read-write.js';
+import { sb_end_write, sb_start_write } from './super-freeze.js';
 
 /** Bytes that are read and written in one step, and after which others get their turn. */
 const CHUNK = 64 * 1024;
@@ -62,9 +63,14 @@ export async function vfs_copy_file_range(
   const { copy_file_range } = fileOut.f_op;
   if (copy_file_range !== undefined) {
     try {
-      return await call(task, file_operations.copy_file_range, {}, () =>
-        copy_file_range(task, fileIn, posIn, fileOut, posOut, count, flags),
-      );
+      const writing = await sb_start_write(task, fileOut.f_inode.i_sb);
+      try {
+        return await call(task, file_operations.copy_file_range, {}, () =>
+          copy_file_range(task, fileIn, posIn, fileOut, posOut, count, flags),
+        );
+      } finally {
+        sb_end_write(writing);
+      }
     } catch (error) {
       if (!isErrno(error, 'EOPNOTSUPP') && !isErrno(error, 'EXDEV')) throw error;
     }

@@ -1,11 +1,12 @@
 /** fallocate(2) (fs/open.c, vfs_fallocate). */
 import { file_operations } from '../contract/file.js';
 import { call } from '../locking/context.js';
-import type { Awaitable } from '../sched/awaitable.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { type File, FMODE_WRITE } from './file.js';
 import { S_APPEND, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
+import { sb_end_write, sb_start_write } from './super-freeze.js';
 
 export const FALLOC_FL_KEEP_SIZE = 0x01;
 export const FALLOC_FL_PUNCH_HOLE = 0x02;
@@ -63,5 +64,10 @@ export function vfs_fallocate(task: Task, file: File, mode: number, offset: numb
   if (offset + length > inode.i_sb.s_maxbytes) throw errno('EFBIG');
   const { fallocate } = file.f_op;
   if (fallocate === undefined) throw errno('EOPNOTSUPP');
-  return call(task, file_operations.fallocate, {}, () => fallocate(task, file, mode, offset, length));
+  return andThen(sb_start_write(task, inode.i_sb), (writing) =>
+    withCleanup(
+      () => call(task, file_operations.fallocate, {}, () => fallocate(task, file, mode, offset, length)),
+      () => sb_end_write(writing),
+    ),
+  );
 }

@@ -20,7 +20,7 @@ const EXTENT = 56;
  * What every ->fiemap does first (fiemap_prep): the range is checked and cut, and with FIEMAP_FLAG_SYNC the file is written.
  * @param supported the flags that the filesystem has besides FIEMAP_FLAG_SYNC
  * @returns bytes to look at
- * @throws EINVAL EFBIG; EBADF for flags that it has not (the kernel says EBADR)
+ * @throws EINVAL EFBIG; EBADR for flags that it has not
  */
 export async function fiemap_prep(
   task: Task,
@@ -33,7 +33,7 @@ export async function fiemap_prep(
   const { s_maxbytes: max } = inode.i_sb;
   if (length <= 0) throw errno('EINVAL');
   if (start >= max) throw errno('EFBIG');
-  if ((info.flags & ~(FIEMAP_FLAG_SYNC | supported)) !== 0) throw errno('EBADF');
+  if ((info.flags & ~(FIEMAP_FLAG_SYNC | supported)) !== 0) throw errno('EBADR');
   if ((info.flags & FIEMAP_FLAG_SYNC) !== 0 && inode.mappingIfAny !== undefined) {
     await filemap_write_and_wait_range(task, inode.i_mapping, 0, Number.MAX_SAFE_INTEGER);
   }

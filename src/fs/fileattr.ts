@@ -7,7 +7,7 @@ import { inode_owner_or_capable } from './attr.js';
 import type { Dentry } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode } from './inode.js';
 import { isDir } from './permission.js';
-import { SB_RDONLY } from './super-block.js';
+import { mnt_want_write, sb_end_write } from './super-freeze.js';
 import type { FileAttr } from './types.js';
 
 export const FS_SYNC_FL = 0x8;
@@ -104,7 +104,22 @@ export async function vfs_fileattr_set(task: Task, dentry: Dentry, change: (old:
   const inode = inodeOf(dentry);
   const { fileattr_set, fileattr_get } = inode.i_op;
   if (fileattr_set === undefined || fileattr_get === undefined) throw errno('ENOTTY');
-  if ((inode.i_sb.s_flags & SB_RDONLY) !== 0) throw errno('EROFS');
+  const writing = await mnt_want_write(task, inode.i_sb);
+  try {
+    await fileattr_set_locked(task, dentry, inode, change);
+  } finally {
+    sb_end_write(writing);
+  }
+}
+
+async function fileattr_set_locked(
+  task: Task,
+  dentry: Dentry,
+  inode: Inode,
+  change: (old: FileAttr) => FileAttr,
+): Promise<void> {
+  const { fileattr_set, fileattr_get } = inode.i_op;
+  if (fileattr_set === undefined || fileattr_get === undefined) throw errno('ENOTTY');
   if (!inode_owner_or_capable(task, inode)) throw errno('EPERM');
   using _held = await take(task, inode_operations.fileattr_set, 'inode', inode.i_rwsem, I_MUTEX_NORMAL);
   const old = both(

@@ -19,7 +19,8 @@ import {
   posix_acl_valid,
 } from './posix-acl.js';
 import type { PosixAcl } from './posix-acl-types.js';
-import { SB_POSIXACL, SB_RDONLY } from './super-block.js';
+import { SB_POSIXACL } from './super-block.js';
+import { withWrite } from './super-freeze.js';
 
 const S_IFMT = 0o170000;
 const S_IFLNK = 0o120000;
@@ -100,12 +101,13 @@ export function vfs_get_acl(task: Task, dentry: Dentry, type: AclType): Awaitabl
 export function vfs_set_acl(task: Task, dentry: Dentry, acl: PosixAcl | undefined, type: AclType): Awaitable<void> {
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
-  if ((inode.i_sb.s_flags & SB_RDONLY) !== 0) throw errno('EROFS');
   if (acl !== undefined) posix_acl_valid(acl);
-  return andThen(take(task, xattr_rows.set, 'inode', inode.i_rwsem, I_MUTEX_XATTR), (held) =>
-    withCleanup(
-      () => setLocked(task, dentry, inode, acl, type),
-      () => held.release(),
+  return withWrite(task, inode.i_sb, () =>
+    andThen(take(task, xattr_rows.set, 'inode', inode.i_rwsem, I_MUTEX_XATTR), (held) =>
+      withCleanup(
+        () => setLocked(task, dentry, inode, acl, type),
+        () => held.release(),
+      ),
     ),
   );
 }
@@ -125,7 +127,7 @@ function setLocked(
     if (acl !== undefined) throw errno('EACCES');
     return undefined;
   }
-  if (!inode.i_sb.kernelChecksPermissions && !inode_owner_or_capable(task, inode)) throw errno('EPERM');
+  if (!task.permitted && !inode_owner_or_capable(task, inode)) throw errno('EPERM');
   return set_acl(task, dentry, acl, type);
 }
 

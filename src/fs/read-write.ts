@@ -16,8 +16,10 @@ import { cached_direct_read, direct_write } from './direct.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import { I_MUTEX_NORMAL, type Inode, S_NOSEC, S_SWAPFILE, S_SYNC } from './inode.js';
 import { O_APPEND, O_DIRECT, O_DSYNC, O_NOATIME, O_SYNC } from './open-flags.js';
+import type { file_operations } from './operations.js';
 import { isDir } from './permission.js';
 import { SB_SYNCHRONOUS } from './super-block.js';
+import { sb_end_write, sb_start_write, type Writing } from './super-freeze.js';
 import { vfs_fsync_range } from './sync.js';
 import { atime_needs_update, file_update_time, touch_atime } from './time.js';
 
@@ -33,6 +35,8 @@ export {
 } from './seek.js';
 
 const SUID_SGID = 0o6000;
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
 
 /** What is absent follows from the flags that the file was opened with. */
 export interface ReadOptions {
@@ -126,7 +130,33 @@ export function vfs_iter_write(
     killSuidgid: options.killSuidgid,
     rlimitFsize: options.rlimitFsize,
   };
-  return call(task, rows.write_iter, {}, () => write_iter(task, iocb, iter));
+  // Of special files nothing is written to this filesystem.
+  if ((file.f_inode.i_mode & S_IFMT) !== S_IFREG) {
+    return call(task, rows.write_iter, {}, () => write_iter(task, iocb, iter));
+  }
+  const writing = sb_start_write(task, file.f_inode.i_sb);
+  if (writing instanceof Promise) return writing.then((guard) => started(task, iocb, iter, write_iter, guard));
+  return started(task, iocb, iter, write_iter, writing);
+}
+
+/** The write itself, and the end of it for those who freeze (file_end_write). */
+function started(
+  task: Task,
+  iocb: WriteKiocb,
+  iter: IovIter,
+  write_iter: NonNullable<file_operations['write_iter']>,
+  writing: Writing,
+): Awaitable<number> {
+  let written: Awaitable<number>;
+  try {
+    written = call(task, rows.write_iter, {}, () => write_iter(task, iocb, iter));
+  } catch (error) {
+    sb_end_write(writing);
+    throw error;
+  }
+  if (written instanceof Promise) return written.finally(() => sb_end_write(writing));
+  sb_end_write(writing);
+  return written;
 }
 
 /** ->read_iter of files with pages (generic_file_read_iter). A direct read sees what is dirty in the cache first. Moves atime. */

@@ -58,7 +58,7 @@ export class SuperBlock {
   s_xattr: readonly xattr_handler[] = [];
   s_export_op: export_operations | undefined;
   s_root: Dentry | undefined;
-  /** The kernel has checked permissions before a request comes (default_permissions). */
+  /** The kernel checks permissions before a request of a mount comes (default_permissions). */
   kernelChecksPermissions = false;
   /** Default readahead of a file, pages. */
   s_ra_pages = 32;

@@ -5,7 +5,7 @@
 import { super_operations as rows } from '../contract/super.js';
 import { call } from '../locking/context.js';
 import { type Held, heldBy } from '../locking/held.js';
-import type { Awaitable } from '../sched/awaitable.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';
@@ -34,6 +34,13 @@ export function sb_start_write(task: Task, sb: SuperBlock): Awaitable<Writing> {
   return start(task, sb, SB_FREEZE_WRITE);
 }
 
+/** As sb_start_write, if that needs no wait (sb_start_write_trylock). */
+export function sb_start_write_trylock(task: Task, sb: SuperBlock): Writing | 'frozen' {
+  const { write: lock } = sb.s_writers;
+  if (task.held.length > 0 && heldBy(task, lock) !== undefined) return undefined;
+  return lock.tryRead(task, SB_FREEZE_WRITE) ?? 'frozen';
+}
+
 /** For a page fault that makes a page writable (sb_start_pagefault). */
 export function sb_start_pagefault(task: Task, sb: SuperBlock): Awaitable<Writing> {
   return start(task, sb, SB_FREEZE_PAGEFAULT);
@@ -56,6 +63,11 @@ export function sb_end_write(writing: Writing): void {
 export function mnt_want_write(task: Task, sb: SuperBlock): Awaitable<Writing> {
   if ((sb.s_flags & SB_RDONLY) !== 0) throw errno('EROFS');
   return sb_start_write(task, sb);
+}
+
+/** Run `body` as a change to what a mount shows. @throws EROFS, and what `body` throws */
+export function withWrite<T>(task: Task, sb: SuperBlock, body: () => Awaitable<T>): Awaitable<T> {
+  return andThen(mnt_want_write(task, sb), (writing) => withCleanup(body, () => sb_end_write(writing)));
 }
 
 /** Keep one kind of writers out, once those who are in have finished (sb_wait_write). */

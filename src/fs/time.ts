@@ -1,13 +1,14 @@
 /** Timestamps (fs/inode.c, kernel/time/timekeeping.c): current_time, relatime, and which operation changes which time. */
 import { inode_operations } from '../contract/inode.js';
 import { call } from '../locking/context.js';
-import type { Awaitable } from '../sched/awaitable.js';
+import { type Awaitable, withCleanup } from '../sched/awaitable.js';
 import type { Scheduler } from '../sched/scheduler.js';
 import type { Task } from '../sched/task.js';
 import { EPOCH, type Timespec, timespecCompare, timespecEqual } from '../sched/time.js';
 import { mark_inode_dirty } from './icache.js';
 import { I_DIRTY_SYNC, I_DIRTY_TIME, type Inode, S_NOATIME } from './inode.js';
 import { SB_LAZYTIME, SB_NOATIME, SB_NODIRATIME, SB_RDONLY } from './super-block.js';
+import { sb_end_write, sb_start_write_trylock } from './super-freeze.js';
 
 /** Which times an update is about (S_ATIME …). */
 export const S_ATIME = 1;
@@ -159,5 +160,11 @@ export function atime_needs_update(inode: Inode): boolean {
 /** Data were read: atime by the rules of relatime (touch_atime). Callers that opened with O_NOATIME do not call it. */
 export function touch_atime(task: Task, inode: Inode): Awaitable<void> {
   if (!atime_needs_update(inode)) return undefined;
-  return inode_update_time(task, inode, current_time(inode), S_ATIME);
+  // A read is not held up by a freeze: then the time stays as it is.
+  const writing = sb_start_write_trylock(task, inode.i_sb);
+  if (writing === 'frozen') return undefined;
+  return withCleanup(
+    () => inode_update_time(task, inode, current_time(inode), S_ATIME),
+    () => sb_end_write(writing),
+  );
 }

@@ -17,7 +17,8 @@ import {
   XATTR_NAME_POSIX_ACL_ACCESS,
   XATTR_NAME_POSIX_ACL_DEFAULT,
 } from './posix-acl-xattr.js';
-import { SB_POSIXACL, SB_RDONLY } from './super-block.js';
+import { SB_POSIXACL } from './super-block.js';
+import { withWrite } from './super-freeze.js';
 
 export const XATTR_NAME_MAX = 255;
 /** Bytes of one value, and of one list of names. */
@@ -61,10 +62,9 @@ function resolve(inode: Inode, name: string): { readonly handler: xattr_handler;
  */
 function xattr_permission(task: Task, inode: Inode, name: string, mask: number): Awaitable<void> {
   const write = mask === MAY_WRITE;
-  if (write && (inode.i_sb.s_flags & SB_RDONLY) !== 0) throw errno('EROFS');
   if (write && (inode.i_flags & (S_IMMUTABLE | S_APPEND)) !== 0) throw errno('EPERM');
   if (name.startsWith('security.')) {
-    const mayWrite = inode.i_sb.kernelChecksPermissions || task.cred.capable('CAP_SYS_ADMIN');
+    const mayWrite = task.permitted || task.cred.capable('CAP_SYS_ADMIN');
     if (write && !mayWrite) throw errno('EPERM');
     return undefined;
   }
@@ -123,6 +123,17 @@ export function vfs_removexattr(task: Task, dentry: Dentry, name: string): Await
 }
 
 function change(task: Task, dentry: Dentry, name: string, value: Buffer | undefined, flags: number): Awaitable<void> {
+  const { i_sb: sb } = inodeOf(dentry);
+  return withWrite(task, sb, () => changePermitted(task, dentry, name, value, flags));
+}
+
+function changePermitted(
+  task: Task,
+  dentry: Dentry,
+  name: string,
+  value: Buffer | undefined,
+  flags: number,
+): Awaitable<void> {
   const inode = inodeOf(dentry);
   return andThen(xattr_permission(task, inode, name, MAY_WRITE), () => {
     const { handler, suffix } = resolve(inode, name);

@@ -128,6 +128,7 @@ export class Session {
     const cred: Cred = header.uid === 0 ? ROOT_CRED : credOf(header.uid, header.gid, header.pid);
     const task = new Task(this.sb.machine.sched, this.sb.machine.validator, { comm: 'fuse', pid: header.pid, cred });
     task.syscall = opcodeName(header.opcode);
+    task.permitted = this.sb.kernelChecksPermissions;
     return task;
   }
 

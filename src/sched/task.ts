@@ -1,8 +1,7 @@
 /** A Task is what `current` is in the kernel: who is calling, what it holds, what it waits for. Passed explicitly, first. */
 import type { Row } from '../contract/row.js';
-import type { OpNode } from './op-node.js';
 import type { Scheduler } from './scheduler.js';
-import type { HeldLock, LockWatch, Validator } from './validator.js';
+import type { HeldLock, Validator } from './validator.js';
 
 /** Who is calling (struct cred, as far as a filesystem asks). */
 export interface Cred {
@@ -52,21 +51,17 @@ export class Task {
   readonly cred: Cred;
   /** The caller's umask; 0 where the kernel has applied it already. */
   umask = 0;
+  /** Permissions were checked before the request came here: by the kernel, for a mount with default_permissions. */
+  permitted = false;
   readonly sched: Scheduler;
   readonly validator: Validator;
   readonly context: TaskContext;
   /** The system call or request, for reports: 'FUSE_READ', 'fsync'. */
   syscall = '';
-  /** The innermost operation under way, with those around it. */
-  op: OpNode | undefined;
+  /** The contract rows being run, outermost first. */
+  readonly ops: Row[] = [];
   /** The locks held, in the order in which they were taken. */
   readonly held: HeldLock[] = [];
-  /** How many locks it has taken so far: the number of each guard tells what was taken before and after a moment. */
-  taken = 0;
-  /** Where the locks held stand in the validator's chains; its own business. */
-  chain: object | undefined;
-  /** Locks that operations under way are to take, innermost first. */
-  watch: LockWatch | undefined;
   /** How many reasons there are not to sleep: spinlocks, RCU sections, operations that may not block. */
   atomic = 0;
   /** What it waits for now, in words, and the lock if it is one. */
@@ -90,12 +85,7 @@ export class Task {
 
   /** The innermost operation, or undefined. */
   get row(): Row | undefined {
-    return this.op?.row;
-  }
-
-  /** The operations under way, outermost first. */
-  get ops(): readonly Row[] {
-    return this.op?.rows() ?? [];
+    return this.ops[this.ops.length - 1];
   }
 
   /** Deliver a signal: an interruptible wait ends now, and later ones end at once. */

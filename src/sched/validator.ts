@@ -12,20 +12,10 @@ export interface HeldLock {
   readonly lock: object;
   readonly mode: Exclude<RuleMode, 'any' | 'none'>;
   readonly subclass: number;
-  /** Which of the locks that its task has taken it is (Task.taken); it grows along the list of locks held. */
-  readonly seq: number;
   /** The operation during which it was taken, or undefined outside any. */
   readonly takenIn: Row | undefined;
   /** The stack at the acquisition, where the deep checks are on. */
   readonly stack: string | undefined;
-}
-
-/** A lock that an operation under way is to take: the validator's note of whether it did. */
-export interface LockWatch {
-  readonly lock: object;
-  readonly write: boolean;
-  met: boolean;
-  readonly next: LockWatch | undefined;
 }
 
 /** How strict a machine is: skip the checks, log, also fail the system call, stop the mount. */

@@ -17,26 +17,12 @@ export interface WaitOptions {
 /** Report a task that may not sleep and is about to; called at every possible wait, whether or not it would wait. */
 export function might_sleep(task: Task, what: string): void {
   if (task.atomic === 0 || task.validator.enforce === 'off') return;
-  const { row } = task;
-  const [where, rule] = whyAtomic(task);
+  const row = task.row;
   task.validator.violation(task, 'sleep-in-atomic', {
-    message: `may sleep (${what}) in ${task.context === 'completion' ? 'completion' : 'atomic'} context: ${where}`,
-    rule,
+    message: `may sleep (${what}) in ${task.context === 'completion' ? 'completion' : 'atomic'} context`,
     ...(row === undefined ? {} : { row }),
     held: [...task.held],
   });
-}
-
-/** Why the task may not sleep, in words, and the rule that says so. */
-function whyAtomic(task: Task): readonly [where: string, rule: string] {
-  const row = task.ops.findLast(({ mayBlock }) => mayBlock === 'no');
-  if (row !== undefined) {
-    const name = `${row.section}.${row.op}`;
-    return [`${name} may not block`, `${name}#may-not-block`];
-  }
-  if (task.context === 'completion') return ['it completes I/O', 'completion#may-not-block'];
-  const names = task.held.map(({ name }) => name).join(', ');
-  return [names === '' ? 'sleeping is disabled' : `with ${names} held`, 'spinlock#holder-may-not-sleep'];
 }
 
 /** One task waiting. */
