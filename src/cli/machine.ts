@@ -17,24 +17,19 @@ import { parseSize } from './size.js';
 const DEFAULT_SIZE = 4 * 2 ** 30;
 const MIN_CACHE = 64 * 2 ** 20;
 const MAX_CACHE = 512 * 2 ** 20;
-/** Of files in memory: what is cached of them is there twice, and reading it again costs a copy. */
-const MAX_CACHE_IN_MEMORY = 128 * 2 ** 20;
 
 export interface MachineOptions {
   readonly enforce: EnforceLevel;
   readonly stacks: boolean;
-  /** Bytes of page cache; by default an eighth of the memory, between 64 MiB and 512 MiB, or 128 MiB where the files are in memory. */
+  /** Bytes of page cache; by default an eighth of the memory, between 64 and 512 MiB. */
   readonly pageCache?: number;
-  /** The filesystem is in memory. */
-  readonly inMemory?: boolean;
   readonly sink: ViolationSink;
 }
 
 export function newMachine(options: MachineOptions): Machine {
   const sched = new RealScheduler();
   const validator = new Lockdep(options.enforce, options.sink, { stacks: options.stacks });
-  const most = options.inMemory === true ? MAX_CACHE_IN_MEMORY : MAX_CACHE;
-  const limit = options.pageCache ?? Math.min(most, Math.max(MIN_CACHE, Math.floor(totalmem() / 8)));
+  const limit = options.pageCache ?? Math.min(MAX_CACHE, Math.max(MIN_CACHE, Math.floor(totalmem() / 8)));
   return { sched, validator, memory: new MemoryControl(sched, { limit, validator }) };
 }
 

@@ -93,6 +93,8 @@ export class Inode implements MappingHost, LruEntry<Inode> {
   lru: Membership | undefined;
   /** Writers minus denied writers. */
   i_writecount = 0;
+  /** Open files that only read: a write lease wants to be alone. */
+  i_readcount = 0;
   /** The target of a symlink, once known. */
   i_link: string | undefined;
   /** Cached ACLs; undefined: not looked at yet, null: there is none. */

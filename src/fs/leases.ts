@@ -7,7 +7,7 @@ import { call } from '../locking/context.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import type { File } from './file.js';
+import { type File, FMODE_WRITE } from './file.js';
 import type { FileLock, FileLockType } from './file-lock.js';
 import type { FileLockContext } from './file-lock-context.js';
 import type { Inode } from './inode.js';
@@ -29,9 +29,12 @@ const S_IFREG = 0o100000;
 
 /** Whether the state of the file allows the lease: nobody writes, or nobody else has it open at all (check_conflicting_open). */
 function check_conflicting_open(file: File, type: FileLockType): void {
-  const { f_inode: inode, f_dentry: dentry } = file;
+  const { f_inode: inode, f_mode: mode } = file;
   if (type === 'F_RDLCK' && inode.i_writecount > 0) throw errno('EAGAIN');
-  if (type === 'F_WRLCK' && (dentry.d_count > 1 || inode.i_count > 1)) throw errno('EAGAIN');
+  if (type !== 'F_WRLCK') return;
+  const writes = (mode & FMODE_WRITE) !== 0;
+  const alone = inode.i_writecount === (writes ? 1 : 0) && inode.i_readcount === (writes ? 0 : 1);
+  if (!alone) throw errno('EAGAIN');
 }
 
 /** fcntl(2) F_SETLEASE (vfs_setlease). @throws EACCES unless the caller owns the file; EINVAL for what is no regular file; EAGAIN ENOLCK */

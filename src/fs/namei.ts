@@ -1,154 +1,150 @@
-/** Names (fs/namei.c): looking up, making, linking and removing them. rename is in namei-rename.ts. */
+/** Making, linking and removing names (fs/namei.c). Looking them up is in lookup.ts, rename in namei-rename.ts, walking paths in path-walk.ts. */
 import { inode_operations as rows } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
 import type { Exclusive } from '../locking/held.js';
-import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
-import { errno } from '../sched/errno.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { type Errno, errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import {
-  d_alloc,
-  d_alloc_parallel,
-  d_delete,
-  d_lookup,
-  d_lookup_done,
-  d_rehash,
-  dput,
-  shrink_dcache_parent,
-} from './dcache.js';
+import { d_delete, d_rehash, dput, shrink_dcache_parent } from './dcache.js';
 import type { Dentry } from './dentry.js';
-import { ihold, iput } from './icache.js';
-import { I_MUTEX_NORMAL, I_MUTEX_PARENT, type Inode, S_APPEND, S_DEAD, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
-import { inode_permission, isDir, MAY_EXEC, may_create, may_delete } from './permission.js';
+import { ihold, iput, mode_strip_sgid } from './icache.js';
+import {
+  I_LINKABLE,
+  I_MUTEX_NORMAL,
+  I_MUTEX_PARENT,
+  type Inode,
+  S_APPEND,
+  S_DEAD,
+  S_IMMUTABLE,
+  S_SWAPFILE,
+} from './inode.js';
+import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, lookup_locked, PATH_MAX } from './lookup.js';
+import { isDir, may_create, may_delete } from './permission.js';
+import { SB_POSIXACL, type SuperBlock } from './super-block.js';
+import { mnt_want_write, sb_end_write, sb_start_write, type Writing } from './super-freeze.js';
+import { touch_atime } from './time.js';
 
-export { do_rename } from './namei-rename.js';
+export { dirOf, lookup_locked, lookup_one, NAME_MAX, PATH_MAX } from './lookup.js';
+export { do_rename, RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from './namei-rename.js';
 
-const NAME_MAX = 255;
-const PATH_MAX = 4096;
-
-/** The inode of a directory. @throws ENOENT ENOTDIR */
-export function dirOf(dentry: Dentry): Inode {
-  const inode = dentry.d_inode;
-  if (inode === undefined) throw errno('ENOENT');
-  if (!isDir(inode)) throw errno('ENOTDIR');
-  return inode;
-}
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
+const S_IFDIR = 0o040000;
+const S_IFCHR = 0o020000;
+const S_IFBLK = 0o060000;
+const S_IFIFO = 0o010000;
+const S_IFSOCK = 0o140000;
+const S_IALLUGO = 0o7777;
 
 /**
- * Look a name up, with a reference to its dentry, which is negative where there is none (lookup_one). Cached names take no lock; others i_rwsem
- * shared, and of several that look for the same name at once one asks the filesystem. @throws ENOTDIR EACCES ENAMETOOLONG ENOENT
+ * The mode with which a filesystem is asked to make a file (vfs_prepare_mode): without setgid where the caller may not give it, and without
+ * the bits of the umask, unless the filesystem has access control lists and applies it itself (posix_acl_create).
+ * @param perms the permission bits that may be asked for
+ * @param type S_IF*
  */
-export function lookup_one(task: Task, parent: Dentry, name: string): Awaitable<Dentry> {
-  const dir = dirOf(parent);
-  if (name.length > NAME_MAX) throw errno('ENAMETOOLONG');
-  return andThen(inode_permission(task, dir, MAY_EXEC), () => {
-    const cached = d_lookup(task, parent, name);
-    if (cached !== undefined) return cached;
-    return andThen(take(task, rows.lookup, 'dir', dir.i_rwsem, I_MUTEX_NORMAL), (held) =>
-      withCleanup(
-        () =>
-          andThen(d_alloc_parallel(task, parent, name), ({ dentry, fresh }) =>
-            fresh ? lookup_real(task, dir, dentry) : dentry,
-          ),
-        () => held.release(),
-      ),
-    );
-  });
+export function vfs_prepare_mode(task: Task, dir: Inode, mode: number, perms: number, type: number): number {
+  const stripped = mode_strip_sgid(task, dir, (mode & S_IALLUGO) | type);
+  const umask = (dir.i_sb.s_flags & SB_POSIXACL) === 0 ? task.umask : 0;
+  return type | (stripped & perms & ~umask);
 }
 
-/** Look a name up with the directory's i_rwsem held exclusively (lookup_one_qstr_excl). */
-export function lookup_locked(task: Task, parent: Dentry, name: string): Awaitable<Dentry> {
-  if (name.length > NAME_MAX) throw errno('ENAMETOOLONG');
-  const cached = d_lookup(task, parent, name);
-  if (cached !== undefined) return cached;
-  return lookup_real(task, dirOf(parent), d_alloc(task, parent, name));
+/** What a directory or a file may have of links, or EMLINK. */
+function checkLinks(inode: Inode): void {
+  const { s_max_links: max } = inode.i_sb;
+  if (max > 0 && inode.i_nlink >= max) throw errno('EMLINK');
 }
 
-/** Ask the filesystem about a fresh dentry; takes over the reference to it. @returns what to use, with a reference */
-function lookup_real(task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry> {
-  const failed = (error: unknown): Awaitable<never> => {
-    d_lookup_done(dentry);
-    return andThen(dput(task, dentry), () => {
-      throw error;
-    });
-  };
-  const found = (other: Dentry | undefined): Awaitable<Dentry> => {
-    d_lookup_done(dentry);
-    return other === undefined ? dentry : andThen(dput(task, dentry), () => other);
-  };
+/** Come in to change something; a filesystem that is read-only keeps its error for later, because EEXIST goes before it. */
+async function wantWrite(task: Task, sb: SuperBlock): Promise<{ readonly writing: Writing; readonly refused?: Errno }> {
   try {
-    const { lookup } = dir.i_op;
-    if (lookup === undefined) throw errno('ENOTDIR');
-    if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
-    const looked = call(task, rows.lookup, { dir: dir.i_rwsem }, () => lookup(task, dir, dentry, 0));
-    return looked instanceof Promise ? looked.then(found, failed) : found(looked);
+    return { writing: await mnt_want_write(task, sb) };
   } catch (error) {
-    return failed(error);
+    if (!isErrno(error, 'EROFS')) throw error;
+    return { writing: await sb_start_write(task, sb), refused: error };
   }
 }
 
+type CreatingRow = typeof rows.create | typeof rows.mkdir | typeof rows.mknod | typeof rows.symlink | typeof rows.link;
+
 /**
- * Make a name in `parent` with `make`, under the lock that the operation's row wants. @returns the dentry, with a reference
+ * Make a name in `parent` with `make`, under the lock that the operation's row wants (filename_create, done_path_create).
+ * @returns the dentry, with a reference
  */
 async function creating(
   task: Task,
-  row: typeof rows.create | typeof rows.mkdir | typeof rows.mknod | typeof rows.symlink | typeof rows.link,
+  row: CreatingRow,
   parent: Dentry,
   name: string,
   make: (dir: Inode, dentry: Dentry) => Awaitable<void>,
 ): Promise<Dentry> {
   const dir = dirOf(parent);
-  using _held: Exclusive<'i_rwsem'> = await take(task, row, 'dir', dir.i_rwsem, I_MUTEX_PARENT);
-  const dentry = await lookup_locked(task, parent, name);
+  const { writing, refused } = await wantWrite(task, dir.i_sb);
+  let held: Exclusive<'i_rwsem'> | undefined;
   try {
-    await may_create(task, dir, dentry);
-    await make(dir, dentry);
-    d_rehash(dentry);
-    return dentry;
-  } catch (error) {
-    await dput(task, dentry);
-    throw error;
+    held = await take(task, row, 'dir', dir.i_rwsem, I_MUTEX_PARENT);
+    const dentry = await lookup_locked(task, parent, name, LOOKUP_CREATE | LOOKUP_EXCL);
+    try {
+      if (!dentry.isNegative) throw errno('EEXIST');
+      if (refused !== undefined) throw refused;
+      await may_create(task, dir, dentry);
+      await make(dir, dentry);
+      d_rehash(dentry);
+      return dentry;
+    } catch (error) {
+      await dput(task, dentry);
+      throw error;
+    }
+  } finally {
+    held?.release();
+    sb_end_write(writing);
   }
 }
 
-/** Make a regular file (vfs_create). @throws EEXIST EACCES ENOSPC EPERM ENAMETOOLONG */
+/** Make a regular file (mknod(2) of one). @throws EEXIST EACCES ENOSPC EPERM EROFS ENAMETOOLONG */
 export function do_create(task: Task, parent: Dentry, name: string, mode: number, excl: boolean): Promise<Dentry> {
   return creating(task, rows.create, parent, name, (dir, dentry) => vfs_create(task, dir, dentry, mode, excl));
 }
 
-/** With i_rwsem of `dir` held exclusively. */
+/** With i_rwsem of `dir` held exclusively (vfs_create). @param mode permission bits, not yet cut by the umask */
 export function vfs_create(task: Task, dir: Inode, dentry: Dentry, mode: number, excl: boolean): Awaitable<void> {
   const { create } = dir.i_op;
   if (create === undefined) throw errno('EACCES');
-  const bits = 0o100000 | (mode & 0o7777 & ~task.umask);
+  const bits = vfs_prepare_mode(task, dir, mode, S_IALLUGO, S_IFREG);
   return call(task, rows.create, { dir: dir.i_rwsem }, () => create(task, dir, dentry, bits, excl));
 }
 
+/** mkdir(2). @throws EEXIST EACCES EMLINK ENOSPC EPERM EROFS ENAMETOOLONG */
 export function do_mkdir(task: Task, parent: Dentry, name: string, mode: number): Promise<Dentry> {
   return creating(task, rows.mkdir, parent, name, (dir, dentry) => {
     const { mkdir } = dir.i_op;
     if (mkdir === undefined) throw errno('EPERM');
-    const bits = 0o040000 | (mode & 0o1777 & ~task.umask);
+    const bits = vfs_prepare_mode(task, dir, mode, 0o1777, S_IFDIR);
+    checkLinks(dir);
     return call(task, rows.mkdir, { dir: dir.i_rwsem }, () => mkdir(task, dir, dentry, bits));
   });
 }
 
-/** Make a special file, or a regular one. @param rdev as the kernel's new_encode_dev */
+/**
+ * mknod(2). @param rdev as the kernel's new_encode_dev; a character device 0 is a whiteout, which anybody may make
+ * @throws EINVAL for a type that does not exist; EPERM for a directory, or a device without CAP_MKNOD; and as do_create
+ */
 export function do_mknod(task: Task, parent: Dentry, name: string, mode: number, rdev: number): Promise<Dentry> {
-  const type = mode & 0o170000;
-  if (type === 0o100000 || type === 0) return do_create(task, parent, name, mode, true);
-  if (type === 0o040000) throw errno('EPERM');
-  if (![0o010000, 0o140000, 0o020000, 0o060000].includes(type)) throw errno('EINVAL');
-  const device = type === 0o020000 || type === 0o060000;
+  const type = mode & S_IFMT;
+  if (type === S_IFREG || type === 0) return do_create(task, parent, name, mode, true);
+  if (type === S_IFDIR) throw errno('EPERM');
+  const device = type === S_IFCHR || type === S_IFBLK;
+  if (!device && type !== S_IFIFO && type !== S_IFSOCK) throw errno('EINVAL');
   return creating(task, rows.mknod, parent, name, (dir, dentry) => {
-    if (device && !task.cred.capable('CAP_MKNOD')) throw errno('EPERM');
+    const whiteout = type === S_IFCHR && rdev === 0;
+    if (device && !whiteout && !task.cred.capable('CAP_MKNOD')) throw errno('EPERM');
     const { mknod } = dir.i_op;
     if (mknod === undefined) throw errno('EPERM');
-    const bits = type | (mode & 0o7777 & ~task.umask);
+    const bits = vfs_prepare_mode(task, dir, mode, S_IALLUGO, type);
     return call(task, rows.mknod, { dir: dir.i_rwsem }, () => mknod(task, dir, dentry, bits, device ? rdev : 0));
   });
 }
 
-/** @throws ENOENT for an empty target; ENAMETOOLONG beyond PATH_MAX */
+/** symlink(2). @throws ENOENT for an empty target; ENAMETOOLONG beyond PATH_MAX; and as do_create */
 export function do_symlink(task: Task, parent: Dentry, name: string, target: string): Promise<Dentry> {
   if (target === '') throw errno('ENOENT');
   if (target.length >= PATH_MAX) throw errno('ENAMETOOLONG');
@@ -159,25 +155,31 @@ export function do_symlink(task: Task, parent: Dentry, name: string, target: str
   });
 }
 
-/** A second name for `old` (vfs_link). @throws EPERM for a directory, an immutable or append-only file; ENOENT; EMLINK; EXDEV */
+/**
+ * A second name for `old` (vfs_link); the first for a file of O_TMPFILE without O_EXCL.
+ * @throws EPERM for a directory, an immutable or append-only file; ENOENT for one that has no name left; EMLINK EXDEV; and as do_create
+ */
 export function do_link(task: Task, old: Dentry, parent: Dentry, name: string): Promise<Dentry> {
   const inode = old.d_inode;
   if (inode === undefined) throw errno('ENOENT');
   return creating(task, rows.link, parent, name, async (dir, dentry) => {
     const { link } = dir.i_op;
     if (inode.i_sb !== dir.i_sb) throw errno('EXDEV');
-    if ((inode.i_flags & (S_APPEND | S_IMMUTABLE)) !== 0 || isDir(inode) || link === undefined) throw errno('EPERM');
-    using _victim = await take(task, rows.link, 'inode', inode.i_rwsem, I_MUTEX_NORMAL);
+    if ((inode.i_flags & (S_APPEND | S_IMMUTABLE)) !== 0 || link === undefined || isDir(inode)) throw errno('EPERM');
+    using _inode = await take(task, rows.link, 'inode', inode.i_rwsem, I_MUTEX_NORMAL);
+    if (inode.i_nlink === 0 && (inode.i_state & I_LINKABLE) === 0) throw errno('ENOENT');
+    checkLinks(inode);
     await call(task, rows.link, { dir: dir.i_rwsem, inode: inode.i_rwsem }, () => link(task, old, dir, dentry));
+    inode.i_state &= ~I_LINKABLE;
   });
 }
 
-/** Remove a name that is not a directory's (do_unlinkat). What had it is freed when the directory is unlocked. @throws ENOENT EISDIR EACCES EPERM */
+/** Remove a name that is not a directory's (do_unlinkat). What had it is freed when the directory is unlocked. @throws ENOENT EISDIR EACCES EPERM EROFS */
 export function do_unlink(task: Task, parent: Dentry, name: string): Promise<void> {
   return removing(task, rows.unlink, parent, name, (dir, dentry) => vfs_unlink(task, dir, dentry));
 }
 
-/** Remove an empty directory (do_rmdir). @throws ENOENT ENOTDIR ENOTEMPTY EBUSY EACCES EPERM */
+/** Remove an empty directory (do_rmdir). @throws ENOENT ENOTDIR ENOTEMPTY EBUSY EACCES EPERM EROFS */
 export function do_rmdir(task: Task, parent: Dentry, name: string): Promise<void> {
   return removing(task, rows.rmdir, parent, name, (dir, dentry) => vfs_rmdir(task, dir, dentry));
 }
@@ -190,19 +192,22 @@ async function removing(
   remove: (dir: Inode, dentry: Dentry) => Promise<void>,
 ): Promise<void> {
   const dir = dirOf(parent);
-  const held: Exclusive<'i_rwsem'> = await take(task, row, 'dir', dir.i_rwsem, I_MUTEX_PARENT);
+  const writing = await mnt_want_write(task, dir.i_sb);
+  let held: Exclusive<'i_rwsem'> | undefined;
   let dentry: Dentry | undefined;
   let victim: Inode | undefined;
   try {
+    held = await take(task, row, 'dir', dir.i_rwsem, I_MUTEX_PARENT);
     dentry = await lookup_locked(task, parent, name);
     victim = dentry.d_inode;
     if (victim !== undefined) ihold(victim);
     await remove(dir, dentry);
   } finally {
-    held.release();
+    held?.release();
     if (dentry !== undefined) await dput(task, dentry);
     // The last reference may free a large file, which nobody who wants the directory has to wait for.
     if (victim !== undefined) await iput(task, victim);
+    sb_end_write(writing);
   }
 }
 
@@ -239,10 +244,22 @@ export async function vfs_rmdir(task: Task, dir: Inode, dentry: Dentry): Promise
   await d_delete(task, dentry);
 }
 
-/** The target of a symlink (vfs_readlink). @throws EINVAL for anything else */
+/** The target of a symlink (vfs_readlink). Moves atime. @throws EINVAL for anything else */
 export function vfs_readlink(task: Task, dentry: Dentry): Awaitable<string> {
   const inode = dentry.d_inode;
-  const get_link = inode?.i_op.get_link;
-  if (inode === undefined || get_link === undefined) throw errno('EINVAL');
+  const { readlink, get_link } = inode?.i_op ?? {};
+  if (inode === undefined || (readlink === undefined && get_link === undefined)) throw errno('EINVAL');
+  return andThen(touch_atime(task, inode), () => {
+    if (readlink !== undefined) {
+      return call(task, rows.readlink, { inode: inode.i_rwsem }, () => readlink(task, dentry));
+    }
+    return vfs_get_link(task, dentry, inode);
+  });
+}
+
+/** The target of a symlink, as a path walk or readlink asks for it (vfs_get_link). @throws EINVAL */
+export function vfs_get_link(task: Task, dentry: Dentry, inode: Inode): Awaitable<string> {
+  const { get_link } = inode.i_op;
+  if (get_link === undefined) throw errno('EINVAL');
   return call(task, rows.get_link, { inode: inode.i_rwsem }, () => get_link(task, dentry, inode));
 }

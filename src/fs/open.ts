@@ -1,97 +1,87 @@
-/** Opening and closing files (fs/open.c, fs/file_table.c). */
-import { file_operations as rows } from '../contract/file.js';
-import { inode_operations } from '../contract/inode.js';
+/** Opening files by what they are named (fs/open.c, and the last step of a path in fs/namei.c). What an open file is, is in file-table.ts. */
+import { inode_operations as rows } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
+import type { Held } from '../locking/held.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
-import { errno } from '../sched/errno.js';
+import { type Errno, errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { do_truncate, file_remove_privs } from './attr.js';
+import { do_truncate, inode_owner_or_capable } from './attr.js';
+import { file_remove_privs } from './attr-privs.js';
 import { d_alloc, dget, dput } from './dcache.js';
 import type { Dentry } from './dentry.js';
-import { File, FMODE_CREATED, FMODE_LSEEK, FMODE_OPENED, FMODE_READ, FMODE_WRITE } from './file.js';
-import { I_MUTEX_PARENT, type Inode, S_APPEND } from './inode.js';
-import { dirOf, lookup_locked, vfs_create } from './namei.js';
-import { inode_permission, isDir, MAY_EXEC, MAY_READ, MAY_WRITE, may_create } from './permission.js';
+import { File, FMODE_CREATED, FMODE_OPENED } from './file.js';
+import { do_dentry_open, file_accounts, fput, get_write_access, modeOf, put_write_access } from './file-table.js';
+import { I_LINKABLE, I_MUTEX_NORMAL, type Inode, S_APPEND, S_DEAD } from './inode.js';
+import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, LOOKUP_OPEN, lookup_dcache, lookup_locked } from './lookup.js';
+import { vfs_create, vfs_prepare_mode } from './namei.js';
+import { O_ACCMODE, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_TRUNC } from './open-flags.js';
+import { inode_permission, isDir, MAY_EXEC, MAY_OPEN, MAY_READ, MAY_WRITE } from './permission.js';
+import { mnt_want_write, sb_end_write, sb_start_write, type Writing, withWrite } from './super-freeze.js';
 
-const O_ACCMODE = 3;
-const O_WRONLY = 1;
-const O_RDWR = 2;
-const O_EXCL = 0o200;
-const O_TRUNC = 0o1000;
-const O_APPEND = 0o2000;
-const O_DIRECTORY = 0o200000;
-const O_NOFOLLOW = 0o400000;
+export { filp_flush, fput, get_file } from './file-table.js';
 
-function modeOf(flags: number): number {
-  const access = flags & O_ACCMODE;
-  const read = access === O_WRONLY ? 0 : FMODE_READ;
-  const write = access === O_WRONLY || access === O_RDWR ? FMODE_WRITE : 0;
-  return read | write | FMODE_LSEEK;
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
+const S_IFLNK = 0o120000;
+const ANY_PERMISSION = 0o7777;
+
+/** MAY_* that opening with O_* asks for (ACC_MODE). */
+function wanted(flags: number): number {
+  const mode = flags & O_ACCMODE;
+  const read = mode === 1 ? 0 : MAY_READ;
+  const write = mode === 0 && (flags & O_TRUNC) === 0 ? 0 : MAY_WRITE;
+  return read | write;
 }
 
 /** What open(2) checks of the inode (may_open). @throws EISDIR ENOTDIR ELOOP EPERM EACCES EROFS */
 function may_open(task: Task, inode: Inode, flags: number): Awaitable<void> {
-  const mode = modeOf(flags);
-  const type = inode.i_mode & 0o170000;
-  if (type === 0o120000) throw errno((flags & O_NOFOLLOW) !== 0 ? 'ELOOP' : 'EINVAL');
-  if (isDir(inode) && ((mode & FMODE_WRITE) !== 0 || (flags & O_TRUNC) !== 0)) throw errno('EISDIR');
-  if (!isDir(inode) && (flags & O_DIRECTORY) !== 0) throw errno('ENOTDIR');
+  const mode = wanted(flags);
+  if ((inode.i_mode & S_IFMT) === S_IFLNK) throw errno('ELOOP');
+  const directory = isDir(inode);
+  if (directory && ((flags & O_CREAT) !== 0 || (mode & MAY_WRITE) !== 0)) throw errno('EISDIR');
+  if (!directory && (flags & O_DIRECTORY) !== 0) throw errno('ENOTDIR');
+  return andThen(inode_permission(task, inode, MAY_OPEN | mode), () => may_open_flags(task, inode, flags));
+}
+
+function may_open_flags(task: Task, inode: Inode, flags: number): void {
   if ((inode.i_flags & S_APPEND) !== 0) {
-    if (((mode & FMODE_WRITE) !== 0 && (flags & O_APPEND) === 0) || (flags & O_TRUNC) !== 0) throw errno('EPERM');
+    if ((flags & O_ACCMODE) !== 0 && (flags & O_APPEND) === 0) throw errno('EPERM');
+    if ((flags & O_TRUNC) !== 0) throw errno('EPERM');
   }
-  const wanted =
-    ((mode & FMODE_READ) !== 0 ? MAY_READ : 0) |
-    ((mode & FMODE_WRITE) !== 0 || (flags & O_TRUNC) !== 0 ? MAY_WRITE : 0);
-  return inode_permission(task, inode, wanted);
+  if ((flags & O_NOATIME) !== 0 && !inode_owner_or_capable(task, inode)) throw errno('EPERM');
 }
 
 /**
- * Open what `dentry` names (vfs_open). @param killSuidgid drop setuid and setgid bits when O_TRUNC cuts it
- * @throws as may_open; ENOENT for a negative dentry
+ * Open what `dentry` names, and cut it where the flags say so (do_open).
+ * @param killSuidgid drop setuid and setgid bits when O_TRUNC cuts it, whoever the caller is
+ * @throws as may_open and do_dentry_open; ENOENT for a negative dentry
  */
 export function vfs_open(task: Task, dentry: Dentry, flags: number, killSuidgid = false): Awaitable<File> {
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
-  return andThen(may_open(task, inode, flags), () => {
-    const truncate = (flags & O_TRUNC) !== 0 && (inode.i_mode & 0o170000) === 0o100000;
-    const ready = truncate ? truncated(task, dentry, killSuidgid) : undefined;
-    return andThen(ready, () => do_dentry_open(task, dentry, inode, flags, 0));
-  });
+  const cuts = (flags & O_TRUNC) !== 0 && (inode.i_mode & S_IFMT) === S_IFREG;
+  const open = (): Awaitable<File> =>
+    andThen(may_open(task, inode, flags), () => do_dentry_open(task, dentry, inode, flags, 0));
+  if (!cuts) return open();
+  return withWrite(task, dentry.d_sb, () => andThen(open(), (file) => handle_truncate(task, file, killSuidgid)));
 }
 
-async function truncated(task: Task, dentry: Dentry, killSuidgid: boolean): Promise<void> {
-  const inode = dentry.d_inode;
-  if (inode !== undefined && killSuidgid) await file_remove_privs(task, dentry, inode);
-  await do_truncate(task, dentry, 0, undefined);
-}
-
-/** Make the File and call ->open (do_dentry_open). Takes a reference to the dentry. */
-function do_dentry_open(task: Task, dentry: Dentry, inode: Inode, flags: number, extra: number): Awaitable<File> {
-  const file = new File(dget(dentry), inode, flags, modeOf(flags) | FMODE_OPENED | extra, task.cred);
-  file.f_wb_err = file.f_mapping.wb_err.sample();
-  if (modeOf(flags) & FMODE_WRITE) inode.i_writecount++;
-  const { open } = file.f_op;
-  if (open === undefined) return file;
-  return andThen(
-    call(task, rows.open, {}, () => open(task, inode, file)),
-    () => file,
-  );
-}
-
-/** close(2) of one descriptor of a file: ->flush. @throws what the filesystem reports, such as EIO or ENOSPC of delayed writes */
-export function filp_flush(task: Task, file: File): Awaitable<void> {
-  const { flush } = file.f_op;
-  return flush === undefined ? undefined : call(task, rows.flush, {}, () => flush(task, file));
-}
-
-/** Give a reference to an open file back; the last one releases it (__fput). */
-export function fput(task: Task, file: File): Awaitable<void> {
-  if (--file.f_count > 0) return undefined;
-  const { release } = file.f_op;
-  const { f_inode: inode } = file;
-  if ((file.f_mode & FMODE_WRITE) !== 0) inode.i_writecount--;
-  const done = release === undefined ? undefined : call(task, rows.release, {}, () => release(task, inode, file));
-  return andThen(done, () => dput(task, file.f_dentry));
+/** Cut an open file to nothing; one that cannot be cut is closed again (handle_truncate). */
+async function handle_truncate(task: Task, file: File, killSuidgid: boolean): Promise<File> {
+  const { f_inode: inode, f_dentry: dentry } = file;
+  try {
+    get_write_access(inode);
+    try {
+      if (killSuidgid) await file_remove_privs(task, dentry, inode);
+      await do_truncate(task, dentry, 0, undefined);
+    } finally {
+      put_write_access(inode);
+    }
+  } catch (error) {
+    await fput(task, file);
+    throw error;
+  }
+  return file;
 }
 
 export interface OpenedOrCreated {
@@ -102,7 +92,8 @@ export interface OpenedOrCreated {
 }
 
 /**
- * open(2) with O_CREAT of a name in `parent`: the file is made if it is not there (lookup_open).
+ * open(2) with O_CREAT of a name in `parent`: the file is made if it is not there (open_last_lookups, lookup_open).
+ * @param mode permission bits, not yet cut by the umask
  * @throws EEXIST with O_EXCL; what creating and opening throw
  */
 export async function open_or_create(
@@ -113,60 +104,166 @@ export async function open_or_create(
   mode: number,
 ): Promise<OpenedOrCreated> {
   const dir = dirOf(parent);
-  const held = await take(task, inode_operations.create, 'dir', dir.i_rwsem, I_MUTEX_PARENT);
-  let dentry: Dentry;
-  let created = false;
+  const creating = flags | O_CREAT;
+  await inode_permission(task, dir, MAY_EXEC, { inode: dir.i_rwsem });
+  // One that is there and may be there needs no lock.
+  const known = (flags & O_EXCL) === 0 ? await lookup_dcache(task, parent, name, LOOKUP_OPEN) : undefined;
+  if (known !== undefined && !known.isNegative) return openFound(task, known, creating);
+  if (known !== undefined) await dput(task, known);
+  let readOnly: Errno | undefined;
+  let writing: Writing;
   try {
-    await inode_permission(task, dir, MAY_EXEC);
-    dentry = await lookup_locked(task, parent, name);
-    try {
-      if (dentry.isNegative) {
-        await may_create(task, dir, dentry);
-        await vfs_create(task, dir, dentry, mode, (flags & O_EXCL) !== 0);
-        created = true;
-      } else if ((flags & O_EXCL) !== 0) throw errno('EEXIST');
-    } catch (error) {
-      await dput(task, dentry);
-      throw error;
-    }
-  } finally {
-    held.release();
+    writing = await mnt_want_write(task, dir.i_sb);
+  } catch (error) {
+    if (!isErrno(error, 'EROFS')) throw error;
+    // A file that is there can be opened all the same.
+    readOnly = error;
+    writing = await sb_start_write(task, dir.i_sb);
   }
   try {
-    const inode = dentry.d_inode;
-    // A file that was just made is opened whatever its mode.
-    const file =
-      created && inode !== undefined
-        ? await do_dentry_open(task, dentry, inode, flags, FMODE_CREATED)
-        : await vfs_open(task, dentry, flags, false);
-    return { file, dentry, created };
+    const made = await lookup_open(task, parent, name, creating, mode, readOnly);
+    if (made.file !== undefined) return { file: made.file, dentry: made.dentry, created: made.created };
+    if (made.created) return await openCreated(task, made.dentry, creating);
+    if ((flags & O_EXCL) !== 0) {
+      await dput(task, made.dentry);
+      throw errno('EEXIST');
+    }
+    return await openFound(task, made.dentry, creating);
+  } finally {
+    sb_end_write(writing);
+  }
+}
+
+/** Open a file that was there before. Takes over the reference to the dentry. */
+async function openFound(task: Task, dentry: Dentry, flags: number): Promise<OpenedOrCreated> {
+  try {
+    return { file: await vfs_open(task, dentry, flags, false), dentry, created: false };
   } catch (error) {
     await dput(task, dentry);
     throw error;
   }
 }
 
-/** open(2) with O_TMPFILE: a file without a name in the filesystem of `parent` (vfs_tmpfile). @throws EOPNOTSUPP */
-export async function vfs_tmpfile_open(task: Task, parent: Dentry, flags: number, mode: number): Promise<File> {
+/** Open a file that was just made, whatever its mode. Takes over the reference to the dentry. */
+async function openCreated(task: Task, dentry: Dentry, flags: number): Promise<OpenedOrCreated> {
+  try {
+    const { d_inode: inode } = dentry;
+    if (inode === undefined) throw errno('ENOENT');
+    return { file: await do_dentry_open(task, dentry, inode, flags, FMODE_CREATED), dentry, created: true };
+  } catch (error) {
+    await dput(task, dentry);
+    throw error;
+  }
+}
+
+/** What became of a name: a file that atomic_open has opened, or else a dentry to be opened. */
+interface Looked {
+  readonly dentry: Dentry;
+  readonly created: boolean;
+  readonly file?: File;
+}
+
+/**
+ * Look the name up, and make the file where it is not there, under one hold of the directory's i_rwsem (lookup_open).
+ * @param readOnly why nothing may be made
+ */
+async function lookup_open(
+  task: Task,
+  parent: Dentry,
+  name: string,
+  flags: number,
+  mode: number,
+  readOnly: Errno | undefined,
+): Promise<Looked> {
+  const dir = dirOf(parent);
+  using _held: Held<'i_rwsem'> = await take(task, rows.create, 'dir', dir.i_rwsem, I_MUTEX_NORMAL);
+  if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
+  const excl = (flags & O_EXCL) !== 0;
+  const { atomic_open } = dir.i_op;
+  if (atomic_open !== undefined && readOnly === undefined) return atomic(task, parent, name, flags, mode);
+  const dentry = await lookup_locked(task, parent, name, LOOKUP_OPEN | LOOKUP_CREATE | (excl ? LOOKUP_EXCL : 0));
+  if (!dentry.isNegative) return { dentry, created: false };
+  try {
+    if (readOnly !== undefined) throw readOnly;
+    await inode_permission(task, dir, MAY_WRITE | MAY_EXEC);
+    await vfs_create(task, dir, dentry, mode, excl);
+    return { dentry, created: true };
+  } catch (error) {
+    await dput(task, dentry);
+    throw error;
+  }
+}
+
+/**
+ * One call of the filesystem looks up, makes and opens (atomic_open), with i_rwsem of the directory held exclusively because of O_CREAT. It calls finish_open where it
+ * did, and otherwise leaves the dentry for us to open.
+ */
+async function atomic(task: Task, parent: Dentry, name: string, flags: number, mode: number): Promise<Looked> {
+  const dir = dirOf(parent);
+  const cached = await lookup_dcache(task, parent, name, LOOKUP_OPEN | LOOKUP_CREATE);
+  if (cached !== undefined && !cached.isNegative) return { dentry: cached, created: false };
+  const dentry = cached ?? d_alloc(task, parent, name);
+  const file = new File(dget(dentry), dir, flags & ~(O_CREAT | O_EXCL | O_TRUNC), modeOf(flags), task.cred);
+  try {
+    const { atomic_open } = dir.i_op;
+    await inode_permission(task, dir, MAY_WRITE | MAY_EXEC);
+    const bits = vfs_prepare_mode(task, dir, mode, ANY_PERMISSION, S_IFREG);
+    await call(task, rows.atomic_open, { 'dir/create': dir.i_rwsem }, () =>
+      atomic_open?.(task, dir, dentry, file, flags, bits),
+    );
+    if ((file.f_mode & FMODE_OPENED) !== 0) {
+      return { dentry, created: (file.f_mode & FMODE_CREATED) !== 0, file };
+    }
+    await dput(task, dentry);
+    return { dentry, created: (file.f_mode & FMODE_CREATED) !== 0 };
+  } catch (error) {
+    await dput(task, dentry);
+    await dput(task, dentry);
+    throw error;
+  }
+}
+
+/** For atomic_open and tmpfile: the file is open now, on what its dentry names (finish_open). @throws ENOENT ETXTBSY */
+export function finish_open(file: File): void {
+  const inode = file.f_dentry.d_inode;
+  if (inode === undefined) throw errno('ENOENT');
+  file.f_inode = inode;
+  file.f_op = inode.i_fop;
+  file.f_wb_err = file.f_mapping.wb_err.sample();
+  file_accounts(file);
+  file.f_mode |= FMODE_OPENED;
+}
+
+/**
+ * open(2) with O_TMPFILE: a file without a name in the filesystem of `parent` (vfs_tmpfile). It can be given one by link, unless O_EXCL says that it never will.
+ * @throws EOPNOTSUPP where the filesystem cannot; EACCES EROFS ENOSPC; EPERM for O_NOATIME
+ */
+export function vfs_tmpfile_open(task: Task, parent: Dentry, flags: number, mode: number): Awaitable<File> {
+  return withWrite(task, parent.d_sb, () => vfs_tmpfile(task, parent, flags, mode));
+}
+
+async function vfs_tmpfile(task: Task, parent: Dentry, flags: number, mode: number): Promise<File> {
   const dir = dirOf(parent);
   await inode_permission(task, dir, MAY_WRITE | MAY_EXEC);
   const { tmpfile } = dir.i_op;
   if (tmpfile === undefined) throw errno('EOPNOTSUPP');
-  const dentry = d_alloc(task, parent, '#tmpfile');
+  const dentry = d_alloc(task, parent, '/');
+  // The inode comes with the call: until then the file stands on the directory's. It takes the reference to the dentry.
+  const file = new File(dentry, dir, flags & ~(O_CREAT | O_EXCL | O_TRUNC), modeOf(flags) | FMODE_CREATED, task.cred);
   try {
-    // The inode comes with the call: until then the file stands on the directory's.
-    const file = new File(dget(dentry), dir, flags, modeOf(flags) | FMODE_OPENED | FMODE_CREATED, task.cred);
-    await call(task, inode_operations.tmpfile, { inode: dir.i_rwsem }, () =>
-      tmpfile(task, dir, file, 0o100000 | (mode & 0o7777 & ~task.umask)),
-    );
-    const inode = dentry.d_inode;
-    if (inode === undefined) throw errno('EIO');
-    file.f_inode = inode;
-    file.f_op = inode.i_fop;
-    file.f_wb_err = file.f_mapping.wb_err.sample();
-    if ((file.f_mode & FMODE_WRITE) !== 0) inode.i_writecount++;
-    return file;
-  } finally {
+    const bits = vfs_prepare_mode(task, dir, mode, ANY_PERMISSION, S_IFREG);
+    await call(task, rows.tmpfile, { dir: dir.i_rwsem }, () => tmpfile(task, dir, file, bits));
+    if ((file.f_mode & FMODE_OPENED) === 0) finish_open(file);
+  } catch (error) {
     await dput(task, dentry);
+    throw error;
   }
+  try {
+    may_open_flags(task, file.f_inode, flags);
+  } catch (error) {
+    await fput(task, file);
+    throw error;
+  }
+  if ((flags & O_EXCL) === 0) file.f_inode.i_state |= I_LINKABLE;
+  return file;
 }

@@ -1,7 +1,7 @@
 /** The guard of a lock: proof that it is held, the record of it on the task, and the way to release it. */
 import type { LockName, Row } from '../contract/row.js';
 import type { Task } from '../sched/task.js';
-import type { HeldLock, LockWatch } from '../sched/validator.js';
+import type { HeldLock } from '../sched/validator.js';
 
 export type HeldMode = 'read' | 'write';
 
@@ -15,7 +15,6 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
   readonly lock: Releasable;
   readonly mode: M;
   readonly subclass: number;
-  seq: number;
   readonly takenIn: Row | undefined;
   readonly stack: string | undefined;
   /** The owner; undefined once the lock was handed over to I/O, whose completion releases it. */
@@ -28,11 +27,9 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
     this.mode = mode;
     this.subclass = subclass;
     this.task = task;
-    this.seq = ++task.taken;
     this.takenIn = task.row;
     this.stack = task.validator.stacks ? new Error(`${name} taken`).stack : undefined;
     task.held.push(this);
-    if (task.watch !== undefined) seen(task.watch, lock, mode);
   }
 
   /**
@@ -64,7 +61,6 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
   transfer(task: Task): void {
     this.forget();
     this.task = task;
-    this.seq = ++task.taken;
     task.held.push(this);
   }
 
@@ -89,13 +85,6 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
       if (at >= 0) held.splice(at, 1);
     }
     task.validator.released(task, this);
-  }
-}
-
-/** An operation was to take this lock, and has. */
-function seen(watch: LockWatch, lock: object, mode: HeldMode): void {
-  for (let at: LockWatch | undefined = watch; at !== undefined; at = at.next) {
-    if (at.lock === lock && (mode === 'write' || !at.write)) at.met = true;
   }
 }
 

@@ -1,0 +1,130 @@
+/** Open files: from the opening of an inode to the last close (fs/open.c do_dentry_open, fs/file_table.c). */
+import { file_operations as rows } from '../contract/file.js';
+import { call } from '../locking/context.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { dget, dput } from './dcache.js';
+import type { Dentry } from './dentry.js';
+import { File, FMODE_LSEEK, FMODE_OPENED, FMODE_READ, FMODE_WRITE } from './file.js';
+import type { Inode } from './inode.js';
+import { break_lease } from './leases.js';
+import { locks_remove_file } from './locks.js';
+import { FASYNC, O_ACCMODE, O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC } from './open-flags.js';
+
+const S_IFMT = 0o170000;
+const S_IFSOCK = 0o140000;
+
+/** FMODE_* of O_* (OPEN_FMODE). */
+export function modeOf(flags: number): number {
+  // 0, 1, 2 are read, write, both; 3 is neither: for ioctl only.
+  return ((flags + 1) & O_ACCMODE) | FMODE_LSEEK;
+}
+
+/** Somebody is going to write (get_write_access). @throws ETXTBSY while it is executed or used for swapping */
+export function get_write_access(inode: Inode): void {
+  if (inode.i_writecount < 0) throw errno('ETXTBSY');
+  inode.i_writecount++;
+}
+
+export function put_write_access(inode: Inode): void {
+  inode.i_writecount--;
+}
+
+/** Keep writers out (deny_write_access). @throws ETXTBSY where there are some */
+export function deny_write_access(inode: Inode): void {
+  if (inode.i_writecount > 0) throw errno('ETXTBSY');
+  inode.i_writecount--;
+}
+
+export function allow_write_access(inode: Inode): void {
+  inode.i_writecount++;
+}
+
+/** Count a file among the openers of its inode, as long as it is open. @throws ETXTBSY */
+export function file_accounts(file: File): void {
+  const { f_inode: inode, f_mode: mode } = file;
+  if ((mode & FMODE_WRITE) !== 0) get_write_access(inode);
+  else if ((mode & FMODE_READ) !== 0) inode.i_readcount++;
+}
+
+function file_unaccounts(file: File): void {
+  const { f_inode: inode, f_mode: mode } = file;
+  if ((mode & FMODE_WRITE) !== 0) put_write_access(inode);
+  else if ((mode & FMODE_READ) !== 0) inode.i_readcount--;
+}
+
+/**
+ * Make the File, break the leases in its way, and call ->open (do_dentry_open). Takes a reference to the dentry.
+ * @param extra FMODE_* besides those of the flags
+ * @throws ETXTBSY; ENXIO for a socket; EAGAIN for a lease with O_NONBLOCK, EINTR while waiting for one; what ->open throws
+ */
+export function do_dentry_open(
+  task: Task,
+  dentry: Dentry,
+  inode: Inode,
+  flags: number,
+  extra: number,
+): Awaitable<File> {
+  if ((inode.i_mode & S_IFMT) === S_IFSOCK) throw errno('ENXIO');
+  const kept = flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC);
+  const file = new File(dentry, inode, kept, modeOf(flags) | FMODE_OPENED | extra, task.cred);
+  file_accounts(file);
+  dget(dentry);
+  // Of special files there are no pages to speak of.
+  if (inode.mappingIfAny !== undefined || inode.i_fop.read_iter !== undefined) {
+    file.f_wb_err = file.f_mapping.wb_err.sample();
+  }
+  const failed = (error: unknown): Awaitable<never> => {
+    file_unaccounts(file);
+    return andThen(dput(task, dentry), () => {
+      throw error;
+    });
+  };
+  const ready = (): File => file;
+  try {
+    const opened = andThen(break_lease(task, inode, flags), () => {
+      const { open } = file.f_op;
+      return open === undefined ? undefined : call(task, rows.open, {}, () => open(task, inode, file));
+    });
+    return opened instanceof Promise ? opened.then(ready, failed) : file;
+  } catch (error) {
+    return failed(error);
+  }
+}
+
+/** close(2) of one descriptor of a file: ->flush (filp_flush). @throws what the filesystem reports, such as EIO or ENOSPC of delayed writes */
+export function filp_flush(task: Task, file: File): Awaitable<void> {
+  const { flush } = file.f_op;
+  return flush === undefined ? undefined : call(task, rows.flush, {}, () => flush(task, file));
+}
+
+/** Take another reference to an open file (get_file). */
+export function get_file(file: File): File {
+  file.f_count++;
+  return file;
+}
+
+/** Give a reference to an open file back; the last one drops its locks and leases and releases it (__fput). */
+export function fput(task: Task, file: File): Awaitable<void> {
+  if (--file.f_count > 0) return undefined;
+  return andThen(locks_remove_file(task, file), () => release(task, file));
+}
+
+function release(task: Task, file: File): Awaitable<void> {
+  const { f_inode: inode, f_op: op } = file;
+  const { release: operation, fasync } = op;
+  const silenced =
+    (file.f_flags & FASYNC) !== 0 && fasync !== undefined
+      ? call(task, rows.fasync, {}, () => fasync(task, -1, file, false))
+      : undefined;
+  return andThen(silenced, () =>
+    andThen(
+      operation === undefined ? undefined : call(task, rows.release, {}, () => operation(task, inode, file)),
+      () => {
+        file_unaccounts(file);
+        return dput(task, file.f_dentry);
+      },
+    ),
+  );
+}

@@ -1,0 +1,79 @@
+/** What tests of the VFS need: latch mounted in this process on a device in memory, and tasks of users. */
+import { memoryDevice } from '../../src/block/memory-device.js';
+import type { Dentry } from '../../src/fs/dentry.js';
+import type { Inode } from '../../src/fs/inode.js';
+import { kill_sb, vfs_mount } from '../../src/fs/super.js';
+import type { Machine, SuperBlock } from '../../src/fs/super-block.js';
+import { mkfs } from '../../src/latch/mkfs.js';
+import { latch_fs_type } from '../../src/latch/super.js';
+import { task_end } from '../../src/locking/context.js';
+import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
+import { MemoryControl } from '../../src/mm/memory.js';
+import type { Awaitable } from '../../src/sched/awaitable.js';
+import { RealScheduler } from '../../src/sched/real.js';
+import { type Cred, ROOT_CRED, Task, userCred } from '../../src/sched/task.js';
+
+export interface World {
+  readonly machine: Machine;
+  readonly sb: SuperBlock;
+  readonly root: Dentry;
+  /** Broken rules so far. */
+  readonly violations: Violation[];
+  task(cred?: Cred): Task;
+  /** Run `body` in a task of its own, to its end. */
+  run<T>(body: (task: Task) => Awaitable<T>, cred?: Cred): Promise<T>;
+  /** Unmount. @returns how many inodes were still in use */
+  end(): Promise<number>;
+}
+
+const MIB = 2 ** 20;
+
+export async function newWorld(options: { size?: number; memory?: number; flags?: number } = {}): Promise<World> {
+  const sched = new RealScheduler();
+  const violations: Violation[] = [];
+  const validator = new Lockdep('warn', (violation) => violations.push(violation), { stacks: true });
+  const memory = new MemoryControl(sched, { limit: options.memory ?? 64 * MIB, validator });
+  const machine: Machine = { sched, validator, memory };
+  const device = memoryDevice(options.size ?? 64 * MIB, sched, validator);
+  await mkfs(new Task(sched, validator, { comm: 'mkfs' }), device);
+  const sb = await vfs_mount(machine, latch_fs_type, device, options.flags ?? 0);
+  const { s_root: root } = sb;
+  if (root === undefined) throw new Error('no root');
+  const task = (cred: Cred = ROOT_CRED): Task => new Task(sched, validator, { comm: 'test', pid: 100, cred });
+  return {
+    machine,
+    sb,
+    root,
+    violations,
+    task,
+    run: async (body, cred) => {
+      const own = task(cred);
+      try {
+        return await sched.run(() => body(own));
+      } finally {
+        task_end(own);
+      }
+    },
+    end: () => kill_sb(sb),
+  };
+}
+
+/** A user without capabilities. */
+export function user(uid: number, gid = uid, groups: readonly number[] = []): Cred {
+  return userCred(uid, gid, () => groups);
+}
+
+export function inodeOf(dentry: Dentry): Inode {
+  if (dentry.d_inode === undefined) throw new Error(`${dentry.d_name} does not exist`);
+  return dentry.d_inode;
+}
+
+/** Call, and give the errno's name that it throws or rejects with, or 'ok'. */
+export async function outcome(body: () => unknown): Promise<string> {
+  try {
+    await body();
+    return 'ok';
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? String(error.code) : String(error);
+  }
+}
