@@ -51,19 +51,6 @@ export const OPTION_HELP: readonly (readonly [string, string])[] = [
   ['nodev, nosuid, noexec, …', 'passed on to the kernel'],
 ];
 
-const KERNEL_FLAGS = new Set([
-  'dev',
-  'nodev',
-  'suid',
-  'nosuid',
-  'exec',
-  'noexec',
-  'noatime',
-  'relatime',
-  'nodiratime',
-  'sync',
-  'dirsync',
-]);
 /** fstab's own words, which mean nothing to a mounted filesystem. */
 const IGNORED = new Set([
   'defaults',
@@ -76,6 +63,7 @@ const IGNORED = new Set([
   'nofail',
   'async',
   'atime',
+  'relatime',
   'rw',
 ]);
 
@@ -171,6 +159,53 @@ const PLAIN: Readonly<Record<string, (settings: MountSettings) => void>> = {
   },
 };
 
+/** The kernel's own flags among the options, and their opposites: of each pair the last one counts. */
+const FLAG_WORDS = {
+  suid: ['suid', true],
+  nosuid: ['suid', false],
+  dev: ['dev', true],
+  nodev: ['dev', false],
+  exec: ['noexec', false],
+  noexec: ['noexec', true],
+  noatime: ['noatime', true],
+  nodiratime: ['nodiratime', true],
+  sync: ['sync', true],
+  dirsync: ['dirsync', true],
+} as const satisfies Record<string, readonly [keyof KernelFlags, boolean]>;
+
+export interface KernelFlags {
+  suid: boolean;
+  dev: boolean;
+  noexec: boolean;
+  noatime: boolean;
+  nodiratime: boolean;
+  sync: boolean;
+  dirsync: boolean;
+}
+
+function isFlagWord(name: string): name is keyof typeof FLAG_WORDS {
+  return Object.hasOwn(FLAG_WORDS, name);
+}
+
+/** What the words of the mount's options ask of the kernel. Without a word for it, what is mounted is not trusted. */
+export function kernelFlags(words: readonly string[]): KernelFlags {
+  const flags: KernelFlags = {
+    suid: false,
+    dev: false,
+    noexec: false,
+    noatime: false,
+    nodiratime: false,
+    sync: false,
+    dirsync: false,
+  };
+  for (const word of words) {
+    if (!isFlagWord(word)) continue;
+    const [flag, value] = FLAG_WORDS[word];
+    flags[flag] = value;
+  }
+  return flags;
+}
+
 /**
  * Read `-o` lists into settings.
  * @throws CliError (status 2) for an unknown option or a value that means nothing
@@ -179,11 +214,11 @@ export function parseOptions(lists: readonly string[], settings: MountSettings =
   for (const option of lists.flatMap((list) => list.split(',')).filter((text) => text !== '')) {
     const equals = option.indexOf('=');
     const name = equals < 0 ? option : option.slice(0, equals);
-    const withValue = WITH_VALUE[name];
-    const plain = PLAIN[name];
+    const withValue = Object.hasOwn(WITH_VALUE, name) ? WITH_VALUE[name] : undefined;
+    const plain = Object.hasOwn(PLAIN, name) ? PLAIN[name] : undefined;
     if (equals >= 0 && withValue !== undefined) withValue(settings, option.slice(equals + 1));
     else if (equals < 0 && plain !== undefined) plain(settings);
-    else if (equals < 0 && KERNEL_FLAGS.has(name)) settings.flags.push(name);
+    else if (equals < 0 && isFlagWord(name)) settings.flags.push(name);
     else if (!(equals < 0 && IGNORED.has(name)) && !name.startsWith('x-')) {
       const hint = withValue === undefined ? "'latchfs mount --help' lists them" : `it needs a value: ${name}=…`;
       throw new CliError(`unknown option '${option}': ${hint}`, 2);

@@ -3,7 +3,14 @@ import { execFileSync } from 'node:child_process';
 import { realpathSync } from 'node:fs';
 import { type BlockDevice, blkdev_get, blkdev_put } from '../block/block-device.js';
 import { kill_sb, vfs_mount } from '../fs/super.js';
-import { SB_RDONLY, type SuperBlock } from '../fs/super-block.js';
+import {
+  SB_DIRSYNC,
+  SB_NOATIME,
+  SB_NODIRATIME,
+  SB_RDONLY,
+  SB_SYNCHRONOUS,
+  type SuperBlock,
+} from '../fs/super-block.js';
 import { checkDevice, checkMountpoint } from '../fuse/mount-check.js';
 import type { MountOptions } from '../fuse/mount-options.js';
 import { loadNative } from '../fuse/native.js';
@@ -14,7 +21,7 @@ import { Task } from '../sched/task.js';
 import { daemonise, isDaemon, tellParent } from './daemon.js';
 import { CliError, describe } from './error.js';
 import { asCliError, isMemory, newMachine, openSource } from './machine.js';
-import { type MountSettings, parseOptions, type TransportName } from './mount-options.js';
+import { kernelFlags, type MountSettings, parseOptions, type TransportName } from './mount-options.js';
 import { serve, serveNative } from './serve.js';
 
 /** What commander gives of the command line. */
@@ -34,7 +41,20 @@ function kernelOptions(settings: MountSettings, source: string): MountOptions {
     defaultPermissions: settings.defaultPermissions,
     readOnly: settings.readOnly,
     nonempty: settings.nonempty,
+    ...kernelFlags(settings.flags),
   };
+}
+
+/** What of the kernel's flags the superblock must know itself: times and syncing are the server's business. */
+function superFlags(settings: MountSettings): number {
+  const flags = kernelFlags(settings.flags);
+  return (
+    (settings.readOnly ? SB_RDONLY : 0) |
+    (flags.sync ? SB_SYNCHRONOUS : 0) |
+    (flags.dirsync ? SB_DIRSYNC : 0) |
+    (flags.noatime ? SB_NOATIME : 0) |
+    (flags.nodiratime ? SB_NODIRATIME : 0)
+  );
 }
 
 /** Mount, and serve until the end; in the background unless asked otherwise. @throws CliError */
@@ -97,7 +117,7 @@ async function run(source: string, mountpoint: string, settings: MountSettings, 
       const owner = { uid: settings.uid ?? process.getuid?.() ?? 0, gid: settings.gid ?? process.getgid?.() ?? 0 };
       await mkfs(task, bdev, owner);
     }
-    const sb = await vfs_mount(machine, latch_fs_type, bdev, settings.readOnly ? SB_RDONLY : 0);
+    const sb = await vfs_mount(machine, latch_fs_type, bdev, superFlags(settings));
     sb.kernelChecksPermissions = settings.defaultPermissions;
     await served(sb, source, mountpoint, settings, log);
   } finally {

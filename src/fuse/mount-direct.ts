@@ -10,7 +10,24 @@ const MS_RDONLY = 1;
 const MS_NOSUID = 2;
 const MS_NODEV = 4;
 const MS_NOEXEC = 8;
+const MS_SYNCHRONOUS = 16;
+const MS_DIRSYNC = 128;
 const MS_NOATIME = 1024;
+const MS_NODIRATIME = 2048;
+
+/** The flags of mount(2). Without CAP_SYS_ADMIN's word for it, nothing on the mount is trusted: nosuid and nodev. */
+export function mountFlags(options: MountOptions): number {
+  return (
+    (options.readOnly === true ? MS_RDONLY : 0) |
+    (options.suid === true ? 0 : MS_NOSUID) |
+    (options.dev === true ? 0 : MS_NODEV) |
+    (options.noexec === true ? MS_NOEXEC : 0) |
+    (options.sync === true ? MS_SYNCHRONOUS : 0) |
+    (options.dirsync === true ? MS_DIRSYNC : 0) |
+    (options.noatime === true ? MS_NOATIME : 0) |
+    (options.nodiratime === true ? MS_NODIRATIME : 0)
+  );
+}
 
 /**
  * Opens /dev/fuse and mounts it.
@@ -26,12 +43,6 @@ export function mountDirect(mountpoint: string, options: MountOptions): number {
     throw deviceError(codeOf(error));
   }
   const type = options.subtype === undefined ? 'fuse' : `fuse.${options.subtype}`;
-  const flags =
-    (options.readOnly === true ? MS_RDONLY : 0) |
-    (options.suid === true ? 0 : MS_NOSUID) |
-    (options.dev === true ? 0 : MS_NODEV) |
-    (options.noexec === true ? MS_NOEXEC : 0) |
-    (options.noatime === true ? MS_NOATIME : 0);
   const data = [
     `fd=${fd}`,
     'rootmode=40000',
@@ -41,7 +52,8 @@ export function mountDirect(mountpoint: string, options: MountOptions): number {
   if (options.allowOther === true) data.push('allow_other');
   if (options.defaultPermissions === true) data.push('default_permissions');
   if (options.maxRead !== undefined) data.push(`max_read=${options.maxRead}`);
-  if (mount(options.fsname ?? options.subtype ?? 'fuse', mountpoint, type, flags, data.join(',')) === 0) return fd;
+  if (mount(options.fsname ?? options.subtype ?? 'fuse', mountpoint, type, mountFlags(options), data.join(',')) === 0)
+    return fd;
   const error = errno();
   closeSync(fd);
   const code = getSystemErrorName(-error);

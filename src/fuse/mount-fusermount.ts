@@ -22,6 +22,9 @@ export function fusermountOptions(options: MountOptions): string {
   const list = [options.readOnly === true ? 'ro' : 'rw', 'nosuid', 'nodev'];
   if (options.noexec === true) list.push('noexec');
   if (options.noatime === true) list.push('noatime');
+  if (options.nodiratime === true) list.push('nodiratime');
+  if (options.sync === true) list.push('sync');
+  if (options.dirsync === true) list.push('dirsync');
   if (options.fsname !== undefined) list.push(`fsname=${quoted(options.fsname)}`);
   if (options.subtype !== undefined) list.push(`subtype=${quoted(options.subtype)}`);
   if (options.allowOther === true) list.push('allow_other');

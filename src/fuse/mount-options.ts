@@ -18,7 +18,11 @@ export interface MountOptions {
   readonly suid?: boolean;
   readonly dev?: boolean;
   readonly noatime?: boolean;
+  readonly nodiratime?: boolean;
   readonly noexec?: boolean;
+  /** every write, or every change of a directory, waits for the device */
+  readonly sync?: boolean;
+  readonly dirsync?: boolean;
 }
 
 /** A mount that cannot be had. `message` is one line that names the thing and the remedy. */

@@ -1,0 +1,24 @@
+/** The options of a mount. */
+import t from 'tap';
+import { kernelFlags, parseOptions } from '../../src/cli/mount-options.js';
+import { mountFlags } from '../../src/fuse/mount-direct.js';
+
+const flagsOf = (...lists: string[]): number => mountFlags(kernelFlags(parseOptions(lists).flags));
+const [NOSUID, NODEV, NOEXEC, SYNCHRONOUS, DIRSYNC, NOATIME, NODIRATIME] = [2, 4, 8, 16, 128, 1024, 2048];
+
+t.test("the kernel's flags reach mount(2)", async (t) => {
+  t.equal(flagsOf('allow_other'), NOSUID | NODEV, 'nothing on a mount is trusted by default');
+  t.equal(flagsOf('dev,suid'), 0, 'mount(8) for fuse.latchfs asks for this');
+  t.equal(flagsOf('dev,suid', 'nodev'), NODEV, 'the last word counts');
+  t.equal(flagsOf('nodev,nosuid,dev,suid'), 0);
+  t.equal(flagsOf('suid,dev,noexec'), NOEXEC);
+  t.equal(flagsOf('suid,dev,noexec,exec'), 0);
+  t.equal(flagsOf('suid,dev,sync,dirsync'), SYNCHRONOUS | DIRSYNC);
+  t.equal(flagsOf('suid,dev,noatime,nodiratime'), NOATIME | NODIRATIME);
+  t.equal(flagsOf('defaults,rw,relatime,_netdev,x-systemd.automount'), NOSUID | NODEV, "fstab's words are taken");
+});
+
+t.test('an unknown word is refused', async (t) => {
+  t.throws(() => parseOptions(['toString']), { message: /unknown option 'toString'/ });
+  t.throws(() => parseOptions(['enforce=never']), { message: /must be one of/ });
+});
