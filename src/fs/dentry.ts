@@ -13,6 +13,13 @@ export const DCACHE_REFERENCED = 4;
 export const DCACHE_KILLED = 16;
 /** The dentry is being looked up for the first time; others wait for it (DCACHE_PAR_LOOKUP). */
 export const DCACHE_PAR_LOOKUP = 32;
+/** Something is mounted on it. */
+export const DCACHE_MOUNTED = 64;
+/** Something is to be mounted on it when somebody walks into it. */
+export const DCACHE_NEED_AUTOMOUNT = 128;
+/** Its filesystem wants to be asked before anybody walks into it. */
+export const DCACHE_MANAGE_TRANSIT = 256;
+export const DCACHE_MANAGED_DENTRY = DCACHE_MOUNTED | DCACHE_NEED_AUTOMOUNT | DCACHE_MANAGE_TRANSIT;
 
 export class Dentry implements LruEntry<Dentry> {
   readonly d_sb: SuperBlock;

@@ -9,6 +9,8 @@ import type { Dentry } from './dentry.js';
 import type { File } from './file.js';
 import type { FileLock } from './file-lock.js';
 import type { Inode } from './inode.js';
+import type { OffsetCtx } from './libfs.js';
+import type { VfsMount } from './namespace.js';
 import type { PosixAcl } from './posix-acl-types.js';
 import type { SuperBlock } from './super-block.js';
 import type { DirContext, FiemapInfo, FileAttr, Iattr, Kstat, Kstatfs } from './types.js';
@@ -52,7 +54,7 @@ export interface inode_operations {
   tmpfile?(task: Task, dir: Inode, file: File, mode: number): Awaitable<void>;
   fileattr_set?(task: Task, dentry: Dentry, attr: FileAttr): Awaitable<void>;
   fileattr_get?(task: Task, dentry: Dentry): Awaitable<FileAttr>;
-  get_offset_ctx?(task: Task, inode: Inode): object;
+  get_offset_ctx?(task: Task, inode: Inode): OffsetCtx;
 }
 
 export type AclType = 'access' | 'default';
@@ -152,7 +154,9 @@ export interface dentry_operations {
   d_prune?(task: Task, dentry: Dentry): void;
   d_iput?(task: Task, dentry: Dentry, inode: Inode): Awaitable<void>;
   d_dname?(task: Task, dentry: Dentry): string;
-  d_automount?(task: Task, dentry: Dentry): Awaitable<object | undefined>;
+  /** Mount what belongs on `dentry`. @returns the mount, not attached yet; undefined where somebody else has mounted it meanwhile */
+  d_automount?(task: Task, dentry: Dentry): Awaitable<VfsMount | undefined>;
+  /** Somebody is about to walk into `dentry`: wait, or refuse. Throws ECHILD where it would wait in rcu-walk. */
   d_manage?(task: Task, dentry: Dentry, rcuWalk: boolean): Awaitable<void>;
   d_real?(task: Task, dentry: Dentry, inode: Inode | undefined): Dentry;
 }

@@ -4,7 +4,7 @@ import { call, type Participants } from '../locking/context.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Cred, Task } from '../sched/task.js';
-import type { Dentry } from './dentry.js';
+import { DCACHE_MANAGED_DENTRY, type Dentry } from './dentry.js';
 import { type Inode, S_APPEND, S_DEAD, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 import { posix_acl_permission } from './posix-acl.js';
 import { get_cached_acl, get_inode_acl } from './posix-acl-ops.js';
@@ -133,6 +133,7 @@ export function may_delete(task: Task, dir: Inode, dentry: Dentry, asDir: boolea
       if (!isDir(inode)) throw errno('ENOTDIR');
       if (dentry.isRoot) throw errno('EBUSY');
     } else if (isDir(inode)) throw errno('EISDIR');
+    if ((dentry.d_flags & DCACHE_MANAGED_DENTRY) !== 0) throw errno('EBUSY');
     if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
   });
 }

@@ -60,6 +60,8 @@ export class SuperBlock {
   s_root: Dentry | undefined;
   /** The kernel checks permissions before a request of a mount comes (default_permissions). */
   kernelChecksPermissions = false;
+  /** What its files contain is made when they are opened, as in proc: no cache outside may keep it. */
+  generated = false;
   /** Default readahead of a file, pages. */
   s_ra_pages = 32;
   /** The filesystem's own (s_fs_info). */

@@ -18,10 +18,10 @@ import { sync_filesystem_locked } from './sync.js';
 import type { Kstatfs } from './types.js';
 
 /** How a filesystem is mounted. Locks: the section file_system_type. */
-export interface FileSystemType {
+export interface FileSystemType<Device extends BlockDevice | undefined = BlockDevice> {
   readonly name: string;
   /** Read the superblock and the root into `sb`, whose s_umount is held exclusively and stays so. */
-  fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice): Awaitable<void>;
+  fill_super(task: Task, sb: SuperBlock, bdev: Device): Awaitable<void>;
 }
 
 /** What a mounted superblock has besides: who writes it back, and who makes its caches smaller. */
@@ -33,21 +33,21 @@ interface Mounted {
 const mounted = new WeakMap<SuperBlock, Mounted>();
 
 /**
- * Mount a filesystem from a device (mount_bdev). @param flags SB_*
+ * Mount a filesystem from a device, or one that needs none (get_tree_bdev, get_tree_nodev). @param flags SB_*
  * @returns its superblock, mounted
  * @throws what the filesystem finds wrong with the device; nothing is left mounted then
  */
-export async function vfs_mount(
+export async function vfs_mount<Device extends BlockDevice | undefined>(
   machine: Machine,
-  type: FileSystemType,
-  bdev: BlockDevice,
+  type: FileSystemType<Device>,
+  bdev: Device,
   flags: number,
 ): Promise<SuperBlock> {
   const sb = new SuperBlock(machine, type.name);
   const task = sb.newTask({ comm: 'mount' });
   sb.s_flags = flags;
   sb.s_bdev = bdev;
-  sb.s_id = bdev.name;
+  sb.s_id = bdev === undefined ? type.name : bdev.name;
   const flusher = new Flusher(sb);
   sb.s_bdi = flusher.bdi;
   const held = (await call(task, type_rows.mount, { sb: sb.s_umount }, async () => {

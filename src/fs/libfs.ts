@@ -1,0 +1,123 @@
+/** What filesystems without a device share (fs/libfs.c): directories that live in the dcache, listed by positions that stay true. */
+import { inode_operations as rows } from '../contract/inode.js';
+import { call } from '../locking/context.js';
+import type { Awaitable } from '../sched/awaitable.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { d_alloc, d_drop, dput } from './dcache.js';
+import { d_add } from './dcache-alias.js';
+import type { Dentry } from './dentry.js';
+import type { File } from './file.js';
+import type { Inode } from './inode.js';
+import type { file_operations } from './operations.js';
+import { generic_file_llseek } from './seek.js';
+import { kill_sb } from './super.js';
+import type { SuperBlock } from './super-block.js';
+import type { DirContext, Kstatfs } from './types.js';
+
+/** Positions 0 and 1 are '.' and '..'. */
+const FIRST_OFFSET = 2;
+const DT_DIR = 4;
+
+/** The entries of one directory by position (struct offset_ctx). A position is never used twice. */
+export class OffsetCtx {
+  /** In the order of their positions, because each is higher than all before it. */
+  readonly entries = new Map<number, Dentry>();
+  next = FIRST_OFFSET;
+}
+
+/** The directory has a new entry (simple_offset_add). i_rwsem of the directory is held exclusively, or nobody knows it yet. */
+export function simple_offset_add(ctx: OffsetCtx, dentry: Dentry): void {
+  ctx.entries.set(ctx.next++, dentry);
+}
+
+/** An entry has gone (simple_offset_remove). i_rwsem of the directory is held exclusively. */
+export function simple_offset_remove(ctx: OffsetCtx, dentry: Dentry): void {
+  for (const [offset, entry] of ctx.entries) if (entry === dentry) ctx.entries.delete(offset);
+}
+
+/** @throws ENOTDIR where the directory does not keep its entries by position */
+function offsetsOf(task: Task, inode: Inode, seeking: boolean): OffsetCtx {
+  const { get_offset_ctx } = inode.i_op;
+  if (get_offset_ctx === undefined) throw errno('ENOTDIR');
+  const participants = seeking ? { inode: inode.i_rwsem } : {};
+  // It only hands out a pointer: there is nothing in it that could wait.
+  return call(task, rows.get_offset_ctx, participants, () => get_offset_ctx(task, inode)) as OffsetCtx;
+}
+
+function offset_dir_llseek(task: Task, file: File, offset: number, whence: number): number {
+  offsetsOf(task, file.f_inode, true);
+  return generic_file_llseek(file, offset, whence);
+}
+
+/** With i_rwsem shared and f_pos_lock, as the row of iterate_shared says. */
+function offset_readdir(task: Task, file: File, ctx: DirContext): void {
+  const { f_inode: dir, f_dentry: dentry } = file;
+  const parent = dentry.d_parent.d_inode ?? dir;
+  if (ctx.pos === 0) {
+    if (!ctx.actor('.', dir.i_ino, DT_DIR, 1)) return;
+    ctx.pos = 1;
+  }
+  if (ctx.pos === 1) {
+    if (!ctx.actor('..', parent.i_ino, DT_DIR, FIRST_OFFSET)) return;
+    ctx.pos = FIRST_OFFSET;
+  }
+  for (const [offset, { d_name: name, d_inode: inode }] of offsetsOf(task, dir, false).entries) {
+    if (offset < ctx.pos || inode === undefined) continue;
+    if (!ctx.actor(name, inode.i_ino, (inode.i_mode >>> 12) & 15, offset + 1)) return;
+    ctx.pos = offset + 1;
+  }
+}
+
+/** Directories whose entries are all in the dcache (simple_offset_dir_operations). */
+export const simple_offset_dir_operations: file_operations = {
+  llseek: offset_dir_llseek,
+  iterate_shared: offset_readdir,
+};
+
+/** ->lookup of a directory whose entries are all in the dcache: what is not there does not exist (simple_lookup). */
+export function simple_lookup(task: Task, _dir: Inode, dentry: Dentry): undefined {
+  d_add(task, dentry, undefined);
+  return undefined;
+}
+
+/** Give an inode a name that stays in the dcache until kill_litter_super. Takes over the reference to the inode. */
+export function simple_add(task: Task, parent: Dentry, ctx: OffsetCtx, name: string, inode: Inode): Dentry {
+  const dentry = d_alloc(task, parent, name);
+  d_add(task, dentry, inode);
+  simple_offset_add(ctx, dentry);
+  return dentry;
+}
+
+/** ->statfs of a filesystem that takes no room (simple_statfs). */
+export function simple_statfs(_task: Task, dentry: Dentry): Awaitable<Kstatfs> {
+  const { d_sb: sb } = dentry;
+  return {
+    f_type: sb.s_magic,
+    f_bsize: sb.s_blocksize,
+    f_frsize: sb.s_blocksize,
+    f_blocks: 0,
+    f_bfree: 0,
+    f_bavail: 0,
+    f_files: 0,
+    f_ffree: 0,
+    f_namelen: 255,
+    f_fsid: 0,
+    f_flags: 0,
+  };
+}
+
+/** Unmount a filesystem that lives in the dcache: its names lose the reference that kept them there (kill_litter_super). */
+export async function kill_litter_super(task: Task, sb: SuperBlock): Promise<number> {
+  const { s_root: root } = sb;
+  if (root !== undefined) await d_genocide(task, root);
+  return kill_sb(sb);
+}
+
+async function d_genocide(task: Task, parent: Dentry): Promise<void> {
+  for (const child of [...(parent.d_children?.values() ?? [])]) {
+    await d_genocide(task, child);
+    d_drop(child);
+    await dput(task, child);
+  }
+}

@@ -1,0 +1,148 @@
+/** Mounts within mounts (fs/namespace.c), and how a walk crosses them (the managed dentries of fs/namei.c). */
+import { dentry_operations } from '../contract/dentry.js';
+import { super_operations } from '../contract/super.js';
+import { call } from '../locking/context.js';
+import { RwSem } from '../locking/rwsem.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { dentryLocks, dget, dput } from './dcache.js';
+import {
+  DCACHE_MANAGE_TRANSIT,
+  DCACHE_MANAGED_DENTRY,
+  DCACHE_MOUNTED,
+  DCACHE_NEED_AUTOMOUNT,
+  type Dentry,
+} from './dentry.js';
+import type { Machine, SuperBlock } from './super-block.js';
+
+/** One mount of a filesystem (struct vfsmount). */
+export interface VfsMount {
+  readonly mnt_sb: SuperBlock;
+  readonly mnt_root: Dentry;
+  /** Unmount it, when it is attached nowhere any more. */
+  kill(): Promise<unknown>;
+}
+
+/** Which dentries something is mounted on (struct mnt_namespace). One for each machine. */
+class Namespace {
+  /** Held shared while the mounts are looked at, exclusively while they change. */
+  readonly namespace_sem = new RwSem('namespace_sem');
+  readonly mounts = new Map<Dentry, VfsMount>();
+}
+
+const namespaces = new WeakMap<Machine, Namespace>();
+
+function namespaceOf(machine: Machine): Namespace {
+  let namespace = namespaces.get(machine);
+  if (namespace === undefined) {
+    namespace = new Namespace();
+    namespaces.set(machine, namespace);
+  }
+  return namespace;
+}
+
+/** What is mounted on a dentry, if anything (lookup_mnt). */
+export function lookup_mnt(mountpoint: Dentry): VfsMount | undefined {
+  return namespaceOf(mountpoint.d_sb.machine).mounts.get(mountpoint);
+}
+
+/**
+ * Attach a mount to a dentry, which stays in memory from then on (graft_tree). Takes namespace_sem exclusively.
+ * @throws EBUSY where something is mounted there already
+ */
+export async function do_add_mount(task: Task, mount: VfsMount, mountpoint: Dentry): Promise<void> {
+  const namespace = namespaceOf(mountpoint.d_sb.machine);
+  using _sem = await namespace.namespace_sem.write(task);
+  if (namespace.mounts.has(mountpoint)) throw errno('EBUSY', 'something is mounted there already');
+  namespace.mounts.set(dget(mountpoint), mount);
+  mountpoint.d_flags |= DCACHE_MOUNTED;
+}
+
+/** Detach and unmount whatever is mounted on dentries of a superblock that goes away (umount_tree). Takes namespace_sem exclusively. */
+export async function umount_submounts(task: Task, sb: SuperBlock): Promise<void> {
+  const namespace = namespaceOf(sb.machine);
+  const gone: VfsMount[] = [];
+  {
+    using _sem = await namespace.namespace_sem.write(task);
+    for (const [mountpoint, mount] of [...namespace.mounts]) {
+      if (mountpoint.d_sb !== sb) continue;
+      namespace.mounts.delete(mountpoint);
+      mountpoint.d_flags &= ~DCACHE_MOUNTED;
+      await dput(task, mountpoint);
+      gone.push(mount);
+    }
+  }
+  for (const mount of gone) {
+    await umount_submounts(task, mount.mnt_sb);
+    await mount.kill();
+  }
+}
+
+/**
+ * Go from a dentry to the root of what is mounted there, mounting it first where that is due (follow_managed). Takes over the reference to
+ * `dentry` and returns one. At once where nothing is to be crossed.
+ * @throws what ->d_manage and ->d_automount throw
+ */
+export function follow_managed(task: Task, dentry: Dentry): Awaitable<Dentry> {
+  if ((dentry.d_flags & DCACHE_MANAGED_DENTRY) === 0) return dentry;
+  return cross(task, dentry);
+}
+
+async function cross(task: Task, start: Dentry): Promise<Dentry> {
+  let dentry = start;
+  try {
+    for (;;) {
+      const { d_manage, d_automount } = dentry.d_op;
+      if ((dentry.d_flags & DCACHE_MANAGE_TRANSIT) !== 0 && d_manage !== undefined) {
+        const at = dentry;
+        await call(task, dentry_operations.d_manage, dentryLocks(at), () => d_manage(task, at, false));
+      }
+      const mount = lookup_mnt(dentry);
+      if (mount !== undefined) {
+        const root = dget(mount.mnt_root);
+        await dput(task, dentry);
+        dentry = root;
+      } else if ((dentry.d_flags & DCACHE_NEED_AUTOMOUNT) !== 0 && d_automount !== undefined) {
+        await automount(task, dentry, d_automount);
+      } else return dentry;
+    }
+  } catch (error) {
+    await dput(task, dentry);
+    throw error;
+  }
+}
+
+/** Mount what belongs on a dentry, and attach it (follow_automount, finish_automount). */
+async function automount(
+  task: Task,
+  dentry: Dentry,
+  d_automount: NonNullable<Dentry['d_op']['d_automount']>,
+): Promise<void> {
+  const mount = await call(task, dentry_operations.d_automount, dentryLocks(dentry), () => d_automount(task, dentry));
+  if (mount === undefined) return;
+  try {
+    await do_add_mount(task, mount, dentry);
+  } catch (error) {
+    await mount.kill();
+    // Somebody else was faster: theirs serves as well.
+    if (lookup_mnt(dentry) === undefined) throw error;
+  }
+}
+
+/** The options of a mounted filesystem, as /proc/mounts shows them (show_options). Takes namespace_sem shared. */
+export function show_mount_options(task: Task, sb: SuperBlock): Awaitable<string> {
+  const { show_options } = sb.s_op;
+  const { s_root: root } = sb;
+  if (show_options === undefined || root === undefined) return '';
+  const { namespace_sem } = namespaceOf(sb.machine);
+  return andThen(namespace_sem.read(task), (held) => {
+    try {
+      return call(task, super_operations.show_options, { namespace: namespace_sem, sb: sb.s_umount }, () =>
+        show_options(task, root),
+      );
+    } finally {
+      held.release();
+    }
+  });
+}
