@@ -26,7 +26,12 @@ export interface MachineOptions {
   readonly sink: ViolationSink;
 }
 
-export function newMachine(options: MachineOptions): Machine {
+/** A machine whose validator is known to be lockdep. */
+export interface ValidatedMachine extends Machine {
+  readonly validator: Lockdep;
+}
+
+export function newMachine(options: MachineOptions): ValidatedMachine {
   const sched = new RealScheduler();
   const validator = new Lockdep(options.enforce, options.sink, { stacks: options.stacks });
   const limit = options.pageCache ?? Math.min(MAX_CACHE, Math.max(MIN_CACHE, Math.floor(totalmem() / 8)));

@@ -30,6 +30,8 @@ export interface MountSettings {
   subtype: string | undefined;
   /** nodev, nosuid, noexec and the like, passed on to the kernel. */
   flags: string[];
+  /** Whether `.latchfs` is there. */
+  control: boolean;
   remount: boolean;
 }
 
@@ -47,6 +49,7 @@ export const OPTION_HELP: readonly (readonly [string, string])[] = [
   ['page_cache=SIZE', 'the most memory for cached pages'],
   ['log=FILE', 'append the log to FILE'],
   ['fsname=, subtype=', 'what /proc/mounts shows'],
+  ['nocontrol', 'without the control directory .latchfs in the root of the mount'],
   ['nonempty', 'mount over a directory that has files in it'],
   ['nodev, nosuid, noexec, …', 'passed on to the kernel'],
 ];
@@ -85,6 +88,7 @@ export function defaultSettings(): MountSettings {
     fsname: undefined,
     subtype: 'latchfs',
     flags: [],
+    control: true,
     remount: false,
   };
 }
@@ -153,6 +157,12 @@ const PLAIN: Readonly<Record<string, (settings: MountSettings) => void>> = {
   },
   nonempty: (s) => {
     s.nonempty = true;
+  },
+  control: (s) => {
+    s.control = true;
+  },
+  nocontrol: (s) => {
+    s.control = false;
   },
   remount: (s) => {
     s.remount = true;

@@ -16,8 +16,10 @@ import type { MountOptions } from '../fuse/mount-options.js';
 import { loadNative } from '../fuse/native.js';
 import { mkfs } from '../latch/mkfs.js';
 import { latch_fs_type } from '../latch/super.js';
+import type { Lockdep } from '../locking/lockdep.js';
 import { type Logger, openLog, violationSink } from '../report/log.js';
 import { Task } from '../sched/task.js';
+import { addControl } from './control.js';
 import { daemonise, isDaemon, tellParent } from './daemon.js';
 import { CliError, describe } from './error.js';
 import { asCliError, isMemory, newMachine, openSource } from './machine.js';
@@ -119,7 +121,7 @@ async function run(source: string, mountpoint: string, settings: MountSettings, 
     }
     const sb = await vfs_mount(machine, latch_fs_type, bdev, superFlags(settings));
     sb.kernelChecksPermissions = settings.defaultPermissions;
-    await served(sb, source, mountpoint, settings, log);
+    await served(sb, machine.validator, source, mountpoint, settings, log);
   } finally {
     await closed(task, bdev);
   }
@@ -132,11 +134,13 @@ async function closed(task: Task, bdev: BlockDevice): Promise<void> {
 /** Between the filesystem's mount and its unmount: the kernel's mount, and the requests. */
 async function served(
   sb: SuperBlock,
+  validator: Lockdep,
   source: string,
   mountpoint: string,
   settings: MountSettings,
   log: Logger,
 ): Promise<void> {
+  const removeControl = settings.control ? addControl(sb, validator, mountpoint, log) : undefined;
   try {
     const way = settings.transport === 'fuse-native' ? serveNative : serve;
     await way(mountpoint, sb, log, {
@@ -149,6 +153,7 @@ async function served(
       },
     });
   } finally {
+    await removeControl?.();
     const busy = await kill_sb(sb);
     if (busy > 0) log.error({ busy }, `${busy} inodes were still in use at the unmount`);
   }

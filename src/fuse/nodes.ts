@@ -1,6 +1,7 @@
 /**
  * What the kernel knows of us: node ids and how often it was told of each. A node id is the inode number (the root's is 1), so that an inode that only
- * the kernel remembers need not stay in memory here; one without a name left is pinned until the kernel forgets it.
+ * the kernel remembers need not stay in memory here; one without a name left is pinned until the kernel forgets it. Inodes of filesystems mounted within this
+ * one have their number on top of a base of that filesystem's own.
  */
 import type { Dentry } from '../fs/dentry.js';
 import { dentry_of_ino } from '../fs/export.js';
@@ -12,8 +13,13 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { FUSE_ROOT_ID } from './protocol/flags.js';
 
+/** Inode numbers are below it. Node ids are below 2^53, so that there is room for 31 filesystems within this one. */
+const SUBMOUNT_BASE = 2 ** 48;
+
 export class Nodes {
   readonly #sb: SuperBlock;
+  /** The filesystems mounted within this one, in the order in which they were first seen. */
+  readonly #submounts: SuperBlock[] = [];
   readonly #lookups = new Map<number, number>();
   readonly #pinned = new Map<number, Inode>();
 
@@ -27,14 +33,28 @@ export class Nodes {
   }
 
   idOf(inode: Inode): number {
+    if (inode.i_sb !== this.#sb) return this.#baseOf(inode.i_sb) + inode.i_ino;
     return inode === this.#sb.s_root?.d_inode ? FUSE_ROOT_ID : inode.i_ino;
+  }
+
+  #baseOf(sb: SuperBlock): number {
+    let index = this.#submounts.indexOf(sb);
+    if (index < 0) index = this.#submounts.push(sb) - 1;
+    return SUBMOUNT_BASE * (index + 1);
   }
 
   /** A reference to the dentry of a node; dput it. @throws ESTALE where the inode is gone */
   dentry(task: Task, nodeid: number): Awaitable<Dentry> {
+    if (nodeid >= SUBMOUNT_BASE) return this.#submounted(task, nodeid);
     const root = this.#sb.s_root;
     if (root === undefined) throw errno('ESTALE');
     return dentry_of_ino(task, this.#sb, nodeid === FUSE_ROOT_ID ? (root.d_inode?.i_ino ?? 0) : nodeid);
+  }
+
+  #submounted(task: Task, nodeid: number): Awaitable<Dentry> {
+    const sb = this.#submounts[Math.floor(nodeid / SUBMOUNT_BASE) - 1];
+    if (sb?.s_root === undefined) throw errno('ESTALE');
+    return dentry_of_ino(task, sb, nodeid % SUBMOUNT_BASE);
   }
 
   /** The kernel is being told of `inode` once more. */

@@ -42,7 +42,8 @@ const O_DIRECT = 0o40000;
 const O_SYNC = 0o4010000;
 
 /** What the kernel may do with an open file, by how much it may cache. */
-function openFlags(s: Session): number {
+function openFlags(s: Session, file: File): number {
+  if (file.f_inode.i_sb.generated) return FOPEN.DIRECT_IO;
   const base = FOPEN.PARALLEL_DIRECT_WRITES;
   return s.options.cache === 'none' ? base | FOPEN.DIRECT_IO : base | FOPEN.KEEP_CACHE;
 }
@@ -61,7 +62,7 @@ export function open(s: Session, task: Task, h: RequestHeader, m: Message): Awai
   const { flags, open_flags } = decodeOpen(m);
   return withDentry(s, task, h.nodeid, (dentry) =>
     andThen(vfs_open(task, dentry, effectiveFlags(s, flags), (open_flags & OPEN_KILL_SUIDGID) !== 0), (file) => {
-      s.transport.reply(h.unique, encodeOpen(s.transport.out, s.handles.add(file), openFlags(s)));
+      s.transport.reply(h.unique, encodeOpen(s.transport.out, s.handles.add(file), openFlags(s, file)));
     }),
   );
 }
@@ -91,7 +92,7 @@ export async function tmpfile(s: Session, task: Task, h: RequestHeader, m: Messa
 async function replyCreated(s: Session, task: Task, h: RequestHeader, file: File): Promise<void> {
   const stat = await statOf(task, file.f_dentry);
   const entry = entryOf(s, file.f_dentry, stat);
-  s.transport.reply(h.unique, encodeCreate(s.transport.out, entry, s.handles.add(file), openFlags(s)));
+  s.transport.reply(h.unique, encodeCreate(s.transport.out, entry, s.handles.add(file), openFlags(s, file)));
 }
 
 /** READ: what was read goes out from where it lies in the page cache. */

@@ -12,6 +12,7 @@ import {
   lookup_one,
   vfs_readlink,
 } from '../../fs/namei.js';
+import { follow_managed } from '../../fs/namespace.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
@@ -67,12 +68,14 @@ export function lookup(s: Session, task: Task, h: RequestHeader, m: Message): Aw
   const name = decodeLookup(m, s.wire);
   return withDentry(s, task, h.nodeid, (parent) => {
     if (name === '.') return replyEntry(s, task, h, parent);
-    return andThen(lookup_one(task, parent, name), (dentry) =>
-      withPut(task, dentry, () => {
-        if (!dentry.isNegative) return replyEntry(s, task, h, dentry);
-        s.transport.reply(h.unique, encodeNegativeEntry(s.transport.out, s.validity));
-        return undefined;
-      }),
+    return andThen(
+      andThen(lookup_one(task, parent, name), (found) => follow_managed(task, found)),
+      (dentry) =>
+        withPut(task, dentry, () => {
+          if (!dentry.isNegative) return replyEntry(s, task, h, dentry);
+          s.transport.reply(h.unique, encodeNegativeEntry(s.transport.out, s.validity));
+          return undefined;
+        }),
     );
   });
 }

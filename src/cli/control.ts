@@ -1,0 +1,44 @@
+/** The control directory of a mount: what its files are made of. */
+import { realpathSync } from 'node:fs';
+import { attachControl } from '../control/automount.js';
+import { controlFiles } from '../control/files.js';
+import type { SuperBlock } from '../fs/super-block.js';
+import { task_end } from '../locking/context.js';
+import type { Lockdep } from '../locking/lockdep.js';
+import type { Logger } from '../report/log.js';
+import { printContract } from './contract.js';
+
+function contractText(): string {
+  let text = '';
+  printContract({
+    write: (part) => {
+      text += part;
+    },
+  });
+  return text;
+}
+
+/** Give a mounted filesystem its `.latchfs`, for who mounts it. @returns what takes it away again */
+export function addControl(
+  sb: SuperBlock,
+  validator: Lockdep,
+  mountpoint: string,
+  log: Pick<Logger, 'warn'>,
+): () => Promise<void> {
+  const files = controlFiles({
+    sb,
+    validator,
+    mountpoint: mountpoint.startsWith('/dev/fd/') ? mountpoint : realpathSync(mountpoint),
+    contract: contractText,
+    refused: (message) => log.warn(message),
+  });
+  const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+  const task = sb.newTask({ comm: 'mount' });
+  const remove = attachControl(task, sb, files, owner);
+  task_end(task);
+  return async () => {
+    const ending = sb.newTask({ comm: 'umount' });
+    await remove(ending);
+    task_end(ending);
+  };
+}

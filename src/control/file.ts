@@ -1,0 +1,69 @@
+/** Files whose content is made when they are opened, and which take commands (fs/seq_file.c and what proc makes of it). */
+import type { File } from '../fs/file.js';
+import type { file_operations, inode_operations } from '../fs/operations.js';
+import type { IovIter } from '../mm/iov-iter.js';
+import type { Kiocb } from '../mm/operations.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+
+export interface ControlFile {
+  readonly name: string;
+  /** What is read from it, UTF-8: as it was when the file was opened. */
+  show(task: Task): Awaitable<string>;
+  /** Obey what was written, one write at a time. Absent: the file is read-only. @throws EINVAL for what means nothing */
+  write?(task: Task, text: string): Awaitable<void>;
+}
+
+/** The longest command, bytes. */
+const MAX_COMMAND = 4096;
+
+/** What an open control file shows. */
+class Content {
+  readonly bytes: Buffer;
+
+  constructor(text: string) {
+    this.bytes = Buffer.from(text, 'utf8');
+  }
+}
+
+function read_iter(_task: Task, iocb: Kiocb, iter: IovIter): number {
+  const { private_data: content } = iocb.ki_filp as File;
+  if (!(content instanceof Content)) return 0;
+  const count = iter.addBytes(content.bytes.subarray(iocb.ki_pos));
+  iocb.ki_pos += count;
+  return count;
+}
+
+/** The file_operations of one control file. */
+export function controlFileOperations(control: ControlFile): file_operations {
+  const { write } = control;
+  const operations: file_operations = {
+    open: (task, _inode, file) =>
+      andThen(control.show(task), (text) => {
+        file.private_data = new Content(text);
+      }),
+    read_iter,
+  };
+  if (write === undefined) return operations;
+  return {
+    ...operations,
+    write_iter: (task, iocb, iter) => {
+      const { count } = iter;
+      if (count > MAX_COMMAND) throw errno('EINVAL', `${control.name}: a command of ${count} bytes`);
+      const text = iter.take(count).toString('utf8');
+      return andThen(write.call(control, task, text), () => {
+        iocb.ki_pos += count;
+        return count;
+      });
+    },
+  };
+}
+
+/** Attributes of control files do not change; open(2) with O_TRUNC, as the shell's > does it, is let pass. */
+export const control_file_inode_operations: inode_operations = {
+  setattr: (_task, _dentry, attr) => {
+    const asked = attr.mode ?? attr.uid ?? attr.gid;
+    if (asked !== undefined && attr.force !== true) throw errno('EPERM');
+  },
+};

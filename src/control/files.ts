@@ -1,0 +1,42 @@
+/** The files of the control directory. */
+import { lookup_mnt, show_mount_options } from '../fs/namespace.js';
+import type { SuperBlock } from '../fs/super-block.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
+import type { Task } from '../sched/task.js';
+import { CONTROL_NAME } from './automount.js';
+import { type ControlTarget, controlFile } from './commands.js';
+import type { ControlFile } from './file.js';
+
+export interface ControlSources extends ControlTarget {
+  /** Where the filesystem is mounted. */
+  readonly mountpoint: string;
+  /** The locking contract as a table. */
+  contract(): string;
+}
+
+/** One line of /proc/mounts. */
+function mountLine(task: Task, sb: SuperBlock, mountpoint: string): Awaitable<string> {
+  return andThen(show_mount_options(task, sb), (options) => {
+    const all = options === '' ? 'rw' : options;
+    return `${sb.s_id} ${mountpoint} ${sb.s_type} ${all} 0 0\n`;
+  });
+}
+
+/** This filesystem and what is mounted within it, as /proc/mounts shows mounts. */
+function mountsFile({ sb, mountpoint }: ControlSources): ControlFile {
+  return {
+    name: 'mounts',
+    show: (task) =>
+      andThen(mountLine(task, sb, mountpoint), (own) => {
+        const point = sb.s_root?.d_children?.get(CONTROL_NAME);
+        const control = point === undefined ? undefined : lookup_mnt(point);
+        if (control === undefined) return own;
+        return andThen(mountLine(task, control.mnt_sb, `${mountpoint}/${CONTROL_NAME}`), (line) => own + line);
+      }),
+  };
+}
+
+/** Every file of the control directory, by the names that the README lists. */
+export function controlFiles(sources: ControlSources): readonly ControlFile[] {
+  return [controlFile(sources), { name: 'contract', show: () => sources.contract() }, mountsFile(sources)];
+}

@@ -1,0 +1,60 @@
+/** The control filesystem: one directory of control files, all of it in the dcache. */
+
+import { d_make_root } from '../fs/dcache-alias.js';
+import { Inode } from '../fs/inode.js';
+import { OffsetCtx, simple_add, simple_lookup, simple_offset_dir_operations, simple_statfs } from '../fs/libfs.js';
+import type { FileSystemType } from '../fs/super.js';
+import type { SuperBlock } from '../fs/super-block.js';
+import { current_time } from '../fs/time.js';
+import type { Task } from '../sched/task.js';
+import { type ControlFile, control_file_inode_operations, controlFileOperations } from './file.js';
+
+/** "lctl" */
+export const CONTROL_MAGIC = 0x6c63746c;
+const S_IFDIR = 0o040000;
+const S_IFREG = 0o100000;
+const ROOT_INO = 1;
+
+/** Who may look: the owner of the mount, nobody else. */
+export interface ControlOwner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+function newInode(sb: SuperBlock, ino: number, mode: number, owner: ControlOwner): Inode {
+  const inode = new Inode(sb);
+  inode.i_ino = ino;
+  inode.i_mode = mode;
+  inode.i_uid = owner.uid;
+  inode.i_gid = owner.gid;
+  inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
+  sb.inodeHash.set(ino, inode);
+  return inode;
+}
+
+/** The filesystem type of a control directory with these files. */
+export function controlFsType(files: readonly ControlFile[], owner: ControlOwner): FileSystemType<undefined> {
+  return {
+    name: 'latchctl',
+    fill_super: (task: Task, sb: SuperBlock) => {
+      sb.s_magic = CONTROL_MAGIC;
+      sb.s_maxbytes = Number.MAX_SAFE_INTEGER;
+      sb.s_op = { statfs: simple_statfs };
+      sb.generated = true;
+      const offsets = new OffsetCtx();
+      const root = newInode(sb, ROOT_INO, S_IFDIR | 0o700, owner);
+      root.i_nlink = 2;
+      root.i_op = { lookup: simple_lookup, get_offset_ctx: () => offsets };
+      root.i_fop = simple_offset_dir_operations;
+      const top = d_make_root(task, root);
+      sb.s_root = top;
+      for (const [index, file] of files.entries()) {
+        const mode = S_IFREG | (file.write === undefined ? 0o400 : 0o600);
+        const inode = newInode(sb, ROOT_INO + 1 + index, mode, owner);
+        inode.i_op = control_file_inode_operations;
+        inode.i_fop = controlFileOperations(file);
+        simple_add(task, top, offsets, file.name, inode);
+      }
+    },
+  };
+}
