@@ -37,7 +37,14 @@ export class LatchInode extends Inode {
   /** Next in the list of inodes without a name. */
   nextOrphan = 0;
   #extents: ExtentTree | undefined;
+  #xattr_sem: RwSem<'xattr_sem'> | undefined;
   #directory: Directory | undefined;
+
+  /** Its extended attributes are read and changed under it. */
+  get xattr_sem(): RwSem<'xattr_sem'> {
+    this.#xattr_sem ??= new RwSem('xattr_sem');
+    return this.#xattr_sem;
+  }
 
   /** The extents of a file, or of a long symlink. @throws EIO where the root is damaged */
   get extents(): ExtentTree {

@@ -4,10 +4,11 @@ import fc from 'fast-check';
 import t from 'tap';
 import { BTree } from '../../src/latch/btree/tree.js';
 import { Directory, dir_format, type Entry, MAX_KEY, nameKey } from '../../src/latch/dir.js';
+import { checkDirectory } from '../../src/latch/dir-check.js';
 import { AREA_SIZE } from '../../src/latch/format/inode.js';
 import { emptyRoot } from '../../src/latch/format/tree.js';
 import { codeOf } from '../block/machine.js';
-import { problemsOf, TestHost } from './btree/machine.js';
+import { problemsIn, TestHost } from './btree/machine.js';
 
 const KEY = { k0: 0x12345678, k1: 0x9abcdef0 };
 
@@ -67,6 +68,12 @@ class Model {
     return found;
   }
 
+  problems(): Promise<string[]> {
+    return problemsIn(this.host, (visitor) =>
+      checkDirectory(this.host.task, this.host, this.root, 1 << 20, this.#keyOf, { ...visitor, entry: () => {} }),
+    );
+  }
+
   async verify(): Promise<void> {
     const listed = await this.list();
     assert.deepEqual(new Map(listed.map(({ name, entry }) => [name, entry])), this.entries);
@@ -74,7 +81,7 @@ class Model {
     for (const { key } of listed) assert.ok(key < MAX_KEY);
     for (const [name, entry] of this.entries) assert.deepEqual(await this.dir.lookup(this.host.task, name), entry);
     assert.equal(await this.dir.isEmpty(this.host.task), this.entries.size === 0);
-    assert.deepEqual(await problemsOf(this.host, this.dir.tree), []);
+    assert.deepEqual(await this.problems(), []);
     assert.equal(this.host.referenced, 0);
   }
 }
@@ -202,4 +209,19 @@ t.test('a few names take no block, and a directory that shrinks gives its blocks
   for (let i = 0; i < 4900; i++) await model.remove(`file number ${i}`);
   t.ok(model.host.used.size < 8, `${model.host.used.size} blocks are left`);
   await model.verify();
+});
+
+t.test('what is wrong with entries is told', async (t) => {
+  const model = new Model();
+  await model.add('name', 5);
+  const { root } = model;
+  const at = root.indexOf('name');
+  root.write('nAme', at, 'latin1');
+  t.match((await model.problems())[0], /"nAme" is not where its hash says/);
+  root.write('n/me', at, 'latin1');
+  t.match((await model.problems())[0], /impossible name/);
+  root.write('name', at, 'latin1');
+  t.same(await model.problems(), []);
+  root.writeUIntLE(0, at - 8, 6);
+  t.match((await model.problems())[0], /has no inode/);
 });

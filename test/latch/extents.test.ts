@@ -4,12 +4,13 @@ import fc from 'fast-check';
 import t from 'tap';
 import { BTree } from '../../src/latch/btree/tree.js';
 import { ExtentTree, endOf, extent_format, MAX_LOGICAL } from '../../src/latch/extents.js';
+import { checkExtents } from '../../src/latch/extents-check.js';
 import { AREA_SIZE, type Extent } from '../../src/latch/format/inode.js';
 import { emptyRoot } from '../../src/latch/format/tree.js';
 import type { Handle } from '../../src/latch/journal/types.js';
 import { RwSem } from '../../src/locking/rwsem.js';
 import { codeOf } from '../block/machine.js';
-import { problemsOf, TestHost } from './btree/machine.js';
+import { problemsIn, problemsOf, TestHost } from './btree/machine.js';
 
 const BLOCKS = 64;
 
@@ -197,6 +198,12 @@ class Model {
     }
   }
 
+  problems(): Promise<string[]> {
+    return problemsIn(this.host, (visitor) =>
+      checkExtents(this.host.task, this.host, this.root, 1 << 20, { ...visitor, extent: () => {} }),
+    );
+  }
+
   async verify(): Promise<void> {
     const { task } = this.host;
     const found: Extent[] = [];
@@ -213,7 +220,7 @@ class Model {
         this.list().find((each) => endOf(each) > at),
       );
     }
-    assert.deepEqual(await problemsOf(this.host, this.extents.tree), []);
+    assert.deepEqual(await this.problems(), []);
     assert.equal(this.host.referenced, 0);
     assert.equal(task.held.length, 0);
   }
@@ -280,4 +287,23 @@ t.test('what is moved too far is refused', async (t) => {
   t.equal(await codeOf(() => model.extents.shift(model.host.task, model.handle, 0, MAX_LOGICAL, 6)), 'EFBIG');
   t.equal(await model.extents.shift(model.host.task, model.handle, 0, MAX_LOGICAL, 5), undefined);
   t.same(await model.extents.next(model.host.task, 0), { ...far, logical: MAX_LOGICAL - 5 });
+});
+
+t.test('what is wrong with extents is told', async (t) => {
+  const model = new Model(1000);
+  const { host, handle, extents, root } = model;
+  await extents.insert(host.task, handle, { logical: 3, physical: 50, length: 4, unwritten: false });
+  await extents.insert(host.task, handle, { logical: 9, physical: 70, length: 1, unwritten: false });
+  t.same(await model.problems(), []);
+  // The records grow down from the end of the root: the first one is the last 12 bytes.
+  const [first, second] = [root.length - 12, root.length - 24];
+  root.writeUInt32LE(7, first + 4);
+  t.match((await model.problems())[0], /block 9 overlaps/);
+  root.writeUInt32LE(6, first + 4);
+  root.writeUInt32LE(56, second + 8);
+  t.match((await model.problems())[0], /should be one/);
+  root.writeUInt32LE(2 ** 31, second + 8);
+  t.match((await model.problems())[0], /outside of the device/);
+  root.writeUInt32LE(0, second + 4);
+  t.match((await model.problems())[0], /is empty/);
 });

@@ -2,7 +2,7 @@
 import type { BlockDevice } from '../../../src/block/block-device.js';
 import { invalidate_bdev, sync_blockdev } from '../../../src/block/buffer-cache.js';
 import { memoryDevice } from '../../../src/block/memory-device.js';
-import { checkTree, type Problem } from '../../../src/latch/btree/check.js';
+import { checkTree, type Problem, type TreeVisitor } from '../../../src/latch/btree/check.js';
 import type { TreeFormat } from '../../../src/latch/btree/node.js';
 import { BODY_BYTES, type BTree, type TreeHost } from '../../../src/latch/btree/tree.js';
 import { NoJournal } from '../../../src/latch/journal/none.js';
@@ -91,11 +91,14 @@ export function emptyRoot(format: TreeFormat, bytes: number): Buffer {
   return root;
 }
 
-/** What is wrong with a tree, and with the blocks that it is said to have. */
-export async function problemsOf(host: TestHost, tree: BTree): Promise<string[]> {
+/** What a check tells, and what is wrong with the blocks that the tree is said to have. */
+export async function problemsIn(
+  host: TestHost,
+  check: (visitor: Pick<TreeVisitor, 'problem' | 'node'>) => Promise<void>,
+): Promise<string[]> {
   const problems: string[] = [];
   const seen = new Set<number>();
-  await checkTree(host.task, host, tree.format, tree.root.data, 1 << 20, {
+  await check({
     problem: ({ block, message }: Problem) => problems.push(`${block}: ${message}`),
     node: (block) => {
       if (seen.has(block)) problems.push(`${block}: twice in the tree`);
@@ -103,8 +106,14 @@ export async function problemsOf(host: TestHost, tree: BTree): Promise<string[]>
       if (!host.used.has(block)) problems.push(`${block}: in the tree, but free`);
       return true;
     },
-    record: () => {},
   });
   for (const block of host.used) if (!seen.has(block)) problems.push(`${block}: in use, but not in the tree`);
   return problems;
+}
+
+/** What is wrong with a tree, and with the blocks that it is said to have. */
+export function problemsOf(host: TestHost, tree: BTree): Promise<string[]> {
+  return problemsIn(host, (visitor) =>
+    checkTree(host.task, host, tree.format, tree.root.data, 1 << 20, { ...visitor, record: () => {} }),
+  );
 }

@@ -1,0 +1,50 @@
+/** Looking at a whole directory, for fsck. */
+import type { Task } from '../sched/task.js';
+import { checkTree, type TreeVisitor } from './btree/check.js';
+import type { TreeHost } from './btree/tree.js';
+import { dir_format, entryAt, nameAt } from './dir.js';
+
+/** Names of one hash have this many keys from the first on. */
+const SAME = 256;
+
+export interface DirVisitor extends Pick<TreeVisitor, 'problem' | 'node'> {
+  /** An entry; whether its inode exists and is of that type is for the caller to see. */
+  entry(name: string, ino: number, type: number, block: number | undefined): void;
+}
+
+/**
+ * Check the tree of a directory and its entries: names that can be, each once, and where its hash says.
+ * @param root the area of the inode
+ * @param blocks how many blocks the device has
+ * @param keyOf the lowest key of a name
+ */
+export async function checkDirectory(
+  task: Task,
+  host: TreeHost,
+  root: Buffer,
+  blocks: number,
+  keyOf: (name: string) => number,
+  visitor: DirVisitor,
+): Promise<void> {
+  // Names of one hash follow each other: only those can be equal.
+  let names = new Set<string>();
+  let hash = -1;
+  await checkTree(task, host, dir_format, root, blocks, {
+    problem: (problem) => visitor.problem(problem),
+    node: (block) => visitor.node(block),
+    record: (data, at, key, block) => {
+      const name = nameAt(data, at);
+      const { ino, type } = entryAt(data, at);
+      const tell = (what: string): void => visitor.problem({ block, message: `entry ${JSON.stringify(name)} ${what}` });
+      if (name === '' || name === '.' || name === '..' || /[/\0]/.test(name)) tell('has an impossible name');
+      if (ino === 0) tell('has no inode');
+      const first = key - (key % SAME);
+      if (keyOf(name) !== first) tell('is not where its hash says');
+      if (first !== hash) names = new Set();
+      hash = first;
+      if (names.has(name)) tell('is there twice');
+      names.add(name);
+      visitor.entry(name, ino, type, block);
+    },
+  });
+}
