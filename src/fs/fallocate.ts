@@ -4,6 +4,7 @@ import { call } from '../locking/context.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { file_kill_caps } from './attr-privs.js';
 import { type File, FMODE_WRITE } from './file.js';
 import { S_APPEND, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 import { sb_end_write, sb_start_write } from './super-freeze.js';
@@ -41,7 +42,8 @@ function checkMode(mode: number): void {
 }
 
 /**
- * Allocate, zero, remove or insert a range of a file (vfs_fallocate). The filesystem takes i_rwsem and invalidate_lock.
+ * Allocate, zero, remove or insert a range of a file (vfs_fallocate). The filesystem takes i_rwsem and invalidate_lock. As a write
+ * does, it takes file capabilities away; setuid and setgid go under the filesystem's i_rwsem.
  * @param mode FALLOC_FL_*
  * @param offset bytes
  * @param length bytes
@@ -66,7 +68,10 @@ export function vfs_fallocate(task: Task, file: File, mode: number, offset: numb
   if (fallocate === undefined) throw errno('EOPNOTSUPP');
   return andThen(sb_start_write(task, inode.i_sb), (writing) =>
     withCleanup(
-      () => call(task, file_operations.fallocate, {}, () => fallocate(task, file, mode, offset, length)),
+      () =>
+        andThen(file_kill_caps(task, file.f_dentry, inode), () =>
+          call(task, file_operations.fallocate, {}, () => fallocate(task, file, mode, offset, length)),
+        ),
       () => sb_end_write(writing),
     ),
   );

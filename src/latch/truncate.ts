@@ -1,5 +1,6 @@
 /** Taking blocks away from a file together with the pages over them, and fallocate. Under invalidate_lock, so that nothing loads what goes. */
 
+import { file_remove_suid } from '../fs/attr-privs.js';
 import {
   FALLOC_FL_COLLAPSE_RANGE,
   FALLOC_FL_INSERT_RANGE,
@@ -129,6 +130,7 @@ export async function latch_fallocate(
 ): Promise<void> {
   const inode = latchInode(file.f_inode);
   using _rwsem = await inode.i_rwsem.write(task);
+  await file_remove_suid(task, file.f_dentry, inode);
   using held = await inode.i_mapping.invalidate_lock.write(task);
   const info = infoOf(inode.i_sb);
   const end = offset + length;

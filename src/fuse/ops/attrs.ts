@@ -17,7 +17,7 @@ import type { RequestHeader, SetattrIn } from '../protocol/requests.js';
 import { encodeBytes, encodeGetxattr, encodeStatfs, encodeStatx } from '../protocol/write.js';
 import type { Session } from '../session.js';
 import { withDentry } from './names.js';
-import { inodeOf, replyAttr, replyOk, statOf } from './reply.js';
+import { attrValidity, inodeOf, replyAttr, replyOk, statOf } from './reply.js';
 
 /** STATX_BASIC_STATS | STATX_BTIME */
 const STATX_FILLED = 0xfff;
@@ -30,7 +30,7 @@ export function statx(s: Session, task: Task, h: RequestHeader, m: Message): Awa
   decodeStatx(m);
   return withDentry(s, task, h.nodeid, (dentry) =>
     andThen(statOf(task, dentry), (stat) => {
-      const size = encodeStatx(s.transport.out, s.validity, {
+      const size = encodeStatx(s.transport.out, attrValidity(s, stat), {
         ...stat,
         mask: stat.btime === undefined ? STATX_FILLED & ~0x800 : STATX_FILLED,
         btime: stat.btime ?? { sec: 0, nsec: 0 },

@@ -28,6 +28,18 @@ export function inodeOf(dentry: Dentry): Inode {
   return inode;
 }
 
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
+const S_ISUID_ISGID = 0o6000;
+
+/**
+ * Seconds for which the kernel may keep these attributes. Setuid and setgid go when somebody writes, here (HANDLE_KILLPRIV_V2), and the kernel,
+ * which then knows that times and sizes have changed, does not ask for the mode again: it may not keep a mode that has them.
+ */
+export function attrValidity(s: Session, stat: Kstat): number {
+  return (stat.mode & S_IFMT) === S_IFREG && (stat.mode & S_ISUID_ISGID) !== 0 ? 0 : s.validity;
+}
+
 /** The entry for a positive dentry; the kernel is counted as having been told of it. */
 export function entryOf(s: Session, dentry: Dentry, stat: Kstat): Entry {
   const inode = inodeOf(dentry);
@@ -36,7 +48,7 @@ export function entryOf(s: Session, dentry: Dentry, stat: Kstat): Entry {
     nodeid: s.nodes.idOf(inode),
     generation: inode.i_generation,
     entry_valid: s.validity,
-    attr_valid: s.validity,
+    attr_valid: attrValidity(s, stat),
     attr: stat,
   };
 }
@@ -51,7 +63,7 @@ export function replyEntry(s: Session, task: Task, h: RequestHeader, dentry: Den
 /** Answer with the attributes of `dentry`. */
 export function replyAttr(s: Session, task: Task, h: RequestHeader, dentry: Dentry): Awaitable<void> {
   return andThen(statOf(task, dentry), (stat) => {
-    s.transport.reply(h.unique, encodeAttr(s.transport.out, s.validity, stat));
+    s.transport.reply(h.unique, encodeAttr(s.transport.out, attrValidity(s, stat), stat));
   });
 }
 
