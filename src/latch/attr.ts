@@ -4,6 +4,7 @@ import { setattr_copy } from '../fs/attr.js';
 import type { Dentry } from '../fs/dentry.js';
 import { mark_inode_dirty } from '../fs/icache.js';
 import { I_DIRTY_SYNC } from '../fs/inode.js';
+import { posix_acl_chmod } from '../fs/posix-acl-ops.js';
 import { inode_set_ctime_current } from '../fs/time.js';
 import type { FileAttr, Iattr } from '../fs/types.js';
 import { errno } from '../sched/errno.js';
@@ -26,6 +27,8 @@ export async function latch_setattr(task: Task, dentry: Dentry, attr: Iattr): Pr
   if (attr.size !== undefined) await setSize(task, inode, attr.size);
   setattr_copy(inode, attr);
   await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
+  // The access list follows the mode.
+  if (attr.mode !== undefined) await posix_acl_chmod(task, dentry, inode.i_mode);
 }
 
 export function fileattr_get(_task: Task, dentry: Dentry): FileAttr {

@@ -5,15 +5,17 @@ import type { File } from '../fs/file.js';
 import { inode_init_owner, insert_inode_locked, iput, mark_inode_dirty, unlock_new_inode } from '../fs/icache.js';
 import { I_DIRTY_SYNC, type Inode } from '../fs/inode.js';
 import type { file_operations, inode_operations } from '../fs/operations.js';
+import { posix_acl_create } from '../fs/posix-acl-ops.js';
 import { current_time, dir_changed, inode_set_ctime_current } from '../fs/time.js';
 import type { DirContext } from '../fs/types.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { acl_credits, init_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { fileattr_get, fileattr_set, latch_setattr } from './attr.js';
 import { AREA_SIZE } from './format/inode.js';
 import { latch_fsync } from './fsync.js';
-import { infoOf, with_handle } from './info.js';
+import { CREDITS, infoOf, with_handle } from './info.js';
 import { initArea, LatchInode, latch_iget, latchInode, setOps } from './inode.js';
 import type { Handle } from './journal/types.js';
 import { writeLongLink } from './link-ops.js';
@@ -86,16 +88,19 @@ async function make(
   const info = infoOf(dir.i_sb);
   let fresh: LatchInode | undefined;
   let inode: LatchInode;
+  const lists = await posix_acl_create(task, dir, mode);
   try {
-    inode = await with_handle(task, info, async (handle) => {
-      const made = await newInode(task, handle, dir, mode, rdev);
+    const body = async (handle: Handle): Promise<LatchInode> => {
+      const made = await newInode(task, handle, dir, lists.mode, rdev);
       fresh = made;
       await fill?.(handle, made);
+      await init_acl(task, handle, made, lists);
       await latchInode(dir).directory.add(task, handle, dentry.d_name, made.i_ino, dtype(made));
       await changed(task, made);
       await dirty(task, dir);
       return made;
-    });
+    };
+    inode = await with_handle(task, info, body, CREDITS + acl_credits(lists));
   } catch (error) {
     if (fresh !== undefined) await discard(task, fresh);
     throw error;
@@ -262,12 +267,15 @@ async function rename(
 }
 
 async function tmpfile(task: Task, dir: Inode, file: File, mode: number): Promise<void> {
-  const inode = await with_handle(task, infoOf(dir.i_sb), async (handle) => {
-    const made = await newInode(task, handle, dir, S_IFREG | (mode & 0o7777), 0);
+  const lists = await posix_acl_create(task, dir, S_IFREG | (mode & 0o7777));
+  const body = async (handle: Handle): Promise<LatchInode> => {
+    const made = await newInode(task, handle, dir, lists.mode, 0);
     made.i_nlink = 0;
+    await init_acl(task, handle, made, lists);
     await changed(task, made);
     return made;
-  });
+  };
+  const inode = await with_handle(task, infoOf(dir.i_sb), body, CREDITS + acl_credits(lists));
   unlock_new_inode(inode);
   d_instantiate(task, file.f_dentry, inode);
 }
@@ -303,6 +311,8 @@ export const dir_inode_operations: inode_operations = {
   tmpfile,
   setattr: latch_setattr,
   listxattr: latch_listxattr,
+  get_inode_acl: latch_get_inode_acl,
+  set_acl: latch_set_acl,
   fileattr_get,
   fileattr_set,
 };

@@ -28,6 +28,7 @@ import type { address_space_operations, ReadaheadControl, WriteBegun, WritebackC
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { fileattr_get, fileattr_set, latch_setattr } from './attr.js';
 import { endOf } from './extents.js';
 import type { Extent } from './format/inode.js';
@@ -304,6 +305,8 @@ export const file_operations: FileOperations = {
 export const file_inode_operations: inode_operations = {
   setattr: latch_setattr,
   listxattr: latch_listxattr,
+  get_inode_acl: latch_get_inode_acl,
+  set_acl: latch_set_acl,
   fileattr_get,
   fileattr_set,
 };

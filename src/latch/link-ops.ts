@@ -6,6 +6,7 @@ import type { inode_operations } from '../fs/operations.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { latch_setattr } from './attr.js';
 import { infoOf } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
@@ -46,4 +47,9 @@ export const symlink_inode_operations: inode_operations = {
   listxattr: latch_listxattr,
 };
 
-export const special_inode_operations: inode_operations = { setattr: latch_setattr, listxattr: latch_listxattr };
+export const special_inode_operations: inode_operations = {
+  setattr: latch_setattr,
+  listxattr: latch_listxattr,
+  get_inode_acl: latch_get_inode_acl,
+  set_acl: latch_set_acl,
+};

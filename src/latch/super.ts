@@ -6,7 +6,7 @@ import { d_make_root } from '../fs/dcache-alias.js';
 import type { Inode } from '../fs/inode.js';
 import type { export_operations, super_operations } from '../fs/operations.js';
 import type { FileSystemType } from '../fs/super.js';
-import { SB_RDONLY, type SuperBlock } from '../fs/super-block.js';
+import { SB_POSIXACL, SB_RDONLY, type SuperBlock } from '../fs/super-block.js';
 import { truncate_inode_pages_final } from '../mm/truncate.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -102,6 +102,7 @@ async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice): Promis
   sb.s_op = latch_super_operations;
   sb.s_export_op = latch_export_operations;
   sb.s_xattr = latch_xattr_handlers;
+  sb.s_flags |= SB_POSIXACL;
   const root = await latch_iget(task, info, ROOT_INO);
   sb.s_root = d_make_root(task, root);
   if ((sb.s_flags & SB_RDONLY) !== 0) return;

@@ -5,7 +5,7 @@ import { mark_inode_dirty } from '../fs/icache.js';
 import { I_DIRTY_SYNC, type Inode } from '../fs/inode.js';
 import type { xattr_handler } from '../fs/operations.js';
 import { inode_set_ctime_current } from '../fs/time.js';
-import { errno } from '../sched/errno.js';
+import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { BODY_BYTES } from './btree/tree.js';
 import { checksumSeed } from './format/tree.js';
@@ -157,6 +157,36 @@ function handler(prefix: string, list?: xattr_handler['list']): xattr_handler {
     get: (task, _dentry, inode: Inode, name) => get(task, latchInode(inode), prefix + name),
     set: (task, _dentry, inode: Inode, name, value, flags) => set(task, latchInode(inode), prefix + name, value, flags),
   };
+}
+
+/** One attribute by its full name, or undefined. Takes xattr_sem shared. @throws EIO */
+export async function getAttribute(task: Task, inode: LatchInode, name: string): Promise<Buffer | undefined> {
+  try {
+    return await get(task, inode, name);
+  } catch (error) {
+    if (isErrno(error, 'ENODATA')) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Set an attribute by its full name, or with `value` undefined remove it if it is there, as a part of a transaction. Takes xattr_sem exclusively.
+ * @throws ENOSPC EIO
+ */
+export async function putAttribute(
+  task: Task,
+  handle: Handle,
+  inode: LatchInode,
+  name: string,
+  value: Buffer | undefined,
+): Promise<void> {
+  if (inode.xattrBlock === 0 && value === undefined) return;
+  using _sem = await inode.xattr_sem.write(task);
+  try {
+    await change(task, handle, inode, name, value, 0);
+  } catch (error) {
+    if (value !== undefined || !isErrno(error, 'ENODATA')) throw error;
+  }
 }
 
 export const latch_xattr_handlers: readonly xattr_handler[] = [
