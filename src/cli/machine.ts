@@ -17,6 +17,8 @@ import { parseSize } from './size.js';
 const DEFAULT_SIZE = 4 * 2 ** 30;
 const MIN_CACHE = 64 * 2 ** 20;
 const MAX_CACHE = 512 * 2 ** 20;
+/** Milliseconds after which a task that sleeps is reported (kernel.hung_task_timeout_secs). */
+const HUNG_TASK = 120_000;
 
 export interface MachineOptions {
   readonly enforce: EnforceLevel;
@@ -33,7 +35,7 @@ export interface ValidatedMachine extends Machine {
 
 export function newMachine(options: MachineOptions): ValidatedMachine {
   const sched = new RealScheduler();
-  const validator = new Lockdep(options.enforce, options.sink, { stacks: options.stacks });
+  const validator = new Lockdep(options.enforce, options.sink, { stacks: options.stacks, hungTask: HUNG_TASK });
   const limit = options.pageCache ?? Math.min(MAX_CACHE, Math.max(MIN_CACHE, Math.floor(totalmem() / 8)));
   return { sched, validator, memory: new MemoryControl(sched, { limit, validator }) };
 }

@@ -53,7 +53,8 @@ export type LockName =
   | 'i_data_sem'
   | 'xattr_sem'
   | 'alloc_lock'
-  | 's_orphan_lock';
+  | 's_orphan_lock'
+  | 'fs_reclaim';
 
 /**
  * read: held shared, or stronger; write: held exclusively; none: must not be held; any: held, in whichever mode

@@ -7,10 +7,16 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { might_sleep, WaitQueue } from '../sched/wait.js';
 import type { Held } from './held.js';
+import { defaultKey, type LockClassKey } from './lockdep/class.js';
 import { type LockOptions, SleepLock } from './sleeplock.js';
 
 export class BitLock<L extends 'folio' | 'bh'> extends SleepLock<L> {
   #unlocked: WaitQueue | undefined;
+
+  /** @param key its class, by default that of all locks of the name */
+  constructor(name: L, key: LockClassKey<L> = defaultKey(name, 'bit')) {
+    super(key);
+  }
 
   /** PG_locked or BH_Lock is set. */
   get locked(): boolean {
@@ -52,7 +58,12 @@ export class BitLock<L extends 'folio' | 'bh'> extends SleepLock<L> {
     might_sleep(task, this.name);
     while (this.locked) {
       this.#unlocked ??= new WaitQueue();
-      await this.#unlocked.wait(task, { lock: this, what: this.name, interruptible: options?.interruptible ?? false });
+      await this.#unlocked.wait(task, {
+        lock: this,
+        what: `${this.name} to be unlocked`,
+        interruptible: options?.interruptible ?? false,
+        blockers: () => this.blockers(task),
+      });
     }
   }
 

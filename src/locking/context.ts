@@ -3,20 +3,34 @@
  * contract; the layer that calls it takes the row's locks through `take`, in the mode that the row says. The mode of a lock
  * is stated in the row and nowhere else.
  */
-import type { LockName, LockRule, Row } from '../contract/row.js';
+import type { LockName, Row } from '../contract/row.js';
 import type { Awaitable } from '../sched/awaitable.js';
+import { OpNode } from '../sched/op-node.js';
 import type { Task } from '../sched/task.js';
-import type { ViolationKind } from '../sched/validator.js';
+import type { HeldLock, LockWatch } from '../sched/validator.js';
+import { brokenAtCall, brokenGroup, checkHeldAtEnd, checkReturn } from './context-check.js';
 import { type Exclusive, type Held, heldBy } from './held.js';
+import { checksOf, type RowChecks, type RuleCheck, WANT_NONE, WANT_WRITE } from './row-checks.js';
 import type { LockOptions } from './sleeplock.js';
 
-/** The locks of the participants, by the roles that the row's rules name; a role that is left out is not checked. */
+/**
+ * The locks of the participants, by the roles that the row's rules name (`role/variant` where the row tells variants apart, `role.lock`
+ * where one role has two locks in the row); a role that is left out is not checked.
+ */
 export type Participants = Readonly<Record<string, LockRef | undefined>>;
 
 /** Any lock, as far as checks need it. */
 export interface LockRef {
   readonly name: LockName;
 }
+
+/**
+ * What only the result tells: the lock that the operation returned with, or which variant of a rule applies. Called once, when the operation has
+ * succeeded; what it returns is added to the participants.
+ */
+export type Outcome<T> = (result: T) => Participants;
+
+const NOTHING: Participants = {};
 
 /** A lock that can be taken in both modes. */
 interface ReadWriteLock<L extends LockName> extends LockRef {
@@ -25,82 +39,80 @@ interface ReadWriteLock<L extends LockName> extends LockRef {
   write(task: Task, subclass?: number, options?: LockOptions): Awaitable<Held<L, 'write'>>;
 }
 
-/** What is checked of a row at run time, found once. */
-interface Compiled {
-  readonly atCall: readonly LockRule[];
-  readonly atReturn: readonly LockRule[];
-}
-
-const compiled = new WeakMap<Row, Compiled>();
-
-function compile(row: Row): Compiled {
-  const known = compiled.get(row);
-  if (known !== undefined) return known;
-  const fresh: Compiled = {
-    atCall: row.rules.filter((rule) => rule.heldBy === 'caller'),
-    atReturn: row.rules.filter((rule) => rule.atReturn === 'acquired' || rule.atReturn === 'held'),
-  };
-  compiled.set(row, fresh);
-  return fresh;
-}
-
-function fault(task: Task, kind: ViolationKind, row: Row, rule: LockRule, message: string): void {
-  task.validator.violation(task, kind, {
-    message: `${row.section}.${row.op}: ${message}`,
-    rule: rule.id,
-    row,
-    lock: rule.lock,
-    held: [...task.held],
-  });
-}
-
-/** The participant of a rule: by its role, or `role/variant` where the row tells variants apart. */
-function participant(participants: Participants, rule: LockRule): LockRef | undefined {
-  // A rule that is one of several for its role speaks only where the caller says which of them applies.
-  const byRole = participants[rule.variant === undefined ? rule.of : `${rule.of}/${rule.variant}`];
-  return byRole?.name === rule.lock ? byRole : undefined;
-}
-
-function checkCall(task: Task, row: Row, rules: readonly LockRule[], participants: Participants): void {
-  for (const rule of rules) {
-    const lock = participant(participants, rule);
+/** Check what must be held at the call. @returns how many of the locks held now are to be held at the return as well */
+function checkCall(task: Task, checks: RowChecks, participants: Participants): number {
+  const rules = checks.atCall;
+  let kept = task.held.length;
+  for (let i = 0; i < rules.length; i++) {
+    const check = rules[i];
+    if (check === undefined) break;
+    const lock = participants[check.key];
     if (lock === undefined) continue;
     const held = heldBy(task, lock);
-    if (rule.mode === 'none') {
-      if (held !== undefined) fault(task, 'lock-held', row, rule, `${rule.lock} of ${rule.of} must not be held`);
-    } else if (held === undefined) {
-      fault(task, 'lock-not-held', row, rule, `${rule.lock} of ${rule.of} must be held (${rule.mode}) at the call`);
-    } else if (rule.mode === 'write' && held.mode !== 'write') {
-      fault(task, 'wrong-mode', row, rule, `${rule.lock} of ${rule.of} must be held exclusively and is shared`);
+    if (held === undefined) {
+      if (check.want !== WANT_NONE) brokenAtCall(task, checks.row, check, lock, held);
+      continue;
     }
+    if (check.released) kept--;
+    if (
+      check.want === WANT_NONE ||
+      held.name !== check.rule.lock ||
+      (check.want === WANT_WRITE && held.mode !== 'write')
+    ) {
+      brokenAtCall(task, checks.row, check, lock, held);
+    }
+  }
+  if (checks.groups.length > 0) checkGroups(task, checks, participants);
+  return kept;
+}
+
+/** Of rules that are alternatives one must be met, as far as the caller states their locks. */
+function checkGroups(task: Task, checks: RowChecks, participants: Participants): void {
+  for (const group of checks.groups) {
+    let stated = false;
+    let met = false;
+    for (const check of group) {
+      const lock = participants[check.key];
+      if (lock === undefined) continue;
+      const held = heldBy(task, lock);
+      if (held === undefined) stated ||= lock.name === check.rule.lock;
+      else if (held.name === check.rule.lock) {
+        stated = true;
+        met ||= check.want !== WANT_WRITE || held.mode === 'write';
+      }
+      if (met) break;
+    }
+    if (stated && !met) brokenGroup(task, checks.row, group);
   }
 }
 
-function checkReturn(task: Task, row: Row, heldBefore: number, participants: Participants): void {
-  const { atReturn } = compile(row);
-  let acquired = 0;
-  for (const rule of atReturn) {
-    const lock = participant(participants, rule);
-    if (lock === undefined) continue;
-    if (rule.atReturn === 'acquired') acquired++;
-    if (rule.mode !== 'none' && heldBy(task, lock) === undefined) {
-      fault(task, 'lock-not-held', row, rule, `${rule.lock} of ${rule.of} must be held at the return`);
-    }
+/** Watch for what the operation is to take, as far as the caller states it. */
+function watch(task: Task, checks: RowChecks, participants: Participants): LockWatch | undefined {
+  const before = task.watch;
+  for (const check of checks.takes) {
+    const lock = participants[check.key];
+    if (lock?.name !== check.rule.lock) continue;
+    task.watch = { lock, write: check.want === WANT_WRITE, met: false, next: task.watch };
   }
-  for (const rule of row.rules) {
-    if (rule.atReturn === 'acquired') acquired = Math.max(acquired, 1);
-  }
-  if (task.held.length > heldBefore + acquired) leaked(task, row, heldBefore + acquired);
+  return before;
 }
 
-function leaked(task: Task, row: Row, expected: number): void {
-  const kept = task.held.slice(expected);
-  task.validator.violation(task, 'leaked-by-operation', {
-    message: `${row.section}.${row.op} returned with ${kept.map((held) => held.name).join(', ')} still held`,
-    row,
-    held: [...task.held],
-    ...(kept[0] === undefined ? {} : { lock: kept[0].name }),
-  });
+/** Operations that are called from outside any. */
+const outermost = new Map<Row, OpNode>();
+
+/** An operation is called on this path for the first time. */
+function enter(parent: OpNode | undefined, row: Row): OpNode {
+  const checks = checksOf(row);
+  if (parent !== undefined) return parent.add(row, checks);
+  const node = new OpNode(row, undefined, checks);
+  outermost.set(row, node);
+  return node;
+}
+
+/** 1 where the operation may not sleep in this case. */
+function atomicOf(checks: RowChecks, participants: Participants): number {
+  if (checks.atomicWith.length === 0) return checks.atomic;
+  return checks.atomicWith.some((check) => participants[check.key]?.name === check.rule.lock) ? 1 : 0;
 }
 
 /**
@@ -108,6 +120,7 @@ function leaked(task: Task, row: Row, expected: number): void {
  * held at the return, whether it returns or throws.
  *
  * @param participants the locks of those who take part, by role
+ * @param outcome states the locks that only the result tells
  * @throws what the operation throws; with enforce=error also EIO or EDEADLK for a broken rule
  */
 export function call<T>(
@@ -115,44 +128,129 @@ export function call<T>(
   row: Row & { readonly mayBlock: 'no' },
   participants: Participants,
   operation: () => T,
+  outcome?: Outcome<T>,
 ): T;
-export function call<T>(task: Task, row: Row, participants: Participants, operation: () => Awaitable<T>): Awaitable<T>;
-export function call<T>(task: Task, row: Row, participants: Participants, operation: () => Awaitable<T>): Awaitable<T> {
+export function call<T>(
+  task: Task,
+  row: Row,
+  participants: Participants,
+  operation: () => Awaitable<T>,
+  outcome?: Outcome<T>,
+): Awaitable<T>;
+export function call<T>(
+  task: Task,
+  row: Row,
+  participants: Participants,
+  operation: () => Awaitable<T>,
+  outcome?: Outcome<T>,
+): Awaitable<T> {
   if (task.validator.enforce === 'off') return operation();
-  checkCall(task, row, compile(row).atCall, participants);
-  const heldBefore = task.held.length;
-  const atomic = row.mayBlock === 'no' ? 1 : 0;
-  task.ops.push(row);
+  const op =
+    task.op === undefined ? (outermost.get(row) ?? enter(undefined, row)) : (task.op.find(row) ?? enter(task.op, row));
+  const checks = op.checks as RowChecks;
+  const kept =
+    checks.atCall.length === 0 && checks.groups.length === 0 ? task.held.length : checkCall(task, checks, participants);
+  const mark = task.taken;
+  const watching = checks.takes.length === 0 ? task.watch : watch(task, checks, participants);
+  const atomic = atomicOf(checks, participants);
+  op.calls++;
+  task.op = op;
   task.atomic += atomic;
   let result: Awaitable<T>;
   try {
     result = operation();
   } catch (error) {
-    leave(task, row, atomic, heldBefore, undefined);
+    leave(task, op, atomic, mark, kept, watching, participants, undefined);
     throw error;
   }
   if (!(result instanceof Promise)) {
-    leave(task, row, atomic, heldBefore, participants);
+    leave(task, op, atomic, mark, kept, watching, participants, outcome?.(result) ?? NOTHING);
     return result;
   }
+  return settled(result, task, op, atomic, mark, kept, watching, participants, outcome);
+}
+
+/** The end of an operation that had to wait. Apart, because its closures would cost every call an allocation. */
+function settled<T>(
+  result: Promise<T>,
+  task: Task,
+  op: OpNode,
+  atomic: number,
+  mark: number,
+  kept: number,
+  watching: LockWatch | undefined,
+  participants: Participants,
+  outcome: Outcome<T> | undefined,
+): Promise<T> {
   return result.then(
     (value) => {
-      leave(task, row, atomic, heldBefore, participants);
+      leave(task, op, atomic, mark, kept, watching, participants, outcome?.(value) ?? NOTHING);
       return value;
     },
     (error: unknown) => {
-      leave(task, row, atomic, heldBefore, undefined);
+      leave(task, op, atomic, mark, kept, watching, participants, undefined);
       throw error;
     },
   );
 }
 
-/** The end of an operation; `participants` is undefined where it failed: then it may not keep anything it took. */
-function leave(task: Task, row: Row, atomic: number, before: number, participants: Participants | undefined): void {
+/** The end of an operation. `stated` is what only its result told, undefined where it failed: then it may not keep anything it took. */
+function leave(
+  task: Task,
+  op: OpNode,
+  atomic: number,
+  mark: number,
+  kept: number,
+  watching: LockWatch | undefined,
+  participants: Participants,
+  stated: Participants | undefined,
+): void {
   task.atomic -= atomic;
-  task.ops.pop();
-  if (participants !== undefined) checkReturn(task, row, before, participants);
-  else if (task.held.length > before) leaked(task, row, before);
+  task.op = op.parent;
+  const checks = op.checks as RowChecks;
+  const watched = task.watch;
+  task.watch = watching;
+  const { held } = task;
+  const last = held.length === 0 ? undefined : held[held.length - 1];
+  const check = stated === undefined ? undefined : checks.acquired[0];
+  const brought = check === undefined ? undefined : (stated?.[check.key] ?? participants[check.key]);
+  // Nothing that was taken is still held, but for what the row says, and everything that was held is: only what is given up can differ.
+  let fresh = 0;
+  if (last !== undefined && last.seq > mark && check !== undefined && isTheOne(check, last, brought)) fresh = 1;
+  const below = held.length === fresh ? undefined : held[held.length - 1 - fresh];
+  const quiet =
+    held.length === kept + fresh &&
+    (below === undefined || below.seq <= mark) &&
+    (fresh === 1 || brought === undefined) &&
+    watched === watching;
+  if (quiet && (checks.released.length === 0 || allReleased(task, checks.released, participants, stated ?? NOTHING)))
+    return;
+  checkReturn(task, checks, mark, kept, watched, watching, { ...participants, ...stated }, stated !== undefined);
+}
+
+/** Whether a lock that was taken is the one that the row lets the operation return with; one of its name where nobody says whose. */
+function isTheOne(check: RuleCheck, held: HeldLock, lock: LockRef | undefined): boolean {
+  if (lock !== undefined && held.lock !== lock) return false;
+  return held.name === check.rule.lock && (check.want !== WANT_WRITE || held.mode === 'write');
+}
+
+/**
+ * Whether what the row says is given up is given up. The rest needs no look: as many of the locks that were held are held still as are to be, so
+ * if those that may go are gone, the others are there.
+ */
+function allReleased(
+  task: Task,
+  released: readonly RuleCheck[],
+  participants: Participants,
+  stated: Participants,
+): boolean {
+  for (let i = 0; i < released.length; i++) {
+    const check = released[i];
+    if (check === undefined) break;
+    const lock = participants[check.key] ?? stated[check.key];
+    if (lock !== undefined && heldBy(task, lock) !== undefined) return false;
+  }
+  return true;
 }
 
 /** The modes in which a row's rules have lock `L` of role `O`. */
@@ -176,19 +274,21 @@ export function take<R extends Row, L extends LockName, O extends string>(
   subclass = 0,
   options?: LockOptions,
 ): Awaitable<ModeOf<R, L, O> extends 'write' ? Exclusive<L> : Held<L>> {
-  const rule = row.rules.find((candidate) => candidate.of === of && candidate.lock === lock.name);
+  const { rules } = row;
   type Guard = ModeOf<R, L, O> extends 'write' ? Exclusive<L> : Held<L>;
-  const taken = rule?.mode === 'write' ? lock.write(task, subclass, options) : lock.read(task, subclass, options);
+  let write = false;
+  for (let i = 0; i < rules.length; i++) {
+    const rule = rules[i];
+    if (rule?.of === of && rule.lock === lock.name) {
+      write = rule.mode === 'write';
+      break;
+    }
+  }
+  const taken = write ? lock.write(task, subclass, options) : lock.read(task, subclass, options);
   return taken as Awaitable<Guard>;
 }
 
-/** Report and drop what a task still holds at its end: a task that has ended must hold nothing. */
+/** Report what a task still holds at its end: a task that has ended must hold nothing. */
 export function task_end(task: Task): void {
-  if (task.held.length === 0) return;
-  const row = task.row;
-  task.validator.violation(task, 'held-at-task-end', {
-    message: `${task.syscall === '' ? task.comm : task.syscall} ended with ${task.held.map((held) => held.name).join(', ')} held`,
-    held: [...task.held],
-    ...(row === undefined ? {} : { row }),
-  });
+  if (task.held.length > 0) checkHeldAtEnd(task);
 }

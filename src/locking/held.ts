@@ -1,7 +1,7 @@
 /** The guard of a lock: proof that it is held, the record of it on the task, and the way to release it. */
 import type { LockName, Row } from '../contract/row.js';
 import type { Task } from '../sched/task.js';
-import type { HeldLock } from '../sched/validator.js';
+import type { HeldLock, LockWatch } from '../sched/validator.js';
 
 export type HeldMode = 'read' | 'write';
 
@@ -15,8 +15,13 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
   readonly lock: Releasable;
   readonly mode: M;
   readonly subclass: number;
+  seq: number;
   readonly takenIn: Row | undefined;
-  readonly stack: string | undefined;
+  link = 0;
+  before: object | undefined;
+  readonly #trace: Error | undefined;
+  /** When it was taken, for lock_stat: milliseconds, 0 where nobody measures. */
+  since = 0;
   /** The owner; undefined once the lock was handed over to I/O, whose completion releases it. */
   task: Task | undefined;
   released = false;
@@ -27,9 +32,16 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
     this.mode = mode;
     this.subclass = subclass;
     this.task = task;
+    this.seq = ++task.taken;
     this.takenIn = task.row;
-    this.stack = task.validator.stacks ? new Error(`${name} taken`).stack : undefined;
+    this.#trace = task.validator.stacks ? stackHere() : undefined;
     task.held.push(this);
+    if (task.watch !== undefined) seen(task.watch, lock, mode);
+  }
+
+  /** Where it was taken, where the deep checks are on. */
+  get stack(): string | undefined {
+    return this.#trace?.stack;
   }
 
   /**
@@ -61,7 +73,10 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
   transfer(task: Task): void {
     this.forget();
     this.task = task;
+    this.seq = ++task.taken;
     task.held.push(this);
+    // Nobody waited for it here, so it says nothing about what the task holds.
+    task.validator.acquired(task, this, true);
   }
 
   /** For a lock's own use: the record ends without a release, because another takes its place (downgrade). */
@@ -79,12 +94,29 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
     const task = this.task;
     if (task === undefined) return;
     const { held } = task;
-    if (held[held.length - 1] === this) held.pop();
+    const last = held[held.length - 1] === this;
+    if (last) held.pop();
     else {
       const at = held.lastIndexOf(this);
       if (at >= 0) held.splice(at, 1);
     }
-    task.validator.released(task, this);
+    task.validator.released(task, this, last);
+  }
+}
+
+/** Only the deep checks pay for this; the text is made when somebody reads it. */
+function stackHere(): Error {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 24;
+  const error = new Error('taken');
+  Error.stackTraceLimit = limit;
+  return error;
+}
+
+/** An operation was to take this lock, and has. */
+function seen(watch: LockWatch, lock: object, mode: HeldMode): void {
+  for (let at: LockWatch | undefined = watch; at !== undefined; at = at.next) {
+    if (at.lock === lock && (mode === 'write' || !at.write)) at.met = true;
   }
 }
 

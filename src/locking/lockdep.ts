@@ -1,13 +1,41 @@
-/** The validator: turns a broken rule into a report, and into a failed system call where the machine is strict. */
+/**
+ * The validator: follows what every task holds, learns in which order locks are taken, and turns a broken rule into a report, and into a failed system call
+ * where the machine is strict. What is learned is in lockdep/; this is what the locks and the lock context call.
+ */
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import type { EnforceLevel, HeldLock, Validator, ViolationDetail, ViolationKind } from '../sched/validator.js';
+import type {
+  CircleMember,
+  EnforceLevel,
+  HeldLock,
+  LockMode,
+  OrderEvidence,
+  TrackedLock,
+  Validator,
+  ViolationDetail,
+  ViolationKind,
+} from '../sched/validator.js';
+import { EXCLUSIVE, READ, READ_RECURSIVE, type ReadState } from './lockdep/class.js';
+import { told } from './lockdep/fault.js';
+import { Tracker, trace } from './lockdep/tracker.js';
+import { describeTask, memberOf, type Sleeper, Waits } from './lockdep/waits.js';
+
+/** A lock that is held, as reports show it. */
+export interface ReportedLock {
+  readonly lock: string;
+  /** The class, with owner and nesting level. */
+  readonly class: string;
+  readonly mode: string;
+  readonly takenIn: string;
+  /** Where it was taken: this time with the deep checks on, otherwise where a lock was first taken in this way. */
+  readonly stack?: string;
+}
 
 /** One violation, complete, as the log and the control files show it. */
 export interface Violation {
   readonly kind: ViolationKind;
   readonly message: string;
-  /** The contract's rule, where the violation is of a row. */
+  /** The rule that was broken: the contract's, where the violation is of a row, otherwise this system's. */
   readonly rule: string | undefined;
   /** `section.op` of the row, where there is one. */
   readonly row: string | undefined;
@@ -17,12 +45,11 @@ export interface Violation {
     | undefined;
   /** The operations under way, outermost first. */
   readonly ops: readonly string[];
-  readonly held: readonly {
-    readonly lock: string;
-    readonly mode: string;
-    readonly takenIn: string;
-    readonly stack?: string;
-  }[];
+  readonly held: readonly ReportedLock[];
+  /** What was learned before, where an order of locks is wrong. */
+  readonly order?: OrderEvidence;
+  /** Those who wait for each other, or for too long. */
+  readonly circle?: readonly CircleMember[];
   /** The stack at the report. */
   readonly stack: string;
   /** How often this violation was seen before this one. */
@@ -32,23 +59,106 @@ export interface Violation {
 /** Where violations go. */
 export type ViolationSink = (violation: Violation) => void;
 
+/** Where what happens is noted, event by event, while somebody listens. */
+export interface LockTracer {
+  taken(task: Task, held: HeldLock): void;
+  dropped(task: Task, held: HeldLock): void;
+  entered(task: Task): void;
+  left(task: Task): void;
+  slept(task: Task): void;
+  woke(task: Task): void;
+  ended(task: Task): void;
+}
+
+export interface LockdepOptions {
+  readonly stacks?: boolean;
+  /** Milliseconds after which a task that sleeps is reported; 0, the default, for never. */
+  readonly hungTask?: number;
+}
+
 export class Lockdep implements Validator {
   enforce: EnforceLevel;
   stacks: boolean;
   /** How many violations were seen, repeated ones included. */
   total = 0;
+  /** Measure how long locks are held (lock_stat); costs two clock readings a lock. */
+  holdTimes = false;
+  tracer: LockTracer | undefined;
+  readonly tracker = new Tracker((task, fault) =>
+    this.violation(task, fault.kind, {
+      message: fault.message,
+      rule: fault.rule,
+      lock: fault.lock.key.name,
+      held: [...task.held],
+      order: fault.evidence,
+      ...(task.row === undefined ? {} : { row: task.row }),
+    }),
+  );
+  readonly waits: Waits;
   readonly #sink: ViolationSink;
   readonly #seen = new Map<string, number>();
+  /** A report is under way: what it does itself is not reported. */
+  #quiet = false;
 
-  constructor(enforce: EnforceLevel, sink: ViolationSink, options: { readonly stacks?: boolean } = {}) {
+  constructor(enforce: EnforceLevel, sink: ViolationSink, options: LockdepOptions = {}) {
     this.enforce = enforce;
     this.stacks = options.stacks ?? false;
     this.#sink = sink;
+    this.waits = new Waits(options.hungTask ?? 0, (sleeper) => this.#hung(sleeper));
   }
 
-  acquired(_task: Task, _held: HeldLock): void {}
+  acquire(task: Task, lock: TrackedLock, mode: LockMode, subclass: number, nest?: object): void {
+    if (this.enforce !== 'off') this.tracker.acquire(task, lock, mode, subclass, nest);
+  }
 
-  released(_task: Task, _held: HeldLock): void {}
+  acquired(task: Task, held: HeldLock, trying: boolean): void {
+    if (this.enforce === 'off') return;
+    this.tracker.acquired(task, held, readOf(held), trying);
+    if (this.holdTimes) held.since = task.sched.monotonic();
+    if (this.tracer !== undefined) this.tracer.taken(task, held);
+  }
+
+  released(task: Task, held: HeldLock, last: boolean): void {
+    if (held.link === 0) return;
+    if (held.since > 0) this.#held(task, held);
+    if (this.tracer !== undefined) this.tracer.dropped(task, held);
+    if (last) task.chain = held.before;
+    else this.#quietly(() => this.tracker.released(task));
+  }
+
+  completionsOn(task: Task): void {
+    if (this.enforce !== 'off') this.#quietly(() => this.tracker.completionsOn(task));
+  }
+
+  contended(_task: Task, lock: TrackedLock, subclass: number, waited: number): void {
+    const cls = this.tracker.classOf(lock.key.id, subclass);
+    cls.contentions++;
+    cls.waits.add(waited);
+  }
+
+  sleeping(task: Task, blockers: (() => readonly Task[]) | undefined): void {
+    const circle = this.waits.add(task, blockers);
+    if (this.tracer !== undefined) this.tracer.slept(task);
+    if (circle === undefined) return;
+    const members = circle.map(memberOf);
+    this.violation(task, 'deadlock', {
+      message: `${members.length} ${members.length === 1 ? 'task waits' : 'tasks wait'} for each other: ${circle.map(({ task }) => describeTask(task)).join(', ')}`,
+      rule: 'lockdep#nobody-waits-in-a-circle',
+      held: [...task.held],
+      circle: members,
+      ...(task.row === undefined ? {} : { row: task.row }),
+    });
+    throw errno('EDEADLK', task.waitingFor?.what);
+  }
+
+  awake(task: Task): void {
+    this.waits.remove(task);
+    if (this.tracer !== undefined) this.tracer.woke(task);
+  }
+
+  asleep(): Iterable<Task> {
+    return this.waits.sleepers.keys();
+  }
 
   violation(task: Task | undefined, kind: ViolationKind, detail: ViolationDetail): void {
     if (this.enforce === 'off') return;
@@ -58,7 +168,7 @@ export class Lockdep implements Validator {
     const seen = this.#seen.get(key) ?? 0;
     this.#seen.set(key, seen + 1);
     // Each distinct violation is reported once, then at every power of two, so that a storm does not hide the rest.
-    if ((seen & (seen - 1)) === 0 || seen === 0) {
+    if ((seen & (seen - 1)) === 0) {
       this.#sink({
         kind,
         message: detail.message,
@@ -67,22 +177,95 @@ export class Lockdep implements Validator {
         lock: detail.lock,
         task: task === undefined ? undefined : { id: task.id, comm: task.comm, pid: task.pid, syscall: task.syscall },
         ops: task?.ops.map((op) => `${op.section}.${op.op}`) ?? [],
-        held: (detail.held ?? []).map(describeHeld),
-        stack: new Error(detail.message).stack ?? '',
+        held: (detail.held ?? []).map((held) => this.#describe(held)),
+        ...(detail.order === undefined ? {} : { order: detail.order }),
+        ...(detail.circle === undefined ? {} : { circle: detail.circle }),
+        stack: stackOf(task, detail.message),
         seen,
       });
     }
-    if (this.enforce === 'error' || this.enforce === 'panic') {
-      throw errno(kind === 'lock-order' || kind === 'double-lock' ? 'EDEADLK' : 'EIO', detail.message);
+    if ((this.enforce === 'error' || this.enforce === 'panic') && !this.#quiet) {
+      throw errno(DEADLOCKS.has(kind) ? 'EDEADLK' : 'EIO', detail.message);
     }
+  }
+
+  /** Each distinct violation with how often it was seen. */
+  counts(): ReadonlyMap<string, number> {
+    return this.#seen;
+  }
+
+  #describe(held: HeldLock): ReportedLock {
+    const stack = held.stack ?? told(this.tracker.traceOf(held)).stack;
+    return {
+      lock: held.name,
+      class: held.link === 0 ? held.name : this.tracker.className(held),
+      mode: held.mode,
+      takenIn: held.takenIn === undefined ? 'no operation' : `${held.takenIn.section}.${held.takenIn.op}`,
+      ...(stack === '' ? {} : { stack }),
+    };
+  }
+
+  #held(task: Task, held: HeldLock): void {
+    this.tracker.classOfHeld(held).holds.add(task.sched.monotonic() - held.since);
+  }
+
+  /** Report, but let nothing fail: who gives a lock back must get rid of it. */
+  #quietly(check: () => void): void {
+    const before = this.#quiet;
+    this.#quiet = true;
+    try {
+      check();
+    } finally {
+      this.#quiet = before;
+    }
+  }
+
+  #hung(sleeper: Sleeper): void {
+    const { task, blockers } = sleeper;
+    const members = [memberOf(sleeper)];
+    for (const blocker of blockers?.() ?? []) {
+      const asleep = this.waits.sleepers.get(blocker);
+      members.push(
+        asleep === undefined
+          ? {
+              task: describeTask(blocker),
+              waitsFor: 'nothing',
+              held: blocker.held.map((held) => `${held.name} (${held.mode})`),
+              stack: '',
+            }
+          : memberOf(asleep),
+      );
+    }
+    const held =
+      members.length === 1
+        ? 'nobody is known to have it'
+        : `held by ${members
+            .slice(1)
+            .map((member) => member.task)
+            .join(', ')}`;
+    this.#quietly(() =>
+      this.violation(task, 'hung-task', {
+        message: `${describeTask(task)} has slept for ${Math.round((task.sched.monotonic() - sleeper.since) / 1000)} s, waiting for ${task.waitingFor?.what ?? 'an event'}: ${held}`,
+        rule: 'task#goes-on',
+        held: [...task.held],
+        circle: members,
+        ...(task.row === undefined ? {} : { row: task.row }),
+      }),
+    );
   }
 }
 
-function describeHeld(held: HeldLock): Violation['held'][number] {
-  const base = {
-    lock: held.name,
-    mode: held.mode,
-    takenIn: held.takenIn === undefined ? 'no operation' : `${held.takenIn.section}.${held.takenIn.op}`,
-  };
-  return held.stack === undefined ? base : { ...base, stack: held.stack };
+/** Violations for which the system call fails with EDEADLK. */
+const DEADLOCKS: ReadonlySet<ViolationKind> = new Set(['lock-order', 'lock-usage', 'double-lock', 'deadlock']);
+
+/** Readers of spinning locks and of RCU come in whoever waits; those of sleeping locks queue behind writers. */
+function readOf(held: HeldLock): ReadState {
+  if (held.mode === 'write') return EXCLUSIVE;
+  const { kind } = (held.lock as TrackedLock).key;
+  return kind === 'rwsem' ? READ : READ_RECURSIVE;
+}
+
+function stackOf(task: Task | undefined, message: string): string {
+  if (task === undefined) return new Error(message).stack ?? '';
+  return trace(task).error.stack ?? '';
 }

@@ -1,17 +1,21 @@
 /** Read-copy-update: sections that may not sleep, and callbacks that run when those under way have ended. */
 import type { Task } from '../sched/task.js';
 import { Held, type Releasable } from './held.js';
+import { defaultKey } from './lockdep/class.js';
 
 export class Rcu implements Releasable {
   readonly name = 'rcu';
+  readonly key = defaultKey('rcu', 'rcu');
   #readers = 0;
   #callbacks: (() => void)[] = [];
 
   /** Enter a read section (rcu_read_lock); sections nest, and the task may not sleep in one. */
   read(task: Task): Held<'rcu', 'read'> {
+    task.validator.acquire(task, this, 'read recursive', 0);
     const held = new Held('rcu', this, 'read', task, 0);
     this.#readers++;
     task.atomic++;
+    task.validator.acquired(task, held, false);
     return held;
   }
 

@@ -7,6 +7,7 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { might_sleep, type WaitOptions, WaitQueue } from '../sched/wait.js';
 import { Held, type HeldMode, heldBy, type Releasable } from './held.js';
+import type { LockClassKey } from './lockdep/class.js';
 
 /** A task in the queue of a lock. */
 interface Ticket {
@@ -20,16 +21,23 @@ interface Ticket {
 export interface LockOptions {
   /** A signal ends the wait with EINTR (down_read_interruptible and the like). */
   readonly interruptible?: boolean;
+  /** A lock that the task holds and under which several of this class may be taken in any order (mutex_lock_nest_lock). */
+  readonly nest?: object;
 }
 
 export abstract class SleepLock<L extends LockName> implements Releasable {
-  readonly name: L;
+  /** Its class (lockdep_set_class). */
+  key: LockClassKey<L>;
   #readers = 0;
   #writer: Held | undefined;
   #tickets: Ticket[] | undefined;
 
-  constructor(name: L) {
-    this.name = name;
+  constructor(key: LockClassKey<L>) {
+    this.key = key;
+  }
+
+  get name(): L {
+    return this.key.name;
   }
 
   /** True where anybody holds it. */
@@ -52,9 +60,23 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
     return this.#tickets?.map((ticket) => ticket.task) ?? [];
   }
 
+  /** Those who must do something before a waiting task can have it: its holders, and who waits in front of it. */
+  blockers(task: Task): Task[] {
+    const found: Task[] = [];
+    if (this.#writer?.task !== undefined) found.push(this.#writer.task);
+    const own = this.#tickets?.findIndex((ticket) => ticket.task === task) ?? -1;
+    const mode = this.#tickets?.[own]?.mode ?? 'write';
+    for (const ticket of this.#tickets?.slice(0, Math.max(0, own)) ?? []) {
+      if (mode === 'write' || ticket.mode === 'write') found.push(ticket.task);
+    }
+    // Readers are not listed here, but who waits in a circle waits: of those asleep the ones that hold it.
+    if (this.#readers > 0) for (const asleep of task.validator.asleep()) if (heldBy(asleep, this)) found.push(asleep);
+    return found;
+  }
+
   protected tryAcquire<M extends HeldMode>(task: Task, mode: M, subclass: number): Held<L, M> | undefined {
     if (this.isContended || !this.#free(mode)) return undefined;
-    return this.#grant(task, mode, subclass);
+    return this.#grant(task, mode, subclass, true);
   }
 
   protected acquire<M extends HeldMode>(
@@ -65,7 +87,9 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
   ): Held<L, M> | Promise<Held<L, M>> {
     if (task.atomic > 0) might_sleep(task, this.name);
     if (task.held.length > 0 && heldBy(task, this) !== undefined) this.#recursion(task, mode);
-    return this.tryAcquire(task, mode, subclass) ?? this.#sleep(task, mode, subclass, options);
+    task.validator.acquire(task, this, mode, subclass, options?.nest);
+    if (this.isContended || !this.#free(mode)) return this.#sleep(task, mode, subclass, options);
+    return this.#grant(task, mode, subclass, false);
   }
 
   release(held: Held): void {
@@ -78,7 +102,7 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
   protected exchange(held: Held<L, 'write'>, task: Task): Held<L, 'read'> {
     held.retire();
     this.#writer = undefined;
-    const shared = this.#grant(task, 'read', held.subclass);
+    const shared = this.#grant(task, 'read', held.subclass, true);
     this.#handOut();
     return shared;
   }
@@ -87,11 +111,11 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
     return this.#writer === undefined && (mode === 'read' || this.#readers === 0);
   }
 
-  #grant<M extends HeldMode>(task: Task, mode: M, subclass: number): Held<L, M> {
+  #grant<M extends HeldMode>(task: Task, mode: M, subclass: number, trying: boolean): Held<L, M> {
     const held = new Held<L, M>(this.name, this, mode, task, subclass);
     if (mode === 'read') this.#readers++;
     else this.#writer = held;
-    task.validator.acquired(task, held);
+    task.validator.acquired(task, held, trying);
     return held;
   }
 
@@ -99,9 +123,16 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
     const ticket: Ticket = { task, mode, subclass, queue: new WaitQueue(), granted: undefined };
     this.#tickets ??= [];
     this.#tickets.push(ticket);
-    const wait: WaitOptions = { lock: this, what: this.name, interruptible: options?.interruptible ?? false };
+    const wait: WaitOptions = {
+      lock: this,
+      what: `${this.name} (${mode})`,
+      interruptible: options?.interruptible ?? false,
+      blockers: () => this.blockers(task),
+    };
+    const start = task.sched.monotonic();
     try {
       await ticket.queue.wait(task, wait);
+      task.validator.contended(task, this, subclass, task.sched.monotonic() - start);
     } catch (error) {
       const at = this.#tickets.indexOf(ticket);
       if (at >= 0) this.#tickets.splice(at, 1);
@@ -121,7 +152,7 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
       const head = tickets[0];
       if (head === undefined || !this.#free(head.mode)) return;
       tickets.shift();
-      head.granted = this.#grant(head.task, head.mode, head.subclass);
+      head.granted = this.#grant(head.task, head.mode, head.subclass, false);
       head.queue.wake_one();
     }
   }

@@ -3,6 +3,7 @@ import { createWriteStream, openSync } from 'node:fs';
 import pino, { type Logger } from 'pino';
 import pretty from 'pino-pretty';
 import type { Violation } from '../locking/lockdep.js';
+import { clauseOf, violationText } from './violation-text.js';
 
 export type { Logger } from 'pino';
 
@@ -33,7 +34,11 @@ export function openLog(options: LogOptions): Logger {
   return pino(level, pino.destination({ dest: 2, sync: true }));
 }
 
-/** A sink for violations: one record each, every field named. */
+/** A sink for violations: one record each, every field named, and with it the text that lockdep's users read. */
 export function violationSink(log: Logger): (violation: Violation) => void {
-  return (violation) => log.error({ violation }, `locking violation: ${violation.message}`);
+  return (violation) => {
+    const document = clauseOf(violation);
+    const record = document === undefined ? violation : { ...violation, document };
+    log.error({ violation: record, report: violationText(violation) }, `locking violation: ${violation.message}`);
+  };
 }

@@ -30,8 +30,9 @@ export class RealScheduler implements Scheduler {
     return Math.random();
   }
 
-  timer(delay: number, fire: () => void): Timer {
+  timer(delay: number, fire: () => void, options?: { readonly background?: boolean }): Timer {
     const handle = setTimeout(fire, delay);
+    if (options?.background === true) handle.unref();
     return { cancel: () => clearTimeout(handle) };
   }
 

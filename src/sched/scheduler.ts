@@ -26,8 +26,11 @@ export interface Scheduler {
   /** A number in [0, 1). */
   random(): number;
 
-  /** Call `fire` once after `delay` milliseconds, in no task. */
-  timer(delay: number, fire: () => void): Timer;
+  /**
+   * Call `fire` once after `delay` milliseconds, in no task. One in the background watches what others do: the process may end, and an exploration
+   * may stop, though it is armed.
+   */
+  timer(delay: number, fire: () => void, options?: { readonly background?: boolean }): Timer;
 
   /** Run the body of a task to its end, counting it as runnable while it runs. */
   run<T>(body: () => Awaitable<T>): Awaitable<T>;

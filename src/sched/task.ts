@@ -1,7 +1,8 @@
 /** A Task is what `current` is in the kernel: who is calling, what it holds, what it waits for. Passed explicitly, first. */
 import type { Row } from '../contract/row.js';
+import type { OpNode } from './op-node.js';
 import type { Scheduler } from './scheduler.js';
-import type { HeldLock, Validator } from './validator.js';
+import type { HeldLock, LockWatch, Validator } from './validator.js';
 
 /** Who is calling (struct cred, as far as a filesystem asks). */
 export interface Cred {
@@ -58,12 +59,20 @@ export class Task {
   readonly context: TaskContext;
   /** The system call or request, for reports: 'FUSE_READ', 'fsync'. */
   syscall = '';
-  /** The contract rows being run, outermost first. */
-  readonly ops: Row[] = [];
+  /** The innermost operation under way, with those around it. */
+  op: OpNode | undefined;
   /** The locks held, in the order in which they were taken. */
   readonly held: HeldLock[] = [];
+  /** How many locks it has taken so far: the number of each guard tells what was taken before and after a moment. */
+  taken = 0;
+  /** Where the locks held stand in the validator's chains; its own business. */
+  chain: object | undefined;
+  /** Locks that operations under way are to take, innermost first. */
+  watch: LockWatch | undefined;
   /** How many reasons there are not to sleep: spinlocks, RCU sections, operations that may not block. */
   atomic = 0;
+  /** How many reasons there are for completions to stay away (local_irq_disable). */
+  completionsOff = 0;
   /** What it waits for now, in words, and the lock if it is one. */
   waitingFor: { readonly what: string; readonly lock: object | undefined } | undefined;
   /** A signal is pending: interruptible waits end with EINTR. */
@@ -80,12 +89,20 @@ export class Task {
     this.pid = options.pid ?? 0;
     this.cred = options.cred ?? ROOT_CRED;
     this.context = options.context ?? 'process';
-    if (this.context === 'completion') this.atomic = 1;
+    if (this.context === 'completion') {
+      this.atomic = 1;
+      this.completionsOff = 1;
+    }
   }
 
   /** The innermost operation, or undefined. */
   get row(): Row | undefined {
-    return this.ops[this.ops.length - 1];
+    return this.op?.row;
+  }
+
+  /** The operations under way, outermost first. */
+  get ops(): readonly Row[] {
+    return this.op?.rows() ?? [];
   }
 
   /** Deliver a signal: an interruptible wait ends now, and later ones end at once. */

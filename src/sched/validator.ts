@@ -12,10 +12,68 @@ export interface HeldLock {
   readonly lock: object;
   readonly mode: Exclude<RuleMode, 'any' | 'none'>;
   readonly subclass: number;
+  /** Which of the locks that its task has taken it is (Task.taken); it grows along the list of locks held. */
+  readonly seq: number;
   /** The operation during which it was taken, or undefined outside any. */
   readonly takenIn: Row | undefined;
   /** The stack at the acquisition, where the deep checks are on. */
   readonly stack: string | undefined;
+  /** The validator's own: what this lock is in a chain, and the chain as it was before. */
+  link: number;
+  before: object | undefined;
+  /** When it was taken, for lock_stat: monotonic milliseconds, 0 where nobody measures. */
+  since: number;
+}
+
+/** How a lock is wanted: alone, shared, or shared even where a writer waits. */
+export type LockMode = 'write' | 'read' | 'read recursive';
+
+/** A lock as the validator sees it. */
+export interface TrackedLock {
+  readonly name: LockName;
+  /** Its class, whatever the nesting level. */
+  readonly key: { readonly id: number; readonly kind: string };
+}
+
+/** How one class came to be after another. */
+export interface OrderLink {
+  /** The class that was taken. */
+  readonly lock: string;
+  /** The class that was held then. */
+  readonly held: string;
+  readonly task: string;
+  readonly stack: string;
+}
+
+/** What shows that an order of locks, or a use of one, is wrong. */
+export interface OrderEvidence {
+  /** What the kernel would call it. */
+  readonly title: string;
+  /** The class that is wanted, and the one that is held already and stands against it. */
+  readonly wanted: string;
+  readonly holding: string;
+  /** The dependencies learned before, from the wanted class to the held one. */
+  readonly chain: readonly OrderLink[];
+  /** For two tasks side by side, what each of them does, in turns; '' where it does nothing. */
+  readonly scenario: readonly (readonly [first: string, second: string])[];
+  /** Usages that contradict each other, in words, with where they were seen. */
+  readonly usages?: readonly { readonly what: string; readonly task: string; readonly stack: string }[];
+}
+
+/** A task that waits in a circle. */
+export interface CircleMember {
+  readonly task: string;
+  readonly waitsFor: string;
+  readonly held: readonly string[];
+  readonly stack: string;
+}
+
+/** A lock that an operation under way is to take: the validator's note of whether it did. */
+export interface LockWatch {
+  readonly lock: object;
+  readonly write: boolean;
+  met: boolean;
+  readonly next: LockWatch | undefined;
 }
 
 /** How strict a machine is: skip the checks, log, also fail the system call, stop the mount. */
@@ -25,9 +83,29 @@ export interface Validator {
   readonly enforce: EnforceLevel;
   /** True where acquisitions record their stacks. */
   readonly stacks: boolean;
-  /** A lock was taken by `task` and is on its list already. */
-  acquired(task: Task, held: HeldLock): void;
-  released(task: Task, held: HeldLock): void;
+  /**
+   * `task` is about to take `lock` and may have to wait for it. Reports an order that could deadlock before anything waits.
+   * @param nest a lock that the task holds and that makes it safe to take several of this class
+   */
+  acquire(task: Task, lock: TrackedLock, mode: LockMode, subclass: number, nest?: object): void;
+  /** A lock was taken by `task` and is on its list already; `trying` where it would not have waited. */
+  acquired(task: Task, held: HeldLock, trying: boolean): void;
+  /** A lock has left the list of `task`; `last` where none was taken after it. */
+  released(task: Task, held: HeldLock, last: boolean): void;
+  /** Completions can come again while `task` holds what it holds (local_irq_restore). */
+  completionsOn(task: Task): void;
+  /**
+   * `task` goes to sleep.
+   * @param blockers those who must do something before it can go on, as far as that is known
+   * @throws EDEADLK where one of them waits for `task`, at every level: none of them would ever wake up
+   */
+  sleeping(task: Task, blockers: (() => readonly Task[]) | undefined): void;
+  /** It goes on. */
+  awake(task: Task): void;
+  /** The tasks that sleep now. */
+  asleep(): Iterable<Task>;
+  /** A lock was had only after a wait of so many milliseconds (lock_stat). */
+  contended(task: Task, lock: TrackedLock, subclass: number, waited: number): void;
   /**
    * A rule was broken. Logs it, counts it and, at enforce=error and above, throws (EDEADLK for order and self-deadlock, EIO
    * for the rest).
@@ -46,6 +124,9 @@ export type ViolationKind =
   | 'not-released'
   | 'sleep-in-atomic'
   | 'lock-order'
+  | 'lock-usage'
+  | 'deadlock'
+  | 'hung-task'
   | 'guarded-state'
   | 'folio-state'
   | 'promise';
@@ -58,4 +139,8 @@ export interface ViolationDetail {
   readonly row?: Row;
   readonly lock?: LockName;
   readonly held?: readonly HeldLock[];
+  /** For the order of locks: what was learned before. */
+  readonly order?: OrderEvidence;
+  /** For tasks that wait for each other, or for too long. */
+  readonly circle?: readonly CircleMember[];
 }

@@ -12,17 +12,33 @@ export interface WaitOptions {
   readonly lock?: object;
   /** In words, for reports. */
   readonly what?: string;
+  /** Those who must do something before the wait can end, as far as that is known. */
+  readonly blockers?: () => readonly Task[];
 }
 
 /** Report a task that may not sleep and is about to; called at every possible wait, whether or not it would wait. */
 export function might_sleep(task: Task, what: string): void {
   if (task.atomic === 0 || task.validator.enforce === 'off') return;
-  const row = task.row;
+  const { row } = task;
+  const [where, rule] = whyAtomic(task);
   task.validator.violation(task, 'sleep-in-atomic', {
-    message: `may sleep (${what}) in ${task.context === 'completion' ? 'completion' : 'atomic'} context`,
+    message: `may sleep (${what}) in ${task.context === 'completion' ? 'completion' : 'atomic'} context: ${where}`,
+    rule,
     ...(row === undefined ? {} : { row }),
     held: [...task.held],
   });
+}
+
+/** Why the task may not sleep, in words, and the rule that says so. */
+function whyAtomic(task: Task): readonly [where: string, rule: string] {
+  const row = task.ops.findLast(({ mayBlock }) => mayBlock === 'no');
+  if (row !== undefined) {
+    const name = `${row.section}.${row.op}`;
+    return [`${name} may not block`, `${name}#may-not-block`];
+  }
+  if (task.context === 'completion') return ['it completes I/O', 'completion#may-not-block'];
+  const names = task.held.map(({ name }) => name).join(', ');
+  return [names === '' ? 'sleeping is disabled' : `with ${names} held`, 'spinlock#holder-may-not-sleep'];
 }
 
 /** One task waiting. */
@@ -56,10 +72,16 @@ export class WaitQueue {
   wait(task: Task, options: WaitOptions = {}): Promise<void> {
     might_sleep(task, options.what ?? 'wait');
     if (options.interruptible === true && task.signalled) return Promise.reject(errno('EINTR'));
+    task.waitingFor = { what: options.what ?? 'event', lock: options.lock };
+    try {
+      task.validator.sleeping(task, options.blockers);
+    } catch (error) {
+      task.waitingFor = undefined;
+      return Promise.reject(error);
+    }
     return new Promise<void>((resolve, reject) => {
       const waiter: Waiter = { task, resolve, reject, timer: undefined, done: false };
       this.#waiters.push(waiter);
-      task.waitingFor = { what: options.what ?? 'event', lock: options.lock };
       if (options.interruptible === true) task.onInterrupt(() => this.#giveUp(waiter, 'EINTR'));
       if (options.timeout !== undefined) {
         waiter.timer = task.sched.timer(options.timeout, () => this.#giveUp(waiter, 'ETIMEDOUT'));
@@ -105,6 +127,7 @@ export class WaitQueue {
     waiter.timer?.cancel();
     waiter.task.onInterrupt(undefined);
     waiter.task.waitingFor = undefined;
+    waiter.task.validator.awake(waiter.task);
     waiter.task.sched.unblock();
   }
 }

@@ -1,0 +1,165 @@
+/** What `call` finds wrong, named: the slow half of the lock context. */
+import type { LockRule, Row } from '../contract/row.js';
+import type { Task } from '../sched/task.js';
+import type { HeldLock, LockWatch, ViolationKind } from '../sched/validator.js';
+import type { LockRef, Participants } from './context.js';
+import { heldBy } from './held.js';
+import { type RowChecks, type RuleCheck, WANT_NONE, WANT_WRITE } from './row-checks.js';
+
+const nameOf = (row: Row): string => `${row.section}.${row.op}`;
+
+function fault(task: Task, kind: ViolationKind, row: Row, rule: LockRule, message: string): void {
+  task.validator.violation(task, kind, {
+    message: `${nameOf(row)}: ${message}`,
+    rule: rule.id,
+    row,
+    lock: rule.lock,
+    held: [...task.held],
+  });
+}
+
+/** A rule of the call may be broken: `held` is the guard by which the task holds the stated lock, if it does. */
+export function brokenAtCall(task: Task, row: Row, check: RuleCheck, lock: LockRef, held: HeldLock | undefined): void {
+  const { rule } = check;
+  // A role may have another lock in another rule of the row: this rule does not speak of the one that was stated.
+  if (lock.name !== rule.lock) return;
+  if (check.want === WANT_NONE) fault(task, 'lock-held', row, rule, `${rule.lock} of ${rule.of} must not be held`);
+  else if (held === undefined) {
+    fault(task, 'lock-not-held', row, rule, `${rule.lock} of ${rule.of} must be held (${rule.mode}) at the call`);
+  } else fault(task, 'wrong-mode', row, rule, `${rule.lock} of ${rule.of} must be held exclusively and is shared`);
+}
+
+/** None of several alternatives is met at the call. */
+export function brokenGroup(task: Task, row: Row, group: readonly RuleCheck[]): void {
+  const [first] = group;
+  if (first === undefined) return;
+  const names = group.map(({ rule }) => `${rule.lock} of ${rule.of}`).join(' or ');
+  fault(task, 'lock-not-held', row, first.rule, `${names} must be held at the call`);
+}
+
+/**
+ * Something at the return is not as it was left: find out which rules are broken. Guards are told apart by when they were taken, not counted: a
+ * lock dropped and another one leaked do not make up for each other.
+ */
+export function checkReturn(
+  task: Task,
+  checks: RowChecks,
+  mark: number,
+  kept: number,
+  watched: LockWatch | undefined,
+  watching: LockWatch | undefined,
+  participants: Participants,
+  succeeded: boolean,
+): void {
+  const { row } = checks;
+  const dropped = checkCallers(task, checks, participants);
+  if (succeeded) {
+    checkTaken(task, checks, watched, watching);
+    checkAcquired(task, checks, mark, participants);
+  }
+  const fresh = task.held.filter((held) => held.seq > mark);
+  const leaked = succeeded ? unaccounted(checks, fresh, participants) : fresh;
+  if (leaked.length > 0) reportLeak(task, row, leaked);
+  const old = task.held.length - fresh.length;
+  if (checks.exact && dropped === 0 && old < kept) {
+    task.validator.violation(task, 'lock-not-held', {
+      message: `${nameOf(row)} gave up ${kept - old === 1 ? 'a lock' : `${kept - old} locks`} of its caller that its row does not let it give up`,
+      rule: `${nameOf(row)}#keeps-what-its-caller-holds`,
+      row,
+      held: [...task.held],
+    });
+  }
+}
+
+/** The caller's locks. @returns how many broken rules explain that fewer locks are held */
+function checkCallers(task: Task, checks: RowChecks, participants: Participants): number {
+  let dropped = 0;
+  for (const check of checks.atReturn) {
+    const { rule } = check;
+    const lock = participants[check.key];
+    if (lock?.name !== rule.lock) continue;
+    const held = heldBy(task, lock);
+    if (check.released) {
+      if (held === undefined) continue;
+      fault(
+        task,
+        'not-released',
+        checks.row,
+        rule,
+        `returned with ${rule.lock} of ${rule.of} still held, which it must give up`,
+      );
+    } else if (held === undefined) {
+      dropped++;
+      fault(task, 'lock-not-held', checks.row, rule, `${rule.lock} of ${rule.of} must be held at the return`);
+    } else if (check.want === WANT_WRITE && held.mode !== 'write') {
+      fault(task, 'wrong-mode', checks.row, rule, `${rule.lock} of ${rule.of} must be held exclusively at the return`);
+    }
+  }
+  return dropped;
+}
+
+/** What the operation had to take while it ran. */
+function checkTaken(
+  task: Task,
+  checks: RowChecks,
+  watched: LockWatch | undefined,
+  watching: LockWatch | undefined,
+): void {
+  for (let at = watched; at !== undefined && at !== watching; at = at.next) {
+    if (at.met) continue;
+    const name = (at.lock as LockRef).name;
+    const check = checks.takes.find(({ rule, want }) => rule.lock === name && (want === WANT_WRITE) === at?.write);
+    if (check === undefined) continue;
+    const { rule } = check;
+    fault(task, 'lock-not-held', checks.row, rule, `must take ${rule.lock} of ${rule.of} (${rule.mode}) and did not`);
+  }
+}
+
+/** What the operation must have returned with, where it is known whose lock it is. */
+function checkAcquired(task: Task, checks: RowChecks, mark: number, participants: Participants): void {
+  for (const check of checks.acquired) {
+    const { rule } = check;
+    const lock = participants[check.key];
+    if (lock?.name !== rule.lock) continue;
+    const held = heldBy(task, lock);
+    if (held === undefined || held.seq <= mark) {
+      fault(task, 'lock-not-held', checks.row, rule, `must return with ${rule.lock} of ${rule.of} held`);
+    } else if (check.want === WANT_WRITE && held.mode !== 'write') {
+      fault(task, 'wrong-mode', checks.row, rule, `must return with ${rule.lock} of ${rule.of} held exclusively`);
+    }
+  }
+}
+
+/** Of the locks taken and still held those that no rule lets the operation return with. */
+function unaccounted(checks: RowChecks, fresh: readonly HeldLock[], participants: Participants): HeldLock[] {
+  const left = [...fresh];
+  for (const { rule, key } of checks.acquired) {
+    const lock = participants[key];
+    // Where nobody says whose lock it is, one of that name will do.
+    const at = left.findIndex((held) => (lock === undefined ? held.name === rule.lock : held.lock === lock));
+    if (at >= 0) left.splice(at, 1);
+  }
+  return left;
+}
+
+function reportLeak(task: Task, row: Row, leaked: readonly HeldLock[]): void {
+  const [first] = leaked;
+  task.validator.violation(task, 'leaked-by-operation', {
+    message: `${nameOf(row)} returned with ${leaked.map((held) => held.name).join(', ')} still held`,
+    rule: `${nameOf(row)}#leaves-no-lock`,
+    row,
+    held: [...task.held],
+    ...(first === undefined ? {} : { lock: first.name }),
+  });
+}
+
+/** A task has ended with locks held. */
+export function checkHeldAtEnd(task: Task): void {
+  const { row } = task;
+  task.validator.violation(task, 'held-at-task-end', {
+    message: `${task.syscall === '' ? task.comm : task.syscall} ended with ${task.held.map((held) => held.name).join(', ')} held`,
+    rule: 'task#holds-nothing-at-its-end',
+    held: [...task.held],
+    ...(row === undefined ? {} : { row }),
+  });
+}

@@ -1,0 +1,151 @@
+/**
+ * The order in which locks are taken, declared: the graph that the validator should come to know by watching, no more than this. Whoever adds a lock
+ * adds its edges here with the reason, and a test compares what the workloads teach with it. Classes are named without their owner; `name/level` is a
+ * nesting level (I_MUTEX_PARENT is 1, I_MUTEX_PARENT2 is 5). The kernel keeps the same list in the head of mm/filemap.c and in its document on
+ * directory locking.
+ */
+
+/** `before` may be held when `after` is taken. */
+export interface OrderEdge {
+  readonly before: string;
+  readonly after: string;
+  readonly why: string;
+}
+
+const edge = (before: string, after: string, why: string): OrderEdge => ({ before, after, why });
+
+export const LOCK_ORDER: readonly OrderEdge[] = [
+  // The superblock as a whole comes first: mounting, syncing, freezing and unmounting touch everything below.
+  edge('namespace_sem', 's_umount', 'what is mounted where is settled before the superblock is locked'),
+  edge('s_umount', 's_writers', 'freezing and remounting shut writers out with the superblock locked'),
+  edge('s_umount', 'i_rwsem/1', 'mounting and unmounting look names up'),
+  edge('s_umount', 'j_barrier', 'a sync commits the journal with the superblock held'),
+  edge('s_umount', 'open_mutex', 'the device is opened and closed while its superblock is locked'),
+  edge(
+    's_writers',
+    's_vfs_rename_sem',
+    'a system call that changes something keeps freezing away before it locks anything',
+  ),
+  edge('s_writers', 'i_rwsem/1', 'likewise'),
+  edge('s_writers', 'f_pos_lock', 'likewise, for reads that change the access time'),
+
+  // Directories: the kernel's document on directory locking.
+  edge('s_vfs_rename_sem', 'i_rwsem/1', 'renames between directories are serialised before their parents are locked'),
+  edge('f_pos_lock', 'i_rwsem/1', 'the position of a directory is locked before the directory that is read'),
+  edge('f_pos_lock', 'i_rwsem', 'likewise where the directory is locked as an ordinary inode'),
+  edge('i_rwsem/1', 'i_rwsem/5', 'the two parents of a rename: the ancestor first, or by address'),
+  edge('i_rwsem/1', 'i_rwsem/2', 'a parent before the subdirectory that moves or goes'),
+  edge('i_rwsem/5', 'i_rwsem/2', 'likewise for the second parent'),
+  edge('i_rwsem/2', 'i_rwsem', 'directories before the files that take part'),
+  edge('i_rwsem/1', 'i_rwsem', 'a parent before its child'),
+  edge('i_rwsem/5', 'i_rwsem', 'likewise for the second parent'),
+  edge('i_rwsem', 'i_rwsem/4', 'two files: by address'),
+  edge('i_rwsem', 'i_rwsem/3', 'a file before the inode that keeps its extended attributes'),
+
+  // A file's contents: the head of mm/filemap.c.
+  edge('i_rwsem/4', 'invalidate_lock', 'a truncation or a hole locks the file, then its cache'),
+  edge('i_rwsem/3', 'xattr_sem', 'the VFS locks the inode, the filesystem its attributes'),
+  edge('mmap_lock', 'invalidate_lock', 'a fault fills the cache with the address space held'),
+  edge('i_rwsem', 'mmap_lock', 'a write may fault its own buffer in'),
+  edge('invalidate_lock', 'invalidate_lock/1', 'the caches of two files: by address'),
+  edge('invalidate_lock/1', 'folio', 'filling or emptying the cache locks its folios'),
+  edge('mmap_lock', 'page_table_lock', 'page tables change under their address space'),
+  edge('folio', 'page_table_lock', 'a locked folio is unmapped'),
+  edge('page_table_lock', 'i_pages', 'a dirty bit moves from the page table to the tree'),
+  edge('folio', 'i_data_sem', 'writing a folio out looks its blocks up'),
+  edge('folio', 'i_pages', 'folios enter and leave the tree locked'),
+
+  // Quota: fs/quota/dquot.c.
+  edge('s_umount', 'dqonoff_sem', 'quotas are switched with the superblock locked'),
+  edge('dqonoff_sem', 'dqptr_sem', 'switching them changes the pointers of inodes'),
+  edge('i_rwsem', 'dqptr_sem', 'a file that grows is charged with the file locked'),
+  edge('dqptr_sem', 'dqio_sem', 'a quota that is not in memory is read'),
+  edge('dqio_sem', 'j_barrier', 'what is written to a quota file goes through the journal'),
+  edge('dqio_sem', 'invalidate_lock', 'and through the cache of the quota file'),
+
+  // The filesystem itself: transactions outside, allocation inside.
+  edge('xattr_sem', 'j_barrier', 'attributes are changed in a transaction'),
+  edge('i_rwsem/4', 'j_barrier', 'an operation locks its inodes before it begins a transaction'),
+  edge('invalidate_lock', 'j_barrier', 'a truncation empties the cache around its transactions'),
+  edge('j_barrier', 'i_data_sem', 'block maps change inside a transaction'),
+  edge('i_data_sem', 'alloc_lock', 'a block map that grows allocates'),
+  edge('j_barrier', 's_orphan_lock', 'the list of orphans changes inside a transaction'),
+  edge('s_orphan_lock', 'alloc_lock', 'and may have to allocate'),
+  edge('folio', 'alloc_lock', 'writing a folio out may allocate its block'),
+  edge('alloc_lock', 'bh', 'bitmaps are buffers'),
+  edge('open_mutex', 'bh', 'opening a device reads it'),
+  edge('bh', 'j_state_lock', 'a buffer joins a transaction'),
+  edge('j_state_lock', 'j_list_lock', 'the transaction is found before its lists'),
+
+  // Memory: reclaim is entered by whoever allocates, and takes what it needs to write and drop.
+  edge('i_rwsem/4', 'fs_reclaim', 'a write allocates folios'),
+  edge('invalidate_lock/1', 'fs_reclaim', 'a read or a fault allocates folios'),
+  edge('fs_reclaim', 'folio', 'reclaim tries folios, and waits for those that it writes'),
+
+  // Spinlocks, which end the order.
+  edge('bh', 'rename_lock', 'nothing that sleeps is taken under a spinlock'),
+  edge('folio', 'rename_lock', 'likewise'),
+  edge('rcu', 'rename_lock', 'a path is walked in a read section'),
+  edge('rename_lock', 'd_lock', 'names change under both'),
+  edge('d_lock', 'd_lock/1', 'a parent before its child'),
+  edge('d_lock/1', 'd_lock/2', 'and further down'),
+  edge('d_lock/2', 'i_lock', 'an alias joins the list of its inode'),
+  edge('d_lock/2', 'd_hash_lock', 'a name is hashed'),
+  edge('i_lock', 'flc_lock', 'the lock context is found before its lists'),
+  edge('flc_lock', 'blocked_lock_lock', 'a file lock that blocks is put on the list of all'),
+  edge('i_lock', 's_inode_list_lock', 'an inode leaves the list of its superblock'),
+  edge('i_lock', 'inode_hash_lock', 'and the hash'),
+  edge('i_lock', 'wb_list_lock', 'a dirty inode joins the list of its device'),
+  edge('i_lock', 'lru_lock', 'an unused one joins the list of the unused'),
+  edge('i_lock', 'i_pages', 'an inode that goes has no pages left'),
+  edge('i_pages', 'wb_list_lock', 'the first dirty page makes the inode dirty'),
+  edge('wb_list_lock', 'sb_lock', 'the last dirty inode of a superblock'),
+  edge('s_inode_list_lock', 'sb_lock', 'likewise'),
+  edge('sb_lock', 'swap_lock', 'swap comes last of all'),
+  edge('wb_list_lock', 'queue_lock', 'what is written goes to a queue'),
+];
+
+/** The locks that may be held when `name` is taken, directly or through others. */
+export function mayPrecede(name: string): Set<string> {
+  const found = new Set<string>();
+  const queue = [name];
+  for (const at of queue) {
+    for (const { before, after } of LOCK_ORDER) {
+      if (after !== at || found.has(before)) continue;
+      found.add(before);
+      queue.push(before);
+    }
+  }
+  return found;
+}
+
+/** A name without its owner, and without nesting levels that this file does not tell apart. */
+export function declaredName(name: string): string {
+  const bare = name.slice(name.indexOf(':') + 1);
+  return LOCK_ORDER.some(({ before, after }) => before === bare || after === bare) ? bare : bare.replace(/\/\d+$/, '');
+}
+
+/** A circle in the declared order itself, as names; undefined where there is none. */
+export function declaredCircle(): string[] | undefined {
+  for (const name of new Set(LOCK_ORDER.flatMap(({ before, after }) => [before, after]))) {
+    if (mayPrecede(name).has(name)) return [...mayPrecede(name)];
+  }
+  return undefined;
+}
+
+/** Dependencies that were learned and are not declared. Those within one class are the class's own business. */
+export function undeclared(learned: Iterable<{ readonly before: string; readonly after: string }>): string[] {
+  const found: string[] = [];
+  const known = new Map<string, Set<string>>();
+  for (const { before, after } of learned) {
+    const [first, second] = [declaredName(before), declaredName(after)];
+    if (first === second) continue;
+    let preceding = known.get(second);
+    if (preceding === undefined) {
+      preceding = mayPrecede(second);
+      known.set(second, preceding);
+    }
+    if (!preceding.has(first)) found.push(`${before} → ${after}`);
+  }
+  return found;
+}

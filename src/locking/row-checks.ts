@@ -1,0 +1,115 @@
+/**
+ * A row of the contract as it is checked at run time, found once: which rules speak at the call and which at the return, under which
+ * name the caller states the lock of each, and what a row that may not block forbids.
+ */
+import type { LockRule, Row } from '../contract/row.js';
+
+/** What must be held: nothing, anything, or the lock exclusively. */
+export const WANT_NONE = 0;
+export const WANT_ANY = 1;
+export const WANT_WRITE = 2;
+
+/** One rule as it is checked. */
+export interface RuleCheck {
+  readonly rule: LockRule;
+  /** The name under which the participants state the lock: the role, or `role/variant` where the row tells variants apart. */
+  readonly key: string;
+  readonly want: typeof WANT_NONE | typeof WANT_ANY | typeof WANT_WRITE;
+  /** The caller's lock is given up by the operation. */
+  readonly released: boolean;
+}
+
+export interface RowChecks {
+  readonly row: Row;
+  /** What the caller holds, or must not hold, at the call. */
+  readonly atCall: readonly RuleCheck[];
+  /** Alternatives: of each group one must be held at the call. */
+  readonly groups: readonly (readonly RuleCheck[])[];
+  /** The caller's locks as they are at the return: held still, or given up. */
+  readonly atReturn: readonly RuleCheck[];
+  /** Those of them that are given up. */
+  readonly released: readonly RuleCheck[];
+  /** What the operation takes and returns with. */
+  readonly acquired: readonly RuleCheck[];
+  /** What the operation takes and drops again. */
+  readonly takes: readonly RuleCheck[];
+  /** 1 where the operation may not sleep. */
+  readonly atomic: number;
+  /** Where it may sleep in some cases only: it may not where the caller states the lock of one of these. */
+  readonly atomicWith: readonly RuleCheck[];
+  /** The number of locks at the return is exact: the row speaks of single locks, not of a batch. */
+  readonly exact: boolean;
+}
+
+/** Locks whose holders may not sleep: stating one of them says which case of "may block, if" this is. */
+const NEVER_SLEEP: ReadonlySet<string> = new Set(['rcu', 'd_lock', 'i_lock', 'flc_lock', 'rename_lock', 'swap_lock']);
+
+/** The role of a batch: the operation gives up those that it tries, and may leave the rest to its caller (readahead). */
+const BATCH = 'folios';
+
+const compiled = new Map<Row, RowChecks>();
+
+/** The checks of a row. */
+export function checksOf(row: Row): RowChecks {
+  return compiled.get(row) ?? compile(row);
+}
+
+function compile(row: Row): RowChecks {
+  const all = row.rules.map((rule) => check(row, rule));
+  const caller = all.filter(({ rule }) => rule.heldBy === 'caller');
+  const operation = all.filter(({ rule }) => rule.heldBy === 'operation');
+  const alternatives = new Map<string, RuleCheck[]>();
+  for (const one of caller) {
+    const { oneOf } = one.rule;
+    if (oneOf !== undefined) alternatives.set(oneOf, [...(alternatives.get(oneOf) ?? []), one]);
+  }
+  const agreed = agreedAtCall(caller);
+  const fresh: RowChecks = {
+    row,
+    atCall: [...agreed, ...caller.filter(({ rule }) => rule.oneOf === undefined)],
+    groups: [...alternatives.values()],
+    atReturn: caller.filter(({ rule, want }) => rule.oneOf === undefined && want !== WANT_NONE && rule.of !== BATCH),
+    released: caller.filter(({ released, rule }) => released && rule.of !== BATCH),
+    acquired: operation.filter(({ rule }) => rule.atReturn === 'acquired'),
+    takes: operation.filter(({ rule }) => rule.atReturn !== 'acquired'),
+    atomic: row.mayBlock === 'no' ? 1 : 0,
+    atomicWith:
+      row.mayBlock === 'maybe'
+        ? caller.filter(({ rule, want }) => want !== WANT_NONE && NEVER_SLEEP.has(rule.lock))
+        : [],
+    exact: agreed.length === 0 && !all.some(({ rule }) => rule.of === BATCH),
+  };
+  compiled.set(row, fresh);
+  return fresh;
+}
+
+/**
+ * Variants that differ in nothing but the state at the return: at the call the role alone states the lock, and the result says later which of them
+ * applies (writepage).
+ */
+function agreedAtCall(caller: readonly RuleCheck[]): RuleCheck[] {
+  const agreed: RuleCheck[] = [];
+  for (const one of caller) {
+    const { lock, of, mode, variant } = one.rule;
+    if (variant === undefined || agreed.some(({ rule }) => rule.lock === lock && rule.of === of)) continue;
+    const others = caller.filter(({ rule }) => rule !== one.rule && rule.lock === lock && rule.of === of);
+    if (others.length === 0 || !others.every(({ rule }) => rule.mode === mode)) continue;
+    if (others.every(({ rule }) => rule.atReturn === one.rule.atReturn)) continue;
+    agreed.push({ ...one, key: of, released: false });
+  }
+  return agreed;
+}
+
+function check(row: Row, rule: LockRule): RuleCheck {
+  // One role may have two locks in a row; then the lock's name tells them apart.
+  const ambiguous = row.rules.some(
+    (other) => other.of === rule.of && other.lock !== rule.lock && other.oneOf === undefined,
+  );
+  const role = ambiguous ? `${rule.of}.${rule.lock}` : rule.of;
+  return {
+    rule,
+    key: rule.variant === undefined ? role : `${role}/${rule.variant}`,
+    want: rule.mode === 'none' ? WANT_NONE : rule.mode === 'write' ? WANT_WRITE : WANT_ANY,
+    released: rule.atReturn === 'released',
+  };
+}
