@@ -148,6 +148,7 @@ async function served(
       kernel: kernelOptions(settings, source),
       cache: settings.cache,
       readOnly: settings.readOnly,
+      generated: settings.control,
       onReady: () => {
         if (isDaemon()) void tellParent({ ready: true });
       },

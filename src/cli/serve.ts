@@ -22,6 +22,8 @@ export interface ServeOptions {
   readonly kernel: MountOptions;
   readonly cache: CacheMode;
   readonly readOnly: boolean;
+  /** It has a control directory. */
+  readonly generated: boolean;
   /** Called when the kernel and we have agreed on the protocol: the mount answers. */
   readonly onReady: () => void;
 }
@@ -33,21 +35,18 @@ export async function serve(mountpoint: string, sb: SuperBlock, log: Logger, opt
   log.info({ source, mountpoint: mounted.mountpoint }, `${source} is mounted on ${mounted.mountpoint}`);
   const device = new FuseDevice(mounted.fd, MAX_WRITE);
   let loop: ServeLoop | undefined;
-  const session = new Session(
-    device,
-    sb,
-    { cache: options.cache, readOnly: options.readOnly, validity: validityOf(options.cache), onReady: options.onReady },
-    log,
-    () => loop?.stop(),
-  );
+  const session = new Session(device, sb, { ...options, validity: validityOf(options.cache) }, log, () => loop?.stop());
   loop = new ServeLoop(device, session.handle, { running: () => sb.sched.runnable });
   const ignoreSignals = unmountAtSignals(mounted, log, () => loop.stop());
+  const count = (): void => log.info({ requests: session.requests() }, 'requests so far');
+  process.on('SIGUSR2', count);
   try {
     const why = await loop.run();
-    log.info({ requests: session.requests }, `${mounted.mountpoint} ${why}`);
+    log.info({ requests: session.requests() }, `${mounted.mountpoint} ${why}`);
   } finally {
     device.close();
     await session.shutdown();
+    process.off('SIGUSR2', count);
     ignoreSignals();
   }
 }

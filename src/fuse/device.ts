@@ -79,7 +79,9 @@ export class FuseDevice implements Transport {
   }
 
   replyError(unique: U64, error: number): number {
-    this.outstanding--;
+    // The id of an INTERRUPT is that of its request with the lowest bit set; it asks for no answer, so that one was not counted.
+    const interrupt = typeof unique === 'number' ? unique % 2 !== 0 : (unique & 1n) !== 0n;
+    if (!interrupt) this.outstanding--;
     this.out.header(unique, -error, 0);
     return this.#write(OUT_HEADER);
   }

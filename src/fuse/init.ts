@@ -28,6 +28,8 @@ export interface InitWishes {
   readonly nameMax?: number;
   /** Whether OPEN may be answered with ENOSYS ("no opens any more"). */
   readonly noOpen?: boolean;
+  /** Whether OPENDIR may be. */
+  readonly noOpendir?: boolean;
 }
 
 /** What holds for the whole connection. */
@@ -109,7 +111,7 @@ export function negotiate(init: InitIn, wishes: InitWishes): InitAnswer {
     maxWrite,
     maxPages,
     mayRefuseOpen: noOpen,
-    mayRefuseOpendir: (init.flags & INIT.NO_OPENDIR_SUPPORT) !== 0,
+    mayRefuseOpendir: wishes.noOpendir === true && (init.flags & INIT.NO_OPENDIR_SUPPORT) !== 0,
   };
   return { kind: 'ready', reply, negotiated };
 }

@@ -8,7 +8,7 @@ import { dentry_of_ino } from '../fs/export.js';
 import { igrab, iput } from '../fs/icache.js';
 import type { Inode } from '../fs/inode.js';
 import type { SuperBlock } from '../fs/super-block.js';
-import type { Awaitable } from '../sched/awaitable.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { FUSE_ROOT_ID } from './protocol/flags.js';
@@ -22,6 +22,8 @@ export class Nodes {
   readonly #submounts: SuperBlock[] = [];
   readonly #lookups = new Map<number, number>();
   readonly #pinned = new Map<number, Inode>();
+  /** Called when the kernel no longer knows a node. */
+  onForget: ((task: Task, nodeid: number) => Awaitable<void>) | undefined;
 
   constructor(sb: SuperBlock) {
     this.#sb = sb;
@@ -75,6 +77,12 @@ export class Nodes {
     if (held !== undefined) this.#pinned.set(id, held);
   }
 
+  /** Keep an inode without a name that the kernel is about to be told of. */
+  pinNew(task: Task, inode: Inode): void {
+    const held = igrab(task, inode);
+    if (held !== undefined) this.#pinned.set(this.idOf(inode), held);
+  }
+
   /** A pinned inode that has a name after all is let go. */
   unpinIfLinked(task: Task, inode: Inode): Awaitable<void> {
     if (inode.i_nlink === 0) return undefined;
@@ -89,7 +97,7 @@ export class Nodes {
       return undefined;
     }
     this.#lookups.delete(nodeid);
-    return this.#unpin(task, nodeid);
+    return andThen(this.onForget?.(task, nodeid), () => this.#unpin(task, nodeid));
   }
 
   async forgetAll(task: Task): Promise<void> {

@@ -10,6 +10,8 @@ export interface SessionOptions {
   /** Seconds for which names and attributes stay valid. */
   readonly validity: number;
   readonly readOnly: boolean;
+  /** There are files whose contents nobody may cache, so that each must be opened (.latchfs). */
+  readonly generated: boolean;
   /** Called when INIT has been answered: the mount is live. */
   readonly onReady?: () => void;
 }
@@ -29,14 +31,18 @@ export function validityOf(cache: CacheMode): number {
   return cache === 'none' ? 0 : LONG;
 }
 
-/** What we ask for; the kernel gives what it has of it. */
-export function wishes(options: SessionOptions): InitWishes {
+/**
+ * What we ask for; the kernel gives what it has of it. With cache=none every request is seen. Otherwise the kernel keeps POSIX locks itself, because
+ * everybody who could want one goes through it, and lists directories without opening them; with cache=always it also keeps flock(2), and
+ * opens nothing where all files may be cached: then ATOMIC_O_TRUNC must stay out, or O_TRUNC would be lost.
+ * @param acls the filesystem has POSIX ACLs
+ */
+export function wishes({ cache, generated }: SessionOptions, acls: boolean): InitWishes {
   let flags =
     INIT.ASYNC_READ |
-    INIT.POSIX_LOCKS |
     INIT.ATOMIC_O_TRUNC |
     INIT.EXPORT_SUPPORT |
-    INIT.FLOCK_LOCKS |
+    INIT.DONT_MASK |
     INIT.HAS_IOCTL_DIR |
     INIT.DO_READDIRPLUS |
     INIT.READDIRPLUS_AUTO |
@@ -44,10 +50,14 @@ export function wishes(options: SessionOptions): InitWishes {
     INIT.PARALLEL_DIROPS |
     INIT.HANDLE_KILLPRIV_V2 |
     INIT.ABORT_ERROR |
-    INIT.CACHE_SYMLINKS |
     INIT.EXPLICIT_INVAL_DATA |
     INIT.SETXATTR_EXT;
-  if (options.cache === 'always') flags |= INIT.WRITEBACK_CACHE;
+  if (acls) flags |= INIT.POSIX_ACL;
+  if (cache === 'none') flags |= INIT.POSIX_LOCKS;
+  else flags |= INIT.CACHE_SYMLINKS;
+  if (cache !== 'always') flags |= INIT.FLOCK_LOCKS;
+  else flags |= INIT.WRITEBACK_CACHE;
   const flags2 = INIT2.DIRECT_IO_ALLOW_MMAP | INIT2.HAS_EXPIRE_ONLY;
-  return { flags, flags2, maxWrite: 1 << 20, maxReadahead: 1 << 20, maxBackground: 64 };
+  const [noOpen, noOpendir] = [cache === 'always' && !generated, cache !== 'none'];
+  return { flags, flags2, maxWrite: 1 << 20, maxReadahead: 1 << 20, maxBackground: 64, noOpen, noOpendir };
 }

@@ -2,25 +2,29 @@
  * The session: every request of the kernel becomes a Task, is dispatched to the VFS, and is answered. What one opcode does is in ops/; what all of them
  * share (tasks, replies, interrupts, node ids, open files) is here.
  */
-import type { SuperBlock } from '../fs/super-block.js';
+import { SB_POSIXACL, type SuperBlock } from '../fs/super-block.js';
 import { task_end } from '../locking/context.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { ERRNO, Errno, errnoOf } from '../sched/errno.js';
 import { type Cred, ROOT_CRED, Task } from '../sched/task.js';
+import { AnonymousFiles } from './anonymous.js';
 import { credOf } from './creds.js';
 import { Handles } from './handles.js';
 import { type Negotiated, negotiate } from './init.js';
 import { Nodes } from './nodes.js';
 import { HANDLERS, type OpHandler, UNANSWERED } from './ops/table.js';
 import { type Message, ProtocolError, type U64 } from './protocol/message.js';
-import { Opcode, opcodeName } from './protocol/opcodes.js';
-import { decodeHeader } from './protocol/read.js';
+import { isOneWay, Opcode, opcodeName } from './protocol/opcodes.js';
+import { decodeHeader, peekHeader } from './protocol/read.js';
 import { decodeInit, decodeInterrupt } from './protocol/read-files.js';
 import { DEFAULT_WIRE, type RequestHeader, type Wire } from './protocol/requests.js';
 import { encodeInit } from './protocol/write.js';
 import type { SessionLog, SessionOptions } from './session-options.js';
 import { wishes } from './session-options.js';
 import type { Transport } from './transport.js';
+
+/** What comes without a handle where OPENDIR is answered with ENOSYS. */
+const OF_DIRECTORIES = new Set<number>([Opcode.READDIR, Opcode.READDIRPLUS, Opcode.FSYNCDIR, Opcode.IOCTL]);
 
 export class Session {
   readonly transport: Transport;
@@ -29,12 +33,14 @@ export class Session {
   readonly nodes: Nodes;
   readonly handles = new Handles();
   readonly log: SessionLog;
+  /** Files used without having been opened. */
+  readonly anonymous: AnonymousFiles;
   /** What INIT settled; undefined before it. */
   negotiated: Negotiated | undefined;
   /** Set by DESTROY. */
   destroyed = false;
-  /** Requests answered, for statistics. */
-  requests = 0;
+  /** Requests by opcode, for statistics; those from the last one on together. */
+  readonly counts = new Uint32Array(64);
   /** Requests under way that have had to wait, by their id. */
   readonly #pending = new Map<U64, Task>();
   readonly #onDestroy: () => void;
@@ -45,6 +51,7 @@ export class Session {
     this.options = options;
     this.log = log;
     this.nodes = new Nodes(sb);
+    this.anonymous = new AnonymousFiles(this.nodes);
     this.#onDestroy = onDestroy;
   }
 
@@ -58,22 +65,47 @@ export class Session {
     return this.options.validity;
   }
 
+  /** Requests so far, by name. */
+  requests(): Record<string, number> {
+    const named: Record<string, number> = {};
+    for (const [opcode, count] of this.counts.entries()) if (count > 0) named[opcodeName(opcode)] = count;
+    return named;
+  }
+
+  /** Whether requests of this kind come without a handle, because we let the kernel do without opening. */
+  mayLackHandle(opcode: number): boolean {
+    if (this.negotiated?.mayRefuseOpen === true) return true;
+    return this.negotiated?.mayRefuseOpendir === true && OF_DIRECTORIES.has(opcode);
+  }
+
   /** Handle one request; the loop's handler. Never throws. */
   readonly handle = (message: Message): void => {
-    this.requests++;
     let header: RequestHeader;
     try {
       header = decodeHeader(message);
     } catch (error) {
-      this.log.warn({ err: error }, 'a message without a readable header was dropped');
+      this.#unreadable(message, error);
       return;
     }
+    this.#count(header.opcode);
     try {
       this.#dispatch(header, message);
     } catch (error) {
       this.#fail(header, error);
     }
   };
+
+  /** A header that lies. Its id can be answered where there is one. */
+  #unreadable(message: Message, error: unknown): void {
+    this.log.warn({ err: error }, 'a message without a readable header was refused');
+    const header = peekHeader(message);
+    if (header !== undefined && !isOneWay(header.opcode)) this.transport.replyError(header.unique, ERRNO.EIO);
+  }
+
+  #count(opcode: number): void {
+    const slot = opcode < this.counts.length ? opcode : this.counts.length - 1;
+    this.counts[slot] = (this.counts[slot] ?? 0) + 1;
+  }
 
   #dispatch(header: RequestHeader, message: Message): void {
     const { opcode } = header;
@@ -88,7 +120,7 @@ export class Session {
     const handler = HANDLERS[opcode];
     if (handler === undefined) {
       if (UNANSWERED[opcode] === undefined) this.log.warn({ opcode }, `unknown opcode ${opcode}`);
-      this.transport.replyError(header.unique, ERRNO.ENOSYS);
+      if (!isOneWay(opcode)) this.transport.replyError(header.unique, ERRNO.ENOSYS);
       return;
     }
     const task = this.newTask(header);
@@ -147,23 +179,24 @@ export class Session {
 
   /** Answer a request with an errno; what is not an errno is a bug: EIO, and in the log with its stack. */
   #fail(header: RequestHeader, error: unknown): void {
-    if (error instanceof ProtocolError) {
-      this.transport.replyError(header.unique, error.errno);
-      return;
-    }
-    if (!(error instanceof Errno)) this.log.error({ err: error, request: opcodeName(header.opcode) }, 'request failed');
-    this.transport.replyError(header.unique, errnoOf(error));
+    const known = error instanceof ProtocolError || error instanceof Errno;
+    if (!known) this.log.error({ err: error, request: opcodeName(header.opcode) }, 'request failed');
+    if (isOneWay(header.opcode)) return;
+    this.transport.replyError(header.unique, error instanceof ProtocolError ? error.errno : errnoOf(error));
   }
 
   #init(header: RequestHeader, message: Message): void {
-    const answer = negotiate(decodeInit(message), wishes(this.options));
+    const answer = negotiate(decodeInit(message), wishes(this.options, (this.sb.s_flags & SB_POSIXACL) !== 0));
     if (answer.kind === 'refuse') {
       this.log.error(answer.reason);
       this.transport.replyError(header.unique, ERRNO.EPROTO);
       this.#onDestroy();
       return;
     }
-    if (answer.kind === 'ready') this.negotiated = answer.negotiated;
+    if (answer.kind === 'ready') {
+      this.negotiated = answer.negotiated;
+      if (answer.negotiated.mayRefuseOpen) this.nodes.onForget = (task, nodeid) => this.anonymous.forget(task, nodeid);
+    }
     this.transport.reply(header.unique, encodeInit(this.transport.out, answer.reply));
     if (answer.kind === 'ready') this.options.onReady?.();
   }
@@ -191,6 +224,7 @@ export class Session {
   async shutdown(): Promise<void> {
     const task = this.sb.newTask({ comm: 'shutdown' });
     await this.handles.closeAll(task);
+    await this.anonymous.closeAll(task);
     await this.nodes.forgetAll(task);
     task_end(task);
   }

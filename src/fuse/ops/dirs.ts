@@ -2,25 +2,28 @@
 
 import { dput } from '../../fs/dcache.js';
 import type { Dentry } from '../../fs/dentry.js';
+import type { File } from '../../fs/file.js';
 import { lookup_one } from '../../fs/namei.js';
 import { vfs_open } from '../../fs/open.js';
 import { iterate_dir } from '../../fs/readdir.js';
 import type { DirContext } from '../../fs/types.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
-import { isErrno } from '../../sched/errno.js';
+import { errno, isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { DirentPacker } from '../protocol/dirents.js';
 import { FOPEN } from '../protocol/flags.js';
 import type { Message } from '../protocol/message.js';
 import { decodeOpen, decodeRead } from '../protocol/read-files.js';
-import type { RequestHeader } from '../protocol/requests.js';
+import type { ReadIn, RequestHeader } from '../protocol/requests.js';
 import { encodeOpen } from '../protocol/write.js';
 import type { Session } from '../session.js';
 import { withDentry } from './names.js';
-import { entryOf, statOf } from './reply.js';
+import { entryOf, statOf, withFile } from './reply.js';
 
+/** OPENDIR. Where the kernel may cache, it need not be told: it lists by node, and lists what it knows again by itself. */
 export function opendir(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { flags } = decodeOpen(m);
+  if (s.negotiated?.mayRefuseOpendir === true) throw errno('ENOSYS');
   return withDentry(s, task, h.nodeid, (dentry) =>
     andThen(vfs_open(task, dentry, flags, false), (file) => {
       const open = s.options.cache === 'none' ? 0 : FOPEN.KEEP_CACHE | FOPEN.CACHE_DIR;
@@ -46,9 +49,7 @@ function entrySize(name: string, plus: boolean): number {
 }
 
 /** List from `offset` on as much as fits in `size` bytes; the entries are packed once all of them are known. */
-async function list(s: Session, task: Task, m: Message, plus: boolean): Promise<Listed[]> {
-  const { fh, offset, size } = decodeRead(m);
-  const file = s.handles.get(fh);
+async function list(s: Session, task: Task, file: File, { offset, size }: ReadIn, plus: boolean): Promise<Listed[]> {
   const listed: Listed[] = [];
   let room = Math.min(size, s.transport.out.room);
   const context: DirContext = {
@@ -66,8 +67,9 @@ async function list(s: Session, task: Task, m: Message, plus: boolean): Promise<
 }
 
 export async function readdir(s: Session, task: Task, h: RequestHeader, m: Message): Promise<void> {
-  const { size } = decodeRead(m);
-  const listed = await list(s, task, m, false);
+  const request = decodeRead(m);
+  const { fh, size } = request;
+  const listed = await withFile(s, task, h, fh, 'read', (file) => list(s, task, file, request, false));
   const packer = new DirentPacker(s.transport.out);
   packer.begin(size);
   for (const { name, ino, type, next } of listed) packer.add(ino, next, type, name);
@@ -76,9 +78,14 @@ export async function readdir(s: Session, task: Task, h: RequestHeader, m: Messa
 
 /** READDIRPLUS: each name is also looked up, and the kernel is told of what it names. */
 export async function readdirplus(s: Session, task: Task, h: RequestHeader, m: Message): Promise<void> {
-  const { fh, size } = decodeRead(m);
-  const parent = s.handles.get(fh).f_dentry;
-  const listed = await list(s, task, m, true);
+  const request = decodeRead(m);
+  await withFile(s, task, h, request.fh, 'read', (file) => listPlus(s, task, h, file, request));
+}
+
+async function listPlus(s: Session, task: Task, h: RequestHeader, file: File, request: ReadIn): Promise<void> {
+  const { size } = request;
+  const parent = file.f_dentry;
+  const listed = await list(s, task, file, request, true);
   const found: (Dentry | undefined)[] = [];
   const entries: (ReturnType<typeof entryOf> | null)[] = [];
   for (const { name } of listed) {

@@ -26,12 +26,12 @@ import {
   decodeWrite,
 } from '../protocol/read-files.js';
 import { decodeCreate, decodeTmpfile } from '../protocol/read-names.js';
-import type { RequestHeader } from '../protocol/requests.js';
+import type { RequestHeader, WriteIn } from '../protocol/requests.js';
 import { encodeCopyFileRange, encodeCreate, encodeLseek, encodeOpen, encodeWrite } from '../protocol/write.js';
 import type { Session } from '../session.js';
 import { lockOwner, releaseFlock } from './locks.js';
 import { withDentry } from './names.js';
-import { entryOf, replyOk, statOf } from './reply.js';
+import { entryOf, replyOk, statOf, withFile } from './reply.js';
 
 const O_ACCMODE = 3;
 const O_WRONLY = 1;
@@ -41,11 +41,14 @@ const O_DSYNC = 0o10000;
 const O_DIRECT = 0o40000;
 const O_SYNC = 0o4010000;
 
-/** What the kernel may do with an open file, by how much it may cache. */
+/**
+ * What the kernel may do with an open file, by how much it may cache. FLUSH is what takes POSIX locks away at close(2): where the kernel keeps these
+ * itself, it need not be sent.
+ */
 function openFlags(s: Session, file: File): number {
   if (file.f_inode.i_sb.generated) return FOPEN.DIRECT_IO;
   const base = FOPEN.PARALLEL_DIRECT_WRITES;
-  return s.options.cache === 'none' ? base | FOPEN.DIRECT_IO : base | FOPEN.KEEP_CACHE;
+  return s.options.cache === 'none' ? base | FOPEN.DIRECT_IO : base | FOPEN.KEEP_CACHE | FOPEN.NOFLUSH;
 }
 
 /**
@@ -60,6 +63,7 @@ function effectiveFlags(s: Session, flags: number): number {
 
 export function open(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { flags, open_flags } = decodeOpen(m);
+  if (s.negotiated?.mayRefuseOpen === true) throw errno('ENOSYS');
   return withDentry(s, task, h.nodeid, (dentry) =>
     andThen(vfs_open(task, dentry, effectiveFlags(s, flags), (open_flags & OPEN_KILL_SUIDGID) !== 0), (file) => {
       s.transport.reply(h.unique, encodeOpen(s.transport.out, s.handles.add(file), openFlags(s, file)));
@@ -83,22 +87,37 @@ export async function tmpfile(s: Session, task: Task, h: RequestHeader, m: Messa
   task.umask = request.umask;
   await withDentry(s, task, h.nodeid, async (parent) => {
     const file = await vfs_tmpfile_open(task, parent, effectiveFlags(s, request.flags), request.mode);
-    await replyCreated(s, task, h, file);
     // It has no name to find it by again: the kernel's knowledge keeps it.
-    if (file.f_inode.i_nlink === 0) s.nodes.pin(task, file.f_inode);
+    if (file.f_inode.i_nlink === 0) s.nodes.pinNew(task, file.f_inode);
+    await replyCreated(s, task, h, file);
   });
 }
 
 async function replyCreated(s: Session, task: Task, h: RequestHeader, file: File): Promise<void> {
   const stat = await statOf(task, file.f_dentry);
   const entry = entryOf(s, file.f_dentry, stat);
-  s.transport.reply(h.unique, encodeCreate(s.transport.out, entry, s.handles.add(file), openFlags(s, file)));
+  // Where the kernel opens nothing, it also releases nothing.
+  const handle = s.negotiated?.mayRefuseOpen === true ? 0 : s.handles.add(file);
+  s.transport.reply(h.unique, encodeCreate(s.transport.out, entry, handle, openFlags(s, file)));
+  if (handle === 0) await fput(task, file);
 }
 
 /** READ: what was read goes out from where it lies in the page cache. */
 export function read(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { fh, offset, size, flags } = decodeRead(m);
-  const file = s.handles.get(fh);
+  if (fh === 0) return withFile(s, task, h, fh, 'read', (file) => readFile(s, task, h, file, offset, size, flags));
+  return readFile(s, task, h, s.handles.get(fh), offset, size, flags);
+}
+
+function readFile(
+  s: Session,
+  task: Task,
+  h: RequestHeader,
+  file: File,
+  offset: number,
+  size: number,
+  flags: number,
+): Awaitable<void> {
   const iter = IovIter.ofDest(Math.min(size, 1 << 20));
   const done = vfs_iter_read(task, file, iter, offset, { direct: (flags & O_DIRECT) !== 0 });
   if (done instanceof Promise) {
@@ -127,8 +146,21 @@ function releaseFolios(task: Task, iter: IovIter): void {
 }
 
 export function write(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
-  const { fh, offset, size, write_flags, flags, start } = decodeWrite(m);
-  const file = s.handles.get(fh);
+  const request = decodeWrite(m);
+  const { fh } = request;
+  if (fh !== 0) return writeFile(s, task, h, m, s.handles.get(fh), request);
+  const append = (request.write_flags & WRITE.CACHE) === 0 && (request.flags & O_APPEND) !== 0;
+  return withFile(s, task, h, fh, append ? 'append' : 'write', (file) => writeFile(s, task, h, m, file, request));
+}
+
+function writeFile(
+  s: Session,
+  task: Task,
+  h: RequestHeader,
+  m: Message,
+  file: File,
+  { offset, size, write_flags, flags, start }: WriteIn,
+): Awaitable<void> {
   const iter = IovIter.ofSource(m.bytes.subarray(start, start + size));
   const cached = (write_flags & WRITE.CACHE) !== 0;
   const done = vfs_iter_write(task, file, iter, offset, {
@@ -149,6 +181,7 @@ function sendWritten(s: Session, h: RequestHeader, written: number): void {
 /** FLUSH: close(2) of a descriptor; POSIX locks of its owner go. */
 export function flush(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { fh, lock_owner } = decodeFlush(m);
+  if (s.options.cache === 'always') throw errno('ENOSYS');
   const file = s.handles.get(fh);
   return andThen(locks_remove_posix(task, file, lockOwner(lock_owner)), () =>
     andThen(filp_flush(task, file), () => replyOk(s, h)),
@@ -157,49 +190,58 @@ export function flush(s: Session, task: Task, h: RequestHeader, m: Message): Awa
 
 export function release(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const request = decodeRelease(m);
+  if (request.fh === 0 && s.mayLackHandle(h.opcode)) return replyOk(s, h);
   const file = s.handles.remove(request.fh);
   return andThen(releaseFlock(task, file, request), () => andThen(fput(task, file), () => replyOk(s, h)));
 }
 
 export function fsync(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { fh, fsync_flags } = decodeFsync(m);
-  const file = s.handles.get(fh);
   const datasync = (fsync_flags & FSYNC_FDATASYNC) !== 0;
-  return andThen(vfs_fsync_range(task, file, 0, Number.MAX_SAFE_INTEGER, datasync), () => replyOk(s, h));
+  return withFile(s, task, h, fh, 'read', (file) =>
+    andThen(vfs_fsync_range(task, file, 0, Number.MAX_SAFE_INTEGER, datasync), () => replyOk(s, h)),
+  );
 }
 
 export function fallocate(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { fh, offset, length, mode } = decodeFallocate(m);
-  return andThen(vfs_fallocate(task, s.handles.get(fh), mode, offset, length), () => replyOk(s, h));
+  return withFile(s, task, h, fh, 'write', (file) =>
+    andThen(vfs_fallocate(task, file, mode, offset, length), () => replyOk(s, h)),
+  );
 }
 
+/** LSEEK for SEEK_DATA and SEEK_HOLE. What the kernel has not written back yet would look like a hole: then it is better off not asking. */
 export function lseek(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { fh, offset, whence } = decodeLseek(m);
-  return andThen(vfs_llseek(task, s.handles.get(fh), offset, whence), (found) => {
-    s.transport.reply(h.unique, encodeLseek(s.transport.out, found));
-  });
+  if (((s.negotiated?.flags ?? 0) & INIT.WRITEBACK_CACHE) !== 0) throw errno('ENOSYS');
+  return withFile(s, task, h, fh, 'read', (file) =>
+    andThen(vfs_llseek(task, file, offset, whence), (found) => {
+      s.transport.reply(h.unique, encodeLseek(s.transport.out, found));
+    }),
+  );
 }
 
 /** The most that one request copies, so that a long copy neither starves others nor overflows the 32 bits of the old reply. */
 const COPY_CHUNK = 0x7ffff000;
 
-function copied(s: Session, task: Task, m: Message): Awaitable<number> {
+function copied(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<number> {
   const request = decodeCopyFileRange(m);
-  if (request.len < 0) throw errno('EINVAL');
-  const from = s.handles.get(request.fh_in);
-  const to = s.handles.get(request.fh_out);
   const length = Math.min(request.len, COPY_CHUNK);
-  return vfs_copy_file_range(task, from, request.off_in, to, request.off_out, length, request.flags);
+  return withFile(s, task, h, request.fh_in, 'read', (from) =>
+    withFile(s, task, { ...h, nodeid: request.nodeid_out }, request.fh_out, 'write', (to) =>
+      vfs_copy_file_range(task, from, request.off_in, to, request.off_out, length, request.flags),
+    ),
+  );
 }
 
 export function copyFileRange(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
-  return andThen(copied(s, task, m), (count) => {
+  return andThen(copied(s, task, h, m), (count) => {
     s.transport.reply(h.unique, encodeWrite(s.transport.out, count));
   });
 }
 
 export function copyFileRange64(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
-  return andThen(copied(s, task, m), (count) => {
+  return andThen(copied(s, task, h, m), (count) => {
     s.transport.reply(h.unique, encodeCopyFileRange(s.transport.out, count));
   });
 }

@@ -10,12 +10,12 @@ import type { RequestHeader } from '../protocol/requests.js';
 import { encodeBmap, encodeIoctl, encodePoll } from '../protocol/write.js';
 import type { Session } from '../session.js';
 import { withDentry } from './names.js';
-import { inodeOf, replyOk } from './reply.js';
+import { inodeOf, replyOk, withFile } from './reply.js';
 
 export function ioctl(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { fh, cmd, data, out_size } = decodeIoctl(m);
-  const file = s.handles.get(fh);
-  return andThen(vfs_ioctl(task, file, cmd, data), (answer) => {
+  const done = withFile(s, task, h, fh, 'read', (file) => vfs_ioctl(task, file, cmd, data));
+  return andThen(done, (answer) => {
     if (answer.length > out_size) throw errno('EINVAL', `ioctl ${cmd} answers ${answer.length} bytes`);
     const size = encodeIoctl(s.transport.out, 0);
     s.transport.data.add(answer, 0, answer.length);

@@ -67,7 +67,9 @@ function withPut<T>(task: Task, dentry: Dentry, body: () => Awaitable<T>): Await
 export function lookup(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const name = decodeLookup(m, s.wire);
   return withDentry(s, task, h.nodeid, (parent) => {
+    // An exporter (open_by_handle_at) asks for what a node is, and for where a directory lies.
     if (name === '.') return replyEntry(s, task, h, parent);
+    if (name === '..') return replyEntry(s, task, h, parent.d_parent);
     return andThen(
       andThen(lookup_one(task, parent, name), (found) => follow_managed(task, found)),
       (dentry) =>

@@ -1,11 +1,14 @@
 /** How operations answer: entries and attributes of inodes in the wire's form. */
 import type { Dentry } from '../../fs/dentry.js';
+import type { File } from '../../fs/file.js';
 import type { Inode } from '../../fs/inode.js';
+import { fput } from '../../fs/open.js';
 import { vfs_getattr } from '../../fs/stat.js';
 import type { Kstat } from '../../fs/types.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import type { Use } from '../anonymous.js';
 import type { RequestHeader } from '../protocol/requests.js';
 import { type Attr, type Entry, encodeAttr, encodeEntry } from '../protocol/write.js';
 import type { Session } from '../session.js';
@@ -65,6 +68,37 @@ export function replyAttr(s: Session, task: Task, h: RequestHeader, dentry: Dent
   return andThen(statOf(task, dentry), (stat) => {
     s.transport.reply(h.unique, encodeAttr(s.transport.out, attrValidity(s, stat), stat));
   });
+}
+
+/**
+ * Run `body` with the file of a handle. Where files or directories are not opened, requests come without one: then with the file of the request's node.
+ * @throws EBADF for a handle that is not open
+ */
+export function withFile<T>(
+  s: Session,
+  task: Task,
+  h: RequestHeader,
+  fh: number,
+  use: Use,
+  body: (file: File) => Awaitable<T>,
+): Awaitable<T> {
+  if (fh !== 0 || !s.mayLackHandle(h.opcode)) return body(s.handles.get(fh));
+  return withAnonymous(s, task, h, use, body);
+}
+
+async function withAnonymous<T>(
+  s: Session,
+  task: Task,
+  h: RequestHeader,
+  use: Use,
+  body: (file: File) => Awaitable<T>,
+): Promise<T> {
+  const file = await s.anonymous.get(task, h.nodeid, use);
+  try {
+    return await body(file);
+  } finally {
+    await fput(task, file);
+  }
 }
 
 /** Answer with success and nothing else. */

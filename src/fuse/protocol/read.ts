@@ -2,7 +2,17 @@
 // is wrong with a message comes out as a ProtocolError.
 
 import { EXT_GROUPS, MAX_NR_SECCTX } from './flags.js';
-import { exact64, IN_HEADER, id64, LITTLE_ENDIAN, type Message, need, ProtocolError, u32 } from './message.js';
+import {
+  exact64,
+  IN_HEADER,
+  id64,
+  LITTLE_ENDIAN,
+  type Message,
+  need,
+  ProtocolError,
+  type U64,
+  u32,
+} from './message.js';
 import type { CreateExtensions, RequestHeader, SecurityContext } from './requests.js';
 
 const EMPTY: readonly never[] = [];
@@ -31,6 +41,11 @@ export function decodeHeader(m: Message): RequestHeader {
     pid: u32(m, 32),
     extlen,
   };
+}
+
+/** Opcode and id of a message whose header may lie otherwise; undefined where it is too short to have them. */
+export function peekHeader(m: Message): { readonly opcode: number; readonly unique: U64 } | undefined {
+  return m.length < 16 ? undefined : { opcode: u32(m, 4), unique: exact64(m, 8) };
 }
 
 /** Only the opcode; 0 when the message is too short to have one. */
