@@ -9,6 +9,7 @@ import { CliError, describe } from './error.js';
 import { mkfsCommand } from './image.js';
 import { mountCommand } from './mount.js';
 import { OPTION_HELP, TRANSPORTS } from './mount-options.js';
+import { selftest } from './selftest.js';
 import { umount } from './umount.js';
 
 function version(): string {
@@ -117,10 +118,20 @@ As a mount helper: latchfs SOURCE MOUNTPOINT -o OPTIONS, so that these work once
     )
     .option('--dubious', 'list where the document contradicts itself or what is observed')
     .action(contractCommand);
+  root
+    .command('selftest')
+    .description(
+      'play right and wrong uses of every kind of lock on the validator: exits with 0 where it judges all of them rightly',
+    )
+    .option('--json', 'as JSON')
+    .action(async (given: { json?: boolean }) => {
+      const status = await selftest(process.stdout, { json: given.json === true });
+      if (status !== 0) throw new Ended(status);
+    });
   return root;
 }
 
-const COMMANDS = new Set(['mount', 'umount', 'mkfs', 'contract', 'help']);
+const COMMANDS = new Set(['mount', 'umount', 'mkfs', 'contract', 'selftest', 'help']);
 
 /**
  * mount(8) calls `latchfs SOURCE MOUNTPOINT -o OPTIONS`; and `mount MOUNTPOINT` alone means the default source. Both become the full form, because an optional argument cannot come

@@ -45,6 +45,7 @@ export class BitLock<L extends 'folio' | 'bh'> extends SleepLock<L> {
           holder === undefined
             ? `${this.name} is unlocked, but was not locked`
             : `${this.name} is unlocked by a task that does not hold it`,
+        rule: 'lock#released-once-by-its-owner',
         lock: this.name,
         held: [...task.held],
       });

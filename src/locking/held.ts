@@ -51,6 +51,7 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
     if (this.released) {
       this.task?.validator.violation(this.task, 'unlock-not-owner', {
         message: `${this.name} is released, but it is not held any more`,
+        rule: 'lock#released-once-by-its-owner',
         lock: this.name,
         ...(this.takenIn === undefined ? {} : { row: this.takenIn }),
       });
@@ -133,6 +134,22 @@ export function heldBy(task: Task, lock: object): HeldLock | undefined {
     if (entry?.lock === lock) return entry;
   }
   return undefined;
+}
+
+/**
+ * A lock goes away with its owner, or is made anew: nobody may hold it (debug_check_no_locks_freed).
+ * @returns whether it is free; a violation is reported where it is not
+ */
+export function check_lock_freed(task: Task, lock: { readonly name: LockName; readonly isHeld: boolean }): boolean {
+  if (!lock.isHeld || task.validator.enforce === 'off') return true;
+  task.validator.violation(task, 'lock-held', {
+    message: `${lock.name} goes away while it is held`,
+    rule: 'lock#not-freed-while-held',
+    lock: lock.name,
+    held: [...task.held],
+    ...(task.row === undefined ? {} : { row: task.row }),
+  });
+  return false;
 }
 
 /**

@@ -36,9 +36,9 @@ export class RwLock<L extends LockName> implements Releasable {
   }
 
   /** Take it exclusively (write_lock). @throws EDEADLK where it is held; a violation, as in `read` */
-  write(task: Task, subclass = 0): Held<L, 'write'> {
+  write(task: Task, subclass = 0, nest?: object): Held<L, 'write'> {
     if (this.isHeld) this.#taken(task, this.#writer?.task === task || task.held.some((held) => held.lock === this));
-    task.validator.acquire(task, this, 'write', subclass);
+    task.validator.acquire(task, this, 'write', subclass, nest);
     return this.#grant(task, 'write', subclass, false);
   }
 

@@ -47,8 +47,8 @@ export class SeqLock<L extends LockName> extends SpinLock<L> {
   }
 
   /** Take it to write (write_seqlock): readers that began before will retry. */
-  write(task: Task, subclass = 0): Held<L, 'write'> {
-    const held = super.lock(task, subclass);
+  write(task: Task, subclass = 0, nest?: object): Held<L, 'write'> {
+    const held = super.lock(task, subclass, nest);
     this.#sequence++;
     return held;
   }

@@ -162,6 +162,7 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
     const row = task.row;
     task.validator.violation(task, 'double-lock', {
       message: `${this.name} is wanted for ${mode} by the task that holds it already`,
+      rule: 'lock#not-taken-twice',
       lock: this.name,
       held: [...task.held],
       ...(row === undefined ? {} : { row }),

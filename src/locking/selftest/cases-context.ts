@@ -1,0 +1,151 @@
+/** Contexts: what may be waited for where, and locks that completions take as well. */
+import { address_space_operations } from '../../contract/address-space.js';
+import type { Task } from '../../sched/task.js';
+import { call } from '../context.js';
+import { KINDS, type Kind, kindOf, RCU_KIND } from './kinds.js';
+import { permutations } from './permutations.js';
+import type { Case, Expected, Stage } from './scenario.js';
+
+const ALL: readonly Kind[] = [...KINDS, RCU_KIND];
+const SPINNING = KINDS.filter(({ spins }) => spins);
+const SLEEPING = KINDS.filter(({ spins }) => !spins);
+
+/** Every kind inside every kind: what sleeps may not be taken under what spins, whether or not it would have slept. */
+function waitContexts(): Case[] {
+  const cases: Case[] = [];
+  const asleep = (wrong: boolean): Expected => (wrong ? ['sleep-in-atomic'] : 'nothing');
+  for (const inner of ALL) {
+    for (const outer of ALL) {
+      cases.push({
+        row: `in ${outer.name} context`,
+        column: inner.name,
+        expected: asleep(outer.spins && !inner.spins),
+        run: (stage) => stage.play(inner, `${outer.name}:A+ ${inner.name}:B+ ${inner.name}:B- ${outer.name}:A-`),
+      });
+    }
+    cases.push(
+      {
+        row: 'in completion context',
+        column: inner.name,
+        expected: asleep(!inner.spins),
+        run: (stage) => {
+          const task = stage.newCompletion();
+          stage.take(stage.subject(inner, 'A'), task)?.release();
+        },
+      },
+      {
+        row: 'in an operation that may not block',
+        column: inner.name,
+        expected: asleep(!inner.spins),
+        run: (stage) => {
+          const row = address_space_operations.dirty_folio;
+          call(stage.task, row, {}, () => stage.play(inner, 'A+ A-'));
+        },
+      },
+    );
+  }
+  for (const inner of SLEEPING) {
+    for (const outer of [...SPINNING, RCU_KIND]) {
+      cases.push({
+        row: `after ${outer.name} was dropped`,
+        column: inner.name,
+        expected: 'nothing',
+        run: (stage) => stage.play(inner, `${outer.name}:A+ ${outer.name}:A- ${inner.name}:B+ ${inner.name}:B-`),
+      });
+    }
+  }
+  return cases;
+}
+
+/** An event of a play in which completions take part. */
+type Event = (stage: Stage) => void;
+
+/** One lock after the other, all dropped in reverse; the first with completions kept away if asked for. */
+const held =
+  (kinds: readonly Kind[], names: string, irq: boolean, who?: (stage: Stage) => Task): Event =>
+  (stage) => {
+    const task = who?.(stage) ?? stage.task;
+    const guards = [...names].map((name, i) => {
+      const kind = kinds[i] ?? kinds[0];
+      return kind === undefined ? undefined : stage.take(stage.subject(kind, name), task, { irq: irq && i === 0 });
+    });
+    for (const guard of guards.reverse()) guard?.release();
+  };
+const open = (kind: Kind, names: string): Event => held([kind, kind, kind], names, false);
+const closed = (kind: Kind, names: string): Event => held([kind, kind, kind], names, true);
+const completion = (kind: Kind, name: string): Event => held([kind], name, false, (stage) => stage.newCompletion());
+
+/** The events in every order. */
+function inAllOrders(row: string, kind: Kind, expected: Expected, events: readonly Event[]): Case[] {
+  return permutations(events).map(([order, plays]) => ({
+    row: `${row} /${order}`,
+    column: kind.name,
+    expected,
+    run: (stage) => {
+      for (const play of plays) play(stage);
+    },
+  }));
+}
+
+function completions(): Case[] {
+  const cases: Case[] = [];
+  for (const kind of SPINNING) {
+    // Where all are readers that do not exclude each other, a completion waits for nobody.
+    const wrong: Expected = kind.recursive ? 'nothing' : ['lock-usage'];
+    cases.push(
+      ...inAllOrders('completions-on + completion-safe-A', kind, wrong, [open(kind, 'A'), completion(kind, 'A')]),
+      ...inAllOrders('completions-off + completion-safe-A', kind, 'nothing', [
+        closed(kind, 'A'),
+        completion(kind, 'A'),
+      ]),
+      ...inAllOrders('safe-A + unsafe-B #1', kind, wrong, [closed(kind, 'AB'), open(kind, 'B'), completion(kind, 'A')]),
+      ...inAllOrders('safe-A + B + unsafe-C #2', kind, wrong, [
+        (stage) => {
+          closed(kind, 'AB')(stage);
+          completion(kind, 'A')(stage);
+        },
+        closed(kind, 'BC'),
+        open(kind, 'C'),
+      ]),
+      ...inAllOrders('safe-A + B always off', kind, 'nothing', [
+        closed(kind, 'AB'),
+        closed(kind, 'B'),
+        completion(kind, 'A'),
+      ]),
+      ...inAllOrders('completions on while B is held', kind, wrong, [
+        (stage) => {
+          // A switches them off, and on again under B.
+          const a = stage.take(stage.subject(kind, 'A'), stage.task, { irq: true });
+          const b = stage.take(stage.subject(kind, 'B'));
+          a?.release();
+          b?.release();
+        },
+        completion(kind, 'B'),
+      ]),
+    );
+  }
+  const [read, write] = [kindOf('rlock'), kindOf('wlock')];
+  cases.push(
+    ...inAllOrders('completion read-recursion #1', read, 'nothing', [
+      closed(write, 'A'),
+      open(read, 'A'),
+      completion(read, 'A'),
+    ]),
+    ...inAllOrders('completion read-recursion #2', read, ['lock-usage'], [open(read, 'A'), completion(write, 'A')]),
+    ...inAllOrders('completion reads, write-held', write, ['lock-usage'], [open(write, 'A'), completion(read, 'A')]),
+    ...inAllOrders(
+      'completion read inversion',
+      write,
+      ['lock-usage'],
+      [closed(write, 'AB'), open(write, 'B'), completion(read, 'A')],
+    ),
+    ...inAllOrders('completion reads A, read A over B', read, 'nothing', [
+      held([read, write], 'AB', true),
+      open(write, 'B'),
+      completion(read, 'A'),
+    ]),
+  );
+  return cases;
+}
+
+export const contextCases = (): Case[] => [...waitContexts(), ...completions()];
