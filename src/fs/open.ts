@@ -180,7 +180,7 @@ async function lookup_open(
   if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
   const excl = (flags & O_EXCL) !== 0;
   const { atomic_open } = dir.i_op;
-  if (atomic_open !== undefined && readOnly === undefined) return atomic(task, parent, name, flags, mode);
+  if (atomic_open !== undefined && readOnly === undefined) return await atomic(task, parent, name, flags, mode);
   const dentry = await lookup_locked(task, parent, name, LOOKUP_OPEN | LOOKUP_CREATE | (excl ? LOOKUP_EXCL : 0));
   if (!dentry.isNegative) return { dentry, created: false };
   try {

@@ -15,7 +15,7 @@ export function registerSuperShrinker(sb: SuperBlock): () => void {
       // Reclaim may come from within anything: it takes what it can get without a wait.
       using umount = sb.s_umount.tryRead(task);
       if (umount === undefined) return 0;
-      return scan(task, sb, nr);
+      return await scan(task, sb, nr);
     },
   });
 }

@@ -53,7 +53,7 @@ async function get(task: Task, inode: LatchInode, name: string): Promise<Buffer>
   if (inode.xattrBlock === 0) throw errno('ENODATA');
   using _sem = await inode.xattr_sem.read(task);
   if (inode.xattrBlock === 0) throw errno('ENODATA');
-  return withStore(task, inode, async (store) => {
+  return await withStore(task, inode, async (store) => {
     const record = await store.find(task, name);
     if (record === undefined) throw errno('ENODATA');
     return store.read(task, record);
@@ -67,7 +67,7 @@ export async function latch_listxattr(task: Task, dentry: Dentry): Promise<strin
   const inode = latchInode(d_inode);
   if (inode.xattrBlock === 0) return [];
   using _sem = await inode.xattr_sem.read(task);
-  return inode.xattrBlock === 0 ? [] : withStore(task, inode, (store) => store.names(task));
+  return inode.xattrBlock === 0 ? [] : await withStore(task, inode, (store) => store.names(task));
 }
 
 /** Takes xattr_sem exclusively. @throws EEXIST ENODATA ENOSPC E2BIG EIO */
