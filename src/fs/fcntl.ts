@@ -8,7 +8,7 @@ import { inode_owner_or_capable } from './attr.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import type { FileLock, FileLockType } from './file-lock.js';
 import { S_APPEND } from './inode.js';
-import { vfs_setlease } from './leases.js';
+import { lease_manager_ops, vfs_setlease } from './leases.js';
 import { OFFSET_MAX } from './lock-list.js';
 import { vfs_lock, vfs_test_lock } from './locks.js';
 import { FASYNC, O_APPEND, O_DIRECT, O_NOATIME, O_NONBLOCK } from './open-flags.js';
@@ -101,6 +101,7 @@ export function fcntl_setlease(task: Task, file: File, type: FileLockType): Awai
     start: 0,
     end: OFFSET_MAX,
     wait: false,
+    fl_lmops: lease_manager_ops,
   });
 }
 

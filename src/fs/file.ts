@@ -14,6 +14,8 @@ export const FMODE_WRITE = 2;
 export const FMODE_LSEEK = 4;
 export const FMODE_EXEC = 32;
 export const FMODE_NONOTIFY = 64;
+/** Only names something (O_PATH). */
+export const FMODE_PATH = 1 << 14;
 export const FMODE_OPENED = 128;
 export const FMODE_CREATED = 256;
 

@@ -9,6 +9,7 @@ import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, vfs_fa
 import { ioctl_fiemap } from './fiemap.js';
 import type { File } from './file.js';
 import { fileattr_fill_flags, fileattr_fill_xflags, vfs_fileattr_get, vfs_fileattr_set } from './fileattr.js';
+import { freeze_super, thaw_super } from './super-freeze.js';
 import type { FileAttr } from './types.js';
 
 export const FIBMAP = 1;
@@ -19,6 +20,10 @@ export const FS_IOC_SETFLAGS = 0x40086602;
 export const FS_IOC_FSGETXATTR = 0x801c581f;
 export const FS_IOC_FSSETXATTR = 0x401c5820;
 export const FS_IOC_FIEMAP = 0xc020660b;
+export const FIFREEZE = 0xc0045877;
+export const FITHAW = 0xc0045878;
+export const FICLONE = 0x40049409;
+export const FICLONERANGE = 0x4020940d;
 export const FS_IOC_RESVSP = 0x40305828;
 export const FS_IOC_RESVSP64 = 0x4030582a;
 export const FS_IOC_UNRESVSP = 0x40305829;
@@ -72,6 +77,9 @@ export function vfs_ioctl(task: Task, file: File, cmd: number, arg: Buffer): Awa
     case FIONREAD:
       if (isReg) return word(Math.max(0, inode.i_size - file.f_pos));
       break;
+    case FIFREEZE:
+    case FITHAW:
+      return ioctl_freeze(task, file, cmd >>> 0 === FIFREEZE);
     case FS_IOC_RESVSP:
     case FS_IOC_RESVSP64:
       if (isReg) return ioctl_preallocate(task, file, 0, arg);
@@ -117,6 +125,16 @@ async function setFsxattr(task: Task, file: File, arg: Buffer): Promise<Buffer> 
     fsx_cowextsize: arg.readUInt32LE(16),
   };
   await vfs_fileattr_set(task, file.f_dentry, (old) => fileattr_fill_xflags(old, wanted));
+  return NOTHING;
+}
+
+/** Stop or start all changes of the filesystem that a file is in (ioctl_fsfreeze, ioctl_fsthaw). @throws EPERM EOPNOTSUPP EBUSY EINVAL */
+async function ioctl_freeze(task: Task, file: File, freeze: boolean): Promise<Buffer> {
+  const { i_sb: sb } = file.f_inode;
+  if (!task.cred.capable('CAP_SYS_ADMIN')) throw errno('EPERM');
+  if (!freeze) await thaw_super(task, sb);
+  else if (sb.s_op.freeze_fs === undefined) throw errno('EOPNOTSUPP');
+  else await freeze_super(task, sb);
   return NOTHING;
 }
 

@@ -7,9 +7,11 @@ import { call } from '../locking/context.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { f_getown } from './fasync.js';
 import { type File, FMODE_WRITE } from './file.js';
 import type { FileLock, FileLockType } from './file-lock.js';
 import type { FileLockContext } from './file-lock-context.js';
+import type { lock_manager_operations } from './file-lock-operations.js';
 import type { Inode } from './inode.js';
 import {
   locks_copy_lock,
@@ -57,7 +59,7 @@ export function generic_setlease(task: Task, file: File, lease: FileLock): void 
     const mine = context.flc_lease.find((other) => other.file === file && other.owner === lease.owner);
     if (lease.type === 'F_UNLCK') {
       if (mine === undefined) throw errno('EAGAIN');
-      disposeLocked(task, context, lease_modify(task, inode, context, mine, 'F_UNLCK'));
+      disposeLocked(task, context, changeLease(task, inode, context, mine, 'F_UNLCK'));
       return;
     }
     check_conflicting_open(file, lease.type);
@@ -104,6 +106,20 @@ export function lease_modify(
   if (at >= 0) context.flc_lease.splice(at, 1);
   return [lease];
 }
+
+/** Leases that processes take: the holder gets a signal (lease_manager_ops). */
+export const lease_manager_ops: lock_manager_operations = {
+  lm_break: (_task, lease) => {
+    if (lease.file !== undefined) f_getown(lease.file)?.signal('SIGIO');
+    return false;
+  },
+  lm_change: (task, lease, type) => {
+    const inode = lease.file?.f_inode;
+    const context = inode?.i_flctx;
+    if (inode === undefined || context === undefined) return;
+    disposeLocked(task, context, lease_modify(task, inode, context, lease, type));
+  },
+};
 
 /** A lease that is gone is released under flc_lock, as the row of fl_release_private says of leases. */
 function disposeLocked(task: Task, context: FileLockContext, gone: readonly FileLock[]): void {

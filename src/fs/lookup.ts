@@ -83,6 +83,7 @@ export function lookup_permitted(task: Task, parent: Dentry, name: string, flags
 /** Ask the filesystem, with i_rwsem shared (lookup_slow). */
 function lookup_slow(task: Task, parent: Dentry, name: string, flags: number): Awaitable<Dentry> {
   const dir = dirOf(parent);
+  if (name.length > NAME_MAX) throw errno('ENAMETOOLONG');
   return andThen(take(task, rows.lookup, 'dir', dir.i_rwsem, I_MUTEX_NORMAL), (held) =>
     withCleanup(
       () => lookup_parallel(task, parent, name, flags),

@@ -59,6 +59,38 @@ export async function do_add_mount(task: Task, mount: VfsMount, mountpoint: Dent
   mountpoint.d_flags |= DCACHE_MOUNTED;
 }
 
+/** What the root of a mount is mounted on, or undefined (mnt_mountpoint). */
+export function mountpoint_of(root: Dentry): Dentry | undefined {
+  for (const [mountpoint, mount] of namespaceOf(root.d_sb.machine).mounts) {
+    if (mount.mnt_root === root) return mountpoint;
+  }
+  return undefined;
+}
+
+/** Everything that is mounted on something, in the order of mounting. */
+export function mounts_of(machine: Machine): readonly VfsMount[] {
+  return [...namespaceOf(machine).mounts.values()];
+}
+
+/**
+ * Detach and unmount one mount, by its root (do_umount). Takes namespace_sem exclusively.
+ * @throws EINVAL where it is mounted on nothing; EBUSY where something is mounted within it
+ */
+export async function detach_mount(task: Task, root: Dentry): Promise<void> {
+  const namespace = namespaceOf(root.d_sb.machine);
+  const mountpoint = mountpoint_of(root);
+  const mount = mountpoint === undefined ? undefined : namespace.mounts.get(mountpoint);
+  if (mountpoint === undefined || mount === undefined) throw errno('EINVAL');
+  {
+    using _sem = await namespace.namespace_sem.write(task);
+    if ([...namespace.mounts.keys()].some((within) => within.d_sb === root.d_sb)) throw errno('EBUSY');
+    namespace.mounts.delete(mountpoint);
+    mountpoint.d_flags &= ~DCACHE_MOUNTED;
+  }
+  await dput(task, mountpoint);
+  await mount.kill();
+}
+
 /** Detach and unmount whatever is mounted on dentries of a superblock that goes away (umount_tree). Takes namespace_sem exclusively. */
 export async function umount_submounts(task: Task, sb: SuperBlock): Promise<void> {
   const namespace = namespaceOf(sb.machine);

@@ -10,6 +10,21 @@ import { O_NOATIME } from './open-flags.js';
 import { touch_atime } from './time.js';
 import type { DirContext } from './types.js';
 
+/** A context that starts where the file is. */
+const FROM_FILE = -1;
+
+/**
+ * As iterate_dir, from the position of the open file on, which others who share the file do not move meanwhile (getdents(2)).
+ * @param actor takes one entry, or returns false where there is no room for it
+ */
+export function iterate_dir_from_pos(
+  task: Task,
+  file: File,
+  actor: (name: string, ino: number, type: number) => boolean,
+): Awaitable<void> {
+  return iterate_dir(task, file, { pos: FROM_FILE, actor });
+}
+
 /**
  * Emit the entries of a directory from ctx.pos on (iterate_dir). Takes f_pos_lock, then i_rwsem shared. At once where neither is held by
  * others and the filesystem has the entries at hand.
@@ -21,6 +36,7 @@ export function iterate_dir(task: Task, file: File, ctx: DirContext): Awaitable<
   if (iterate_shared === undefined) throw errno('ENOTDIR');
   const participants = { file: file.f_pos_lock, inode: inode.i_rwsem };
   const listed = (): Awaitable<void> => {
+    if (ctx.pos === FROM_FILE) ctx.pos = file.f_pos;
     if ((inode.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
     return andThen(
       call(task, rows.iterate_shared, participants, () => iterate_shared(task, file, ctx)),

@@ -3,17 +3,27 @@
 import type { BlockDevice } from '../block/block-device.js';
 import { file_system_type as type_rows } from '../contract/file-system-type.js';
 import { super_operations } from '../contract/super.js';
-import { call, task_end } from '../locking/context.js';
+import { call, take, task_end } from '../locking/context.js';
 import type { Exclusive } from '../locking/held.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { shrink_dcache_for_umount } from './dcache.js';
+import { shrink_dcache_for_umount, shrink_dcache_sb } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import { Flusher } from './flusher.js';
 import { evict_inodes } from './icache.js';
 import { registerSuperShrinker } from './shrinker.js';
-import { type Machine, SB_ACTIVE, SB_RDONLY, SuperBlock } from './super-block.js';
+import {
+  type Machine,
+  SB_ACTIVE,
+  SB_LAZYTIME,
+  SB_NOATIME,
+  SB_NODIRATIME,
+  SB_RDONLY,
+  SB_SYNCHRONOUS,
+  SuperBlock,
+} from './super-block.js';
+import { SB_UNFROZEN } from './super-writers.js';
 import { sync_filesystem_locked } from './sync.js';
 import type { Kstatfs } from './types.js';
 
@@ -99,6 +109,58 @@ export function vfs_statfs(task: Task, dentry: Dentry): Awaitable<Kstatfs> {
   const { statfs } = sb.s_op;
   if (statfs === undefined) throw errno('ENOSYS');
   return call(task, super_operations.statfs, { 'sb/path': sb.s_umount }, () => statfs(task, dentry));
+}
+
+/** statfs for ustat(2), which has a device and no path: s_umount, shared, keeps the filesystem there (user_get_super). @throws ENOSYS */
+export async function user_statfs(task: Task, sb: SuperBlock): Promise<Kstatfs> {
+  using _umount = await take(task, super_operations.statfs, 'sb', sb.s_umount);
+  const { s_root: root } = sb;
+  const { statfs } = sb.s_op;
+  if (root === undefined) throw errno('EINVAL');
+  if (statfs === undefined) throw errno('ENOSYS');
+  return await call(task, super_operations.statfs, { 'sb/ustat': sb.s_umount }, () => statfs(task, root));
+}
+
+/** End requests that are stuck, before an unmount with MNT_FORCE (do_umount). Without s_umount. */
+export function umount_begin(task: Task, sb: SuperBlock): Awaitable<void> {
+  const { umount_begin: op } = sb.s_op;
+  return op === undefined
+    ? undefined
+    : call(task, super_operations.umount_begin, { sb: sb.s_umount }, () => op(task, sb));
+}
+
+/** The flags that a remount can change (MS_RMT_MASK). */
+const SB_REMOUNTABLE = SB_RDONLY | SB_SYNCHRONOUS | SB_NOATIME | SB_NODIRATIME | SB_LAZYTIME;
+
+/** Nobody may write who cannot be kept from it (sb_prepare_remount_readonly). @throws EBUSY */
+function checkNoWriters(sb: SuperBlock): void {
+  for (const inode of sb.inodeHash.values()) {
+    if (inode.i_writecount > 0 || (inode.i_nlink === 0 && inode.i_count > 0)) throw errno('EBUSY');
+  }
+}
+
+/**
+ * Change how a filesystem is mounted (reconfigure_super). Takes s_umount exclusively.
+ * @param flags SB_RDONLY, SB_SYNCHRONOUS, SB_NOATIME, SB_NODIRATIME, SB_LAZYTIME: as they are to be
+ * @param data options of the filesystem's own
+ * @throws EBUSY where it is to be read-only and files are open for writing, or are open without a name; and while it is frozen; what
+ * ->remount_fs throws
+ */
+export async function do_remount(task: Task, sb: SuperBlock, flags: number, data: string): Promise<void> {
+  using _umount = await take(task, super_operations.remount_fs, 'sb', sb.s_umount);
+  if (sb.s_writers.frozen !== SB_UNFROZEN) throw errno('EBUSY');
+  await shrink_dcache_sb(task, sb);
+  const wanted = (sb.s_flags & ~SB_REMOUNTABLE) | (flags & SB_REMOUNTABLE);
+  if ((wanted & ~sb.s_flags & SB_RDONLY) !== 0) {
+    checkNoWriters(sb);
+    await sync_filesystem_locked(task, sb);
+    checkNoWriters(sb);
+  }
+  const { remount_fs } = sb.s_op;
+  if (remount_fs !== undefined) {
+    await call(task, super_operations.remount_fs, { sb: sb.s_umount }, () => remount_fs(task, sb, wanted, data));
+  }
+  sb.s_flags = wanted;
 }
 
 export function isReadOnly(sb: SuperBlock): boolean {

@@ -1,0 +1,125 @@
+/** Processes of ours: who they are, where they are, what they have open (struct task_struct, as far as system calls on files ask). */
+import { task_end } from '../locking/context.js';
+import { type Awaitable, isPromise } from '../sched/awaitable.js';
+import { errno } from '../sched/errno.js';
+import { type Cred, ROOT_CRED, Task } from '../sched/task.js';
+import { dget, dput } from './dcache.js';
+import type { Dentry } from './dentry.js';
+import { FdTable } from './fdtable.js';
+import type { File } from './file.js';
+import { filp_flush, fput, get_file } from './file-table.js';
+import { locks_remove_posix } from './locks.js';
+import type { FsStruct } from './path-walk.js';
+import type { Machine, SuperBlock } from './super-block.js';
+
+export interface ProcessOptions {
+  readonly cred?: Cred;
+  readonly umask?: number;
+  readonly comm?: string;
+  /** RLIMIT_FSIZE, bytes. */
+  readonly fsize?: number;
+}
+
+let lastPid = 1000;
+
+export class Process {
+  readonly pid = ++lastPid;
+  readonly comm: string;
+  readonly machine: Machine;
+  readonly fs: FsStruct;
+  /** The descriptors; also who owns the process's POSIX locks (files_struct). */
+  readonly files: FdTable;
+  cred: Cred;
+  umask: number;
+  /** RLIMIT_FSIZE, bytes. */
+  fsize: number;
+  /** Signals that it has been sent, oldest first. */
+  readonly signals: string[] = [];
+  readonly #running = new Set<Task>();
+  readonly #sb: SuperBlock;
+
+  /** @param sb what is at '/' @param from whose child it is; without one it has nothing open */
+  constructor(sb: SuperBlock, options: ProcessOptions = {}, from?: Process) {
+    this.machine = sb.machine;
+    this.#sb = sb;
+    this.cred = options.cred ?? from?.cred ?? ROOT_CRED;
+    this.umask = options.umask ?? from?.umask ?? 0o022;
+    this.comm = options.comm ?? from?.comm ?? 'test';
+    this.fsize = options.fsize ?? from?.fsize ?? Number.POSITIVE_INFINITY;
+    const root = from?.fs.root ?? sb.s_root;
+    if (root === undefined) throw errno('ENODEV');
+    this.fs = { root: dget(root), cwd: dget(from?.fs.cwd ?? root) };
+    this.files = from?.files.copy() ?? new FdTable();
+    for (const fd of this.files.all()) get_file(this.files.getAny(fd));
+  }
+
+  /** A child with the same open files, directory and identity (fork). */
+  fork(options: ProcessOptions = {}): Process {
+    return new Process(this.#sb, options, this);
+  }
+
+  /** Send a signal: waits that signals can end, end with EINTR. SIGIO is only noted. */
+  signal(name: string): void {
+    this.signals.push(name);
+    if (name === 'SIGIO') return;
+    for (const task of this.#running) task.interrupt();
+  }
+
+  /**
+   * Run a system call in a task of its own.
+   * @param name of the system call, for reports
+   * @throws what `body` throws
+   */
+  async run<T>(name: string, body: (task: Task) => Awaitable<T>): Promise<T> {
+    const { sched, validator } = this.machine;
+    const task = new Task(sched, validator, { comm: this.comm, pid: this.pid, cred: this.cred });
+    task.umask = this.umask;
+    task.syscall = name;
+    this.#running.add(task);
+    try {
+      const result = sched.run(() => body(task));
+      return isPromise(result) ? await result : result;
+    } finally {
+      this.#running.delete(task);
+      task_end(task);
+    }
+  }
+
+  /** Another program takes over: descriptors with FD_CLOEXEC are closed (execve). */
+  exec(): Promise<void> {
+    return this.run('execve', async (task) => {
+      for (const fd of this.files.all()) if (this.files.getCloseOnExec(fd)) await close_fd(task, this, fd);
+    });
+  }
+
+  /** It ends: everything is closed (exit). */
+  exit(): Promise<void> {
+    return this.run('exit', async (task) => {
+      for (const fd of this.files.all()) await close_fd(task, this, fd);
+      await dput(task, this.fs.cwd);
+      await dput(task, this.fs.root);
+    });
+  }
+}
+
+/** close(2). The descriptor is gone also where this throws. @throws EBADF; what ->flush throws */
+export async function close_fd(task: Task, process: Process, fd: number): Promise<void> {
+  await filp_close(task, process, process.files.remove(fd));
+}
+
+/** A file has lost a descriptor of a process (filp_close). Takes over the reference. @throws what ->flush throws */
+export async function filp_close(task: Task, process: Process, file: File): Promise<void> {
+  try {
+    await filp_flush(task, file);
+  } finally {
+    await locks_remove_posix(task, file, process.files);
+    await fput(task, file);
+  }
+}
+
+/** Go to another directory (set_fs_pwd). Takes over the reference. */
+export async function set_fs_pwd(task: Task, process: Process, path: Dentry): Promise<void> {
+  const { cwd } = process.fs;
+  process.fs.cwd = path;
+  await dput(task, cwd);
+}

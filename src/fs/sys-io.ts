@@ -1,0 +1,427 @@
+/** System calls on open files: reading, writing, seeking, syncing, listing; and pipes (fs/read_write.c, fs/sync.c, fs/readdir.c, fs/splice.c). */
+import { file_operations as rows } from '../contract/file.js';
+import { call } from '../locking/context.js';
+import { generic_fadvise } from '../mm/fadvise.js';
+import { IovIter } from '../mm/iov-iter.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { errno, isErrno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { WaitQueue } from '../sched/wait.js';
+import { do_truncate, vfs_truncate } from './attr.js';
+import { vfs_copy_file_range } from './copy-range.js';
+import { vfs_fallocate } from './fallocate.js';
+import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
+import { get_file } from './file-table.js';
+import { mounts_of } from './namespace.js';
+import { O_APPEND, O_CLOEXEC } from './open-flags.js';
+import { create_pipe_files, POLLIN, POLLNVAL, POLLOUT, POLLRDNORM, POLLWRNORM, pipeOf } from './pipe.js';
+import { filp_close, type Process } from './process.js';
+import { vfs_iter_read, vfs_iter_write, type WriteOptions } from './read-write.js';
+import { iterate_dir_from_pos } from './readdir.js';
+import { vfs_remap_file_range } from './remap-range.js';
+import { vfs_llseek } from './seek.js';
+import { do_splice, do_splice_direct } from './splice.js';
+import { sync_file_range as do_sync_file_range, sync_filesystem, vfs_fsync_range } from './sync.js';
+import { AT_FDCWD, user_path_at, withPath } from './sys-path.js';
+
+/** RWF_* of preadv2(2) and pwritev2(2). */
+export const RWF_HIPRI = 1;
+export const RWF_DSYNC = 2;
+export const RWF_SYNC = 4;
+export const RWF_NOWAIT = 8;
+export const RWF_APPEND = 16;
+const RWF_ALL = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND;
+
+/** The most that one call moves (MAX_RW_COUNT). */
+const MAX_RW_COUNT = 0x7ffff000;
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
+
+/** What was read, as bytes of the caller's. */
+async function readInto(task: Task, file: File, count: number, pos: number, flags: number): Promise<Buffer> {
+  const iter = IovIter.ofDest(Math.min(count, MAX_RW_COUNT));
+  try {
+    const got = await vfs_iter_read(task, file, iter, pos, (flags & RWF_NOWAIT) !== 0 ? { nowait: true } : {});
+    return Buffer.concat(iter.segments, got);
+  } finally {
+    iter.release();
+  }
+}
+
+/** Run `body` at the file's position, which others who share the file do not move meanwhile (fdget_pos). */
+async function atPosition<T>(task: Task, file: File, body: (pos: number) => Promise<T>): Promise<T> {
+  // A pipe has no position to be alone with.
+  if (pipeOf(file) !== undefined) return body(0);
+  using _position = await file.f_pos_lock.lock(task);
+  return await body(file.f_pos);
+}
+
+/** @throws EBADF EISDIR EINVAL EAGAIN EINTR EIO */
+export function read(task: Task, p: Process, fd: number, count: number): Promise<Buffer> {
+  const file = p.files.get(fd);
+  return atPosition(task, file, async (pos) => {
+    const bytes = await readInto(task, file, count, pos, 0);
+    file.f_pos = pos + bytes.length;
+    return bytes;
+  });
+}
+
+/** @throws ESPIPE for a pipe, and as read */
+export function pread(task: Task, p: Process, fd: number, count: number, pos: number): Promise<Buffer> {
+  return preadv2(task, p, fd, count, pos, 0);
+}
+
+/** @param flags RWF_*; with RWF_HIPRI the completion is polled for */
+export async function preadv2(
+  task: Task,
+  p: Process,
+  fd: number,
+  count: number,
+  pos: number,
+  flags: number,
+): Promise<Buffer> {
+  if ((flags & ~RWF_ALL) !== 0) throw errno('EOPNOTSUPP');
+  if (pos === -1) return read(task, p, fd, count);
+  if (pos < 0) throw errno('EINVAL');
+  const file = p.files.get(fd);
+  if (pipeOf(file) !== undefined) throw errno('ESPIPE');
+  const bytes = await readInto(task, file, count, pos, flags);
+  if ((flags & RWF_HIPRI) !== 0) await iopoll(task, file, pos);
+  return bytes;
+}
+
+/** Look whether the device has finished, without an interrupt (->iopoll). */
+async function iopoll(task: Task, file: File, pos: number): Promise<void> {
+  const { iopoll: operation } = file.f_op;
+  if (operation === undefined) return;
+  const iocb = { ki_filp: file, ki_pos: pos, direct: true, sync: false as const, append: false, nowait: false };
+  await call(task, rows.iopoll, {}, () => operation(task, iocb, true));
+}
+
+/** readv(2): into several buffers of these lengths. */
+export async function readv(task: Task, p: Process, fd: number, lengths: readonly number[]): Promise<Buffer[]> {
+  const bytes = await read(
+    task,
+    p,
+    fd,
+    lengths.reduce((sum, length) => sum + length, 0),
+  );
+  let at = 0;
+  return lengths.map((length) => {
+    const part = bytes.subarray(at, at + length);
+    at += length;
+    return part;
+  });
+}
+
+function writeOptions(p: Process, file: File, flags: number): WriteOptions {
+  const sync = (flags & RWF_SYNC) !== 0 ? 'sync' : (flags & RWF_DSYNC) !== 0 ? 'dsync' : undefined;
+  return {
+    rlimitFsize: p.fsize,
+    ...(sync === undefined ? {} : { sync }),
+    ...((flags & RWF_APPEND) !== 0 || (file.f_flags & O_APPEND) !== 0 ? { append: true } : {}),
+  };
+}
+
+/** Write, and send the signals that failing to has. */
+async function writeFrom(
+  task: Task,
+  p: Process,
+  file: File,
+  bytes: Buffer,
+  pos: number,
+  flags: number,
+): Promise<number> {
+  try {
+    const iter = IovIter.ofSource(bytes.subarray(0, MAX_RW_COUNT));
+    return await vfs_iter_write(task, file, iter, pos, writeOptions(p, file, flags));
+  } catch (error) {
+    if (isErrno(error, 'EPIPE')) p.signals.push('SIGPIPE');
+    if (isErrno(error, 'EFBIG') && pos >= p.fsize) p.signals.push('SIGXFSZ');
+    throw error;
+  }
+}
+
+/** @throws EBADF EISDIR EINVAL EFBIG ENOSPC EPIPE EAGAIN EINTR EIO */
+export function write(task: Task, p: Process, fd: number, bytes: Buffer): Promise<number> {
+  const file = p.files.get(fd);
+  return atPosition(task, file, async (pos) => {
+    const written = await writeFrom(task, p, file, bytes, pos, 0);
+    file.f_pos = ((file.f_flags & O_APPEND) !== 0 ? file.f_inode.i_size - written : pos) + written;
+    return written;
+  });
+}
+
+export function pwrite(task: Task, p: Process, fd: number, bytes: Buffer, pos: number): Promise<number> {
+  return pwritev2(task, p, fd, bytes, pos, 0);
+}
+
+/** @param flags RWF_* */
+export async function pwritev2(
+  task: Task,
+  p: Process,
+  fd: number,
+  bytes: Buffer,
+  pos: number,
+  flags: number,
+): Promise<number> {
+  if ((flags & ~RWF_ALL) !== 0) throw errno('EOPNOTSUPP');
+  if (pos < 0) throw errno('EINVAL');
+  const file = p.files.get(fd);
+  if (pipeOf(file) !== undefined) throw errno('ESPIPE');
+  return writeFrom(task, p, file, bytes, pos, flags);
+}
+
+export function writev(task: Task, p: Process, fd: number, buffers: readonly Buffer[]): Promise<number> {
+  return write(task, p, fd, Buffer.concat(buffers));
+}
+
+/** @throws ESPIPE EINVAL ENXIO EBADF */
+export function lseek(task: Task, p: Process, fd: number, offset: number, whence: number): Promise<number> {
+  const file = p.files.get(fd);
+  if (pipeOf(file) !== undefined) throw errno('ESPIPE');
+  return atPosition(task, file, async () => vfs_llseek(task, file, offset, whence));
+}
+
+/** One entry of a directory (struct linux_dirent64). */
+export interface Dirent {
+  readonly name: string;
+  readonly ino: number;
+  /** DT_*. */
+  readonly type: number;
+}
+
+/** Some of the entries of a directory, from its position on; none at the end. @param max how many at most @throws ENOTDIR ENOENT */
+export async function getdents(task: Task, p: Process, fd: number, max = 1024): Promise<Dirent[]> {
+  const entries: Dirent[] = [];
+  await iterate_dir_from_pos(task, p.files.get(fd), (name, ino, type) => {
+    if (entries.length >= max) return false;
+    entries.push({ name, ino, type });
+    return true;
+  });
+  return entries;
+}
+
+export function fsync(task: Task, p: Process, fd: number): Awaitable<void> {
+  return vfs_fsync_range(task, p.files.get(fd), 0, Number.MAX_SAFE_INTEGER, false);
+}
+
+export function fdatasync(task: Task, p: Process, fd: number): Awaitable<void> {
+  return vfs_fsync_range(task, p.files.get(fd), 0, Number.MAX_SAFE_INTEGER, true);
+}
+
+export function syncfs(task: Task, p: Process, fd: number): Promise<void> {
+  return sync_filesystem(task, p.files.get(fd).f_dentry.d_sb);
+}
+
+/** sync(2): every filesystem that the process sees. */
+export async function sync(task: Task, p: Process): Promise<void> {
+  for (const sb of [p.fs.root.d_sb, ...mounts_of(p.machine).map((mount) => mount.mnt_sb)])
+    await sync_filesystem(task, sb);
+}
+
+export function sync_file_range(
+  task: Task,
+  p: Process,
+  fd: number,
+  offset: number,
+  length: number,
+  flags: number,
+): Promise<void> {
+  return do_sync_file_range(task, p.files.get(fd), offset, length, flags);
+}
+
+export function truncate(task: Task, p: Process, name: string, size: number): Awaitable<void> {
+  if (size < 0) throw errno('EINVAL');
+  return withPath(task, user_path_at(task, p, AT_FDCWD, name, 0), (path) => vfs_truncate(task, path, size));
+}
+
+/** @throws EINVAL for what is not open for writing or no regular file; EPERM for an append-only one */
+export function ftruncate(task: Task, p: Process, fd: number, size: number): Awaitable<void> {
+  const file = p.files.get(fd);
+  if (size < 0 || (file.f_inode.i_mode & S_IFMT) !== S_IFREG || (file.f_mode & FMODE_WRITE) === 0)
+    throw errno('EINVAL');
+  if (size > p.fsize && size > file.f_inode.i_size) {
+    p.signals.push('SIGXFSZ');
+    throw errno('EFBIG');
+  }
+  return do_truncate(task, file.f_dentry, size, file);
+}
+
+/** @param mode FALLOC_FL_* */
+export function fallocate(
+  task: Task,
+  p: Process,
+  fd: number,
+  mode: number,
+  offset: number,
+  length: number,
+): Awaitable<void> {
+  return vfs_fallocate(task, p.files.get(fd), mode, offset, length);
+}
+
+/** posix_fadvise(2). @throws EINVAL; ESPIPE for a pipe */
+export function fadvise(
+  task: Task,
+  p: Process,
+  fd: number,
+  offset: number,
+  length: number,
+  advice: number,
+): Awaitable<void> {
+  const file = p.files.get(fd);
+  if (pipeOf(file) !== undefined) throw errno('ESPIPE');
+  const { fadvise: operation } = file.f_op;
+  if (operation !== undefined) return call(task, rows.fadvise, {}, () => operation(task, file, offset, length, advice));
+  return generic_fadvise(task, file, offset, length, advice, file.f_inode.i_sb.s_ra_pages);
+}
+
+/** Positions as copy_file_range(2) and splice(2) are given them: undefined is the file's own, which moves. */
+export type Offset = number | undefined;
+
+export async function copy_file_range(
+  task: Task,
+  p: Process,
+  fdIn: number,
+  offsetIn: Offset,
+  fdOut: number,
+  offsetOut: Offset,
+  length: number,
+  flags = 0,
+): Promise<number> {
+  const [from, to] = [p.files.get(fdIn), p.files.get(fdOut)];
+  const [posIn, posOut] = [offsetIn ?? from.f_pos, offsetOut ?? to.f_pos];
+  const copied = await vfs_copy_file_range(task, from, posIn, to, posOut, length, flags);
+  if (offsetIn === undefined) from.f_pos = posIn + copied;
+  if (offsetOut === undefined) to.f_pos = posOut + copied;
+  return copied;
+}
+
+/** ioctl FICLONE and FICLONERANGE. @throws EOPNOTSUPP EXDEV EINVAL EBADF */
+export async function clone_file_range(
+  task: Task,
+  p: Process,
+  fdIn: number,
+  posIn: number,
+  length: number,
+  fdOut: number,
+  posOut: number,
+): Promise<void> {
+  await vfs_remap_file_range(task, p.files.get(fdIn), posIn, p.files.get(fdOut), posOut, length, 0);
+}
+
+/** Two descriptors of a new pipe: to read from, to write to. @param flags O_CLOEXEC, O_NONBLOCK @throws EMFILE */
+export function pipe2(task: Task, p: Process, flags = 0): readonly [number, number] {
+  p.files.reserve();
+  const { read: readEnd, write: writeEnd } = create_pipe_files(task, p.machine, flags);
+  const close_on_exec = (flags & O_CLOEXEC) !== 0;
+  return [p.files.install(readEnd, close_on_exec), p.files.install(writeEnd, close_on_exec)];
+}
+
+export function splice(
+  task: Task,
+  p: Process,
+  fdIn: number,
+  offsetIn: Offset,
+  fdOut: number,
+  offsetOut: Offset,
+  length: number,
+  flags = 0,
+): Promise<number> {
+  const from = { file: p.files.get(fdIn), offset: offsetIn };
+  return do_splice(task, from, { file: p.files.get(fdOut), offset: offsetOut }, length, flags);
+}
+
+/** @param offset where to read; undefined: at the position of `fdIn`, which moves */
+export function sendfile(
+  task: Task,
+  p: Process,
+  fdOut: number,
+  fdIn: number,
+  offset: Offset,
+  length: number,
+): Promise<number> {
+  const [from, to] = [p.files.get(fdIn), p.files.get(fdOut)];
+  if ((from.f_mode & FMODE_READ) === 0 || (to.f_mode & FMODE_WRITE) === 0) throw errno('EBADF');
+  if (pipeOf(from) !== undefined) throw errno('ESPIPE');
+  return do_splice_direct(task, { file: from, offset }, { file: to, offset: undefined }, length);
+}
+
+/** What poll(2) is asked of one descriptor. */
+export interface PollFd {
+  readonly fd: number;
+  /** POLL*. */
+  readonly events: number;
+}
+
+const ALWAYS = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
+/** POLLERR | POLLHUP | POLLNVAL: told whether asked for or not. */
+const UNASKED = 0x38;
+
+async function pollOne(task: Task, p: Process, { fd, events }: PollFd): Promise<number> {
+  let file: File;
+  try {
+    file = p.files.get(fd);
+  } catch {
+    return POLLNVAL;
+  }
+  const { poll: operation } = file.f_op;
+  const mask = operation === undefined ? ALWAYS : await call(task, rows.poll, {}, () => operation(task, file));
+  return mask & (events | UNASKED);
+}
+
+/**
+ * poll(2). @param timeout milliseconds, negative: no limit
+ * @returns for each descriptor what it is ready for @throws EINTR
+ */
+export async function poll(task: Task, p: Process, fds: readonly PollFd[], timeout: number): Promise<number[]> {
+  const queue = new WaitQueue();
+  let changed = false;
+  const watches = fds.flatMap(({ fd }) => {
+    const pipe = p.files.all().includes(fd) ? pipeOf(p.files.getAny(fd)) : undefined;
+    const wake = (): void => {
+      changed = true;
+      queue.wake_all();
+    };
+    return pipe === undefined ? [] : [pipe.watch(wake)];
+  });
+  const until = task.sched.monotonic() + timeout;
+  try {
+    for (;;) {
+      changed = false;
+      const masks: number[] = [];
+      for (const fd of fds) masks.push(await pollOne(task, p, fd));
+      const left = until - task.sched.monotonic();
+      if (masks.some((mask) => mask !== 0) || timeout === 0 || (timeout > 0 && left <= 0)) return masks;
+      if (changed) continue;
+      await sleepOn(task, queue, timeout > 0 ? left : undefined);
+    }
+  } finally {
+    for (const unwatch of watches) unwatch();
+  }
+}
+
+async function sleepOn(task: Task, queue: WaitQueue, timeout: number | undefined): Promise<void> {
+  try {
+    await queue.wait(task, { interruptible: true, what: 'poll', ...(timeout === undefined ? {} : { timeout }) });
+  } catch (error) {
+    if (!isErrno(error, 'ETIMEDOUT')) throw error;
+  }
+}
+
+/** dup(2): the lowest free descriptor for the same open file. @throws EBADF EMFILE */
+export function dup(_task: Task, p: Process, fd: number): number {
+  const file = p.files.getAny(fd);
+  const copy = p.files.install(file, false);
+  get_file(file);
+  return copy;
+}
+
+/** dup3(2). @param flags O_CLOEXEC @throws EBADF; EINVAL where both are one */
+export function dup3(task: Task, p: Process, oldfd: number, newfd: number, flags = 0): Awaitable<number> {
+  if ((flags & ~O_CLOEXEC) !== 0 || oldfd === newfd) throw errno('EINVAL');
+  const file = p.files.getAny(oldfd);
+  const old = p.files.replace(newfd, file, (flags & O_CLOEXEC) !== 0);
+  get_file(file);
+  return andThen(old === undefined ? undefined : filp_close(task, p, old), () => newfd);
+}
