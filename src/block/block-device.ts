@@ -46,6 +46,8 @@ export interface DeviceShape {
   /** Bytes. */
   readonly size: number;
   readonly readOnly: boolean;
+  /** What it holds ends with the process, so that no crash can bring back what was freed. */
+  readonly ephemeral?: boolean;
 }
 
 export class BlockDevice {
@@ -53,6 +55,11 @@ export class BlockDevice {
   /** Bytes. */
   readonly size: number;
   readonly read_only: boolean;
+  /**
+   * What it holds ends with the process. What a filesystem frees there may be discarded at once, where on other devices that must wait until
+   * the metadata that say so are stable.
+   */
+  readonly ephemeral: boolean;
   readonly open_mutex = new Mutex('open_mutex');
   readonly ops: block_device_operations;
   readonly queue: RequestQueue;
@@ -76,6 +83,7 @@ export class BlockDevice {
     this.name = shape.name;
     this.size = shape.size;
     this.read_only = shape.readOnly;
+    this.ephemeral = shape.ephemeral ?? false;
     this.ops = ops;
     this.validator = validator;
     this.queue = new RequestQueue(driver, shape, sched, validator);

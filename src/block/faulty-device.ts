@@ -123,7 +123,7 @@ export function faultyDevice(
   validator: Validator,
 ): BlockDevice {
   return new BlockDevice(
-    { name: `faulty:${inner.name}`, size: inner.size, readOnly: inner.read_only },
+    { name: `faulty:${inner.name}`, size: inner.size, readOnly: inner.read_only, ephemeral: inner.ephemeral },
     new FaultyDriver(inner.queue.driver, policy, sched),
     inner.ops,
     sched,

@@ -10,11 +10,23 @@ const LOCK_NB = 4;
 const BLKGETSIZE64 = 0x80081272;
 const MADV_DONTNEED = 4;
 
-const libc = koffi.load(null);
-const flock = libc.func('int flock(int fd, int operation)');
-const fallocate = libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
-const ioctl = libc.func('int ioctl(int fd, unsigned long request, void *arg)');
-const madvise = libc.func('int madvise(void *start, size_t length, int advice)');
+/** Bound at the first call, so that who only imports this touches nothing. */
+let bound: ReturnType<typeof bind> | undefined;
+
+function bind() {
+  const libc = koffi.load(null);
+  return {
+    flock: libc.func('int flock(int fd, int operation)'),
+    fallocate: libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)'),
+    ioctl: libc.func('int ioctl(int fd, unsigned long request, void *arg)'),
+    madvise: libc.func('int madvise(void *start, size_t length, int advice)'),
+  };
+}
+
+function libc(): ReturnType<typeof bind> {
+  bound ??= bind();
+  return bound;
+}
 
 const NAMES = new Map<number, ErrnoName>(Object.entries(ERRNO).map(([name, value]) => [value, name as ErrnoName]));
 
@@ -26,7 +38,7 @@ function lastError(what: string): Errno {
 
 /** Lock an open file for this process alone, until it is closed (flock(2)). @returns false where another has it */
 export function tryLockFile(fd: number): boolean {
-  if (flock(fd, LOCK_EX | LOCK_NB) === 0) return true;
+  if (libc().flock(fd, LOCK_EX | LOCK_NB) === 0) return true;
   const error = lastError('flock');
   if (error.code === 'EAGAIN') return false;
   throw error;
@@ -34,18 +46,20 @@ export function tryLockFile(fd: number): boolean {
 
 /** Free the bytes of a range, which then reads as zeroes. @throws EOPNOTSUPP where the filesystem has no holes */
 export function punchHole(fd: number, offset: number, length: number): void {
-  if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length) !== 0) throw lastError('fallocate');
+  if (libc().fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length) !== 0)
+    throw lastError('fallocate');
 }
 
 /** Make a range read as zeroes without writing them. @throws EOPNOTSUPP where the filesystem cannot */
 export function zeroRange(fd: number, offset: number, length: number): void {
-  if (fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, length) !== 0) throw lastError('fallocate');
+  if (libc().fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, length) !== 0)
+    throw lastError('fallocate');
 }
 
 /** Bytes of an open block device. */
 export function sizeOfBlockDevice(fd: number): number {
   const size = Buffer.alloc(8);
-  if (ioctl(fd, BLKGETSIZE64, size) !== 0) throw lastError('BLKGETSIZE64');
+  if (libc().ioctl(fd, BLKGETSIZE64, size) !== 0) throw lastError('BLKGETSIZE64');
   return Number(size.readBigUInt64LE());
 }
 
@@ -57,5 +71,5 @@ export function pageOffset(memory: Buffer, pageSize: number): number {
 /** Give whole, aligned pages back to the system; they read as zeroes and cost nothing until written. */
 export function releasePages(memory: Buffer): void {
   // It is advice: where it fails, the memory stays taken, and nothing is wrong.
-  madvise(memory, memory.length, MADV_DONTNEED);
+  libc().madvise(memory, memory.length, MADV_DONTNEED);
 }

@@ -221,7 +221,7 @@ export function memoryDevice(size: number, sched: Scheduler, validator: Validato
   if (size > MAX_MEMORY_DEVICE) throw errno('EFBIG', `a memory device holds at most ${MAX_MEMORY_DEVICE} bytes`);
   const memory = new SparseMemory();
   return new BlockDevice(
-    { name: 'memory', size, readOnly: false },
+    { name: 'memory', size, readOnly: false, ephemeral: true },
     memory,
     {
       direct_access: (_task, bdev, sector) => {

@@ -19,12 +19,16 @@ const MIN_CACHE = 64 * 2 ** 20;
 const MAX_CACHE = 512 * 2 ** 20;
 /** Milliseconds after which a task that sleeps is reported (kernel.hung_task_timeout_secs). */
 const HUNG_TASK = 120_000;
+/** Of files in memory: what is cached of them is there twice, and reading it again costs a copy. */
+const MAX_CACHE_IN_MEMORY = 128 * 2 ** 20;
 
 export interface MachineOptions {
   readonly enforce: EnforceLevel;
   readonly stacks: boolean;
-  /** Bytes of page cache; by default an eighth of the memory, between 64 and 512 MiB. */
+  /** Bytes of page cache; by default an eighth of the memory, between 64 MiB and 512 MiB, or 128 MiB where the files are in memory. */
   readonly pageCache?: number;
+  /** The filesystem is in memory. */
+  readonly inMemory?: boolean;
   readonly sink: ViolationSink;
 }
 
@@ -36,7 +40,8 @@ export interface ValidatedMachine extends Machine {
 export function newMachine(options: MachineOptions): ValidatedMachine {
   const sched = new RealScheduler();
   const validator = new Lockdep(options.enforce, options.sink, { stacks: options.stacks, hungTask: HUNG_TASK });
-  const limit = options.pageCache ?? Math.min(MAX_CACHE, Math.max(MIN_CACHE, Math.floor(totalmem() / 8)));
+  const most = options.inMemory === true ? MAX_CACHE_IN_MEMORY : MAX_CACHE;
+  const limit = options.pageCache ?? Math.min(most, Math.max(MIN_CACHE, Math.floor(totalmem() / 8)));
   return { sched, validator, memory: new MemoryControl(sched, { limit, validator }) };
 }
 

@@ -110,6 +110,7 @@ async function run(source: string, mountpoint: string, settings: MountSettings, 
     stacks: settings.debug,
     sink: violationSink(log),
     ...(settings.pageCache === undefined ? {} : { pageCache: settings.pageCache }),
+    inMemory: isMemory(source),
   });
   const task = new Task(machine.sched, machine.validator, { comm: 'mount' });
   const bdev = openSource(machine, source, settings.size, settings.readOnly);

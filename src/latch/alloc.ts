@@ -1,5 +1,6 @@
 /** Which blocks and inodes are free: the bitmaps of the groups. */
 
+import { blkdev_issue_discard, SECTOR_SIZE } from '../block/bio.js';
 import type { BlockDevice } from '../block/block-device.js';
 import { brelse, sb_bread } from '../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../block/buffer-head.js';
@@ -109,6 +110,9 @@ export class Allocator {
       handle.dirty_metadata(task, bh);
       brelse(bh);
       this.#super.freeBlocks += count;
+      if (this.#bdev.ephemeral) {
+        await blkdev_issue_discard(task, this.#bdev, block * (BLOCK_SIZE / SECTOR_SIZE), count * BLOCK_SIZE);
+      }
       done += count;
     }
   }

@@ -22,7 +22,9 @@ export class Folio {
   mapping: AddressSpace | undefined;
   /** Its place in the file, in pages. */
   readonly index: number;
-  /** Its PAGE_SIZE bytes. Owned by the page pool: valid while a reference is held. */
+  /** The number of its page in the pool. */
+  readonly pfn: number;
+  /** The PAGE_SIZE bytes of that page: valid while a reference is held. */
   data: Buffer;
   /** References: 1 for the page cache, one for each user that may outlive it there (folio_get, folio_put). */
   refcount = 1;
@@ -47,11 +49,14 @@ export class Folio {
   lru_prev: Folio | undefined;
   lru_next: Folio | undefined;
 
-  constructor(mapping: AddressSpace, index: number, data: Buffer) {
+  /** A folio for page `index` of a file, over a new page of the pool. */
+  constructor(mapping: AddressSpace, index: number) {
     this.memory = mapping.memory;
     this.mapping = mapping;
     this.index = index;
-    this.data = data;
+    const { pool } = mapping.memory;
+    this.pfn = pool.alloc();
+    this.data = pool.view(this.pfn);
   }
 }
 
@@ -63,7 +68,7 @@ export function folio_get(folio: Folio): void {
 /** Drop a reference; the last one gives the page back to the pool (folio_put). */
 export function folio_put(folio: Folio): void {
   if (--folio.refcount > 0) return;
-  const { data, memory } = folio;
+  const { memory } = folio;
   if (folio.refcount < 0 || folio.mapping !== undefined || folio.writeback.isSet) {
     memory.validator.violation(undefined, 'folio-state', {
       message:
@@ -76,7 +81,7 @@ export function folio_put(folio: Folio): void {
   }
   folio.data = FREED;
   folio.private = undefined;
-  memory.freePage(data);
+  memory.freePage(folio.pfn);
 }
 
 /** Byte position of a folio in its file (folio_pos). */

@@ -2,6 +2,7 @@
  * The memory of one machine: how much the page cache may take, what of it is dirty, and who is asked when it runs short. What
  * reclaim does is in vmscan.ts, what writers are made to wait for in page-writeback.ts.
  */
+import { SlabPool } from '../block/slab.js';
 import { Lockdep } from '../locking/lockdep.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import type { Scheduler } from '../sched/scheduler.js';
@@ -11,7 +12,6 @@ import { WaitQueue } from '../sched/wait.js';
 import type { Bdi, FlushReason } from './backing-dev.js';
 import { PAGE_SIZE } from './folio.js';
 import { LruList } from './lru.js';
-import { PagePool } from './page-pool.js';
 
 /** The least that a machine works with, in pages. */
 const MIN_LIMIT = 64;
@@ -33,13 +33,13 @@ export interface MemoryOptions {
   readonly dirtyRatio?: number;
   /** Percentage of the limit over which the flusher starts (vm.dirty_background_ratio). */
   readonly dirtyBackgroundRatio?: number;
-  readonly pool?: PagePool;
 }
 
 export class MemoryControl {
   readonly sched: Scheduler;
   readonly validator: Validator;
-  readonly pool: PagePool;
+  /** Where the pages themselves come from. */
+  readonly pool = new SlabPool();
   /** Pages. */
   readonly limit: number;
   /** Pages dirty or under writeback over which writers wait. */
@@ -66,7 +66,6 @@ export class MemoryControl {
   constructor(sched: Scheduler, options: MemoryOptions) {
     this.sched = sched;
     this.validator = options.validator ?? new Lockdep('error', () => undefined);
-    this.pool = options.pool ?? new PagePool();
     this.limit = Math.max(MIN_LIMIT, Math.floor(options.limit / PAGE_SIZE));
     this.dirty_thresh = Math.max(1, Math.floor((this.limit * (options.dirtyRatio ?? 20)) / 100));
     const background = Math.floor((this.limit * (options.dirtyBackgroundRatio ?? 10)) / 100);
@@ -79,8 +78,8 @@ export class MemoryControl {
   }
 
   /** Give back the page of a folio that has no references any more. */
-  freePage(page: Buffer): void {
-    this.pool.free(page);
+  freePage(pfn: number): void {
+    this.pool.free(pfn);
   }
 
   /** Ask `shrinker` whenever memory is short. @returns what ends that */

@@ -34,14 +34,14 @@ export function folio_alloc_nowait(task: Task, mapping: AddressSpace, index: num
     wakeup_kswapd(memory);
     if (pool.used >= limit && reclaim_clean(task, memory) === 0) return undefined;
   }
-  return new Folio(mapping, index, pool.alloc());
+  return new Folio(mapping, index);
 }
 
 async function allocSlow(task: Task, mapping: AddressSpace, index: number): Promise<Folio> {
   const { memory } = mapping;
   if (may_not_enter_fs(task, mapping)) {
     // Reclaim may need what this task holds: an open transaction, a spinlock. It takes from the reserve instead.
-    if (memory.pool.used < memory.limit * (1 + RESERVE) + 8) return new Folio(mapping, index, memory.pool.alloc());
+    if (memory.pool.used < memory.limit * (1 + RESERVE) + 8) return new Folio(mapping, index);
     throw errno('ENOMEM');
   }
   let fruitless = 0;
