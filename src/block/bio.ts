@@ -22,6 +22,8 @@ export interface Bio {
   readonly fua?: boolean;
   /** All writes completed before are stable before this one starts (REQ_PREFLUSH). */
   readonly preflush?: boolean;
+  /** Its completion waits until somebody polls for it (REQ_POLLED): see bio_poll. */
+  readonly polled?: boolean;
   /**
    * Called once in completion context: `task` may not sleep. `error` is EIO for an address beyond the end and for what the device
    * cannot do, EROFS for a write to a read-only device, EINVAL for a length that is not one of sectors, ENOSPC where an image cannot grow.
@@ -62,6 +64,15 @@ async function waitDone(task: Task, queue: WaitQueue, failure: () => Errno | und
   await queue.wait(task, { what: 'block I/O' });
   const error = failure();
   if (error !== undefined) throw error;
+}
+
+/**
+ * Run the completions of polled requests that the device has finished (bio_poll).
+ * @param spin wait until there is one, where any is under way
+ * @returns how many were run
+ */
+export function bio_poll(task: Task, bdev: BlockDevice, spin: boolean): Awaitable<number> {
+  return bdev.queue.poll(task, spin);
 }
 
 /** Make all writes that have completed stable, and wait for it (blkdev_issue_flush). @throws EIO */

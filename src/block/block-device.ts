@@ -22,8 +22,8 @@ export interface block_device_operations {
   /** @param cmd the command's number @param arg what it reads @returns what it writes */
   ioctl?(task: Task, bdev: BlockDevice, mode: OpenMode, cmd: number, arg: Buffer): Awaitable<Buffer>;
   compat_ioctl?(task: Task, bdev: BlockDevice, mode: OpenMode, cmd: number, arg: Buffer): Awaitable<Buffer>;
-  /** The stored bytes from `sector` on themselves, as many as lie together. */
-  direct_access?(task: Task, bdev: BlockDevice, sector: number): Awaitable<Buffer>;
+  /** The stored bytes from `sector` on themselves, as many of `length` as lie together; at least a page. */
+  direct_access?(task: Task, bdev: BlockDevice, sector: number, length: number): Awaitable<Buffer>;
   unlock_native_capacity?(task: Task, disk: BlockDevice): Awaitable<void>;
   getgeo?(task: Task, bdev: BlockDevice): Awaitable<Geometry>;
   swap_slot_free_notify?(task: Task, bdev: BlockDevice, slot: number): void;
@@ -52,8 +52,6 @@ export interface DeviceShape {
 
 export class BlockDevice {
   readonly name: string;
-  /** Bytes. */
-  readonly size: number;
   readonly read_only: boolean;
   /**
    * What it holds ends with the process. What a filesystem frees there may be discarded at once, where on other devices that must wait until
@@ -81,12 +79,21 @@ export class BlockDevice {
     validator: Validator,
   ) {
     this.name = shape.name;
-    this.size = shape.size;
     this.read_only = shape.readOnly;
     this.ephemeral = shape.ephemeral ?? false;
     this.ops = ops;
     this.validator = validator;
-    this.queue = new RequestQueue(driver, shape, sched, validator);
+    this.queue = new RequestQueue(driver, { size: shape.size, readOnly: shape.readOnly }, sched, validator);
+  }
+
+  /** Bytes. */
+  get size(): number {
+    return this.queue.limits.size;
+  }
+
+  /** The device has become larger, or has shown that it is (set_capacity). */
+  set_capacity(bytes: number): void {
+    this.queue.limits.size = bytes;
   }
 
   get openers(): number {
@@ -156,40 +163,18 @@ export async function blkdev_put(
   await call(task, rows.release, { disk: bdev.open_mutex }, () => bdev.ops.release?.(task, bdev, mode));
 }
 
-function unsupported(bdev: BlockDevice, what: string): never {
+export function unsupported(bdev: BlockDevice, what: string): never {
   throw errno(what === 'ioctl' ? 'ENOTTY' : 'EOPNOTSUPP', `${bdev.name} has no ${what}`);
 }
 
-/** ioctl(2) on a device (blkdev_ioctl). @throws ENOTTY where it has none */
-export function blkdev_ioctl(
-  task: Task,
-  bdev: BlockDevice,
-  mode: OpenMode,
-  cmd: number,
-  arg: Buffer,
-): Awaitable<Buffer> {
-  return call(task, rows.ioctl, { disk: bdev.open_mutex }, () => {
-    return bdev.ops.ioctl?.(task, bdev, mode, cmd, arg) ?? unsupported(bdev, 'ioctl');
-  });
-}
-
-/** ioctl(2) of a 32-bit process (compat_blkdev_ioctl). @throws ENOTTY where it has none */
-export function compat_blkdev_ioctl(
-  task: Task,
-  bdev: BlockDevice,
-  mode: OpenMode,
-  cmd: number,
-  arg: Buffer,
-): Awaitable<Buffer> {
-  return call(task, rows.compat_ioctl, { disk: bdev.open_mutex }, () => {
-    return bdev.ops.compat_ioctl?.(task, bdev, mode, cmd, arg) ?? unsupported(bdev, 'ioctl');
-  });
-}
-
-/** The stored bytes themselves, without a copy (bdev_direct_access). @throws EOPNOTSUPP ERANGE EINVAL */
-export function bdev_direct_access(task: Task, bdev: BlockDevice, sector: number): Awaitable<Buffer> {
+/**
+ * The stored bytes themselves, without a copy (bdev_direct_access).
+ * @param length bytes wanted; fewer come where they do not lie together
+ * @throws EOPNOTSUPP ERANGE EINVAL
+ */
+export function bdev_direct_access(task: Task, bdev: BlockDevice, sector: number, length = 4096): Awaitable<Buffer> {
   return call(task, rows.direct_access, { disk: bdev.open_mutex }, () => {
-    return bdev.ops.direct_access?.(task, bdev, sector) ?? unsupported(bdev, 'direct_access');
+    return bdev.ops.direct_access?.(task, bdev, sector, length) ?? unsupported(bdev, 'direct_access');
   });
 }
 

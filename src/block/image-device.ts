@@ -20,7 +20,7 @@ import type { Task } from '../sched/task.js';
 import type { Validator } from '../sched/validator.js';
 import { WaitQueue } from '../sched/wait.js';
 import { SECTOR_SIZE } from './bio.js';
-import { BlockDevice } from './block-device.js';
+import { BlockDevice, type Geometry, type OpenMode } from './block-device.js';
 import { describeHolder, mountOf } from './image-holder.js';
 import { punchHole, sizeOfBlockDevice, tryLockFile, zeroRange } from './libc.js';
 import type { Driver } from './request-queue.js';
@@ -32,11 +32,34 @@ const ZEROES = 1 << 20;
 const PATIENCE = 10_000;
 const LOOK_AGAIN = 20;
 
+const GEO_HEADS = 64;
+const GEO_SECTORS = 32;
+/** LOOP_GET_STATUS64: which file is behind a loop device, which an image is much like. */
+export const LOOP_GET_STATUS64 = 0x4c05;
+const LOOP_INFO_SIZE = 232;
+const LO_FLAGS_READ_ONLY = 1;
+const LO_FLAGS_AT = 52;
+const LO_FILE_NAME_AT = 56;
+const LO_NAME_SIZE = 64;
+
 /** An image that cannot be used: one line that names it, and the remedy. */
 export class ImageError extends Error {}
 
 function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : String(error);
+}
+
+/** struct loop_info64: device and inode of the image, its size, its flags, its name. @throws ENOTTY for another command */
+function loopStatus(fd: number, path: string, bdev: BlockDevice, cmd: number): Buffer {
+  if (cmd !== LOOP_GET_STATUS64) throw errno('ENOTTY');
+  const info = Buffer.alloc(LOOP_INFO_SIZE);
+  const stat = fstatSync(fd, { bigint: true });
+  info.writeBigUInt64LE(stat.dev, 0);
+  info.writeBigUInt64LE(stat.ino, 8);
+  info.writeBigUInt64LE(BigInt(bdev.size), 32);
+  info.writeUInt32LE(bdev.read_only ? LO_FLAGS_READ_ONLY : 0, LO_FLAGS_AT);
+  info.write(path.slice(0, LO_NAME_SIZE - 1), LO_FILE_NAME_AT, 'latin1');
+  return info;
 }
 
 function open(path: string, readOnly: boolean): number {
@@ -242,6 +265,21 @@ export function imageDevice(
       }
     },
     release: close,
+    /** The file may have grown since it was opened: what lies beyond the size known so far is the disk's too. */
+    unlock_native_capacity: (_task: Task, disk: BlockDevice): void => {
+      const native = sizeOf(fd, path);
+      if (native > disk.size) disk.set_capacity(native);
+    },
+    getgeo: (_task: Task, bdev: BlockDevice): Geometry => ({
+      heads: GEO_HEADS,
+      sectors: GEO_SECTORS,
+      cylinders: Math.floor(bdev.size / (GEO_HEADS * GEO_SECTORS * SECTOR_SIZE)),
+      start: 0,
+    }),
+    ioctl: (_task: Task, bdev: BlockDevice, _mode: OpenMode, cmd: number): Buffer => loopStatus(fd, path, bdev, cmd),
+    /** struct loop_info64 is laid out alike for 32-bit processes. */
+    compat_ioctl: (_task: Task, bdev: BlockDevice, _mode: OpenMode, cmd: number): Buffer =>
+      loopStatus(fd, path, bdev, cmd),
   };
   return new BlockDevice({ name: path, size, readOnly }, new ImageFile(fd), ops, sched, validator);
 }

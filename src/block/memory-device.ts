@@ -17,6 +17,9 @@ const ZERO = Buffer.alloc(BLOCK);
 /** The largest device, in bytes: block numbers stay within 32 bits. */
 export const MAX_MEMORY_DEVICE = 2 ** 32 * BLOCK;
 
+/** ioctl: how many bytes are stored, and how many the slabs for them take; two numbers of 64 bits. */
+export const MEMORY_GET_STAT = 0x80104d01;
+
 /** The slots of 512 blocks, as slot + 1; 0 is a hole. */
 interface Leaf {
   readonly slots: Uint32Array;
@@ -36,6 +39,8 @@ function isZero(bytes: Buffer, start: number, end: number): boolean {
 export class SparseMemory implements Driver {
   readonly #tables: (Table | undefined)[] = [];
   readonly #pool = new SlabPool();
+  /** Slots that somebody has direct access to: their memory is theirs until the end, so a discard zeroes it. */
+  readonly #pinned = new Set<number>();
 
   /** Bytes of the blocks that are stored. */
   get storedBytes(): number {
@@ -95,20 +100,50 @@ export class SparseMemory implements Driver {
     return undefined;
   }
 
-  /** The stored bytes of the block at a byte offset themselves; a hole is filled with a zeroed block first, as brd does. */
-  direct(offset: number): Buffer {
+  /**
+   * The stored bytes of the block at a byte offset themselves, and of those behind it that lie in one piece with it. A hole is filled with a zeroed
+   * block first, as brd does; 2 MiB of holes, if the offset is where they begin, with 2 MiB in one piece.
+   * @param most bytes wanted
+   */
+  direct(offset: number, most: number): Buffer {
     const block = Math.floor(offset / BLOCK);
     let slot = this.#find(block);
     if (slot < 0) {
-      slot = this.#store(block);
-      this.#pool.view(slot).fill(0);
+      if (block % FANOUT === 0 && most >= FANOUT * BLOCK && this.#leafOf(block) === undefined) this.#storeLeaf(block);
+      else this.#pool.view(this.#store(block)).fill(0);
+      slot = this.#find(block);
     }
-    return this.#pool.view(slot);
+    const length = this.#contiguous(block, slot, 0, most);
+    for (let at = slot; at < slot + length / BLOCK; at++) this.#pinned.add(at);
+    const start = this.#pool.offset(slot);
+    return this.#pool.bytes(slot).subarray(start, start + length);
+  }
+
+  /** @throws ENOTTY */
+  ioctl(cmd: number): Buffer {
+    if (cmd !== MEMORY_GET_STAT) throw errno('ENOTTY');
+    const stat = Buffer.alloc(16);
+    stat.writeBigUInt64LE(BigInt(this.storedBytes), 0);
+    stat.writeBigUInt64LE(BigInt(this.allocatedBytes), 8);
+    return stat;
+  }
+
+  #leafOf(block: number): Leaf | undefined {
+    return this.#tables[block >>> (2 * LEAF_BITS)]?.leaves[(block >>> LEAF_BITS) & (FANOUT - 1)];
+  }
+
+  /** A whole slab of zeroes for 512 blocks that are holes. */
+  #storeLeaf(block: number): void {
+    const first = this.#pool.allocSlab();
+    const leaf = this.#makeLeaf(block);
+    for (let i = 0; i < FANOUT; i++) leaf.slots[i] = first + i + 1;
+    leaf.stored = FANOUT;
+    this.#pool.bytes(first).fill(0);
   }
 
   /** The slot of a block, -1 for a hole. */
   #find(block: number): number {
-    const leaf = this.#tables[block >>> (2 * LEAF_BITS)]?.leaves[(block >>> LEAF_BITS) & (FANOUT - 1)];
+    const leaf = this.#leafOf(block);
     return leaf === undefined ? -1 : (leaf.slots[block & (FANOUT - 1)] ?? 0) - 1;
   }
 
@@ -150,6 +185,14 @@ export class SparseMemory implements Driver {
 
   /** Give a hole a slot. */
   #store(block: number): number {
+    const leaf = this.#makeLeaf(block);
+    const slot = this.#pool.alloc();
+    leaf.slots[block & (FANOUT - 1)] = slot + 1;
+    leaf.stored++;
+    return slot;
+  }
+
+  #makeLeaf(block: number): Leaf {
     const high = block >>> (2 * LEAF_BITS);
     let table = this.#tables[high];
     if (table === undefined) {
@@ -163,10 +206,7 @@ export class SparseMemory implements Driver {
       table.leaves[middle] = leaf;
       table.present++;
     }
-    const slot = this.#pool.alloc();
-    leaf.slots[block & (FANOUT - 1)] = slot + 1;
-    leaf.stored++;
-    return slot;
+    return leaf;
   }
 
   /** Make holes of the blocks from `first` up to `last`, without it. Ranges that store nothing are stepped over. */
@@ -199,6 +239,10 @@ export class SparseMemory implements Driver {
     for (let entry = from; entry < to; entry++) {
       const slot = (leaf.slots[entry] ?? 0) - 1;
       if (slot < 0) continue;
+      if (this.#pinned.has(slot)) {
+        this.#pool.view(slot).fill(0);
+        continue;
+      }
       leaf.slots[entry] = 0;
       leaf.stored--;
       if (count > 0 && slot === first + count && slot % SLAB_SLOTS !== 0) count++;
@@ -224,12 +268,17 @@ export function memoryDevice(size: number, sched: Scheduler, validator: Validato
     { name: 'memory', size, readOnly: false, ephemeral: true },
     memory,
     {
-      direct_access: (_task, bdev, sector) => {
+      direct_access: (_task, bdev, sector, length) => {
         const offset = sector * SECTOR_SIZE;
         if (offset >= bdev.size) throw errno('ERANGE', 'direct access beyond the end');
         if (offset % BLOCK !== 0) throw errno('EINVAL', 'direct access to a part of a block');
-        return memory.direct(offset);
+        return memory.direct(offset, Math.min(Math.max(length, BLOCK), bdev.size - offset));
       },
+      ioctl: (_task, _bdev, _mode, cmd) => memory.ioctl(cmd),
+      // Its command has no pointers and no longs: it is the same for all.
+      compat_ioctl: (_task, _bdev, _mode, cmd) => memory.ioctl(cmd),
+      // A slot of swap that nobody refers to any more takes no memory.
+      swap_slot_free_notify: (_task, _bdev, slot) => memory.discard(slot * BLOCK, BLOCK),
       getgeo: () => ({ heads: 64, sectors: 32, cylinders: Math.floor(size / (64 * 32 * SECTOR_SIZE)), start: 0 }),
     },
     sched,

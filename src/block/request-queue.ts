@@ -27,7 +27,7 @@ export interface Driver {
 
 export interface QueueLimits {
   /** Bytes of the device. */
-  readonly size: number;
+  size: number;
   readonly readOnly: boolean;
 }
 
@@ -42,6 +42,9 @@ export class RequestQueue {
   /** Completions that are being run: one may submit a request that completes at once. */
   #depth = 0;
   #inFlight = 0;
+  /** Polled requests that the device has finished, with their errors. */
+  #finished: { readonly bio: Bio; readonly error: Errno | undefined }[] = [];
+  readonly #finishedOne = new WaitQueue();
 
   constructor(driver: Driver, limits: QueueLimits, sched: Scheduler, validator: Validator) {
     this.driver = driver;
@@ -63,21 +66,50 @@ export class RequestQueue {
       this.#check(bio);
       running = this.#run(bio);
     } catch (error) {
-      this.#end(bio, asErrno(error));
+      this.#finish(bio, asErrno(error));
       return;
     }
     if (running instanceof Promise) this.#endLater(bio, running);
-    else this.#end(bio, undefined);
+    else this.#finish(bio, undefined);
   }
 
-  /** Wait until no request is under way. Those that are submitted meanwhile are waited for too. */
+  /** Run the completions of polled requests that are finished. @returns how many */
+  poll(task: Task, spin: boolean): Awaitable<number> {
+    if (this.#finished.length === 0 && spin && this.#inFlight > 0) return this.#pollLater(task);
+    const due = this.#finished;
+    this.#finished = [];
+    for (const { bio, error } of due) this.#end(bio, error);
+    return due.length;
+  }
+
+  async #pollLater(task: Task): Promise<number> {
+    while (this.#finished.length === 0 && this.#inFlight > 0) await this.#finishedOne.wait(task, { what: 'block I/O' });
+    return this.poll(task, false);
+  }
+
+  /** The device is done: the completion runs now, or when it is polled for. */
+  #finish(bio: Bio, error: Errno | undefined): void {
+    if (bio.polled !== true) {
+      this.#end(bio, error);
+      return;
+    }
+    this.#finished.push({ bio, error });
+    this.#finishedOne.wake_all();
+    this.#idle.wake_all();
+  }
+
+  /** Wait until no request is under way, and complete what nobody has polled for. Those that are submitted meanwhile are waited for too. */
   drain(task: Task): Awaitable<void> {
     might_sleep(task, 'block I/O');
+    if (this.#finished.length > 0) return andThen(this.poll(task, false), () => this.drain(task));
     return this.#inFlight === 0 ? undefined : this.#waitIdle(task);
   }
 
   async #waitIdle(task: Task): Promise<void> {
-    while (this.#inFlight > 0) await this.#idle.wait(task, { what: 'block I/O' });
+    while (this.#inFlight > 0) {
+      if (this.#finished.length > 0) await this.poll(task, false);
+      else await this.#idle.wait(task, { what: 'block I/O' });
+    }
   }
 
   /** @throws EIO beyond the end; EROFS; EINVAL for what is not whole sectors or does not add up */
@@ -137,7 +169,7 @@ export class RequestQueue {
       } catch (error) {
         failure = asErrno(error);
       }
-      this.#end(bio, failure);
+      this.#finish(bio, failure);
     });
     void finished;
   }

@@ -125,14 +125,44 @@ export class SlabPool {
   /** A slot with anything in it. @returns its number, from 0 */
   alloc(): number {
     const slab = this.#partial[this.#partial.length - 1] ?? this.#begin();
+    return this.#takeFrom(slab);
+  }
+
+  #takeFrom(slab: Slab): number {
     const slot = slab.take();
     if (slab.claim(slot)) this.#stale--;
-    if (slab.free === 0) {
-      this.#partial.pop();
-      slab.place = -1;
-    }
+    if (slab.free === 0) this.#unlist(slab);
     this.#used++;
     return slab.id * SLAB_SLOTS + slot;
+  }
+
+  /** All the slots of an empty slab, which lie together. @returns the first */
+  allocSlab(): number {
+    const slab = this.#begin();
+    this.#unlist(slab);
+    const first = slab.id * SLAB_SLOTS;
+    for (let i = 0; i < SLAB_SLOTS; i++) if (slab.claim(slab.take())) this.#stale--;
+    this.#used += SLAB_SLOTS;
+    return first;
+  }
+
+  /** A slot in a slab that is in use and not one of `slabs`, the fullest such; undefined where those are full. */
+  allocOutside(slabs: ReadonlySet<number>): number | undefined {
+    let best: Slab | undefined;
+    for (const slab of this.#partial) {
+      if (!slabs.has(slab.id) && (best === undefined || slab.free < best.free)) best = slab;
+    }
+    return best === undefined ? undefined : this.#takeFrom(best);
+  }
+
+  /** The number of a slot's slab. */
+  slabOf(slot: number): number {
+    return Math.floor(slot / SLAB_SLOTS);
+  }
+
+  /** Slots of a slab that are in use. */
+  usedIn(slab: number): number {
+    return SLAB_SLOTS - (this.#slabs[slab]?.free ?? SLAB_SLOTS);
   }
 
   free(slot: number): void {
@@ -202,14 +232,17 @@ export class SlabPool {
   }
 
   #emptied(slab: Slab): void {
-    if (slab.place >= 0) {
-      const last = this.#partial.pop();
-      if (last !== undefined && last !== slab) {
-        this.#partial[slab.place] = last;
-        last.place = slab.place;
-      }
-      slab.place = -1;
-    }
+    if (slab.place >= 0) this.#unlist(slab);
     this.#empty.push(slab);
+  }
+
+  /** It is not partly used any more. */
+  #unlist(slab: Slab): void {
+    const last = this.#partial.pop();
+    if (last !== undefined && last !== slab) {
+      this.#partial[slab.place] = last;
+      last.place = slab.place;
+    }
+    slab.place = -1;
   }
 }

@@ -8,6 +8,7 @@ import type { Folio } from './folio.js';
 import type { MemoryControl } from './memory.js';
 import type { address_space_operations, Gfp } from './operations.js';
 import type { FileRaState } from './readahead-state.js';
+import type { VmArea } from './vma.js';
 import { XArray } from './xarray.js';
 
 /** What the page cache asks of the owner of a mapping; fs/inode.ts implements it. */
@@ -40,6 +41,8 @@ export class AddressSpace {
   readonly invalidate_lock = new RwSem('invalidate_lock');
   /** index → folio, with marks for dirty, writeback and to-write. */
   readonly i_pages = new XArray<Folio>();
+  /** The areas of processes that map the file. */
+  i_mmap: Set<VmArea> | undefined;
   /** Writeback errors, told once to each open file. */
   readonly wb_err = new Errseq();
   /** A writeback error that no wait has reported yet (AS_EIO, AS_ENOSPC). */

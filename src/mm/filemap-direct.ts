@@ -1,4 +1,6 @@
 /** Reads and writes that pass the page cache by, and keep it true all the same (mm/filemap.c: generic_file_read_iter, generic_file_direct_write). */
+import { bio_poll } from '../block/bio.js';
+import { BlockDevice } from '../block/block-device.js';
 import { address_space_operations } from '../contract/address-space.js';
 import { call } from '../locking/context.js';
 import type { Awaitable } from '../sched/awaitable.js';
@@ -41,6 +43,15 @@ async function readDirect(task: Task, iocb: Kiocb, iter: IovIter): Promise<numbe
     if (read > 0) return read;
     throw error;
   }
+}
+
+/**
+ * iopoll for files whose direct_IO leaves its bios to be polled for, and the device in iocb.private (iocb_bio_iopoll).
+ * @param spin wait until something has completed, where anything is under way
+ * @returns completions run; 0 where nothing was
+ */
+export function iocb_bio_iopoll(task: Task, iocb: Kiocb, spin: boolean): Awaitable<number> {
+  return iocb.private instanceof BlockDevice ? bio_poll(task, iocb.private, spin) : 0;
 }
 
 /**

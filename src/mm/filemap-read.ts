@@ -151,7 +151,7 @@ function isPartiallyUptodate(task: Task, pos: number, folio: Folio, count: numbe
  * Read a locked folio and wait until it is read (filemap_read_folio). invalidate_lock of the mapping is held. Unlocked in any case.
  * @throws EIO where it is not uptodate afterwards; what read_folio throws
  */
-async function filemap_read_folio(
+export async function filemap_read_folio(
   task: Task,
   file: MmFile | undefined,
   mapping: AddressSpace,

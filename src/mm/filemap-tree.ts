@@ -65,6 +65,7 @@ export function filemap_remove_folio(task: Task, folio: Folio): void {
   const { mapping, memory } = folio;
   if (!folio.lock.locked) folio_violation(task, 'a folio is removed from the page cache that is not locked');
   if (folio.writeback.isSet) folio_violation(task, 'a folio is removed from the page cache under writeback');
+  if (folio.mapcount > 0) folio_violation(task, 'a folio is removed from the page cache that is mapped');
   if (mapping === undefined) return;
   folio_cancel_dirty(folio);
   mapping.i_pages.erase(folio.index);

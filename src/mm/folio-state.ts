@@ -3,7 +3,7 @@
  * follow the bits of the folio here and nowhere else; a transition that the document does not allow is a violation.
  */
 import { address_space_operations } from '../contract/address-space.js';
-import { call } from '../locking/context.js';
+import { call, type LockRef } from '../locking/context.js';
 import type { Exclusive } from '../locking/held.js';
 import type { LockOptions } from '../locking/sleeplock.js';
 import type { Awaitable } from '../sched/awaitable.js';
@@ -12,6 +12,7 @@ import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import { type Folio, folio_get, folio_put } from './folio.js';
 import type { WritebackControl } from './operations.js';
+import { folio_mkclean } from './rmap.js';
 
 /** Report a state of a folio that must not be. */
 export function folio_violation(task: Task, message: string, rule?: string): void {
@@ -65,19 +66,19 @@ export function folio_mark_uptodate(folio: Folio): void {
 
 /**
  * The bytes of a folio have changed and the device must get them (folio_mark_dirty): calls dirty_folio, which may not
- * block. The folio is locked, or cannot be truncated for another reason.
+ * block. The folio is locked, or it was found in a page table whose lock is held: either way it cannot be truncated.
+ * @param ptl that page_table_lock
  * @returns true where it was clean
  */
-export function folio_mark_dirty(task: Task, folio: Folio): boolean {
+export function folio_mark_dirty(task: Task, folio: Folio, ptl?: LockRef): boolean {
   const { mapping } = folio;
   if (mapping === undefined) return dirtyAlone(folio);
   // Somebody uses it: reclaim must not wait at the end of its writeback.
   folio.reclaim = false;
   const { dirty_folio } = mapping.a_ops;
   if (dirty_folio === undefined) return filemap_dirty_folio(task, mapping, folio);
-  return call(task, address_space_operations.dirty_folio, { folio: folio.lock }, () =>
-    dirty_folio(task, mapping, folio),
-  );
+  const held = ptl === undefined ? { folio: folio.lock } : { mm: ptl };
+  return call(task, address_space_operations.dirty_folio, held, () => dirty_folio(task, mapping, folio));
 }
 
 /** dirty_folio for files whose pages are never written back (noop_dirty_folio): dirty keeps reclaim away, and nobody counts it. */
@@ -124,6 +125,8 @@ function accountCleaned(mapping: AddressSpace, folio: Folio): void {
  */
 export function folio_clear_dirty_for_io(task: Task, folio: Folio): boolean {
   if (!folio.lock.locked) folio_violation(task, 'a folio is cleaned for I/O that is not locked');
+  // What was stored through page tables counts, and the next store must fault.
+  if (folio.mapcount > 0 && folio_mkclean(task, folio)) folio_mark_dirty(task, folio);
   if (!folio.dirty) return false;
   const { mapping } = folio;
   if (mapping === undefined || !mapping.i_pages.getMark(folio.index, 'dirty')) folio.dirty = false;

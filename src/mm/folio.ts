@@ -3,6 +3,8 @@ import { BitLock, WaitBit } from '../locking/bitlock.js';
 import type { AddressSpace } from './address-space.js';
 import type { LruList } from './lru.js';
 import type { MemoryControl } from './memory.js';
+import type { AnonRmap } from './rmap.js';
+import type { SwapEntry } from './swap-info.js';
 
 export const PAGE_SHIFT = 12;
 /** Bytes in a folio. */
@@ -44,19 +46,26 @@ export class Folio {
   reclaim = false;
   /** The filesystem's own data (folio->private), removed by release_folio. */
   private: object | undefined;
+  /** PG_hwpoison: the memory itself is broken. */
+  poisoned = false;
+  /** Entries of page tables that map it; each has a reference. */
+  mapcount = 0;
+  /** Of anonymous memory: where it is mapped. */
+  anon: AnonRmap | undefined;
+  /** Of anonymous memory in the swap cache: its slot. */
+  swap: SwapEntry | undefined;
   /** The reclaim list it is on, and its links there. */
   lru: LruList | undefined;
   lru_prev: Folio | undefined;
   lru_next: Folio | undefined;
 
-  /** A folio for page `index` of a file, over a new page of the pool. */
-  constructor(mapping: AddressSpace, index: number) {
-    this.memory = mapping.memory;
+  /** A folio for page `index` of a file, over a new page of the pool; without a mapping it is anonymous memory, or will get its file later. */
+  constructor(memory: MemoryControl, mapping: AddressSpace | undefined, index: number, pfn = memory.pool.alloc()) {
+    this.memory = memory;
     this.mapping = mapping;
     this.index = index;
-    const { pool } = mapping.memory;
-    this.pfn = pool.alloc();
-    this.data = pool.view(this.pfn);
+    this.pfn = pfn;
+    this.data = memory.pool.view(pfn);
   }
 }
 
@@ -81,7 +90,10 @@ export function folio_put(folio: Folio): void {
   }
   folio.data = FREED;
   folio.private = undefined;
-  memory.freePage(folio.pfn);
+  // Anonymous memory leaves the lists with its last user.
+  folio.lru?.remove(folio);
+  if (folio.poisoned) memory.nr_poisoned++;
+  else memory.freePage(folio.pfn);
 }
 
 /** Byte position of a folio in its file (folio_pos). */

@@ -7,6 +7,7 @@ import type { AddressSpace } from './address-space.js';
 import { filemap_get_folios, filemap_release_folio, filemap_remove_folio, folios_put } from './filemap-tree.js';
 import type { Folio } from './folio.js';
 import { folio_trylock, folio_unlock, folio_wait_writeback } from './folio-state.js';
+import { unmap_mapping_folio } from './rmap.js';
 
 const BATCH = 32;
 
@@ -77,6 +78,7 @@ export async function invalidate_inode_pages2_range(
         try {
           if (folio.mapping !== mapping) continue;
           await folio_wait_writeback(task, folio);
+          if (folio.mapcount > 0) unmap_mapping_folio(task, folio);
           await folio_launder(task, mapping, folio);
           if (folio.dirty || !(await filemap_release_folio(task, folio, 'GFP_KERNEL')) || folio.dirty) {
             failure ??= { error: errno('EBUSY') };

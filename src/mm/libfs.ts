@@ -1,11 +1,24 @@
 /** Address space operations for files that live in the page cache alone (fs/libfs.c: simple_*). */
+import { address_space_operations as rows } from '../contract/address-space.js';
+import { call } from '../locking/context.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace, MmFile } from './address-space.js';
 import { filemap_grab_folio } from './filemap.js';
 import { type Folio, folio_put, folio_zero_range, PAGE_SIZE, pageOf } from './folio.js';
 import { folio_mark_dirty, folio_mark_uptodate, folio_unlock, noop_dirty_folio } from './folio-state.js';
 import type { address_space_operations, WriteBegun } from './operations.js';
+
+/**
+ * The block of the device under a block of a file, for FIBMAP and the swapper (bmap). @returns 0 for a hole
+ * @throws EINVAL where the filesystem does not tell
+ */
+export function bmap(task: Task, mapping: AddressSpace, block: number): Awaitable<number> {
+  const operation = mapping.a_ops.bmap;
+  if (operation === undefined) throw errno('EINVAL', 'the filesystem has no bmap');
+  return call(task, rows.bmap, {}, () => operation(task, mapping, block));
+}
 
 /** read_folio: what was never written is zeros (simple_read_folio). */
 export function simple_read_folio(task: Task, _file: MmFile | undefined, folio: Folio): void {

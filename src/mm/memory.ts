@@ -4,6 +4,7 @@
  */
 import { SlabPool } from '../block/slab.js';
 import { Lockdep } from '../locking/lockdep.js';
+import { Rcu } from '../locking/rcu.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import type { Scheduler } from '../sched/scheduler.js';
 import type { Task } from '../sched/task.js';
@@ -12,6 +13,8 @@ import { WaitQueue } from '../sched/wait.js';
 import type { Bdi, FlushReason } from './backing-dev.js';
 import { PAGE_SIZE } from './folio.js';
 import { LruList } from './lru.js';
+import type { MmStruct } from './mm-struct.js';
+import type { SwapInfo } from './swap-info.js';
 
 /** The least that a machine works with, in pages. */
 const MIN_LIMIT = 64;
@@ -56,6 +59,14 @@ export class MemoryControl {
   readonly inactive = new LruList();
   readonly bdis = new Set<Bdi>();
   readonly shrinkers = new Set<Shrinker>();
+  /** Swap areas, in the order of use. */
+  readonly swap = new Set<SwapInfo>();
+  /** The address spaces of the processes. */
+  readonly mms = new Set<MmStruct>();
+  /** Sections in which pages are mapped without a lock (map_pages). */
+  readonly rcu = new Rcu();
+  /** Pages that are broken and never used again. */
+  nr_poisoned = 0;
   /** Writers that wait until less is dirty. */
   readonly dirtyWaiters = new WaitQueue();
   /** Allocations that wait for reclaim to make a pass. */

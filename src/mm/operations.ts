@@ -1,9 +1,11 @@
 /** address_space_operations: what a filesystem gives to the page cache, spelt as the document spells it. */
 import type { Awaitable } from '../sched/awaitable.js';
+import type { Errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace, MmFile } from './address-space.js';
 import type { Folio } from './folio.js';
 import type { IovIter } from './iov-iter.js';
+import type { SwapInfo } from './swap-info.js';
 
 /** struct writeback_control. */
 export interface WritebackControl {
@@ -50,7 +52,19 @@ export interface Kiocb {
   readonly append: boolean;
   /** RWF_NOWAIT. */
   readonly nowait: boolean;
+  /** The I/O may be left to be polled for with iopoll (IOCB_HIPRI). */
+  readonly hipri?: boolean;
+  /**
+   * Who submits does not wait: the operation may answer IOCB_QUEUED, and calls this when the I/O has ended, in completion context, with the bytes transferred
+   * or the error. Absent: a synchronous kiocb.
+   */
+  readonly ki_complete?: (task: Task, result: number | Errno) => void;
+  /** For the operation's own use: the device that iopoll asks. */
+  private?: object;
 }
+
+/** The answer of an operation that has queued the I/O of a kiocb with ki_complete (-EIOCBQUEUED). */
+export const IOCB_QUEUED = 'IOCB_QUEUED';
 
 export interface address_space_operations {
   /** Write one locked folio; unlocks it. */
@@ -87,6 +101,7 @@ export interface address_space_operations {
   free_folio?(task: Task, folio: Folio): void;
   /** @returns bytes transferred. */
   direct_IO?(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number>;
+  /** Put `dst` in the place of `src`. @throws EAGAIN where it is in use */
   migrate_folio?(
     task: Task,
     mapping: AddressSpace,
@@ -97,9 +112,11 @@ export interface address_space_operations {
   launder_folio?(task: Task, folio: Folio): Awaitable<void>;
   is_partially_uptodate?(task: Task, folio: Folio, from: number, count: number): boolean;
   error_remove_folio?(task: Task, mapping: AddressSpace, folio: Folio): Awaitable<void>;
-  swap_activate?(task: Task, sis: object, file: MmFile): Awaitable<number>;
+  /** Prepare a file for swap: call add_swap_extent, or set SWP_FS_OPS. @returns extents added */
+  swap_activate?(task: Task, sis: SwapInfo, file: MmFile): Awaitable<number>;
   swap_deactivate?(task: Task, file: MmFile): Awaitable<void>;
-  swap_rw?(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number>;
+  /** Read or write a page of a swap file: iter.source tells which. @returns bytes, or IOCB_QUEUED */
+  swap_rw?(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number | typeof IOCB_QUEUED>;
 }
 
 /** What write_begin hands to write_end. */

@@ -21,32 +21,52 @@ const RESERVE = 1 / 8;
  * @throws ENOMEM where nothing can be freed
  */
 export function folio_alloc(task: Task, mapping: AddressSpace, index: number): Awaitable<Folio> {
-  const folio = folio_alloc_nowait(task, mapping, index);
-  if (folio !== undefined) return folio;
-  return allocSlow(task, mapping, index);
+  const { memory } = mapping;
+  return alloc_now(task, memory, mapping, index) ?? allocSlow(task, memory, mapping, index);
 }
 
 /** A new folio if there is one without a wait: for readahead, which nobody needs. */
 export function folio_alloc_nowait(task: Task, mapping: AddressSpace, index: number): Folio | undefined {
-  const { memory } = mapping;
+  return alloc_now(task, mapping.memory, mapping, index);
+}
+
+/**
+ * A new page of anonymous memory, its bytes undefined (vma_alloc_folio).
+ * @param index the page of the address
+ * @throws ENOMEM where nothing can be freed
+ */
+export function vma_alloc_folio(task: Task, memory: MemoryControl, index: number): Awaitable<Folio> {
+  return alloc_now(task, memory, undefined, index) ?? allocSlow(task, memory, undefined, index);
+}
+
+function alloc_now(
+  task: Task,
+  memory: MemoryControl,
+  mapping: AddressSpace | undefined,
+  index: number,
+): Folio | undefined {
   const { limit, pool } = memory;
   if (pool.used >= limit - (limit >> 5)) {
     wakeup_kswapd(memory);
     if (pool.used >= limit && reclaim_clean(task, memory) === 0) return undefined;
   }
-  return new Folio(mapping, index);
+  return new Folio(memory, mapping, index);
 }
 
-async function allocSlow(task: Task, mapping: AddressSpace, index: number): Promise<Folio> {
-  const { memory } = mapping;
+async function allocSlow(
+  task: Task,
+  memory: MemoryControl,
+  mapping: AddressSpace | undefined,
+  index: number,
+): Promise<Folio> {
   if (may_not_enter_fs(task, mapping)) {
     // Reclaim may need what this task holds: an open transaction, a spinlock. It takes from the reserve instead.
-    if (memory.pool.used < memory.limit * (1 + RESERVE) + 8) return new Folio(mapping, index);
+    if (memory.pool.used < memory.limit * (1 + RESERVE) + 8) return new Folio(memory, mapping, index);
     throw errno('ENOMEM');
   }
   let fruitless = 0;
   while (fruitless < MAX_RECLAIM_RETRIES) {
-    const folio = folio_alloc_nowait(task, mapping, index);
+    const folio = alloc_now(task, memory, mapping, index);
     if (folio !== undefined) return folio;
     const before = progress(memory);
     wakeup_kswapd(memory);
@@ -79,6 +99,6 @@ async function sleepOn(task: Task, queue: WaitQueue, timeout: number): Promise<v
 }
 
 /** GFP_NOFS: asked for by the mapping, or by the task's state (an open transaction: memalloc_nofs_save). */
-function may_not_enter_fs(task: Task, mapping: AddressSpace): boolean {
-  return mapping.gfp !== 'GFP_KERNEL' || task.journal_info !== undefined || task.atomic > 0;
+function may_not_enter_fs(task: Task, mapping: AddressSpace | undefined): boolean {
+  return (mapping !== undefined && mapping.gfp !== 'GFP_KERNEL') || task.journal_info !== undefined || task.atomic > 0;
 }

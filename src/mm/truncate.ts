@@ -10,6 +10,7 @@ import type { AddressSpace } from './address-space.js';
 import { filemap_get_folio, filemap_get_folios, filemap_remove_folio, folios_put } from './filemap-tree.js';
 import { type Folio, folio_put, folio_zero_range, PAGE_SIZE, pageOf } from './folio.js';
 import { folio_mark_dirty, folio_trylock, folio_unlock, folio_wait_writeback } from './folio-state.js';
+import { unmap_mapping_folio, unmap_mapping_pages } from './rmap.js';
 
 const BATCH = 32;
 
@@ -52,13 +53,17 @@ export async function truncate_inode_pages_final(task: Task, mapping: AddressSpa
  * Remove what lies beyond a new, smaller size that the host has set already (truncate_pagecache). In this order a writer
  * or reader that comes in between sees the new size.
  */
-export function truncate_pagecache(
+export async function truncate_pagecache(
   task: Task,
   mapping: AddressSpace,
   newsize: number,
   held: Exclusive<'invalidate_lock'>,
 ): Promise<void> {
-  return truncate_inode_pages_range(task, mapping, newsize, Number.POSITIVE_INFINITY, held);
+  const first = pageOf(newsize + PAGE_SIZE - 1);
+  // Once before, for speed, and once after: a private copy may have been made of a page that was still there.
+  unmap_mapping_pages(task, mapping, first, Number.POSITIVE_INFINITY, true);
+  await truncate_inode_pages_range(task, mapping, newsize, Number.POSITIVE_INFINITY, held);
+  unmap_mapping_pages(task, mapping, first, Number.POSITIVE_INFINITY, true);
 }
 
 /** Remove the cached pages of a hole, bytes `start` to `end`, inclusive, after the filesystem has zeroed what it covers in part (truncate_pagecache_range). */
@@ -70,6 +75,8 @@ export function truncate_pagecache_range(
   held: Exclusive<'invalidate_lock'>,
 ): Promise<void> {
   // Whole pages only, as there: the parts at the edges are zeroed in the page and stay.
+  const [first, beyond] = [pageOf(start + PAGE_SIZE - 1), pageOf(end + 1)];
+  if (beyond > first) unmap_mapping_pages(task, mapping, first, beyond, false);
   return truncate_inode_pages_range(task, mapping, start, end, held);
 }
 
@@ -174,7 +181,8 @@ async function sweep(
         try {
           if (folio.mapping !== mapping) continue;
           if (folio.writeback.isSet) await folio_wait_writeback(task, folio);
-          if (folio.private !== undefined) await folio_invalidate(task, mapping, folio, 0, PAGE_SIZE, inUse);
+          const cleaned = truncate_cleanup_folio(task, mapping, folio, inUse);
+          if (cleaned !== undefined) await cleaned;
           filemap_remove_folio(task, folio);
         } finally {
           folio_unlock(task, folio);
@@ -185,6 +193,24 @@ async function sweep(
     }
     await task.sched.yield();
   }
+}
+
+/** A locked folio that is about to leave the cache: out of the page tables, without private data (truncate_cleanup_folio). */
+function truncate_cleanup_folio(
+  task: Task,
+  mapping: AddressSpace,
+  folio: Folio,
+  inUse: boolean,
+): Promise<void> | undefined {
+  if (folio.mapcount > 0) unmap_mapping_folio(task, folio);
+  return folio.private === undefined ? undefined : folio_invalidate(task, mapping, folio, 0, PAGE_SIZE, inUse);
+}
+
+/** Drop a locked folio, dirty or not, though the file is not being cut (truncate_inode_folio): its memory is broken. */
+export async function truncate_inode_folio(task: Task, mapping: AddressSpace, folio: Folio): Promise<void> {
+  const cleaned = truncate_cleanup_folio(task, mapping, folio, false);
+  if (cleaned !== undefined) await cleaned;
+  filemap_remove_folio(task, folio);
 }
 
 /** Zero the covered parts of the pages at the two ends of the range, which may be one page. */

@@ -11,6 +11,8 @@ import { folio_clear_dirty_for_io, folio_locked_by, folio_trylock, folio_unlock 
 import { folio_activate, type LruList, lru_move_head } from './lru.js';
 import type { MemoryControl, Shrinker } from './memory.js';
 import { WRITEPAGE_ACTIVATE, type WritebackControl } from './operations.js';
+import { try_to_unmap } from './rmap.js';
+import { shrink_anon } from './swap-reclaim.js';
 import { check_after_writepage, recover_failed_writepage } from './writepage-check.js';
 
 /** Pages to free in one go. */
@@ -43,7 +45,9 @@ function balance_lists(memory: MemoryControl): void {
 
 /** True where a folio that is on a list could be taken out of the cache by us now: nobody uses it, nothing is lost. */
 function isFreeable(folio: Folio): boolean {
-  return folio.refcount === 1 && !folio.dirty && !folio.writeback.isSet && !folio.lock.locked;
+  return (
+    folio.refcount === 1 && folio.mapping !== undefined && !folio.dirty && !folio.writeback.isSet && !folio.lock.locked
+  );
 }
 
 /**
@@ -171,7 +175,7 @@ async function shrink_inactive_list(task: Task, memory: MemoryControl, scan: num
       }
       continue;
     }
-    if (folio.refcount > 1 || !folio_trylock(task, folio)) continue;
+    if (folio.refcount > own_references(folio) || !folio_trylock(task, folio)) continue;
     folio_get(folio);
     try {
       if (await shrink_folio(task, folio, inactive)) freed++;
@@ -183,8 +187,23 @@ async function shrink_inactive_list(task: Task, memory: MemoryControl, scan: num
   return { freed, waitFor };
 }
 
+/** References that a folio has of the page cache or the swap cache, and of the page tables that map it. */
+function own_references(folio: Folio): number {
+  return folio.mapcount + (folio.mapping === undefined && folio.swap === undefined ? 0 : 1);
+}
+
 /** What becomes of one locked folio (the body of shrink_folio_list). @returns whether it was freed */
 async function shrink_folio(task: Task, folio: Folio, inactive: LruList): Promise<boolean> {
+  if (folio.poisoned) return false;
+  if (folio.mapping === undefined) return shrink_anon(task, folio);
+  if (folio.mapcount > 0) {
+    // A page in use through page tables stays for one more round.
+    if (folio.referenced) {
+      folio.referenced = false;
+      return false;
+    }
+    if (!try_to_unmap(task, folio, 'nothing')) return false;
+  }
   if (folio.dirty) {
     if (folio.referenced) {
       folio.referenced = false;

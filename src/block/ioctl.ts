@@ -1,0 +1,147 @@
+/** ioctl(2) on a block device (block/ioctl.c): what every device can do is answered here, the rest by its driver. */
+import { block_device_operations as rows } from '../contract/block-device.js';
+import { call } from '../locking/context.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { blkdev_issue_discard, blkdev_issue_zeroout, SECTOR_SIZE } from './bio.js';
+import { type BlockDevice, blkdev_getgeo, disk_unlock_native_capacity, type OpenMode } from './block-device.js';
+import { invalidate_bdev, sync_blockdev } from './buffer-cache.js';
+import { BLOCK_SIZE } from './buffer-head.js';
+
+export const BLKROGET = 0x125e;
+export const BLKGETSIZE = 0x1260;
+export const BLKFLSBUF = 0x1261;
+export const BLKSSZGET = 0x1268;
+export const BLKDISCARD = 0x1277;
+export const BLKZEROOUT = 0x127f;
+export const BLKPBSZGET = 0x127b;
+export const BLKBSZGET = 0x80081270;
+export const BLKGETSIZE64 = 0x80081272;
+/** Read the partition table again: here, look how large the device is by now. */
+export const BLKRRPART = 0x125f;
+export const HDIO_GETGEO = 0x0301;
+/** BLKBSZGET and BLKGETSIZE64 with the size of a 32-bit pointer in their number. */
+export const BLKBSZGET_32 = 0x80041270;
+export const BLKGETSIZE64_32 = 0x80041272;
+
+/** An answer of 4 or 8 bytes, little-endian as on the machines that this runs on. */
+function answer(value: number, bytes: 4 | 8): Buffer {
+  const buffer = Buffer.alloc(bytes);
+  if (bytes === 4) buffer.writeUInt32LE(value);
+  else buffer.writeBigUInt64LE(BigInt(value));
+  return buffer;
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/** struct hd_geometry: heads, sectors, cylinders (16 bits), first sector (`word` bytes, aligned to them). */
+function geometry(task: Task, bdev: BlockDevice, word: 4 | 8): Awaitable<Buffer> {
+  return andThen(blkdev_getgeo(task, bdev), (geo) => {
+    const buffer = Buffer.alloc(word === 8 ? 16 : 8);
+    buffer.writeUInt8(geo.heads, 0);
+    buffer.writeUInt8(geo.sectors, 1);
+    buffer.writeUInt16LE(Math.min(geo.cylinders, 0xffff), 2);
+    buffer.set(answer(geo.start, word), word);
+    return buffer;
+  });
+}
+
+/** Two numbers of 64 bits, whole sectors of the device: where, and how long. @throws EFAULT EINVAL EBADF */
+function range(bdev: BlockDevice, mode: OpenMode, arg: Buffer): { readonly sector: number; readonly length: number } {
+  if (mode !== 'write' || bdev.read_only) throw errno('EBADF', `${bdev.name} is not open for writing`);
+  if (arg.length < 16) throw errno('EFAULT');
+  const start = Number(arg.readBigUInt64LE(0));
+  const length = Number(arg.readBigUInt64LE(8));
+  if (start % SECTOR_SIZE !== 0 || length % SECTOR_SIZE !== 0 || start + length > bdev.size) throw errno('EINVAL');
+  return { sector: start / SECTOR_SIZE, length };
+}
+
+/** Write the buffers, then forget them, so that the next read sees the device. @throws EIO */
+async function flush_buffers(task: Task, bdev: BlockDevice): Promise<Buffer> {
+  await sync_blockdev(task, bdev);
+  invalidate_bdev(bdev);
+  return NOTHING;
+}
+
+/** What is the same for every device (blkdev_common_ioctl); undefined where the driver is to be asked. */
+function common(
+  task: Task,
+  bdev: BlockDevice,
+  mode: OpenMode,
+  cmd: number,
+  arg: Buffer,
+  word: 4 | 8,
+): Awaitable<Buffer> | undefined {
+  switch (cmd) {
+    case BLKROGET:
+      return answer(bdev.read_only ? 1 : 0, 4);
+    case BLKSSZGET:
+      return answer(SECTOR_SIZE, 4);
+    case BLKPBSZGET:
+      return answer(BLOCK_SIZE, 4);
+    case BLKGETSIZE: {
+      const sectors = bdev.size / SECTOR_SIZE;
+      if (word === 4 && sectors > 0xffffffff) throw errno('EFBIG');
+      return answer(sectors, word);
+    }
+    case BLKFLSBUF:
+      if (!task.cred.capable('CAP_SYS_ADMIN')) throw errno('EACCES');
+      return flush_buffers(task, bdev);
+    case BLKDISCARD: {
+      const { sector, length } = range(bdev, mode, arg);
+      return andThen(blkdev_issue_discard(task, bdev, sector, length), () => NOTHING);
+    }
+    case BLKZEROOUT: {
+      const { sector, length } = range(bdev, mode, arg);
+      return andThen(blkdev_issue_zeroout(task, bdev, sector, length), () => NOTHING);
+    }
+    case BLKRRPART:
+      if (!task.cred.capable('CAP_SYS_ADMIN')) throw errno('EACCES');
+      return andThen(disk_unlock_native_capacity(task, bdev), () => NOTHING);
+    case HDIO_GETGEO:
+      return geometry(task, bdev, word);
+    default:
+      return undefined;
+  }
+}
+
+/**
+ * ioctl(2) on a device (blkdev_ioctl). open_mutex must not be held.
+ * @param mode how the device is open
+ * @param arg what the command reads
+ * @returns what it writes
+ * @throws ENOTTY where neither the block layer nor the driver knows the command; EBADF EACCES EFAULT EINVAL
+ */
+export function blkdev_ioctl(
+  task: Task,
+  bdev: BlockDevice,
+  mode: OpenMode,
+  cmd: number,
+  arg: Buffer,
+): Awaitable<Buffer> {
+  if (cmd === BLKGETSIZE64) return answer(bdev.size, 8);
+  if (cmd === BLKBSZGET) return answer(BLOCK_SIZE, 4);
+  const known = common(task, bdev, mode, cmd, arg, 8);
+  if (known !== undefined) return known;
+  const { ioctl } = bdev.ops;
+  if (ioctl === undefined) throw errno('ENOTTY');
+  return call(task, rows.ioctl, { disk: bdev.open_mutex }, () => ioctl(task, bdev, mode, cmd, arg));
+}
+
+/** ioctl(2) of a 32-bit process (compat_blkdev_ioctl): long is four bytes. Otherwise as blkdev_ioctl. @throws EFBIG too */
+export function compat_blkdev_ioctl(
+  task: Task,
+  bdev: BlockDevice,
+  mode: OpenMode,
+  cmd: number,
+  arg: Buffer,
+): Awaitable<Buffer> {
+  if (cmd === BLKGETSIZE64_32) return answer(bdev.size, 8);
+  if (cmd === BLKBSZGET_32) return answer(BLOCK_SIZE, 4);
+  const known = common(task, bdev, mode, cmd, arg, 4);
+  if (known !== undefined) return known;
+  const { compat_ioctl } = bdev.ops;
+  if (compat_ioctl === undefined) throw errno('ENOTTY');
+  return call(task, rows.compat_ioctl, { disk: bdev.open_mutex }, () => compat_ioctl(task, bdev, mode, cmd, arg));
+}

@@ -1,0 +1,43 @@
+/** What a fault handler has promised with its answer: whether the page is there, and locked. */
+import type { Row } from '../contract/row.js';
+import type { Task } from '../sched/task.js';
+import type { Folio } from './folio.js';
+import { folio_locked_by, folio_unlock } from './folio-state.js';
+import { VM_FAULT_LOCKED, type VmFault } from './vma.js';
+
+/**
+ * The page that `fault` or `page_mkwrite` has answered with, after a look at its lock.
+ * @returns undefined where there is none, or it is said to be locked and is not
+ */
+export function returned_page(task: Task, vmf: VmFault, row: Row, ret: number): Folio | undefined {
+  const { page } = vmf;
+  const rule = `${row.section}.${row.op}/folio/folio`;
+  if (page === undefined) {
+    task.validator.violation(task, 'folio-state', {
+      message: `${row.section}.${row.op} answered without an error and without a page`,
+      rule: `${row.section}.${row.op}#finds-the-page`,
+      row,
+    });
+    return undefined;
+  }
+  const ours = folio_locked_by(task, page);
+  const claimed = (ret & VM_FAULT_LOCKED) !== 0;
+  if (claimed === ours) return page;
+  if (ours) folio_unlock(task, page);
+  task.validator.violation(task, claimed ? 'lock-not-held' : 'leaked-by-operation', {
+    message: claimed
+      ? `${row.section}.${row.op} answered VM_FAULT_LOCKED and the page is not locked`
+      : `${row.section}.${row.op} returned with the page locked and did not answer VM_FAULT_LOCKED`,
+    rule,
+    row,
+    lock: 'folio',
+    held: [...task.held],
+  });
+  return claimed ? undefined : page;
+}
+
+/** Lock the page that a handler has returned unlocked. */
+export async function lock_returned(task: Task, page: Folio): Promise<void> {
+  const lock = page.lock.lock(task);
+  if (lock instanceof Promise) await lock;
+}

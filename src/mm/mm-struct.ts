@@ -1,0 +1,103 @@
+/** The address space of a process (struct mm_struct): its areas, its page tables, and the locks over them. */
+import { RwSem } from '../locking/rwsem.js';
+import { SpinLock } from '../locking/spinlock.js';
+import { errno } from '../sched/errno.js';
+import { PAGE_SIZE } from './folio.js';
+import type { MemoryControl } from './memory.js';
+import { PageTable, PMD_PAGES } from './page-table.js';
+import type { VmArea } from './vma.js';
+
+/** The lowest address that can be mapped (vm.mmap_min_addr), and the first that no process has (TASK_SIZE). */
+export const MMAP_MIN_ADDR = 0x10000;
+export const TASK_SIZE = 2 ** 47 - PAGE_SIZE;
+/** Where areas go whose place nobody has chosen: down from here. */
+const MMAP_BASE = 0x7ff000000000;
+
+export class MmStruct {
+  /** Guards the areas: shared for faults, exclusively to change them. */
+  readonly mmap_lock = new RwSem('mmap_lock');
+  /** Guards the page tables. One for all of them, where Linux has one for each table. */
+  readonly page_table_lock = new SpinLock('page_table_lock');
+  readonly pgd = new PageTable();
+  readonly memory: MemoryControl;
+  /** In the order of addresses, without overlap. */
+  readonly #vmas: VmArea[] = [];
+
+  constructor(memory: MemoryControl) {
+    this.memory = memory;
+  }
+
+  /** The areas, lowest first. */
+  get vmas(): readonly VmArea[] {
+    return this.#vmas;
+  }
+
+  /** Bytes mapped (total_vm). */
+  get size(): number {
+    return this.#vmas.reduce((sum, vma) => sum + vma.vm_end - vma.vm_start, 0);
+  }
+
+  /** The first area that ends behind `address`; it may begin behind it too (find_vma). mmap_lock is held. */
+  find_vma(address: number): VmArea | undefined {
+    return this.#vmas[this.#search(address)];
+  }
+
+  /** The area that contains `address` (vma_lookup). mmap_lock is held. */
+  vma_lookup(address: number): VmArea | undefined {
+    const vma = this.find_vma(address);
+    return vma !== undefined && vma.vm_start <= address ? vma : undefined;
+  }
+
+  /** The areas that overlap bytes `start` to before `end`. mmap_lock is held. */
+  overlapping(start: number, end: number): VmArea[] {
+    const found: VmArea[] = [];
+    for (let i = this.#search(start); i < this.#vmas.length; i++) {
+      const vma = this.#vmas[i];
+      if (vma === undefined || vma.vm_start >= end) break;
+      found.push(vma);
+    }
+    return found;
+  }
+
+  /** Put an area that overlaps no other in its place (insert_vm_struct). mmap_lock is held exclusively. */
+  insert(vma: VmArea): void {
+    this.#vmas.splice(this.#search(vma.vm_start), 0, vma);
+  }
+
+  /** Take an area out. mmap_lock is held exclusively. */
+  remove(vma: VmArea): void {
+    const at = this.#vmas.indexOf(vma);
+    if (at >= 0) this.#vmas.splice(at, 1);
+  }
+
+  /**
+   * Where `length` bytes fit (get_unmapped_area): at `hint` if that is free, else as high as possible, on a boundary of 2 MiB where they are that many.
+   * @throws ENOMEM where there is no such gap
+   */
+  get_unmapped_area(hint: number, length: number): number {
+    if (hint >= MMAP_MIN_ADDR && hint + length <= TASK_SIZE && this.overlapping(hint, hint + length).length === 0) {
+      return hint;
+    }
+    const align = length >= PMD_PAGES * PAGE_SIZE ? PMD_PAGES * PAGE_SIZE : PAGE_SIZE;
+    let end = MMAP_BASE;
+    for (let i = this.#vmas.length - 1; i >= -1; i--) {
+      const vma = i < 0 ? undefined : this.#vmas[i];
+      const start = Math.floor((end - length) / align) * align;
+      if (start >= (vma?.vm_end ?? MMAP_MIN_ADDR)) return start;
+      if (vma !== undefined && vma.vm_start < end) end = vma.vm_start;
+    }
+    throw errno('ENOMEM', 'no room in the address space');
+  }
+
+  /** The index of the first area that ends behind `address`. */
+  #search(address: number): number {
+    let low = 0;
+    let high = this.#vmas.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#vmas[middle]?.vm_end ?? 0) > address) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+}

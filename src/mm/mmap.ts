@@ -1,0 +1,305 @@
+/** Making, splitting and removing areas (mm/mmap.c). mmap_lock is taken here, exclusively; the entries go under it shared. */
+import { vm_operations_struct as rows } from '../contract/vm.js';
+import { call } from '../locking/context.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { PAGE_SIZE } from './folio.js';
+import type { MemoryControl } from './memory.js';
+import { MMAP_MIN_ADDR, MmStruct, TASK_SIZE } from './mm-struct.js';
+import { zap_page_range } from './rmap.js';
+import {
+  VM_DONTEXPAND,
+  VM_EXEC,
+  VM_MAYEXEC,
+  VM_MAYREAD,
+  VM_MAYSHARE,
+  VM_MAYWRITE,
+  VM_READ,
+  VM_SHARED,
+  VM_WRITE,
+  VmArea,
+  type VmFile,
+} from './vma.js';
+
+export const PROT_NONE = 0;
+export const PROT_READ = 1;
+export const PROT_WRITE = 2;
+export const PROT_EXEC = 4;
+export const MAP_SHARED = 1;
+export const MAP_PRIVATE = 2;
+export const MAP_FIXED = 0x10;
+export const MAP_ANONYMOUS = 0x20;
+export const MAP_FIXED_NOREPLACE = 0x100000;
+
+/** The most areas that a process may have (vm.max_map_count). */
+const MAX_MAP_COUNT = 65_530;
+
+/** What is to be mapped, and where. */
+export interface MmapRequest {
+  /** A hint, or with MAP_FIXED the place; a page-aligned address. */
+  readonly addr: number;
+  /** Bytes, rounded up to pages. */
+  readonly length: number;
+  /** PROT_*. */
+  readonly prot: number;
+  /** MAP_*. */
+  readonly flags: number;
+  /** The file, opened for what `prot` asks, of which the area takes over one reference; absent with MAP_ANONYMOUS. */
+  readonly file?: VmFile;
+  /** First byte of the file, page-aligned. */
+  readonly offset?: number;
+  /** The file may be written through the mapping later, by mprotect: it is open for writing, or the mapping is private. True by default. */
+  readonly mayWrite?: boolean;
+}
+
+/** A new address space (mm_alloc). It ends with exit_mmap. */
+export function mm_alloc(memory: MemoryControl): MmStruct {
+  const mm = new MmStruct(memory);
+  memory.mms.add(mm);
+  return mm;
+}
+
+function vmFlags(prot: number): number {
+  return (prot & PROT_READ ? VM_READ : 0) | (prot & PROT_WRITE ? VM_WRITE : 0) | (prot & PROT_EXEC ? VM_EXEC : 0);
+}
+
+const pageUp = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
+
+/**
+ * Map a file, or fresh memory, into an address space (do_mmap, mmap_region). Takes mmap_lock exclusively, and calls the file's mmap under it.
+ * @returns the address
+ * @throws EINVAL for addresses and lengths that cannot be, and for what is neither shared nor private; ENOMEM where there is no room; EEXIST with
+ * MAP_FIXED_NOREPLACE; EACCES to write to a shared file that may not be written; ENODEV where the file cannot be mapped; what its mmap throws
+ */
+export async function mmap_region(task: Task, mm: MmStruct, request: MmapRequest): Promise<number> {
+  const { addr, flags, file, offset = 0 } = request;
+  const length = pageUp(request.length);
+  const shared = (flags & 3) === MAP_SHARED;
+  if (length === 0 || (!shared && (flags & 3) !== MAP_PRIVATE) || offset % PAGE_SIZE !== 0) throw errno('EINVAL');
+  if (file === undefined && ((flags & MAP_ANONYMOUS) === 0 || shared)) throw errno('ENODEV', 'no file to map');
+  let vm_flags = vmFlags(request.prot) | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
+  if (shared) {
+    if (request.mayWrite === false) {
+      if ((vm_flags & VM_WRITE) !== 0) throw errno('EACCES');
+      vm_flags &= ~VM_MAYWRITE;
+    } else vm_flags |= VM_SHARED;
+    vm_flags |= VM_MAYSHARE;
+  }
+  using _mmap = await mm.mmap_lock.write(task);
+  const start = await place(task, mm, addr, length, flags);
+  if (mm.vmas.length >= MAX_MAP_COUNT) throw errno('ENOMEM', 'too many areas');
+  const vma = new VmArea(
+    mm,
+    start,
+    start + length,
+    vm_flags,
+    file === undefined ? start / PAGE_SIZE : offset / PAGE_SIZE,
+    file,
+  );
+  if (file !== undefined) await file.mmap(task, vma);
+  vma_link(vma);
+  return start;
+}
+
+/** Where the area goes; what is there with MAP_FIXED goes away. mmap_lock is held exclusively. */
+async function place(task: Task, mm: MmStruct, addr: number, length: number, flags: number): Promise<number> {
+  const fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) !== 0;
+  if (!fixed) return mm.get_unmapped_area(addr - (addr % PAGE_SIZE), length);
+  if (addr % PAGE_SIZE !== 0) throw errno('EINVAL');
+  if (addr + length > TASK_SIZE) throw errno('ENOMEM');
+  if (addr < MMAP_MIN_ADDR) throw errno('EPERM');
+  if (mm.overlapping(addr, addr + length).length === 0) return addr;
+  if ((flags & MAP_FIXED_NOREPLACE) !== 0) throw errno('EEXIST');
+  const gone = await detach(task, mm, addr, addr + length);
+  zap_page_range(task, mm, addr, addr + length);
+  for (const vma of gone) await remove_vma(task, vma);
+  return addr;
+}
+
+/** The area can be found, from its process and from its file (vma_link). */
+export function vma_link(vma: VmArea): void {
+  vma.vm_mm.insert(vma);
+  const { mapping } = vma;
+  if (mapping === undefined) return;
+  mapping.i_mmap ??= new Set();
+  mapping.i_mmap.add(vma);
+}
+
+function unlink(vma: VmArea): void {
+  vma.vm_mm.remove(vma);
+  vma.mapping?.i_mmap?.delete(vma);
+}
+
+/** Tell the file that it is not mapped here any more (remove_vma). mmap_lock is held, in either mode. */
+async function remove_vma(task: Task, vma: VmArea): Promise<void> {
+  const close = vma.vm_ops?.close;
+  if (close !== undefined) await call(task, rows.close, { mm: vma.vm_mm.mmap_lock }, () => close(task, vma));
+  await vma.vm_file?.fput(task);
+}
+
+/** An area like this one, of other bounds, that its file is told of (vm_area_dup and open). mmap_lock is held exclusively. */
+export async function dup_vma(
+  task: Task,
+  vma: VmArea,
+  mm: MmStruct,
+  start: number,
+  end: number,
+  pgoff: number,
+): Promise<VmArea> {
+  const copy = new VmArea(mm, start, end, vma.vm_flags, pgoff, vma.vm_file, vma.vm_ops);
+  copy.vm_private_data = vma.vm_private_data;
+  copy.vm_file?.get_file();
+  const open = copy.vm_ops?.open;
+  if (open !== undefined) await call(task, rows.open, { mm: mm.mmap_lock }, () => open(task, copy));
+  return copy;
+}
+
+/** Cut an area in two at an address inside it (split_vma). mmap_lock is held exclusively. */
+async function split_vma(task: Task, vma: VmArea, at: number): Promise<void> {
+  if (vma.vm_mm.vmas.length >= MAX_MAP_COUNT) throw errno('ENOMEM', 'too many areas');
+  const pgoff = vma.vm_pgoff + (at - vma.vm_start) / PAGE_SIZE;
+  const upper = await dup_vma(task, vma, vma.vm_mm, at, vma.vm_end, pgoff);
+  // A huge entry across the cut goes; small ones come at the next access.
+  split_huge(task, vma, at);
+  vma.vm_end = at;
+  vma_link(upper);
+}
+
+function split_huge(task: Task, vma: VmArea, at: number): void {
+  const { vm_mm: mm } = vma;
+  using _ptl = mm.page_table_lock.lock(task);
+  for (const [first] of mm.pgd.pmds(at / PAGE_SIZE, at / PAGE_SIZE + 1))
+    if (first < at / PAGE_SIZE) mm.pgd.clearPmd(first);
+}
+
+/** Take the areas of a range out, split at its ends (the first half of do_vmi_munmap). mmap_lock is held exclusively. */
+async function detach(task: Task, mm: MmStruct, start: number, end: number): Promise<VmArea[]> {
+  await split_at(task, mm, start);
+  await split_at(task, mm, end);
+  const gone = mm.overlapping(start, end);
+  for (const vma of gone) unlink(vma);
+  return gone;
+}
+
+async function split_at(task: Task, mm: MmStruct, at: number): Promise<void> {
+  const vma = mm.vma_lookup(at);
+  if (vma !== undefined && vma.vm_start < at) await split_vma(task, vma, at);
+}
+
+/** @throws EINVAL */
+function checkRange(start: number, length: number): number {
+  const end = start + pageUp(length);
+  if (start % PAGE_SIZE !== 0 || length <= 0 || start < 0 || end > TASK_SIZE) throw errno('EINVAL');
+  return end;
+}
+
+/**
+ * Unmap bytes `start` to `start + length` (munmap(2)). Takes mmap_lock exclusively, and goes on with it shared once nobody can find the areas any more.
+ * What was stored through shared mappings has dirtied its pages.
+ * @throws EINVAL ENOMEM
+ */
+export async function do_munmap(task: Task, mm: MmStruct, start: number, length: number): Promise<void> {
+  const end = checkRange(start, length);
+  const held = await mm.mmap_lock.write(task);
+  let gone: VmArea[];
+  try {
+    gone = await detach(task, mm, start, end);
+  } catch (error) {
+    held.release();
+    throw error;
+  }
+  using _shared = mm.mmap_lock.downgrade(held);
+  zap_page_range(task, mm, start, end);
+  for (const vma of gone) await remove_vma(task, vma);
+}
+
+/**
+ * Change what may be done with pages (mprotect(2)). Takes mmap_lock exclusively.
+ * @throws EINVAL; ENOMEM where something of the range is not mapped; EACCES where the file does not allow it
+ */
+export async function mprotect(task: Task, mm: MmStruct, start: number, length: number, prot: number): Promise<void> {
+  const end = checkRange(start, length);
+  using _mmap = await mm.mmap_lock.write(task);
+  const covered = mm.overlapping(start, end).reduce((at, vma) => (vma.vm_start <= at ? vma.vm_end : at), start);
+  if (covered < end) throw errno('ENOMEM');
+  const wanted = vmFlags(prot);
+  for (const vma of mm.overlapping(start, end)) {
+    // VM_MAY* lie four bits above what they allow.
+    if ((wanted & ~(vma.vm_flags >> 4) & (VM_READ | VM_WRITE | VM_EXEC)) !== 0) throw errno('EACCES');
+  }
+  await split_at(task, mm, start);
+  await split_at(task, mm, end);
+  for (const vma of mm.overlapping(start, end)) {
+    vma.vm_flags = (vma.vm_flags & ~(VM_READ | VM_WRITE | VM_EXEC)) | wanted;
+    using _ptl = mm.page_table_lock.lock(task);
+    if ((wanted & VM_WRITE) === 0) write_protect(mm, vma);
+  }
+}
+
+function write_protect(mm: MmStruct, vma: VmArea): void {
+  const [first, last] = [vma.vm_start / PAGE_SIZE, vma.vm_end / PAGE_SIZE];
+  for (const [, pte] of mm.pgd.ptes(first, last)) pte.write = false;
+  for (const [, pmd] of mm.pgd.pmds(first, last)) pmd.write = false;
+}
+
+/**
+ * Move or resize a mapping (mremap(2), MREMAP_MAYMOVE). Pages fault in again at the new place; private copies move along. Takes mmap_lock exclusively.
+ * @returns the address
+ * @throws EFAULT where `old` is not mapped as one area; EINVAL ENOMEM
+ */
+export async function mremap(
+  task: Task,
+  mm: MmStruct,
+  old: number,
+  oldLength: number,
+  newLength: number,
+): Promise<number> {
+  const oldEnd = checkRange(old, oldLength);
+  const length = pageUp(newLength);
+  if (length === 0) throw errno('EINVAL');
+  if (old + length < oldEnd) {
+    await do_munmap(task, mm, old + length, oldEnd - old - length);
+    return old;
+  }
+  using _mmap = await mm.mmap_lock.write(task);
+  const vma = mm.vma_lookup(old);
+  if (vma === undefined || vma.vm_end < oldEnd || (vma.vm_flags & VM_DONTEXPAND) !== 0) throw errno('EFAULT');
+  if (old + length === oldEnd) return old;
+  const above = mm.overlapping(oldEnd, old + length);
+  if (vma.vm_end === oldEnd && above.length === 0 && old + length <= TASK_SIZE) {
+    vma.vm_end = old + length;
+    return old;
+  }
+  const start = mm.get_unmapped_area(0, length);
+  const pgoff = vma.vm_pgoff + (old - vma.vm_start) / PAGE_SIZE;
+  const moved = await dup_vma(task, vma, mm, start, start + length, pgoff);
+  const gone = await detach(task, mm, old, oldEnd);
+  vma_link(moved);
+  move_page_tables(task, mm, old / PAGE_SIZE, oldEnd / PAGE_SIZE, start / PAGE_SIZE);
+  zap_page_range(task, mm, old, oldEnd);
+  for (const part of gone) await remove_vma(task, part);
+  return start;
+}
+
+/** Private pages and swapped ones go to the new place; what is a file's can be found again (move_page_tables). */
+function move_page_tables(task: Task, mm: MmStruct, start: number, end: number, to: number): void {
+  using _ptl = mm.page_table_lock.lock(task);
+  for (const [vpn, pte] of mm.pgd.ptes(start, end)) {
+    if (pte.folio?.anon === undefined && pte.swap === undefined) continue;
+    mm.pgd.clearPte(vpn);
+    const there = to + vpn - start;
+    pte.folio?.anon?.remove(mm, vpn);
+    pte.folio?.anon?.add(mm, there);
+    mm.pgd.setPte(there, pte);
+  }
+}
+
+/** Everything is unmapped: the process has ended (exit_mmap). Takes mmap_lock exclusively. */
+export async function exit_mmap(task: Task, mm: MmStruct): Promise<void> {
+  using _mmap = await mm.mmap_lock.write(task);
+  const gone = [...mm.vmas];
+  for (const vma of gone) unlink(vma);
+  zap_page_range(task, mm, 0, TASK_SIZE);
+  for (const vma of gone) await remove_vma(task, vma);
+  mm.memory.mms.delete(mm);
+}
