@@ -178,5 +178,5 @@ async function special(
   const access = vma.vm_ops?.access;
   if (access === undefined) return 0;
   const within = part.subarray(0, Math.min(part.length, vma.vm_end - address));
-  return call(task, rows.access, { mm: mm.mmap_lock }, () => access(task, vma, address, within, write));
+  return await call(task, rows.access, { mm: mm.mmap_lock }, () => access(task, vma, address, within, write));
 }
