@@ -1,6 +1,6 @@
 /** Page faults (handle_mm_fault of mm/memory.c): what is to be mapped where an access has found nothing, or may not write. */
 import { vm_operations_struct as rows } from '../contract/vm.js';
-import { call } from '../locking/context.js';
+import { call, type Participants } from '../locking/context.js';
 import { assert_held } from '../locking/held.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { isErrno } from '../sched/errno.js';
@@ -142,7 +142,8 @@ async function __do_fault(task: Task, vmf: VmFault): Promise<number> {
   const { vma } = vmf;
   const fault = vma.vm_ops?.fault;
   if (fault === undefined) return VM_FAULT_SIGBUS;
-  const ret = await call(task, rows.fault, { mm: vma.vm_mm.mmap_lock }, () => fault(task, vmf));
+  const locked = (ret: number): Participants => lockedBy(vmf, ret);
+  const ret = await call(task, rows.fault, { mm: vma.vm_mm.mmap_lock }, () => fault(task, vmf), locked);
   if ((ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)) !== 0) return ret;
   const folio = returned_page(task, vmf, rows.fault, ret);
   if (folio === undefined) return VM_FAULT_SIGBUS;
@@ -153,6 +154,11 @@ async function __do_fault(task: Task, vmf: VmFault): Promise<number> {
   }
   if ((ret & VM_FAULT_LOCKED) === 0) await lock_returned(task, folio);
   return ret | VM_FAULT_LOCKED;
+}
+
+/** The lock that a handler has said it returns with. */
+function lockedBy(vmf: VmFault, ret: number): Participants {
+  return (ret & VM_FAULT_LOCKED) === 0 ? {} : { folio: vmf.page?.lock };
 }
 
 /** Set the entry for a locked page, unless somebody else has (finish_fault). */
@@ -233,7 +239,9 @@ async function do_page_mkwrite(task: Task, vmf: VmFault, page: Folio): Promise<n
   if (page_mkwrite === undefined) return VM_FAULT_SIGBUS;
   vmf.page = page;
   vmf.flags |= FAULT_FLAG_WRITE;
-  const ret = await call(task, rows.page_mkwrite, { mm: vma.vm_mm.mmap_lock }, () => page_mkwrite(task, vma, vmf));
+  const locked = (ret: number): Participants => lockedBy(vmf, ret);
+  const held = { mm: vma.vm_mm.mmap_lock };
+  const ret = await call(task, rows.page_mkwrite, held, () => page_mkwrite(task, vma, vmf), locked);
   if ((ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)) !== 0) return ret;
   returned_page(task, vmf, rows.page_mkwrite, ret);
   if ((ret & VM_FAULT_LOCKED) !== 0) return ret;

@@ -1,6 +1,6 @@
 /** Writing through the page cache (generic_perform_write in mm/filemap.c): write_begin, copy, write_end, page after page. */
 import { address_space_operations } from '../contract/address-space.js';
-import { call } from '../locking/context.js';
+import { call, type Participants } from '../locking/context.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -69,6 +69,11 @@ function writeChunk(task: Task, iocb: Kiocb, iter: IovIter, mapping: AddressSpac
   return writePage(task, iocb, iter, mapping);
 }
 
+/** What write_begin returns with. */
+function lockedFolio(begun: WriteBegun): Participants {
+  return { folio: begun.folio.lock };
+}
+
 function writePage(task: Task, iocb: Kiocb, iter: IovIter, mapping: AddressSpace): Awaitable<number> {
   const ops = mapping.a_ops;
   const { write_begin } = ops;
@@ -76,8 +81,12 @@ function writePage(task: Task, iocb: Kiocb, iter: IovIter, mapping: AddressSpace
   const file = iocb.ki_filp;
   const pos = iocb.ki_pos;
   const length = Math.min(PAGE_SIZE - (pos & (PAGE_SIZE - 1)), iter.count);
-  const begun = call(task, address_space_operations.write_begin, { inode: mapping.host.i_rwsem }, () =>
-    write_begin(task, file, mapping, pos, length),
+  const begun = call(
+    task,
+    address_space_operations.write_begin,
+    { inode: mapping.host.i_rwsem },
+    () => write_begin(task, file, mapping, pos, length),
+    lockedFolio,
   );
   if (begun instanceof Promise) return begun.then((b) => copyAndEnd(task, iocb, iter, mapping, ops, length, b));
   return copyAndEnd(task, iocb, iter, mapping, ops, length, begun);

@@ -352,7 +352,9 @@ t.test('planted: handlers that lie about the lock of the page', async (t) => {
     P,
   );
   t.equal((await keeper.load(there, 1)).toString(), 'a');
-  t.ok(world.violations.some(({ rule }) => rule === 'vm_operations_struct.fault/folio/folio'));
+  t.ok(
+    world.violations.some(({ kind, row }) => kind === 'leaked-by-operation' && row === 'vm_operations_struct.fault'),
+  );
 });
 
 t.test('planted: map_pages that waits', async (t) => {
