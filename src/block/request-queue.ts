@@ -59,7 +59,8 @@ export class RequestQueue {
   }
 
   /** Start a request; it completes before this returns where the device is done at once. Does not sleep. */
-  submit(_task: Task, bio: Bio): void {
+  submit(task: Task, bio: Bio): void {
+    task.nr_ios++;
     this.#inFlight++;
     let running: Awaitable<void>;
     try {

@@ -43,6 +43,8 @@ export class AddressSpace {
   readonly i_pages = new XArray<Folio>();
   /** The areas of processes that map the file. */
   i_mmap: Set<VmArea> | undefined;
+  /** How often a page of it became dirty. */
+  nr_dirtied = 0;
   /** Writeback errors, told once to each open file. */
   readonly wb_err = new Errseq();
   /** A writeback error that no wait has reported yet (AS_EIO, AS_ENOSPC). */

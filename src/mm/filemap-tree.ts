@@ -2,12 +2,11 @@
  * Which folios a mapping has: the only functions that put one in or take one out. Who does either holds the folio's
  * lock, and the counts and the reclaim lists follow.
  */
-import { address_space_operations } from '../contract/address-space.js';
-import { call } from '../locking/context.js';
-import { errno } from '../sched/errno.js';
+import type { Awaitable } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import { type Folio, folio_get, folio_put, pageOf } from './folio.js';
+import { call_free_folio, call_release_folio, call_release_folio_nowait } from './folio-promises.js';
 import { folio_cancel_dirty, folio_violation } from './folio-state.js';
 import type { Gfp } from './operations.js';
 import type { XaMark } from './xarray.js';
@@ -72,10 +71,7 @@ export function filemap_remove_folio(task: Task, folio: Folio): void {
   folio.mapping = undefined;
   folio.lru?.remove(folio);
   memory.nr_file_pages--;
-  const { free_folio } = mapping.a_ops;
-  if (free_folio !== undefined) {
-    call(task, address_space_operations.free_folio, { folio: folio.lock }, () => free_folio(task, folio));
-  }
+  call_free_folio(task, mapping, folio);
   folio_put(folio);
 }
 
@@ -84,31 +80,16 @@ export function filemap_remove_folio(task: Task, folio: Folio): void {
  * @param gfp GFP_NOWAIT where the answer must come without a wait
  * @returns whether the folio may be freed now
  */
-export async function filemap_release_folio(task: Task, folio: Folio, gfp: Gfp): Promise<boolean> {
+export function filemap_release_folio(task: Task, folio: Folio, gfp: Gfp): Awaitable<boolean> {
   if (folio.private === undefined) return true;
   if (folio.writeback.isSet) return false;
-  const release = folio.mapping?.a_ops.release_folio;
-  if (release === undefined) return false;
-  return call(task, address_space_operations.release_folio, { folio: folio.lock }, () => release(task, folio, gfp));
+  return gfp === 'GFP_NOWAIT' ? call_release_folio_nowait(task, folio) : call_release_folio(task, folio, gfp);
 }
 
 /** As filemap_release_folio with GFP_NOWAIT: a filesystem that would have to wait says no. */
 export function filemap_release_folio_nowait(task: Task, folio: Folio): boolean {
   if (folio.private === undefined) return true;
-  if (folio.writeback.isSet) return false;
-  const release = folio.mapping?.a_ops.release_folio;
-  if (release === undefined) return false;
-  task.atomic++;
-  try {
-    const released = call(task, address_space_operations.release_folio, { folio: folio.lock }, () =>
-      release(task, folio, 'GFP_NOWAIT'),
-    );
-    if (!(released instanceof Promise)) return released;
-    folio_violation(task, 'release_folio waits although it was called with GFP_NOWAIT');
-    throw errno('EIO', 'release_folio');
-  } finally {
-    task.atomic--;
-  }
+  return folio.writeback.isSet ? false : call_release_folio_nowait(task, folio);
 }
 
 /** True where any byte from `start` to `end`, both inclusive, is in the cache (filemap_range_has_page). */

@@ -105,6 +105,7 @@ export function filemap_dirty_folio(task: Task, mapping: AddressSpace, folio: Fo
     bdi.nr_dirty++;
     bdi.nr_dirtied++;
   }
+  mapping.nr_dirtied++;
   mapping.i_pages.setMark(folio.index, 'dirty');
   mapping.host.mark_dirty_pages();
   return true;
@@ -153,11 +154,29 @@ export function folio_cancel_dirty(folio: Folio): void {
  */
 export function folio_start_writeback(task: Task, folio: Folio): void {
   const { mapping } = folio;
-  if (!folio.lock.locked) folio_violation(task, 'writeback begins on a folio that is not locked');
+  if (!folio.lock.locked) {
+    folio_violation(
+      task,
+      'writeback begins on a folio that is not locked',
+      'address_space_operations.writepage#writeback-before-unlock',
+    );
+  }
+  if (mapping !== undefined && !mapping.i_pages.getMark(folio.index, 'dirty')) {
+    folio_violation(
+      task,
+      'writeback begins on a folio that is not tagged dirty',
+      'address_space_operations.writepages#only-pages-up-for-io',
+    );
+  }
   if (!folio.writeback.set()) {
-    folio_violation(task, 'writeback begins on a folio that is under writeback');
+    folio_violation(
+      task,
+      'writeback begins on a folio that is under writeback',
+      'address_space_operations.writepage#sync-waits-for-in-progress-io',
+    );
     return;
   }
+  task.nr_writeback++;
   folio_get(folio);
   if (mapping === undefined) return;
   const { memory, i_pages } = mapping;
@@ -172,7 +191,11 @@ export function folio_start_writeback(task: Task, folio: Folio): void {
 /** I/O on a folio has ended, well or not (folio_end_writeback, end_page_writeback). Callable in completion context. An `error` is told to everybody who has the file open. */
 export function folio_end_writeback(task: Task, folio: Folio, error?: Errno): void {
   if (!folio.writeback.isSet) {
-    folio_violation(task, 'writeback ends on a folio that is not under writeback');
+    folio_violation(
+      task,
+      'writeback ends on a folio that is not under writeback',
+      'address_space_operations.writepage#completion-ends-writeback',
+    );
     return;
   }
   const { mapping, memory } = folio;
@@ -207,6 +230,13 @@ export function folio_redirty_for_writepage(task: Task, wbc: WritebackControl, f
 
 /** Sleep until no I/O is under way on the folio (folio_wait_writeback); at once where there is none. The caller holds a reference. */
 export function folio_wait_writeback(task: Task, folio: Folio, options?: LockOptions): Awaitable<void> {
+  if (folio.writeback.isSet && task.writepage_mode === 'WBC_SYNC_NONE') {
+    folio_violation(
+      task,
+      'a writepage that is to clean memory waits for I/O under way',
+      'address_space_operations.writepage#cleansing-avoids-blocking',
+    );
+  }
   return folio.writeback.wait(task, options);
 }
 

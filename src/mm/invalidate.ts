@@ -1,11 +1,10 @@
 /** Dropping cached pages whose bytes the device has (mm/truncate.c, the second half): because they are not wanted, or because the device's bytes were changed behind them. */
-import { address_space_operations } from '../contract/address-space.js';
-import { call } from '../locking/context.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import { filemap_get_folios, filemap_release_folio, filemap_remove_folio, folios_put } from './filemap-tree.js';
 import type { Folio } from './folio.js';
+import { folio_launder } from './folio-promises.js';
 import { folio_trylock, folio_unlock, folio_wait_writeback } from './folio-state.js';
 import { unmap_mapping_folio } from './rmap.js';
 
@@ -97,11 +96,4 @@ export async function invalidate_inode_pages2_range(
     await task.sched.yield();
   }
   if (failure !== undefined) throw failure.error;
-}
-
-/** Have a locked dirty folio written before it goes (folio_launder). It stays locked. */
-async function folio_launder(task: Task, mapping: AddressSpace, folio: Folio): Promise<void> {
-  const { launder_folio } = mapping.a_ops;
-  if (!folio.dirty || launder_folio === undefined) return;
-  await call(task, address_space_operations.launder_folio, { folio: folio.lock }, () => launder_folio(task, folio));
 }

@@ -9,7 +9,8 @@ import { filemap_get_folios, folios_put } from './filemap-tree.js';
 import { type Folio, pageOf } from './folio.js';
 import { folio_clear_dirty_for_io, folio_locked_by, folio_unlock, folio_wait_writeback } from './folio-state.js';
 import type { WRITEPAGE_ACTIVATE, WritebackControl } from './operations.js';
-import { check_after_writepage, recover_failed_writepage } from './writepage-check.js';
+import { do_writepage } from './writepage-check.js';
+import { before_writepages, check_after_writepages } from './writepages-check.js';
 
 export { filemap_fdatawait_range, filemap_write_and_wait_range } from './filemap-wait.js';
 
@@ -49,6 +50,7 @@ export function tag_pages_for_writeback(mapping: AddressSpace, start: number, en
  * waiting for writes under way; with WBC_SYNC_NONE up to nr_to_write, passing by those under writeback.
  *
  * @param writepage what writes one; a filesystem that collects folios into larger writes gives its own, and submits the rest afterwards
+ * @param alone `writepage` has submitted its I/O when it returns
  * @throws the first error of `writepage`; with WBC_SYNC_ALL the other folios are written all the same
  */
 export async function write_cache_pages(
@@ -56,6 +58,7 @@ export async function write_cache_pages(
   mapping: AddressSpace,
   wbc: WritebackControl,
   writepage: WritepageFn,
+  alone = false,
 ): Promise<void> {
   const sync = wbc.sync_mode === 'WBC_SYNC_ALL';
   const tagged = sync || wbc.tagged_writepages === true;
@@ -79,10 +82,9 @@ export async function write_cache_pages(
           continue;
         }
         try {
-          const written = writepage(task, folio, wbc);
-          check_after_writepage(task, folio, written instanceof Promise ? await written : written);
+          const written = do_writepage(task, folio, wbc, writepage, alone);
+          if (written instanceof Promise) await written;
         } catch (error) {
-          recover_failed_writepage(task, mapping, folio, error);
           failure ??= { error };
           done = !sync;
         }
@@ -119,9 +121,9 @@ async function waitAndClear(task: Task, folio: Folio): Promise<boolean> {
 export function generic_writepages(task: Task, mapping: AddressSpace, wbc: WritebackControl): Promise<void> {
   const { writepage } = mapping.a_ops;
   if (writepage === undefined) return Promise.resolve();
-  return write_cache_pages(task, mapping, wbc, (task, folio, wbc) =>
-    call(task, address_space_operations.writepage, { folio: folio.lock }, () => writepage(task, folio, wbc)),
-  );
+  const one: WritepageFn = (task, folio, wbc) =>
+    call(task, address_space_operations.writepage, { folio: folio.lock }, () => writepage(task, folio, wbc));
+  return write_cache_pages(task, mapping, wbc, one, true);
 }
 
 /**
@@ -134,8 +136,10 @@ export async function do_writepages(task: Task, mapping: AddressSpace, wbc: Writ
   const { writepages } = mapping.a_ops;
   for (;;) {
     try {
+      const before = before_writepages(task, mapping, wbc);
       if (writepages === undefined) await generic_writepages(task, mapping, wbc);
       else await call(task, address_space_operations.writepages, {}, () => writepages(task, mapping, wbc));
+      check_after_writepages(task, mapping, wbc, before);
       return;
     } catch (error) {
       if (wbc.sync_mode === 'WBC_SYNC_NONE' || !isErrno(error, 'ENOMEM')) throw error;
@@ -178,15 +182,9 @@ export async function folio_write_one(task: Task, folio: Folio): Promise<void> {
     folio_unlock(task, folio);
     return;
   }
-  try {
-    const result = await call(task, address_space_operations.writepage, { folio: folio.lock }, () =>
-      writepage(task, folio, wbc),
-    );
-    check_after_writepage(task, folio, result);
-  } catch (error) {
-    recover_failed_writepage(task, mapping, folio, error);
-    throw error;
-  }
+  const one: WritepageFn = (task, folio, wbc) =>
+    call(task, address_space_operations.writepage, { folio: folio.lock }, () => writepage(task, folio, wbc));
+  await do_writepage(task, folio, wbc, one, true);
   await folio_wait_writeback(task, folio);
   if (mapping.error !== undefined) throw mapping.error;
 }

@@ -2,13 +2,12 @@
  * Taking pages away because their bytes are gone (mm/truncate.c): truncation, holes, eviction. Whoever does it to a file
  * in use holds invalidate_lock exclusively, so that nobody fills the range again before its blocks are gone as well.
  */
-import { address_space_operations } from '../contract/address-space.js';
-import { call } from '../locking/context.js';
 import { assert_held, type Exclusive } from '../locking/held.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import { filemap_get_folio, filemap_get_folios, filemap_remove_folio, folios_put } from './filemap-tree.js';
 import { type Folio, folio_put, folio_zero_range, PAGE_SIZE, pageOf } from './folio.js';
+import { folio_invalidate } from './folio-promises.js';
 import { folio_mark_dirty, folio_trylock, folio_unlock, folio_wait_writeback } from './folio-state.js';
 import { unmap_mapping_folio, unmap_mapping_pages } from './rmap.js';
 
@@ -251,21 +250,4 @@ async function zeroPart(
   } finally {
     folio_put(folio);
   }
-}
-
-/** Have the filesystem let go of what it keeps of a part of a locked folio (folio_invalidate). */
-async function folio_invalidate(
-  task: Task,
-  mapping: AddressSpace,
-  folio: Folio,
-  offset: number,
-  length: number,
-  inUse: boolean,
-): Promise<void> {
-  const { invalidate_folio } = mapping.a_ops;
-  if (invalidate_folio === undefined) return;
-  const participants = { folio: folio.lock, ...(inUse ? { mapping: mapping.invalidate_lock } : {}) };
-  await call(task, address_space_operations.invalidate_folio, participants, () =>
-    invalidate_folio(task, folio, offset, length),
-  );
 }

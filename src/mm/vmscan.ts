@@ -7,13 +7,20 @@ import { call } from '../locking/context.js';
 import { Task } from '../sched/task.js';
 import { filemap_release_folio, filemap_release_folio_nowait, filemap_remove_folio } from './filemap-tree.js';
 import { type Folio, folio_get, folio_put } from './folio.js';
-import { folio_clear_dirty_for_io, folio_locked_by, folio_trylock, folio_unlock } from './folio-state.js';
+import {
+  folio_clear_dirty_for_io,
+  folio_locked_by,
+  folio_trylock,
+  folio_unlock,
+  folio_violation,
+} from './folio-state.js';
 import { folio_activate, type LruList, lru_move_head } from './lru.js';
 import type { MemoryControl, Shrinker } from './memory.js';
 import { WRITEPAGE_ACTIVATE, type WritebackControl } from './operations.js';
+import type { WritepageFn } from './page-writeback.js';
 import { try_to_unmap } from './rmap.js';
 import { shrink_anon } from './swap-reclaim.js';
-import { check_after_writepage, recover_failed_writepage } from './writepage-check.js';
+import { do_writepage } from './writepage-check.js';
 
 /** Pages to free in one go. */
 const SWAP_CLUSTER_MAX = 32;
@@ -232,6 +239,13 @@ async function pageout(task: Task, folio: Folio): Promise<boolean> {
     memory.wakeFlushers('vmscan');
     return false;
   }
+  if (folio.active) {
+    folio_violation(
+      task,
+      'writepage is called for reclaim on a page that was put aside',
+      'address_space_operations.writepage#activate-stops-further-calls',
+    );
+  }
   if (!folio_clear_dirty_for_io(task, folio)) return false;
   const wbc: WritebackControl = {
     sync_mode: 'WBC_SYNC_NONE',
@@ -243,18 +257,17 @@ async function pageout(task: Task, folio: Folio): Promise<boolean> {
   };
   folio.reclaim = true;
   try {
-    const result = await call(task, address_space_operations.writepage, { folio: folio.lock }, () =>
-      writepage(task, folio, wbc),
-    );
-    check_after_writepage(task, folio, result);
+    const one: WritepageFn = (task, folio, wbc) =>
+      call(task, address_space_operations.writepage, { folio: folio.lock }, () => writepage(task, folio, wbc));
+    const result = await do_writepage(task, folio, wbc, one, true);
     if (!folio.writeback.isSet) folio.reclaim = false;
     if (result === WRITEPAGE_ACTIVATE) {
       folio_activate(folio);
       return false;
     }
-  } catch (error) {
+  } catch {
+    // The error is the mapping's, for those who have the file open.
     folio.reclaim = false;
-    recover_failed_writepage(task, mapping, folio, error);
     return false;
   }
   return !folio.dirty;

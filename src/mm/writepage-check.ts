@@ -3,18 +3,20 @@
  * end_page_writeback; unlocked, unless it answered WRITEPAGE_ACTIVATE. A folio that breaks it is put right after the
  * report, because it would be clean and yet tagged dirty for ever, and its data lost.
  */
+import type { Awaitable } from '../sched/awaitable.js';
 import { Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import type { Folio } from './folio.js';
 import {
   filemap_dirty_folio,
+  folio_end_writeback,
   folio_locked_by,
   folio_unlock,
   folio_violation,
   mapping_set_error,
 } from './folio-state.js';
-import { WRITEPAGE_ACTIVATE } from './operations.js';
+import { WRITEPAGE_ACTIVATE, type WritebackControl } from './operations.js';
 
 /** True where a folio is clean, at rest, and tagged dirty in the tree: what the document warns of. */
 export function is_clean_but_tagged(folio: Folio): boolean {
@@ -24,8 +26,56 @@ export function is_clean_but_tagged(folio: Folio): boolean {
   );
 }
 
-/** To be called when writepage has returned. */
-export function check_after_writepage(task: Task, folio: Folio, result: void | typeof WRITEPAGE_ACTIVATE): void {
+/** What a task has done before a writepage, to tell what the writepage does. */
+interface Before {
+  readonly mode: Task['writepage_mode'];
+  readonly started: number;
+  readonly ios: number;
+}
+
+/**
+ * Call writepage on a locked folio that counts as clean since folio_clear_dirty_for_io, and hold it to what the document says.
+ * @param alone it is the mapping's own writepage, which must have submitted its I/O when it returns; not that of a writepages that collects pages
+ * @returns its answer
+ * @throws what it throws, once the folio is put right: unlocked, and dirty where it was not written
+ */
+export function do_writepage(
+  task: Task,
+  folio: Folio,
+  wbc: WritebackControl,
+  writepage: (task: Task, folio: Folio, wbc: WritebackControl) => Awaitable<void | typeof WRITEPAGE_ACTIVATE>,
+  alone: boolean,
+): Awaitable<void | typeof WRITEPAGE_ACTIVATE> {
+  const before: Before = { mode: task.writepage_mode, started: task.nr_writeback, ios: task.nr_ios };
+  const { mapping } = folio;
+  const failed = (error: unknown): never => {
+    task.writepage_mode = before.mode;
+    if (mapping !== undefined) recover_failed_writepage(task, mapping, folio, error);
+    throw error;
+  };
+  const done = (result: void | typeof WRITEPAGE_ACTIVATE): void | typeof WRITEPAGE_ACTIVATE => {
+    task.writepage_mode = before.mode;
+    check_after_writepage(task, folio, wbc, result, before, alone);
+    return result;
+  };
+  task.writepage_mode = wbc.sync_mode;
+  let result: Awaitable<void | typeof WRITEPAGE_ACTIVATE>;
+  try {
+    result = writepage(task, folio, wbc);
+  } catch (error) {
+    return failed(error);
+  }
+  return result instanceof Promise ? result.then(done, failed) : done(result);
+}
+
+function check_after_writepage(
+  task: Task,
+  folio: Folio,
+  wbc: WritebackControl,
+  result: void | typeof WRITEPAGE_ACTIVATE,
+  before: Before,
+  alone: boolean,
+): void {
   const { mapping } = folio;
   const activate = result === WRITEPAGE_ACTIVATE;
   const ours = folio_locked_by(task, folio);
@@ -47,9 +97,8 @@ export function check_after_writepage(task: Task, folio: Folio, result: void | t
     );
     return;
   }
-  if (!ours) return;
-  folio_unlock(task, folio);
-  if (!activate) {
+  if (ours) folio_unlock(task, folio);
+  if (ours && !activate) {
     task.validator.violation(task, 'not-released', {
       message: 'address_space_operations.writepage returned with the folio still locked',
       rule: 'address_space_operations.writepage/folio/folio/written',
@@ -57,10 +106,31 @@ export function check_after_writepage(task: Task, folio: Folio, result: void | t
       held: [...task.held],
     });
   }
+  check_io(task, folio, wbc, before, alone);
+}
+
+/** Whether the I/O was begun that had to be, and that which was begun will end. */
+function check_io(task: Task, folio: Folio, wbc: WritebackControl, before: Before, alone: boolean): void {
+  const started = task.nr_writeback > before.started;
+  if (wbc.sync_mode === 'WBC_SYNC_ALL' && !started && folio.dirty && folio.mapping !== undefined) {
+    folio_violation(
+      task,
+      'writepage was called for a sync and has begun no I/O on the folio',
+      'address_space_operations.writepage#sync-starts-io',
+    );
+  }
+  if (!alone || !started || !folio.writeback.isSet || task.nr_ios > before.ios) return;
+  // Nobody would ever end it.
+  folio_end_writeback(task, folio, errno('EIO', 'no I/O was submitted'));
+  folio_violation(
+    task,
+    'writepage has begun writeback, submitted no I/O, and not ended the writeback',
+    'address_space_operations.writepage#no-io-ends-writeback',
+  );
 }
 
 /** writepage has thrown: its error is the mapping's, and the folio must not stay locked, or clean but tagged. */
-export function recover_failed_writepage(task: Task, mapping: AddressSpace, folio: Folio, error: unknown): void {
+function recover_failed_writepage(task: Task, mapping: AddressSpace, folio: Folio, error: unknown): void {
   mapping_set_error(mapping, error instanceof Errno ? error : errno('EIO', String(error)));
   if (is_clean_but_tagged(folio)) filemap_dirty_folio(task, mapping, folio);
   if (folio_locked_by(task, folio)) folio_unlock(task, folio);

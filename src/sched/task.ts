@@ -79,6 +79,11 @@ export class Task {
   signalled = false;
   /** The filesystem's own state for this task (current->journal_info): an open transaction handle. */
   journal_info: object | undefined;
+  /** Pages on which it has begun writeback, and requests that it has sent to devices, so far. */
+  nr_writeback = 0;
+  nr_ios = 0;
+  /** Why the writepage that it runs was called: to clean memory, where it should not wait for I/O under way, or for a sync. */
+  writepage_mode: 'WBC_SYNC_NONE' | 'WBC_SYNC_ALL' | undefined;
   #wakeInterruptible: (() => void) | undefined;
 
   constructor(sched: Scheduler, validator: Validator, options: TaskOptions = {}) {
