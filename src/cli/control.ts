@@ -6,6 +6,7 @@ import type { SuperBlock } from '../fs/super-block.js';
 import { task_end } from '../locking/context.js';
 import type { Lockdep } from '../locking/lockdep.js';
 import type { Logger } from '../report/log.js';
+import type { ViolationHistory } from '../report/violations.js';
 import { printContract } from './contract.js';
 
 function contractText(): string {
@@ -23,11 +24,13 @@ export function addControl(
   sb: SuperBlock,
   validator: Lockdep,
   mountpoint: string,
+  violations: ViolationHistory,
   log: Pick<Logger, 'warn'>,
 ): () => Promise<void> {
   const files = controlFiles({
     sb,
     validator,
+    violations,
     mountpoint: mountpoint.startsWith('/dev/fd/') ? mountpoint : realpathSync(mountpoint),
     contract: contractText,
     refused: (message) => log.warn(message),

@@ -16,8 +16,8 @@ import type { MountOptions } from '../fuse/mount-options.js';
 import { loadNative } from '../fuse/native.js';
 import { mkfs } from '../latch/mkfs.js';
 import { latch_fs_type } from '../latch/super.js';
-import type { Lockdep } from '../locking/lockdep.js';
 import { type Logger, openLog, violationSink } from '../report/log.js';
+import { ViolationHistory } from '../report/violations.js';
 import { Task } from '../sched/task.js';
 import { addControl } from './control.js';
 import { daemonise, isDaemon, tellParent } from './daemon.js';
@@ -105,10 +105,11 @@ function remount(mountpoint: string, options: readonly string[]): void {
 }
 
 async function run(source: string, mountpoint: string, settings: MountSettings, log: Logger): Promise<void> {
+  const violations = new ViolationHistory();
   const machine = newMachine({
     enforce: settings.enforce,
     stacks: settings.debug,
-    sink: violationSink(log),
+    sink: violations.sink(violationSink(log)),
     ...(settings.pageCache === undefined ? {} : { pageCache: settings.pageCache }),
     inMemory: isMemory(source),
   });
@@ -122,7 +123,8 @@ async function run(source: string, mountpoint: string, settings: MountSettings, 
     }
     const sb = await vfs_mount(machine, latch_fs_type, bdev, superFlags(settings));
     sb.kernelChecksPermissions = settings.defaultPermissions;
-    await served(sb, machine.validator, source, mountpoint, settings, log);
+    const attach = () => addControl(sb, machine.validator, mountpoint, violations, log);
+    await served(sb, settings.control ? attach : undefined, source, mountpoint, settings, log);
   } finally {
     await closed(task, bdev);
   }
@@ -135,13 +137,13 @@ async function closed(task: Task, bdev: BlockDevice): Promise<void> {
 /** Between the filesystem's mount and its unmount: the kernel's mount, and the requests. */
 async function served(
   sb: SuperBlock,
-  validator: Lockdep,
+  addControlDirectory: (() => () => Promise<void>) | undefined,
   source: string,
   mountpoint: string,
   settings: MountSettings,
   log: Logger,
 ): Promise<void> {
-  const removeControl = settings.control ? addControl(sb, validator, mountpoint, log) : undefined;
+  const removeControl = addControlDirectory?.();
   try {
     const way = settings.transport === 'fuse-native' ? serveNative : serve;
     await way(mountpoint, sb, log, {

@@ -72,6 +72,14 @@ const COMMANDS: Readonly<Record<string, Command>> = {
       validator.enforce = level;
     },
   },
+  lock_stat: {
+    usage: 'lock_stat on|off',
+    run: (_task, { validator }, argument) => {
+      if (argument !== 'on' && argument !== 'off')
+        throw errno('EINVAL', `lock_stat takes on or off, not '${argument}'`);
+      validator.holdTimes = argument === 'on';
+    },
+  },
   debug: {
     usage: 'debug all|none',
     run: (_task, { validator }, argument) => {
@@ -100,6 +108,7 @@ export function controlFile(target: ControlTarget): ControlFile {
       const state = [
         `enforce ${validator.enforce}`,
         `debug ${validator.stacks ? 'all' : 'none'}`,
+        `lock_stat ${validator.holdTimes ? 'on' : 'off'}`,
         `frozen ${sb.s_writers.frozen === SB_UNFROZEN ? 'no' : 'yes'}`,
       ];
       const usage = Object.values(COMMANDS).map((command) => `# ${command.usage}`);

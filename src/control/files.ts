@@ -1,7 +1,12 @@
 /** The files of the control directory. */
 import { lookup_mnt, show_mount_options } from '../fs/namespace.js';
 import type { SuperBlock } from '../fs/super-block.js';
+import { clearLockStat, lockStatText } from '../report/lock-stat.js';
+import { chainsText, lockdepText, statsText } from '../report/lockdep-text.js';
+import { tasksText } from '../report/tasks-text.js';
+import type { ViolationHistory } from '../report/violations.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { CONTROL_NAME } from './automount.js';
 import { type ControlTarget, controlFile } from './commands.js';
@@ -10,6 +15,7 @@ import type { ControlFile } from './file.js';
 export interface ControlSources extends ControlTarget {
   /** Where the filesystem is mounted. */
   readonly mountpoint: string;
+  readonly violations: ViolationHistory;
   /** The locking contract as a table. */
   contract(): string;
 }
@@ -36,7 +42,34 @@ function mountsFile({ sb, mountpoint }: ControlSources): ControlFile {
   };
 }
 
+/** A file that is emptied by writing 0 to it, as /proc/lock_stat is. @throws EINVAL for anything else */
+function clearedBy0(name: string, clear: () => void): (task: Task, text: string) => void {
+  return (_task, text) => {
+    if (text.trim() !== '0') throw errno('EINVAL', `${name} takes 0, not '${text.trim()}'`);
+    clear();
+  };
+}
+
 /** Every file of the control directory, by the names that the README lists. */
 export function controlFiles(sources: ControlSources): readonly ControlFile[] {
-  return [controlFile(sources), { name: 'contract', show: () => sources.contract() }, mountsFile(sources)];
+  const { validator, violations } = sources;
+  return [
+    controlFile(sources),
+    {
+      name: 'violations',
+      show: () => violations.text(validator),
+      write: clearedBy0('violations', () => violations.clear()),
+    },
+    { name: 'tasks', show: () => tasksText(validator) },
+    { name: 'lockdep', show: () => lockdepText(validator) },
+    { name: 'lockdep_chains', show: () => chainsText(validator) },
+    { name: 'lockdep_stats', show: () => statsText(validator) },
+    {
+      name: 'lock_stat',
+      show: () => lockStatText(validator),
+      write: clearedBy0('lock_stat', () => clearLockStat(validator)),
+    },
+    { name: 'contract', show: () => sources.contract() },
+    mountsFile(sources),
+  ];
 }

@@ -56,6 +56,11 @@ export interface Violation {
   readonly seen: number;
 }
 
+/** What tells one violation from another: they count as the same where all of it is equal. */
+export function violationKey(of: Pick<Violation, 'kind' | 'rule' | 'row' | 'lock' | 'message'>): string {
+  return `${of.kind} ${of.rule ?? ''} ${of.row ?? ''} ${of.lock ?? ''} ${of.message}`;
+}
+
 /** Where violations go. */
 export type ViolationSink = (violation: Violation) => void;
 
@@ -164,7 +169,7 @@ export class Lockdep implements Validator {
     if (this.enforce === 'off') return;
     this.total++;
     const row = detail.row === undefined ? undefined : `${detail.row.section}.${detail.row.op}`;
-    const key = `${kind} ${detail.rule ?? ''} ${row ?? ''} ${detail.lock ?? ''} ${detail.message}`;
+    const key = violationKey({ kind, rule: detail.rule, row, lock: detail.lock, message: detail.message });
     const seen = this.#seen.get(key) ?? 0;
     this.#seen.set(key, seen + 1);
     // Each distinct violation is reported once, then at every power of two, so that a storm does not hide the rest.

@@ -5,7 +5,10 @@ import { withMount } from './harness.js';
 t.test('the directory is there by name and nowhere else', async (t) => {
   await withMount('memory:64M', 'allow_other', async (m) => {
     t.equal((await m.sh('ls -A')).stdout, '', 'a listing does not show it');
-    t.equal((await m.sh('ls .latchfs')).stdout, 'contract\ncontrol\nmounts\n');
+    t.equal(
+      (await m.sh('ls .latchfs')).stdout,
+      'contract\ncontrol\nlock_stat\nlockdep\nlockdep_chains\nlockdep_stats\nmounts\ntasks\nviolations\n',
+    );
     t.match((await m.sh('cat .latchfs/contract')).stdout, /inode_operations[\s\S]*rename/);
     const mounts = (await m.sh('cat .latchfs/mounts')).stdout;
     t.equal(mounts.split('\n').length, 3, mounts);
@@ -41,10 +44,10 @@ t.test('it cannot be removed, replaced or reached into', async (t) => {
 
 t.test('commands are obeyed, and what means nothing is refused with one line in the log', async (t) => {
   await withMount('memory:64M', 'allow_other', async (m) => {
-    const state = async (): Promise<string> => (await m.sh('head -n 3 .latchfs/control')).stdout;
-    t.equal(await state(), 'enforce warn\ndebug none\nfrozen no\n');
+    const state = async (): Promise<string> => (await m.sh('head -n 4 .latchfs/control')).stdout;
+    t.equal(await state(), 'enforce warn\ndebug none\nlock_stat off\nfrozen no\n');
     await m.sh('echo enforce=error > .latchfs/control; echo debug all > .latchfs/control');
-    t.equal(await state(), 'enforce error\ndebug all\nfrozen no\n');
+    t.equal(await state(), 'enforce error\ndebug all\nlock_stat off\nfrozen no\n');
     await m.sh('printf "# a comment\\n\\nenforce warn\\nsync\\ndrop_caches 3\\n" > .latchfs/control');
     t.match(await state(), /^enforce warn\n/);
     for (const [command, why] of [
@@ -59,11 +62,41 @@ t.test('commands are obeyed, and what means nothing is refused with one line in 
       t.match(ran.stderr, /Invalid argument/, command);
       t.match(m.log(), why, command);
     }
+    await m.sh('echo lock_stat on > .latchfs/control; mkdir d; rmdir d');
+    const stat = (await m.sh('cat .latchfs/lock_stat')).stdout;
+    t.match(stat, /i_rwsem/);
+    await m.sh('echo 0 > .latchfs/lock_stat');
+    t.notSame((await m.sh('cat .latchfs/lock_stat')).stdout, stat, 'counted anew');
+    t.match((await m.sh('echo 1 > .latchfs/violations')).stderr, /Invalid argument/);
     await m.sh('echo freeze > .latchfs/control');
     t.match(await state(), /frozen yes/);
     t.match((await m.sh('echo freeze > .latchfs/control')).stderr, /busy/);
     await m.sh('echo thaw > .latchfs/control');
     t.match(await state(), /frozen no/);
+  });
+});
+
+t.test('what the validator has learned can be read', async (t) => {
+  await withMount('memory:64M', 'allow_other', async (m) => {
+    await m.sh('mkdir a b; echo x > a/f; mv a/f b/f; ln b/f a/g; rm b/f a/g; rmdir a b; sync');
+    t.match((await m.sh('cat .latchfs/lockdep')).stdout, /s_vfs_rename_sem[\s\S]*i_rwsem/);
+    t.match((await m.sh('cat .latchfs/lockdep_chains')).stdout, /s_vfs_rename_sem -> \S*i_rwsem/);
+    t.match((await m.sh('cat .latchfs/lockdep_stats')).stdout, /lock-classes: +[1-9]/);
+    t.equal((await m.sh('cat .latchfs/violations')).stdout, '', 'an ordinary workload breaks no rule');
+  });
+});
+
+t.test('a task that waits is shown with who keeps it waiting', async (t) => {
+  await withMount('memory:64M', 'allow_other', async (m) => {
+    await m.sh('echo freeze > .latchfs/control');
+    const blocked = m.sh('mkdir late; echo made');
+    let tasks = '';
+    for (let i = 0; i < 200 && !/FUSE_MKDIR|MKDIR/.test(tasks); i++)
+      tasks = (await m.sh('cat .latchfs/tasks; sleep 0.05')).stdout;
+    t.match(tasks, /1 task sleeps\n.*MKDIR.*waits for s_writers/s);
+    await m.sh('echo thaw > .latchfs/control');
+    t.equal((await blocked).stdout, 'made\n');
+    t.match((await m.sh('cat .latchfs/tasks')).stdout, /^0 tasks sleep/);
   });
 });
 
