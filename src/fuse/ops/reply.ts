@@ -9,6 +9,7 @@ import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import type { Use } from '../anonymous.js';
+import { FUSE_ROOT_ID } from '../protocol/flags.js';
 import type { RequestHeader } from '../protocol/requests.js';
 import { type Attr, type Entry, encodeAttr, encodeEntry } from '../protocol/write.js';
 import type { Session } from '../session.js';
@@ -47,9 +48,11 @@ export function attrValidity(s: Session, stat: Kstat): number {
 export function entryOf(s: Session, dentry: Dentry, stat: Kstat): Entry {
   const inode = inodeOf(dentry);
   s.nodes.remember(inode);
+  const nodeid = s.nodes.idOf(inode);
   return {
-    nodeid: s.nodes.idOf(inode),
-    generation: inode.i_generation,
+    nodeid,
+    // The kernel makes the root before it has been told of it, with generation 0, and takes another one for a stranger under the same number.
+    generation: nodeid === FUSE_ROOT_ID ? 0 : inode.i_generation,
     entry_valid: s.validity,
     attr_valid: attrValidity(s, stat),
     attr: stat,
