@@ -1,10 +1,12 @@
 /** The rest: IOCTL, POLL, BMAP, SYNCFS. */
-import { vfs_ioctl } from '../../fs/ioctl.js';
+import { FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS, vfs_ioctl } from '../../fs/ioctl.js';
 import { sync_filesystem } from '../../fs/sync.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { Notify } from '../protocol/flags.js';
 import type { Message } from '../protocol/message.js';
+import { notifyInvalInode } from '../protocol/notify.js';
 import { decodeBmap, decodeIoctl, decodePoll } from '../protocol/read-files.js';
 import type { RequestHeader } from '../protocol/requests.js';
 import { encodeBmap, encodeIoctl, encodePoll } from '../protocol/write.js';
@@ -16,11 +18,21 @@ export function ioctl(s: Session, task: Task, h: RequestHeader, m: Message): Awa
   const { fh, cmd, data, out_size } = decodeIoctl(m);
   const done = withFile(s, task, h, fh, 'read', (file) => vfs_ioctl(task, file, cmd, data));
   return andThen(done, (answer) => {
+    if (cmd === FS_IOC_SETFLAGS || cmd === FS_IOC_FSSETXATTR) attributesChanged(s, h);
     if (answer.length > out_size) throw errno('EINVAL', `ioctl ${cmd} answers ${answer.length} bytes`);
     const size = encodeIoctl(s.transport.out, 0);
     s.transport.data.add(answer, 0, answer.length);
     s.transport.replyData(h.unique, size);
   });
+}
+
+/**
+ * The kernel takes no ioctl for a change of attributes, and would go on telling the old ctime. A notification about attributes alone takes no lock
+ * that the caller of an ioctl holds, so it can go out before the answer.
+ */
+function attributesChanged(s: Session, h: RequestHeader): void {
+  const size = notifyInvalInode(s.transport.out, h.nodeid, -1, 0);
+  s.transport.notify(Notify.INVAL_INODE, size);
 }
 
 /** POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM: files are always ready. */
