@@ -6,7 +6,7 @@ import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import { filemap_release_folio } from './filemap-tree.js';
 import { type Folio, folio_get, folio_put } from './folio.js';
-import { folio_trylock, folio_unlock } from './folio-state.js';
+import { folio_locked_by, folio_trylock, folio_unlock } from './folio-state.js';
 import { folio_write_one } from './page-writeback.js';
 import { remap_to, rmap_walk } from './rmap.js';
 
@@ -80,7 +80,8 @@ async function fallback_migrate_folio(
   if (src.dirty) {
     if (mode !== 'MIGRATE_SYNC') throw errno('EBUSY', 'a dirty page is not moved without a wait');
     await folio_write_one(task, src);
-    await src.lock.lock(task);
+    // Not waited for: the other page is locked, and nobody says in which order the two are taken.
+    if (!folio_trylock(task, src)) throw errno('EAGAIN');
     if (src.mapping !== mapping || src.dirty || src.writeback.isSet) throw errno('EAGAIN');
   }
   if (src.private !== undefined && !(await filemap_release_folio(task, src, 'GFP_KERNEL'))) throw errno('EAGAIN');
@@ -119,7 +120,7 @@ export async function migrate_one(task: Task, src: Folio, dst: Folio, mode: Migr
       folio_unlock(task, dst);
     }
   } finally {
-    folio_unlock(task, src);
+    if (folio_locked_by(task, src)) folio_unlock(task, src);
   }
 }
 
