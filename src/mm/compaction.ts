@@ -15,7 +15,7 @@ export interface Compacted {
 function by_slab(memory: MemoryControl): Map<number, Folio[]> {
   const slabs = new Map<number, Folio[]>();
   const walk = (list: LruList): void => {
-    for (let folio = list.tail; folio !== undefined; folio = folio.lru_prev) {
+    for (const folio of list.all()) {
       const slab = memory.pool.slabOf(folio.pfn);
       const pages = slabs.get(slab);
       if (pages === undefined) slabs.set(slab, [folio]);

@@ -161,13 +161,6 @@ export function folio_start_writeback(task: Task, folio: Folio): void {
       'address_space_operations.writepage#writeback-before-unlock',
     );
   }
-  if (mapping !== undefined && !mapping.i_pages.getMark(folio.index, 'dirty')) {
-    folio_violation(
-      task,
-      'writeback begins on a folio that is not tagged dirty',
-      'address_space_operations.writepages#only-pages-up-for-io',
-    );
-  }
   if (!folio.writeback.set()) {
     folio_violation(
       task,
@@ -175,6 +168,13 @@ export function folio_start_writeback(task: Task, folio: Folio): void {
       'address_space_operations.writepage#sync-waits-for-in-progress-io',
     );
     return;
+  }
+  if (mapping !== undefined && !mapping.i_pages.getMark(folio.index, 'dirty')) {
+    folio_violation(
+      task,
+      'writeback begins on a folio that is not tagged dirty',
+      'address_space_operations.writepages#only-pages-up-for-io',
+    );
   }
   task.nr_writeback++;
   folio_get(folio);

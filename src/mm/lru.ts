@@ -15,6 +15,13 @@ export class LruList {
     return this.#tail;
   }
 
+  /** All of them now, the victims first. */
+  all(): Folio[] {
+    const found: Folio[] = [];
+    for (let folio = this.#tail; folio !== undefined; folio = folio.lru_prev) found.push(folio);
+    return found;
+  }
+
   /** Put a folio that is on no list at the head. */
   addHead(folio: Folio): void {
     folio.lru = this;
