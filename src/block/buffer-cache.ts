@@ -209,6 +209,17 @@ export function sync_dirty_buffer(task: Task, bh: BufferHead, fua = false, prefl
   });
 }
 
+/** Write a buffer whose lock was left to I/O already. */
+function write_alone(task: Task, bh: BufferHead): void {
+  submit_bio(task, bh.b_bdev, {
+    op: 'write',
+    sector: bh.b_blocknr * SECTORS,
+    vecs: [bh.b_data],
+    length: BLOCK_SIZE,
+    end_io: (completion, error) => completed(completion, bh, error),
+  });
+}
+
 /** Collects locked buffers that follow each other on the device, and writes them with one request. */
 class WriteRun {
   readonly #task: Task;
@@ -234,15 +245,14 @@ class WriteRun {
     const [first] = run;
     if (first === undefined) return;
     this.#run = [];
-    submit_bio(this.#task, this.#bdev, {
-      op: 'write',
-      sector: first.b_blocknr * SECTORS,
-      vecs: run.map((bh) => bh.b_data),
-      length: run.length * BLOCK_SIZE,
-      end_io: (completion, error) => {
-        for (const bh of run) completed(completion, bh, error);
-      },
-    });
+    const sector = first.b_blocknr * SECTORS;
+    const vecs = run.map((bh) => bh.b_data);
+    const end_io = (completion: Task, error: Errno | undefined): void => {
+      // One bad block must not spoil its neighbours: each is tried by itself.
+      if (error !== undefined && run.length > 1) for (const bh of run) write_alone(completion, bh);
+      else for (const bh of run) completed(completion, bh, error);
+    };
+    submit_bio(this.#task, this.#bdev, { op: 'write', sector, vecs, length: run.length * BLOCK_SIZE, end_io });
   }
 }
 

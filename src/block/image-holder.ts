@@ -27,8 +27,9 @@ export function mountOf(path: string): string | undefined {
 /** The process that has the file locked, with its name. */
 function lockerOf(stat: Stats): string | undefined {
   for (const line of lines('/proc/locks')) {
-    const [, , kind, , , pid = '', file = ''] = line.split(/\s+/).filter((word) => word !== '->');
-    if (kind === undefined || !/:\s+FLOCK\s/.test(line)) continue;
+    // Number, kind, ADVISORY, WRITE, process, file; lines with an arrow are of those who wait.
+    const [, kind, , , pid = '', file = ''] = line.split(/\s+/);
+    if (kind !== 'FLOCK') continue;
     if (file.split(':')[2] === String(stat.ino) && Number(pid) > 0) {
       const [name = ''] = lines(`/proc/${pid}/comm`);
       return `${pid}${name === '' ? '' : ` (${name})`}`;
