@@ -13,15 +13,28 @@ export function isDaemon(): boolean {
   return process.env[MARK] === '1' && process.send !== undefined;
 }
 
+/** What the daemon inherits: nothing but the channel, and the device that it is to serve where that was passed. */
+function stdio(device: number | undefined): ('ignore' | 'ipc' | number)[] {
+  const channel = device === 3 ? 4 : 3;
+  const list: ('ignore' | 'ipc' | number)[] = Array.from(
+    { length: Math.max(channel, device ?? 0) + 1 },
+    () => 'ignore',
+  );
+  list[channel] = 'ipc';
+  if (device !== undefined) list[device] = device;
+  return list;
+}
+
 /**
  * Start this command again as a daemon of its own session, and wait until it says that the mount is live.
+ * @param device a descriptor of /dev/fuse that this process was given, to be passed on under its number
  * @throws CliError with the daemon's own words where it failed
  */
-export async function daemonise(args: readonly string[]): Promise<void> {
+export async function daemonise(args: readonly string[], device?: number): Promise<void> {
   const main = fileURLToPath(new URL('main.js', import.meta.url));
   const child = fork(main, [...args], {
     detached: true,
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    stdio: stdio(device),
     env: { ...process.env, [MARK]: '1' },
   });
   await new Promise<void>((resolve, reject) => {

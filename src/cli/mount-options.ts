@@ -66,8 +66,18 @@ const IGNORED = new Set([
   'nofail',
   'async',
   'atime',
+  'diratime',
   'relatime',
-  'rw',
+  'norelatime',
+  'nostrictatime',
+  'nolazytime',
+  'noiversion',
+  'nomand',
+  'silent',
+  'loud',
+  'group',
+  'owner',
+  '_rnetdev',
 ]);
 
 export function defaultSettings(): MountSettings {
@@ -145,6 +155,9 @@ const WITH_VALUE: Readonly<Record<string, (settings: MountSettings, value: strin
 const PLAIN: Readonly<Record<string, (settings: MountSettings) => void>> = {
   ro: (s) => {
     s.readOnly = true;
+  },
+  rw: (s) => {
+    s.readOnly = false;
   },
   allow_other: (s) => {
     s.allowOther = true;
@@ -229,7 +242,7 @@ export function parseOptions(lists: readonly string[], settings: MountSettings =
     if (equals >= 0 && withValue !== undefined) withValue(settings, option.slice(equals + 1));
     else if (equals < 0 && plain !== undefined) plain(settings);
     else if (equals < 0 && isFlagWord(name)) settings.flags.push(name);
-    else if (!(equals < 0 && IGNORED.has(name)) && !name.startsWith('x-')) {
+    else if (!(equals < 0 && IGNORED.has(name)) && !/^(x-|X-|comment$)/.test(name)) {
       const hint = withValue === undefined ? "'latchfs mount --help' lists them" : `it needs a value: ${name}=…`;
       throw new CliError(`unknown option '${option}': ${hint}`, 2);
     }

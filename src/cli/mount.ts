@@ -1,6 +1,7 @@
 /** `latchfs mount SOURCE MOUNTPOINT`. */
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { realpathSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { type BlockDevice, blkdev_get, blkdev_put } from '../block/block-device.js';
 import { kill_sb, vfs_mount } from '../fs/super.js';
 import {
@@ -12,6 +13,7 @@ import {
   type SuperBlock,
 } from '../fs/super-block.js';
 import { checkDevice, checkMountpoint } from '../fuse/mount-check.js';
+import { adoptDescriptor, passedDescriptor } from '../fuse/mount-fd.js';
 import type { MountOptions } from '../fuse/mount-options.js';
 import { loadNative } from '../fuse/native.js';
 import { mkfs } from '../latch/mkfs.js';
@@ -64,21 +66,24 @@ export async function mountCommand(given: string, mountpoint: string, flags: Mou
   const settings = parseOptions(flags.options);
   settings.transport ??= flags.transport;
   const source = isMemory(given) ? given : absolute(given);
-  if (settings.remount) return remount(mountpoint, flags.options);
+  if (settings.remount) return remount(mountpoint, settings);
+  const passed = passedDescriptor(mountpoint);
   try {
-    checkDevice();
-    checkMountpoint(mountpoint, kernelOptions(settings, source));
+    if (passed === undefined) {
+      checkDevice();
+      checkMountpoint(mountpoint, kernelOptions(settings, given));
+    } else adoptDescriptor(passed);
     if (settings.transport === 'fuse-native') loadNative();
   } catch (error) {
     throw asCliError(error);
   }
   if (flags.foreground !== true && !isDaemon()) {
-    await daemonise(process.argv.slice(2));
+    await daemonise(process.argv.slice(2), passed);
     return;
   }
   const log = openLog({ level: flags.logLevel, ...fileOf(settings.log ?? flags.log) });
   try {
-    await run(source, mountpoint, settings, log);
+    await run(source, resolve(mountpoint), { ...settings, fsname: settings.fsname ?? given }, log);
   } catch (error) {
     const failure = asCliError(error);
     if (!isDaemon()) throw failure;
@@ -99,9 +104,16 @@ function absolute(path: string): string {
   }
 }
 
-/** mount -o remount goes to the kernel: the flags that can be changed are its own. */
-function remount(mountpoint: string, options: readonly string[]): void {
-  execFileSync('mount', ['-i', '-o', options.join(','), mountpoint], { stdio: 'inherit' });
+/** mount -o remount goes to the kernel: the flags that can be changed are its own. @throws CliError */
+function remount(mountpoint: string, settings: MountSettings): void {
+  const options = ['remount', settings.readOnly ? 'ro' : 'rw', ...settings.flags].join(',');
+  const ran = spawnSync('mount', ['-i', '-o', options, mountpoint], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    encoding: 'utf8',
+  });
+  if (ran.status === 0) return;
+  const [said = ''] = (ran.error?.message ?? ran.stderr).trim().split('\n');
+  throw new CliError(`${mountpoint} cannot be remounted: ${said.replace(/^mount: /, '')}`);
 }
 
 async function run(source: string, mountpoint: string, settings: MountSettings, log: Logger): Promise<void> {
@@ -153,7 +165,10 @@ async function served(
       readOnly: settings.readOnly,
       generated: settings.control,
       onReady: () => {
-        if (isDaemon()) void tellParent({ ready: true });
+        if (!isDaemon()) return;
+        // It must not keep the directory that it was started in busy.
+        process.chdir('/');
+        void tellParent({ ready: true });
       },
     });
   } finally {

@@ -40,6 +40,8 @@ export async function serve(mountpoint: string, sb: SuperBlock, log: Logger, opt
   const ignoreSignals = unmountAtSignals(mounted, log, () => loop.stop());
   const count = (): void => log.info({ requests: session.requests() }, 'requests so far');
   process.on('SIGUSR2', count);
+  const lost = (error: unknown): void => log.error({ err: error }, 'a failure that nobody waited for');
+  process.on('unhandledRejection', lost);
   try {
     const why = await loop.run();
     log.info({ requests: session.requests() }, `${mounted.mountpoint} ${why}`);
@@ -47,6 +49,7 @@ export async function serve(mountpoint: string, sb: SuperBlock, log: Logger, opt
     device.close();
     await session.shutdown();
     process.off('SIGUSR2', count);
+    process.off('unhandledRejection', lost);
     ignoreSignals();
   }
 }

@@ -1,9 +1,22 @@
 /** Bad input: one line that names the thing and the remedy, the right status, nothing left mounted. */
-import { copyFileSync, mkdirSync, mkdtempSync, openSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { latchfs, run } from './harness.js';
+import { mountAt } from '../../src/fuse/mountinfo.js';
+import { latchfs, run, withMount } from './harness.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'latchfs-errors-'));
 const empty = join(scratch, 'empty');
@@ -13,18 +26,75 @@ writeFileSync(join(scratch, 'full', 'file'), '');
 writeFileSync(join(scratch, 'file'), '');
 t.teardown(() => run('rm', ['-rf', scratch]));
 
-async function refused(t: Test, args: string[], status: number, message: RegExp): Promise<void> {
-  const ran = await run(latchfs, args, { timeout: 30_000 });
+/** `latchfs ARGS` says one line that names the thing, on stderr, and mounts nothing. @param prefix a command that runs it */
+async function refused(t: Test, args: string[], status: number, message: RegExp, prefix: string[] = []): Promise<void> {
+  const [command = '', ...rest] = [...prefix, latchfs, ...args];
+  const ran = await run(command, rest, { timeout: 60_000 });
   t.equal(ran.status, status, `${args.join(' ')}: ${ran.stderr}`);
   t.match(ran.stderr, message, 'it names the thing');
   t.notMatch(ran.stderr, /\n\s+at /, 'no stack');
+  t.equal(ran.stdout, '');
+  if (!args.includes('contract')) t.equal(mountAt(empty), undefined, 'nothing is mounted');
 }
+
+const isRoot = process.geteuid?.() === 0;
+const NOBODY = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
 
 t.test('mount points', async (t) => {
   await refused(t, ['mount', 'memory', join(scratch, 'none')], 1, /none does not exist: mkdir/);
   await refused(t, ['mount', 'memory', join(scratch, 'file')], 1, /file is not a directory/);
   await refused(t, ['mount', 'memory', join(scratch, 'full')], 1, /full is not empty/);
   await refused(t, ['umount', empty], 1, /empty is not mounted/);
+});
+
+t.test('mount points in use', { skip: !isRoot && 'needs root' }, async (t) => {
+  const image = join(scratch, 'used');
+  t.equal((await run(latchfs, ['mkfs', image, '--size', '16M'])).status, 0);
+  await withMount(image, 'allow_other', async ({ dir }) => {
+    await refused(t, ['mount', 'memory', dir], 1, /used is already mounted on .*: umount/);
+    await refused(t, ['mount', image, empty], 1, /used is in use: it is mounted on .*latchfs umount/);
+    const busy = await run('sh', ['-c', `cd ${dir} && ${latchfs} umount ${dir}`], { cwd: dir });
+    t.equal(busy.status, 1);
+    t.match(busy.stderr, /^latchfs: .* is in use: end what uses it \(fuser -m .*\), or unmount with --lazy\n$/);
+  });
+  await withMount('memory:16M', 'allow_other', async ({ dir, daemon }) => {
+    const ended = new Promise((resolve) => daemon.once('exit', resolve));
+    daemon.kill('SIGKILL');
+    await ended;
+    await refused(t, ['mount', 'memory', dir], 1, /a dead mount was left on/);
+    t.same(await run(latchfs, ['umount', dir]), { status: 0, stdout: '', stderr: '' }, 'what is dead is cleared');
+    t.equal(mountAt(dir), undefined);
+  });
+});
+
+t.test('as an ordinary user', { skip: !isRoot && 'needs root' }, async (t) => {
+  const mode = statSync('/dev/fuse').mode & 0o7777;
+  const theirs = join(scratch, 'theirs');
+  mkdirSync(theirs);
+  chownSync(theirs, 65534, 65534);
+  chmodSync(scratch, 0o755);
+  const as = (extra: string[] = []): string[] => [...NOBODY, 'env', 'HOME=/tmp', ...extra];
+  try {
+    chmodSync('/dev/fuse', 0o600);
+    await refused(t, ['mount', 'memory', theirs], 1, /^latchfs: \/dev\/fuse may not be opened .*chmod 666/, as());
+    chmodSync('/dev/fuse', 0o666);
+    await refused(t, ['mount', 'memory', empty], 1, /empty does not belong to this user: chown it/, as());
+    const bare = mkdtempSync(join(scratch, 'bin-'));
+    chmodSync(bare, 0o755);
+    for (const tool of ['sh', 'env', 'node', 'readlink', 'dirname', 'setpriv', 'bash']) {
+      const found = (await run('sh', ['-c', `command -v ${tool}`])).stdout.trim();
+      if (found !== '') symlinkSync(found, join(bare, tool));
+    }
+    const without = as([`PATH=${bare}`]);
+    await refused(t, ['mount', 'memory', theirs], 1, /fusermount3 is not installed.*apt-get install fuse3/, without);
+  } finally {
+    chmodSync('/dev/fuse', mode);
+  }
+});
+
+t.test('descriptors', async (t) => {
+  await refused(t, ['mount', 'memory', '/dev/fd/87'], 1, /descriptor 87 is not open/);
+  await refused(t, ['mount', 'memory', '/dev/fd/0'], 1, /descriptor 0 is not/);
 });
 
 t.test('images', async (t) => {
@@ -54,6 +124,11 @@ t.test('options', async (t) => {
   await refused(t, ['mount', 'memory', empty, '-o', 'frobnicate'], 2, /unknown option 'frobnicate'/);
   await refused(t, ['mount', 'memory', empty, '-o', 'cache=some'], 2, /must be one of none, auto, always/);
   await refused(t, ['mount', 'memory:lots', empty], 2, /'lots' is not a size/);
+  await refused(t, ['mount', 'memory', empty, '-o', 'size=12q'], 2, /'12q' is not a size/);
+  await refused(t, ['mount', 'memory', empty, '-o', 'uid=root'], 2, /uid=root: must be a numeric id/);
+  await refused(t, ['mount', 'memory', empty, '-o', 'cache'], 2, /needs a value: cache=/);
+  await refused(t, ['mount', 'memory', empty, '--transport=pigeon'], 2, /pigeon/);
+  await refused(t, ['mount', 'memory', empty, '-o', 'remount,ro'], 1, /cannot be remounted: .*not mounted/);
   await refused(t, ['contract', 'renam'], 1, /renam/);
   await refused(t, ['mount'], 2, /missing required argument|source/);
 });
