@@ -1,6 +1,6 @@
 // Whether a directory can be mounted on, found out beforehand, so that the user reads a plain sentence instead of an errno.
 
-import { accessSync, constants, readdirSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { accessSync, constants, readdirSync, realpathSync, type Stats, statfsSync, statSync } from 'node:fs';
 import { codeOf, MountError, type MountOptions } from './mount-options.js';
 import { isFuse, mountAt } from './mountinfo.js';
 
@@ -18,17 +18,14 @@ export function checkMountpoint(given: string, options: MountOptions): string {
   } catch (error) {
     const code = codeOf(error);
     if (code === 'ENOENT') throw new MountError(code, `mount point ${given} does not exist: mkdir ${given}`);
-    if (code === 'ENOTCONN' || code === 'ECONNABORTED') {
-      throw new MountError(
-        'ENOTCONN',
-        `a dead mount was left on ${given}: fusermount3 -u ${given} (as root: umount ${given})`,
-      );
-    }
+    if (code === 'ENOTCONN' || code === 'ECONNABORTED') throw dead(given);
     throw new MountError(code, `mount point ${given} cannot be used: ${code}`);
   }
   if (!stats.isDirectory()) throw new MountError('ENOTDIR', `mount point ${given} is not a directory`);
   const mounted = mountAt(mountpoint);
   if (mounted !== undefined && isFuse(mounted)) {
+    // The kernel may know the directory's attributes still; how much room there is it always asks.
+    if (isDead(mountpoint)) throw dead(given);
     throw new MountError('EBUSY', `${mounted.source} is already mounted on ${given}: umount ${given} first`);
   }
   if (options.nonempty !== true && notEmpty(mountpoint)) {
@@ -38,6 +35,23 @@ export function checkMountpoint(given: string, options: MountOptions): string {
     );
   }
   return mountpoint;
+}
+
+function dead(given: string): MountError {
+  return new MountError(
+    'ENOTCONN',
+    `a dead mount was left on ${given}: fusermount3 -u ${given} (as root: umount ${given})`,
+  );
+}
+
+function isDead(mountpoint: string): boolean {
+  try {
+    statfsSync(mountpoint);
+    return false;
+  } catch (error) {
+    const code = codeOf(error);
+    return code === 'ENOTCONN' || code === 'ECONNABORTED';
+  }
 }
 
 function notEmpty(directory: string): boolean {
