@@ -2,9 +2,11 @@
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { d_alloc, dget, dput } from './dcache.js';
-import { d_move, d_obtain_alias } from './dcache-alias.js';
+import { dget, dput } from './dcache.js';
+import { anyAlias, d_obtain_alias } from './dcache-alias.js';
 import { DCACHE_DISCONNECTED, type Dentry } from './dentry.js';
+import { iput } from './icache.js';
+import { lookup_permitted } from './lookup.js';
 import { isDir } from './permission.js';
 import type { SuperBlock } from './super-block.js';
 
@@ -13,29 +15,48 @@ import type { SuperBlock } from './super-block.js';
  * @throws ESTALE where there is no such inode (any more)
  */
 export function dentry_of_ino(task: Task, sb: SuperBlock, ino: number, generation?: number): Awaitable<Dentry> {
-  const alias = sb.inodeHash.get(ino)?.i_dentry[0];
+  const known = sb.inodeHash.get(ino);
+  const alias = known === undefined ? undefined : anyAlias(known);
   if (alias !== undefined && (alias.d_flags & DCACHE_DISCONNECTED) === 0) return dget(alias);
   const { s_export_op: op } = sb;
   if (op === undefined) throw errno('ESTALE');
   return andThen(op.get_inode(task, sb, ino, generation), (inode) =>
     andThen(d_obtain_alias(task, inode), (dentry) => {
-      if (!isDir(inode) || (dentry.d_flags & DCACHE_DISCONNECTED) === 0) return dentry;
+      // One that was removed, and that somebody is still in, has no place.
+      if (!isDir(inode) || inode.i_nlink === 0 || (dentry.d_flags & DCACHE_DISCONNECTED) === 0) return dentry;
       return reconnect(task, sb, dentry);
     }),
   );
 }
 
-/** Give a directory its place in the tree by asking the filesystem where it is (reconnect_path). */
+/**
+ * Give a directory its place in the tree: the filesystem says in which directory and under which name it is, and looking that up moves it there (reconnect_path).
+ * Takes over the reference to `dentry` and returns one.
+ * @throws ESTALE where it is not there any more
+ */
 async function reconnect(task: Task, sb: SuperBlock, dentry: Dentry): Promise<Dentry> {
-  const { s_export_op: op } = sb;
-  const inode = dentry.d_inode;
-  if (op === undefined || inode === undefined) throw errno('ESTALE');
-  const parentInode = await op.get_parent(task, inode);
-  const name = await op.get_name(task, parentInode, inode);
-  const parent = await dentry_of_ino(task, sb, parentInode.i_ino);
-  const place = d_alloc(task, parent, name);
-  await d_move(task, dentry, place);
-  await dput(task, place);
-  await dput(task, parent);
-  return dentry;
+  try {
+    const { s_export_op: op } = sb;
+    const inode = dentry.d_inode;
+    if (op === undefined || inode === undefined) throw errno('ESTALE');
+    const parentInode = await op.get_parent(task, inode);
+    try {
+      const name = await op.get_name(task, parentInode, inode);
+      const parent = await dentry_of_ino(task, sb, parentInode.i_ino);
+      try {
+        const found = await lookup_permitted(task, parent, name, 0);
+        const ours = found === dentry;
+        await dput(task, found);
+        if (!ours) throw errno('ESTALE');
+      } finally {
+        await dput(task, parent);
+      }
+    } finally {
+      await iput(task, parentInode);
+    }
+    return dentry;
+  } catch (error) {
+    await dput(task, dentry);
+    throw error;
+  }
 }
