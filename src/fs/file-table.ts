@@ -11,9 +11,13 @@ import type { Inode } from './inode.js';
 import { break_lease } from './leases.js';
 import { locks_remove_file } from './locks.js';
 import { FASYNC, O_ACCMODE, O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC } from './open-flags.js';
+import { fifo_open, pipefifo_fops } from './pipe.js';
 
 const S_IFMT = 0o170000;
 const S_IFSOCK = 0o140000;
+const S_IFCHR = 0o020000;
+const S_IFBLK = 0o060000;
+const S_IFIFO = 0o010000;
 
 /** FMODE_* of O_* (OPEN_FMODE). */
 export function modeOf(flags: number): number {
@@ -57,7 +61,7 @@ function file_unaccounts(file: File): void {
 /**
  * Make the File, break the leases in its way, and call ->open (do_dentry_open). Takes a reference to the dentry.
  * @param extra FMODE_* besides those of the flags
- * @throws ETXTBSY; ENXIO for a socket; EAGAIN for a lease with O_NONBLOCK, EINTR while waiting for one; what ->open throws
+ * @throws ETXTBSY; ENXIO for a socket or a device; EAGAIN for a lease with O_NONBLOCK, EINTR while waiting for one; what ->open throws
  */
 export function do_dentry_open(
   task: Task,
@@ -66,7 +70,9 @@ export function do_dentry_open(
   flags: number,
   extra: number,
 ): Awaitable<File> {
-  if ((inode.i_mode & S_IFMT) === S_IFSOCK) throw errno('ENXIO');
+  const type = inode.i_mode & S_IFMT;
+  // There are no drivers here.
+  if (type === S_IFSOCK || type === S_IFCHR || type === S_IFBLK) throw errno('ENXIO');
   const kept = flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC);
   const file = new File(dentry, inode, kept, modeOf(flags) | FMODE_OPENED | extra, task.cred);
   file_accounts(file);
@@ -84,6 +90,7 @@ export function do_dentry_open(
   const ready = (): File => file;
   try {
     const opened = andThen(break_lease(task, inode, flags), () => {
+      if (type === S_IFIFO) return openFifo(task, inode, file);
       const { open } = file.f_op;
       return open === undefined ? undefined : call(task, rows.open, {}, () => open(task, inode, file));
     });
@@ -91,6 +98,11 @@ export function do_dentry_open(
   } catch (error) {
     return failed(error);
   }
+}
+
+function openFifo(task: Task, inode: Inode, file: File): Promise<void> {
+  file.f_op = pipefifo_fops;
+  return fifo_open(task, inode, file);
 }
 
 /** close(2) of one descriptor of a file: ->flush (filp_flush). @throws what the filesystem reports, such as EIO or ENOSPC of delayed writes */

@@ -37,6 +37,10 @@ export class Pipe {
   readonly #watchers = new Set<() => void>();
   readonly fasync: FasyncList = newFasyncList();
 
+  /** How often each end was opened. */
+  r_counter = 0;
+  w_counter = 0;
+
   /** Bytes in it. */
   get bytes(): number {
     return this.#bytes;
@@ -104,6 +108,11 @@ export class Pipe {
     return true;
   }
 
+  /** Sleep until `condition` holds; asked whenever something changes. @throws EINTR */
+  async waitUntil(task: Task, condition: () => boolean): Promise<void> {
+    while (!condition()) await this.#readable.wait(task, { interruptible: true, what: 'FIFO', lock: this });
+  }
+
   /** Sleep until there is room for `bytes`. @throws EPIPE where nobody reads; EAGAIN EINTR */
   async waitWritable(task: Task, bytes: number, nonblock: boolean): Promise<void> {
     for (;;) {
@@ -112,6 +121,43 @@ export class Pipe {
       if (nonblock) throw errno('EAGAIN');
       await this.#writable.wait(task, { interruptible: true, what: 'pipe', lock: this });
     }
+  }
+}
+
+/** The pipes of FIFOs that are open, by their inode (i_pipe). */
+const fifos = new WeakMap<Inode, Pipe>();
+
+/**
+ * Open a FIFO (fifo_open): whoever opens one end waits until somebody has the other, a reader not with O_NONBLOCK.
+ * @throws ENXIO for a writer with O_NONBLOCK where nobody reads; EINTR
+ */
+export async function fifo_open(task: Task, inode: Inode, file: File): Promise<void> {
+  const pipe = fifos.get(inode) ?? new Pipe();
+  const { f_mode: mode, f_flags: flags } = file;
+  const reads = (mode & FMODE_READ) !== 0;
+  const writes = (mode & FMODE_WRITE) !== 0;
+  const nonblock = (flags & O_NONBLOCK) !== 0;
+  if (writes && !reads && nonblock && pipe.readers === 0) throw errno('ENXIO');
+  fifos.set(inode, pipe);
+  file.private_data = pipe;
+  const other = (): number => (reads ? pipe.w_counter : pipe.r_counter);
+  const before = other();
+  if (reads) {
+    pipe.readers++;
+    pipe.r_counter++;
+  }
+  if (writes) {
+    pipe.writers++;
+    pipe.w_counter++;
+  }
+  pipe.changed();
+  if (nonblock || (reads && writes)) return;
+  try {
+    // One that came and went has been there.
+    await pipe.waitUntil(task, () => (reads ? pipe.writers : pipe.readers) > 0 || other() > before);
+  } catch (error) {
+    release(task, inode, file);
+    throw error;
   }
 }
 
@@ -168,11 +214,12 @@ function poll(_task: Task, file: File): number {
   return mask;
 }
 
-function release(_task: Task, _inode: Inode, file: File): void {
+function release(_task: Task, inode: Inode, file: File): void {
   const pipe = thePipe(file);
   if ((file.f_mode & FMODE_READ) !== 0) pipe.readers--;
   if ((file.f_mode & FMODE_WRITE) !== 0) pipe.writers--;
   pipe.changed();
+  if (pipe.readers + pipe.writers === 0) fifos.delete(inode);
 }
 
 export const pipefifo_fops: file_operations = {

@@ -125,7 +125,8 @@ async function openCreating(
       const { path, last } = await path_parent(task, p.fs, from, rest, resolve);
       await dput(task, from);
       from = path;
-      if (last.type !== 'norm' || last.slash) throw errno('EISDIR');
+      if (last.type !== 'norm') throw errno((flags & O_EXCL) !== 0 ? 'EEXIST' : 'EISDIR');
+      if (last.slash) throw errno('EISDIR');
       const link = await symlinkAt(task, path, last);
       if (link === undefined) {
         const crossed = await mountedAt(task, path, last);
