@@ -19,7 +19,7 @@ import { O_APPEND, O_DIRECT, O_DSYNC, O_NOATIME, O_SYNC } from './open-flags.js'
 import type { file_operations } from './operations.js';
 import { isDir } from './permission.js';
 import { SB_SYNCHRONOUS } from './super-block.js';
-import { sb_end_write, sb_start_write, type Writing } from './super-freeze.js';
+import { type FileWriting, file_end_write, file_start_write } from './super-freeze.js';
 import { vfs_fsync_range } from './sync.js';
 import { atime_needs_update, file_update_time, touch_atime } from './time.js';
 
@@ -134,7 +134,7 @@ export function vfs_iter_write(
   if ((file.f_inode.i_mode & S_IFMT) !== S_IFREG) {
     return call(task, rows.write_iter, {}, () => write_iter(task, iocb, iter));
   }
-  const writing = sb_start_write(task, file.f_inode.i_sb);
+  const writing = file_start_write(task, file.f_inode.i_sb);
   if (writing instanceof Promise) return writing.then((guard) => started(task, iocb, iter, write_iter, guard));
   return started(task, iocb, iter, write_iter, writing);
 }
@@ -145,17 +145,17 @@ function started(
   iocb: WriteKiocb,
   iter: IovIter,
   write_iter: NonNullable<file_operations['write_iter']>,
-  writing: Writing,
+  writing: FileWriting,
 ): Awaitable<number> {
   let written: Awaitable<number>;
   try {
     written = call(task, rows.write_iter, {}, () => write_iter(task, iocb, iter));
   } catch (error) {
-    sb_end_write(writing);
+    file_end_write(iocb.ki_filp.f_inode.i_sb, writing);
     throw error;
   }
-  if (written instanceof Promise) return written.finally(() => sb_end_write(writing));
-  sb_end_write(writing);
+  if (written instanceof Promise) return written.finally(() => file_end_write(iocb.ki_filp.f_inode.i_sb, writing));
+  file_end_write(iocb.ki_filp.f_inode.i_sb, writing);
   return written;
 }
 

@@ -8,6 +8,7 @@ import { type Held, heldBy } from '../locking/held.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { wait_event } from '../sched/wait.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';
 import {
   type FreezeLevel,
@@ -32,6 +33,30 @@ function start(task: Task, sb: SuperBlock, level: FreezeLevel): Awaitable<Writin
 /** For a system call that is going to change something (sb_start_write). Outside every lock but those of other kinds of writers. */
 export function sb_start_write(task: Task, sb: SuperBlock): Awaitable<Writing> {
   return start(task, sb, SB_FREEZE_WRITE);
+}
+
+/** As Writing, of a write of data: 'entered' where it is only counted. */
+export type FileWriting = Writing | 'entered';
+
+/**
+ * For writing data to a file (file_start_write). Without a freeze it is only counted, as in the kernel each processor counts for itself, because there are so many of them;
+ * where every lock is to be followed, it takes the lock.
+ */
+export function file_start_write(task: Task, sb: SuperBlock): Awaitable<FileWriting> {
+  const { s_writers: writers } = sb;
+  if (writers.frozen !== SB_UNFROZEN || task.validator.stacks) return start(task, sb, SB_FREEZE_WRITE);
+  writers.entered++;
+  return 'entered';
+}
+
+/** The data are written (file_end_write). */
+export function file_end_write(sb: SuperBlock, writing: FileWriting): void {
+  if (writing !== 'entered') {
+    writing?.release();
+    return;
+  }
+  const { s_writers: writers } = sb;
+  if (--writers.entered === 0 && writers.frozen !== SB_UNFROZEN) writers.drained.wake_all();
 }
 
 /** As sb_start_write, if that needs no wait (sb_start_write_trylock). */
@@ -99,6 +124,7 @@ export async function freeze_super(task: Task, sb: SuperBlock): Promise<void> {
     umount.release();
     try {
       await keepOut(task, sb, SB_FREEZE_WRITE);
+      await wait_event(task, writers.drained, () => writers.entered === 0, { what: 'writers before a freeze' });
     } finally {
       umount = await sb.s_umount.write(task);
     }

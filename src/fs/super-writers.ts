@@ -1,6 +1,7 @@
 /** Who is writing to a superblock, by kinds, and how far a freeze of it is (struct sb_writers). super-freeze.ts has the functions. */
 import type { Held } from '../locking/held.js';
 import { RwSem } from '../locking/rwsem.js';
+import { WaitQueue } from '../sched/wait.js';
 
 /** How far a freeze is, and the kinds of writers that it keeps out in turn. */
 export const SB_UNFROZEN = 0;
@@ -17,6 +18,9 @@ export class SuperWriters {
   readonly write = new RwSem('s_writers');
   readonly pagefault = new RwSem('s_writers');
   readonly fs = new RwSem('s_writers');
+  /** Writes of data that came in while nothing was frozen, and that no lock counts; and where a freeze waits for their end. */
+  entered = 0;
+  readonly drained = new WaitQueue();
   /** What the freeze holds, and no task, until the thaw. */
   readonly held: Held[] = [];
 
