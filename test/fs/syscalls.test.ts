@@ -402,6 +402,23 @@ t.test('pipes', (t) =>
     await sys.close(w);
     t.same(await sys.read(r, 1), bytes(''));
     t.same(await sys.poll([{ fd: r, events: POLLIN }], 0), [POLLHUP]);
+    // FIFOs.
+    await sys.mknod('/fifo', 0o010644);
+    t.equal(await outcome(() => sys.open('/fifo', O_WRONLY | O_NONBLOCK)), 'ENXIO');
+    const opening = sys.open('/fifo', 0);
+    const writer = await sys.open('/fifo', O_WRONLY);
+    const reader = await opening;
+    await sys.write(writer, bytes('through'));
+    t.same(await sys.read(reader, 10), bytes('through'));
+    await sys.close(writer);
+    t.same(await sys.read(reader, 10), bytes(''));
+    await sys.close(reader);
+    const alone = sys.open('/fifo', 0);
+    process.signal('SIGUSR1');
+    t.equal(await outcome(() => alone), 'EINTR');
+    await sys.close(await sys.open('/fifo', O_RDWR));
+    await sys.mknod('/null', 0o020666, 0x103);
+    t.equal(await outcome(() => sys.open('/null', 0)), 'ENXIO', 'there are no drivers');
     const [r2, w2] = await sys.pipe2();
     await sys.close(r2);
     t.equal(await outcome(() => sys.write(w2, bytes('x'))), 'EPIPE');

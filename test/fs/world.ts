@@ -11,7 +11,9 @@ import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
 import { MemoryControl } from '../../src/mm/memory.js';
 import type { Awaitable } from '../../src/sched/awaitable.js';
 import { RealScheduler } from '../../src/sched/real.js';
+import type { Timer } from '../../src/sched/scheduler.js';
 import { type Cred, ROOT_CRED, Task, userCred } from '../../src/sched/task.js';
+import type { Timespec } from '../../src/sched/time.js';
 
 export interface World {
   readonly machine: Machine;
@@ -28,8 +30,17 @@ export interface World {
 
 const MIB = 2 ** 20;
 
-export async function newWorld(options: { size?: number; memory?: number; flags?: number } = {}): Promise<World> {
-  const sched = new RealScheduler();
+export interface WorldOptions {
+  /** Bytes of the device, of the page cache. */
+  readonly size?: number;
+  readonly memory?: number;
+  /** SB_*. */
+  readonly flags?: number;
+  readonly sched?: RealScheduler;
+}
+
+export async function newWorld(options: WorldOptions = {}): Promise<World> {
+  const sched = options.sched ?? new RealScheduler();
   const violations: Violation[] = [];
   const validator = new Lockdep('warn', (violation) => violations.push(violation), { stacks: true });
   const memory = new MemoryControl(sched, { limit: options.memory ?? 64 * MIB, validator });
@@ -56,6 +67,48 @@ export async function newWorld(options: { size?: number; memory?: number; flags?
     },
     end: () => kill_sb(sb),
   };
+}
+
+/** A scheduler whose clocks stand still, but for `advance`, which lets the timers fire that are due. */
+export class StillClock extends RealScheduler {
+  #now = 1_000_000;
+  readonly #timers = new Set<{ readonly due: number; readonly fire: () => void }>();
+
+  override monotonic(): number {
+    return this.#now;
+  }
+
+  override realtime(): Timespec {
+    const ms = 1_700_000_000_000 + this.#now;
+    return { sec: Math.floor(ms / 1000), nsec: Math.floor((ms % 1000) * 1e6) };
+  }
+
+  override timer(delay: number, fire: () => void): Timer {
+    const timer = { due: this.#now + delay, fire };
+    this.#timers.add(timer);
+    return { cancel: () => this.#timers.delete(timer) };
+  }
+
+  /** Let `ms` milliseconds go by, and everything come to rest that this sets off. */
+  async advance(ms: number): Promise<void> {
+    const until = this.#now + ms;
+    for (;;) {
+      const [next] = [...this.#timers].filter(({ due }) => due <= until).sort((a, b) => a.due - b.due);
+      if (next === undefined) break;
+      this.#now = Math.max(this.#now, next.due);
+      this.#timers.delete(next);
+      next.fire();
+      await this.rest();
+    }
+    this.#now = until;
+    await this.rest();
+  }
+
+  /** Wait until no task runs. */
+  async rest(): Promise<void> {
+    do await new Promise((resolve) => setImmediate(resolve));
+    while (this.runnable > 0);
+  }
 }
 
 /** A user without capabilities. */
