@@ -89,9 +89,9 @@ export async function mount(source: string, options = 'allow_other'): Promise<Mo
     }
   };
   const unmount = async (): Promise<number> => {
-    const clean = await run('umount', [dir], { timeout: 30_000 });
+    const clean = await run('umount', [dir], { timeout: 120_000 });
     if (clean.status !== 0) await run('umount', ['-l', dir], { timeout: 30_000 });
-    const status = await Promise.race([ended, pause(30_000).then(() => 254)]);
+    const status = await Promise.race([ended, pause(120_000).then(() => 254)]);
     if (status === 254) daemon.kill('SIGKILL');
     rmSync(scratch, { recursive: true, force: true });
     return clean.status === 0 ? status : 253;
