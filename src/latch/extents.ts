@@ -82,9 +82,12 @@ export class ExtentTree {
     this.#sem = sem;
   }
 
-  /** Blocks that one step of a change may dirty, the inode's own and the bitmaps of data not counted. */
+  /**
+   * Blocks that one step of a change may dirty, the inode's own and the bitmaps of data not counted. A step changes a few neighbours, whose leaves are
+   * mostly one: at worst a second path, whose nodes are not split as well.
+   */
   get credits(): number {
-    return 2 * this.tree.credits;
+    return this.tree.credits + this.tree.root.level + 2;
   }
 
   /** The extent that maps `block`, or undefined for a hole. Takes i_data_sem shared. @throws EIO */

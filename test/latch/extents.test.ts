@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
-import { BTree } from '../../src/latch/btree/tree.js';
-import { ExtentTree, endOf, extent_format, MAX_LOGICAL } from '../../src/latch/extents.js';
+import { BTree, SPACE_CREDITS } from '../../src/latch/btree/tree.js';
+import { ExtentTree, endOf, extent_format, MAX_LOGICAL, type ShiftRest } from '../../src/latch/extents.js';
 import { checkExtents } from '../../src/latch/extents-check.js';
 import { AREA_SIZE, type Extent } from '../../src/latch/format/inode.js';
 import { emptyRoot } from '../../src/latch/format/tree.js';
@@ -64,14 +64,28 @@ class Model {
   extents: ExtentTree;
   #physical = 1000;
 
+  /** Steps that the handle affords before it is restarted. */
+  readonly steps: number;
+
   constructor(steps: number) {
+    this.steps = steps;
     emptyRoot(this.root, extent_format.kind);
-    this.handle = stingy(this.host.handle, steps);
+    this.handle = stingy(this.host.counting, steps);
     this.extents = this.#open(this.root);
   }
 
   #open(root: Buffer): ExtentTree {
     return new ExtentTree(new BTree(this.host, extent_format, root), new RwSem('i_data_sem'));
+  }
+
+  /** Run one call of a change that the handle can afford one step of: what that dirties was promised. */
+  async #counted<T>(body: () => Promise<T>): Promise<T> {
+    const credits = this.extents.credits - SPACE_CREDITS;
+    this.host.dirtied.clear();
+    const result = await body();
+    const dirtied = this.host.dirtied.size;
+    if (this.steps === 1) assert.ok(dirtied <= credits, `${dirtied} blocks are dirtied, ${credits} were promised`);
+    return result;
   }
 
   /** What the array says, as a list of extents. */
@@ -98,8 +112,14 @@ class Model {
     const before = this.blocks[at - 1];
     const physical = near && before !== undefined ? before.physical + 1 : this.#physical;
     this.#physical += 100;
+    const credits = this.extents.credits - SPACE_CREDITS;
+    this.host.dirtied.clear();
     const code = await codeOf(() =>
       this.extents.insert(this.host.task, this.handle, { logical: at, physical, length, unwritten }),
+    );
+    assert.ok(
+      this.host.dirtied.size <= credits,
+      `${this.host.dirtied.size} blocks are dirtied, ${credits} were promised`,
     );
     if (code === undefined)
       for (let i = 0; i < length; i++) this.blocks[at + i] = { physical: physical + i, unwritten };
@@ -112,13 +132,16 @@ class Model {
     let to = end;
     const code = await codeOf(async () => {
       do {
-        to = await this.extents.remove(this.host.task, this.handle, start, to, (piece) => {
-          for (let i = 0; i < piece.length; i++) freed.push(piece.physical + i);
-          for (let i = piece.logical; i < endOf(piece); i++) {
-            expected.push(this.blocks[i]?.physical ?? -1);
-            this.blocks[i] = undefined;
-          }
-        });
+        const last = to;
+        to = await this.#counted(() =>
+          this.extents.remove(this.host.task, this.handle, start, last, (piece) => {
+            for (let i = 0; i < piece.length; i++) freed.push(piece.physical + i);
+            for (let i = piece.logical; i < endOf(piece); i++) {
+              expected.push(this.blocks[i]?.physical ?? -1);
+              this.blocks[i] = undefined;
+            }
+          }),
+        );
         await this.handle.restart(this.host.task, 1);
       } while (to > start);
     });
@@ -131,7 +154,8 @@ class Model {
     let from = start;
     const code = await codeOf(async () => {
       while (from < end) {
-        from = await this.extents.mark(this.host.task, this.handle, from, end, unwritten);
+        const first = from;
+        from = await this.#counted(() => this.extents.mark(this.host.task, this.handle, first, end, unwritten));
         await this.handle.restart(this.host.task, 1);
       }
     });
@@ -154,11 +178,12 @@ class Model {
   }
 
   async #shift(from: number, by: number): Promise<void> {
-    let rest: { from: number; to: number } | undefined = { from, to: MAX_LOGICAL };
+    let rest: ShiftRest | undefined = { from, to: MAX_LOGICAL };
     const limit = this.host.limit;
     this.host.limit = Number.POSITIVE_INFINITY;
     while (rest !== undefined) {
-      rest = await this.extents.shift(this.host.task, this.handle, rest.from, rest.to, by);
+      const { from: low, to: high }: ShiftRest = rest;
+      rest = await this.#counted(() => this.extents.shift(this.host.task, this.handle, low, high, by));
       await this.handle.restart(this.host.task, 1);
     }
     this.host.limit = limit;

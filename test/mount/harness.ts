@@ -75,7 +75,7 @@ export async function mount(source: string, options = 'allow_other'): Promise<Mo
     },
     () => undefined,
   );
-  for (let i = 0; i < 400 && !exited && mountAt(dir) === undefined; i++) await pause(25);
+  for (let i = 0; i < 4000 && !exited && mountAt(dir) === undefined; i++) await pause(25);
   if (exited || mountAt(dir) === undefined) {
     daemon.kill('SIGKILL');
     throw new Error(`mount of ${source} failed: ${stderr}`);
@@ -91,7 +91,12 @@ export async function mount(source: string, options = 'allow_other'): Promise<Mo
   const unmount = async (): Promise<number> => {
     const clean = await run('umount', [dir], { timeout: 120_000 });
     if (clean.status !== 0) await run('umount', ['-l', dir], { timeout: 30_000 });
-    const status = await Promise.race([ended, pause(120_000).then(() => 254)]);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<number>((resolve) => {
+      timer = setTimeout(() => resolve(254), 120_000);
+    });
+    const status = await Promise.race([ended, late]);
+    clearTimeout(timer);
     if (status === 254) daemon.kill('SIGKILL');
     rmSync(scratch, { recursive: true, force: true });
     return clean.status === 0 ? status : 253;

@@ -35,8 +35,8 @@ export interface TreeHost {
 
 /** Bytes of a body in a block of the device. */
 export const BODY_BYTES = BLOCK_SIZE - NODE_HEAD;
-/** Blocks that taking or giving back one block may dirty: a bitmap, and what counts the free blocks. */
-const ALLOC_CREDITS = 2;
+/** Blocks that taking or giving back blocks near each other may dirty: bitmaps, and what counts the free blocks. */
+export const SPACE_CREDITS = 5;
 
 /** A node on the way to a key, and the record of it that leads on (in a leaf: the last not above the key, or -1). */
 export interface Step {
@@ -78,9 +78,12 @@ export class BTree {
     if (problem !== undefined) throw this.damaged(undefined, problem);
   }
 
-  /** Blocks that one `put` or `remove` may dirty, the root's own block not counted. A tree may grow by a level with each. */
+  /**
+   * Blocks that one `put`, `update` or `remove` may dirty, the root's own block not counted: two on each level (a node and the one that it is split into or
+   * joined with), one more where the tree gets a level, and what counts the free blocks, which are taken near each other.
+   */
   get credits(): number {
-    return (this.root.level + 2) * (2 + ALLOC_CREDITS);
+    return 2 * this.root.level + 2 + SPACE_CREDITS;
   }
 
   damaged(block: number | undefined, problem: string): Errno {

@@ -1,6 +1,7 @@
 /** What tests of trees need: a device in memory, blocks to take, and a handle. */
 import type { BlockDevice } from '../../../src/block/block-device.js';
 import { invalidate_bdev, sync_blockdev } from '../../../src/block/buffer-cache.js';
+import type { BufferHead } from '../../../src/block/buffer-head.js';
 import { memoryDevice } from '../../../src/block/memory-device.js';
 import { checkTree, type Problem, type TreeVisitor } from '../../../src/latch/btree/check.js';
 import type { TreeFormat } from '../../../src/latch/btree/node.js';
@@ -27,6 +28,8 @@ export class TestHost implements TreeHost {
   readonly bodyBytes: number;
   readonly handle: Handle;
   readonly used = new Set<number>();
+  /** Blocks that were dirtied through `counting`; a test empties it. */
+  readonly dirtied = new Set<number>();
   /** How many blocks may be in use. */
   limit = Number.POSITIVE_INFINITY;
   readonly #blocks: number;
@@ -40,6 +43,20 @@ export class TestHost implements TreeHost {
     this.bodyBytes = options.bodyBytes ?? BODY_BYTES;
     const handle = new NoJournal(this.bdev).start(this.task, 1000);
     this.handle = handle;
+  }
+
+  /** The handle, with which what is dirtied is noted. */
+  get counting(): Handle {
+    const { handle } = this;
+    return Object.assign(Object.create(handle), {
+      dirty_metadata: (task: Task, bh: BufferHead): void => {
+        this.dirtied.add(bh.b_blocknr);
+        handle.dirty_metadata(task, bh);
+      },
+      get_write_access: handle.get_write_access.bind(handle),
+      forget: handle.forget.bind(handle),
+      restart: handle.restart.bind(handle),
+    });
   }
 
   allocate(_task: Task, _handle: Handle, goal: number | undefined): number {

@@ -6,7 +6,8 @@ import { sb_bread } from '../../../src/block/buffer-cache.js';
 import { putKey, type TreeFormat } from '../../../src/latch/btree/node.js';
 import { put, update } from '../../../src/latch/btree/put.js';
 import { remove } from '../../../src/latch/btree/remove.js';
-import { BTree } from '../../../src/latch/btree/tree.js';
+import { BTree, SPACE_CREDITS } from '../../../src/latch/btree/tree.js';
+import type { Handle } from '../../../src/latch/journal/types.js';
 import { codeOf } from '../../block/machine.js';
 import { emptyRoot, problemsOf, TestHost } from './machine.js';
 
@@ -75,10 +76,12 @@ class Model {
   readonly format: TreeFormat;
   readonly root: Buffer;
   readonly records = new Map<number, string>();
+  readonly handle: Handle;
   tree: BTree;
   #fill = 0;
 
   constructor(keyBytes: 4 | 8) {
+    this.handle = this.host.counting;
     this.format = formatOf(keyBytes);
     this.root = emptyRoot(this.format, ROOT);
     this.tree = new BTree(this.host, this.format, this.root);
@@ -92,9 +95,9 @@ class Model {
     const value = String.fromCharCode(97 + (this.#fill++ % 26)).repeat(length);
     const before = [...this.root];
     const blocks = this.host.used.size;
-    const code = await codeOf(() =>
-      put(this.tree, this.host.task, this.host.handle, at, recordOf(this.format, at, value)),
-    );
+    const credits = this.credits();
+    const code = await codeOf(() => put(this.tree, this.host.task, this.handle, at, recordOf(this.format, at, value)));
+    this.checkCredits(credits);
     if (code === undefined) this.records.set(at, value);
     else {
       assert.equal(code, 'ENOSPC');
@@ -103,8 +106,23 @@ class Model {
     }
   }
 
+  /** What an operation may dirty from now on, without what taking a block dirties in the filesystem. */
+  credits(): number {
+    this.host.dirtied.clear();
+    return this.tree.credits - SPACE_CREDITS;
+  }
+
+  checkCredits(credits: number): void {
+    assert.ok(
+      this.host.dirtied.size <= credits,
+      `${this.host.dirtied.size} blocks are dirtied, ${credits} were promised`,
+    );
+  }
+
   async remove(at: number): Promise<void> {
-    assert.equal(await remove(this.tree, this.host.task, this.host.handle, at), this.records.delete(at));
+    const credits = this.credits();
+    assert.equal(await remove(this.tree, this.host.task, this.handle, at), this.records.delete(at));
+    this.checkCredits(credits);
   }
 
   async run(step: Step): Promise<void> {
