@@ -30,6 +30,8 @@ export interface MachineOptions {
   /** The filesystem is in memory. */
   readonly inMemory?: boolean;
   readonly sink: ViolationSink;
+  /** Where the filesystem tells of a replay, or of its end. */
+  readonly printk?: (line: string) => void;
 }
 
 /** A machine whose validator is known to be lockdep. */
@@ -42,7 +44,8 @@ export function newMachine(options: MachineOptions): ValidatedMachine {
   const validator = new Lockdep(options.enforce, options.sink, { stacks: options.stacks, hungTask: HUNG_TASK });
   const most = options.inMemory === true ? MAX_CACHE_IN_MEMORY : MAX_CACHE;
   const limit = options.pageCache ?? Math.min(most, Math.max(MIN_CACHE, Math.floor(totalmem() / 8)));
-  return { sched, validator, memory: new MemoryControl(sched, { limit, validator }) };
+  const printk = options.printk === undefined ? {} : { printk: options.printk };
+  return { sched, validator, memory: new MemoryControl(sched, { limit, validator }), ...printk };
 }
 
 /** Whether a source is memory rather than an image. */

@@ -1,4 +1,4 @@
-/** The command line: `latchfs mount|umount|mkfs|contract`, and the form that mount(8) calls. */
+/** The command line: `latchfs mount|umount|mkfs|fsck|contract`, and the form that mount(8) calls. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { LOG_LEVELS } from '../report/log.js';
@@ -6,6 +6,7 @@ import { printContract } from './contract.js';
 import { printDrift } from './contract-against.js';
 import { printDubious } from './contract-dubious.js';
 import { CliError, describe } from './error.js';
+import { fsckCommand } from './fsck.js';
 import { mkfsCommand } from './image.js';
 import { mountCommand } from './mount.js';
 import { OPTION_HELP, TRANSPORTS } from './mount-options.js';
@@ -108,6 +109,14 @@ As a mount helper: latchfs SOURCE MOUNTPOINT -o OPTIONS, so that these work once
     .option('--force', 'overwrite a filesystem that is there')
     .action(mkfsCommand);
   root
+    .command('fsck')
+    .description('check an image that is not mounted: each problem is one line; status 0 none, 1 some, 2 not checked')
+    .argument('<image>', 'path of the image')
+    .action(async (image: string) => {
+      const status = await fsckCommand(image);
+      if (status !== 0) throw new Ended(status);
+    });
+  root
     .command('contract')
     .description('print the locking contract, or one operation of it')
     .argument('[operation]', "for example 'rename' or 'file_operations.fsync'")
@@ -131,7 +140,7 @@ As a mount helper: latchfs SOURCE MOUNTPOINT -o OPTIONS, so that these work once
   return root;
 }
 
-const COMMANDS = new Set(['mount', 'umount', 'mkfs', 'contract', 'selftest', 'help']);
+const COMMANDS = new Set(['mount', 'umount', 'mkfs', 'fsck', 'contract', 'selftest', 'help']);
 
 /**
  * mount(8) calls `latchfs SOURCE MOUNTPOINT -o OPTIONS`; and `mount MOUNTPOINT` alone means the default source. Both become the full form, because an optional argument cannot come

@@ -122,6 +122,7 @@ async function run(source: string, mountpoint: string, settings: MountSettings, 
     enforce: settings.enforce,
     stacks: settings.debug,
     sink: violations.sink(violationSink(log)),
+    printk: (line) => log.warn(line),
     ...(settings.pageCache === undefined ? {} : { pageCache: settings.pageCache }),
     inMemory: isMemory(source),
   });
@@ -131,7 +132,7 @@ async function run(source: string, mountpoint: string, settings: MountSettings, 
   try {
     if (isMemory(source)) {
       const owner = { uid: settings.uid ?? process.getuid?.() ?? 0, gid: settings.gid ?? process.getgid?.() ?? 0 };
-      await mkfs(task, bdev, owner);
+      await mkfs(task, bdev, { ...owner, journal: false });
     }
     const sb = await vfs_mount(machine, latch_fs_type, bdev, superFlags(settings));
     sb.kernelChecksPermissions = settings.defaultPermissions;

@@ -31,6 +31,8 @@ export interface Machine {
   readonly sched: Scheduler;
   readonly validator: Validator;
   readonly memory: MemoryControl;
+  /** Tell the administrator something, in one line. */
+  readonly printk?: (line: string) => void;
 }
 
 export class SuperBlock {

@@ -1,14 +1,17 @@
-/** Which blocks and inodes are free: the bitmaps of the groups. */
+/** Which blocks are free: taking them and giving them back, in the block bitmaps of the groups. */
 
-import { blkdev_issue_discard, SECTOR_SIZE } from '../block/bio.js';
+import { blkdev_issue_discard } from '../block/bio.js';
 import type { BlockDevice } from '../block/block-device.js';
-import { brelse, sb_bread } from '../block/buffer-cache.js';
-import { BLOCK_SIZE } from '../block/buffer-head.js';
+import { brelse } from '../block/buffer-cache.js';
+import { BLOCK_SIZE, type BufferHead } from '../block/buffer-head.js';
 import { Mutex } from '../locking/mutex.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { BLOCK_BITMAP, GROUP_BLOCKS, GROUP_HEAD, INODE_BITMAP, INODES_PER_BLOCK } from './format/layout.js';
+import { clearRun, fillBits, firstClear, isSet } from './bitmap.js';
+import { BLOCK_BITMAP, GROUP_BLOCKS, GROUP_HEAD } from './format/layout.js';
 import type { Superblock } from './format/superblock.js';
+import { type Group, type Groups, groupOf } from './groups.js';
 import type { Handle } from './journal/types.js';
 
 export interface Run {
@@ -16,217 +19,225 @@ export interface Run {
   readonly length: number;
 }
 
+/** Blocks that taking or giving back some in one group may dirty: the bitmaps of a group that is new, its descriptor, and the superblock. */
+export const ALLOC_CREDITS = 5;
+/** A run of this length will do where a longer one is wanted. */
+const GOOD_RUN = 64;
+/** Blocks kept for metadata when data are promised room. */
+const MARGIN = 16;
+
 export class Allocator {
   readonly #bdev: BlockDevice;
   readonly #super: Superblock;
+  readonly #groups: Groups;
+  readonly #changedSuper: (task: Task, handle: Handle) => Awaitable<void>;
   /** Bitmaps and counts are changed under it. */
   readonly alloc_lock = new Mutex('alloc_lock');
   /** Where the last block was found: the next search starts there. */
   #cursor = 0;
-  /**
-   * The slots in use of every inode block that was looked at since the mount. From then on this is the truth: a fresh inode is in use long before it is
-   * written to its slot.
-   */
-  readonly #slots = new Map<number, number>();
-  /** Those of them with free slots. */
-  readonly #open = new Set<number>();
-  /** The next group whose inode blocks have not been looked at since the mount. */
-  #unscanned = 0;
+  /** Freed in a transaction that has not committed. */
+  #pending = 0;
+  /** Promised to pages that have no block yet. */
+  #reserved = 0;
+  /** What the running transaction has freed, and which it is. */
+  #freed: Run[] = [];
+  #freedIn = 0;
 
-  constructor(bdev: BlockDevice, superblock: Superblock) {
+  /** @param changedSuper the counts of the superblock will change in this handle */
+  constructor(
+    bdev: BlockDevice,
+    superblock: Superblock,
+    groups: Groups,
+    changedSuper: (task: Task, handle: Handle) => Awaitable<void>,
+  ) {
     this.#bdev = bdev;
     this.#super = superblock;
+    this.#groups = groups;
+    this.#changedSuper = changedSuper;
   }
 
-  get #groups(): number {
-    return Math.ceil(this.#super.blocks / GROUP_BLOCKS);
+  /** Blocks that were freed and can be used once a commit is over. */
+  get pending(): number {
+    return this.#pending;
+  }
+
+  /** Blocks that are neither in use nor promised. */
+  get available(): number {
+    return Math.max(0, this.#super.freeBlocks - this.#reserved);
   }
 
   /**
-   * Find up to `want` blocks in a row, near `goal` where that is given.
-   * @throws ENOSPC
+   * Promise blocks to data that get none yet; some are kept back for the metadata that they will need.
+   * @returns false where there are not that many
    */
-  async allocate(task: Task, handle: Handle, want: number, goal?: number): Promise<Run> {
-    using _lock = await this.alloc_lock.lock(task);
-    return this.#allocate(task, handle, want, goal);
+  reserve(count: number): boolean {
+    const after = this.#reserved + count;
+    if (this.#super.freeBlocks - after < MARGIN + (after >> 8)) return false;
+    this.#reserved = after;
+    return true;
   }
 
-  async #allocate(task: Task, handle: Handle, want: number, goal: number | undefined): Promise<Run> {
-    const start = goal ?? this.#cursor;
-    const first = Math.floor(start / GROUP_BLOCKS);
-    for (let i = 0; i <= this.#groups && this.#super.freeBlocks > 0; i++) {
-      const group = (first + i) % this.#groups;
-      const run = await this.#inGroup(task, handle, group, i === 0 ? start % GROUP_BLOCKS : 0, want);
-      if (run !== undefined) {
-        this.#cursor = run.start + run.length;
-        return run;
-      }
+  /** The promise is kept, or not wanted any more. */
+  unreserve(count: number): void {
+    this.#reserved -= count;
+  }
+
+  /**
+   * Take up to `want` blocks in a row, near `goal` where that is given. Takes alloc_lock.
+   * @throws ENOSPC also where all that is free was freed in a transaction that has not committed; EIO EROFS
+   */
+  allocate(task: Task, handle: Handle, want: number, goal?: number): Awaitable<Run> {
+    return andThen(this.alloc_lock.lock(task), (lock) =>
+      withCleanup(
+        () => this.allocateLocked(task, handle, want, goal),
+        () => lock.release(),
+      ),
+    );
+  }
+
+  /** As allocate, with alloc_lock held. */
+  allocateLocked(task: Task, handle: Handle, want: number, goal?: number): Awaitable<Run> {
+    const start = goal === undefined || goal >= this.#super.blocks ? this.#cursor : goal;
+    const first = Math.min(groupOf(start), this.#groups.count - 1);
+    return andThen(this.#inGroup(task, handle, first, start % GROUP_BLOCKS, want), (run) => {
+      if (run === undefined) return this.#elsewhere(task, handle, first, want);
+      this.#cursor = run.start + run.length;
+      return run;
+    });
+  }
+
+  async #elsewhere(task: Task, handle: Handle, but: number, want: number): Promise<Run> {
+    for (let i = 1; i < this.#groups.count && this.#super.freeBlocks > 0; i++) {
+      const run = await this.#inGroup(task, handle, (but + i) % this.#groups.count, 0, want);
+      if (run === undefined) continue;
+      this.#cursor = run.start + run.length;
+      return run;
     }
     throw errno('ENOSPC');
   }
 
-  async #inGroup(task: Task, handle: Handle, group: number, from: number, want: number): Promise<Run | undefined> {
-    const base = group * GROUP_BLOCKS;
-    const size = Math.min(GROUP_BLOCKS, this.#super.blocks - base);
-    if (size <= GROUP_HEAD) return undefined;
-    const bh = await sb_bread(task, this.#bdev, base + BLOCK_BITMAP);
-    try {
-      await handle.get_write_access(task, bh);
-      const bits = bh.b_data;
-      if (bits[0] === 0) bits[0] = (1 << GROUP_HEAD) - 1;
-      const first = firstFree(bits, Math.max(from, GROUP_HEAD), size);
-      if (first === undefined) return undefined;
-      let length = 0;
-      while (length < want && first + length < size && !isSet(bits, first + length)) {
-        setBit(bits, first + length);
-        length++;
-      }
-      handle.dirty_metadata(task, bh);
-      this.#super.freeBlocks -= length;
-      return { start: base + first, length };
-    } finally {
+  #inGroup(task: Task, handle: Handle, number: number, from: number, want: number): Awaitable<Run | undefined> {
+    return andThen(this.#groups.load(task, number), (group) => {
+      if (group.freeBlocks - group.busyCount <= 0) return undefined;
+      return andThen(this.#changedSuper(task, handle), () =>
+        andThen(this.#groups.access(task, handle, group, BLOCK_BITMAP), (bh) =>
+          this.#take(task, handle, group, bh, from, want),
+        ),
+      );
+    });
+  }
+
+  #take(task: Task, handle: Handle, group: Group, bh: BufferHead, from: number, want: number): Run | undefined {
+    const run =
+      search(bh.b_data, group, Math.max(from, GROUP_HEAD), group.size, want) ??
+      search(bh.b_data, group, GROUP_HEAD, Math.min(group.size, Math.max(from, GROUP_HEAD)), want);
+    const { descriptor } = group;
+    if (run === undefined || descriptor === undefined) {
       brelse(bh);
+      return undefined;
     }
+    fillBits(bh.b_data, run.start, run.length, true);
+    this.#groups.changed(task, handle, group, BLOCK_BITMAP, bh);
+    descriptor.freeBlocks -= run.length;
+    this.#super.freeBlocks -= run.length;
+    return { start: group.base + run.start, length: run.length };
   }
 
-  /** Give blocks back. */
-  async free(task: Task, handle: Handle, start: number, length: number): Promise<void> {
-    using _lock = await this.alloc_lock.lock(task);
-    await this.#free(task, handle, start, length);
+  /**
+   * Give blocks back; they can be used again once the transaction has committed. Takes alloc_lock.
+   * @throws EIO where one of them is free, or none that can be in use; EROFS
+   */
+  free(task: Task, handle: Handle, start: number, length: number): Awaitable<void> {
+    return andThen(this.alloc_lock.lock(task), (lock) =>
+      withCleanup(
+        () => this.freeLocked(task, handle, start, length),
+        () => lock.release(),
+      ),
+    );
   }
 
-  async #free(task: Task, handle: Handle, start: number, length: number): Promise<void> {
-    for (let done = 0; done < length; ) {
-      const block = start + done;
-      const group = Math.floor(block / GROUP_BLOCKS);
-      const at = block % GROUP_BLOCKS;
-      const count = Math.min(length - done, GROUP_BLOCKS - at);
-      const bh = await sb_bread(task, this.#bdev, group * GROUP_BLOCKS + BLOCK_BITMAP);
-      await handle.get_write_access(task, bh);
-      for (let i = at; i < at + count; i++) {
-        if (!isSet(bh.b_data, i)) throw errno('EIO', `block ${group * GROUP_BLOCKS + i} is freed twice`);
-        clearBit(bh.b_data, i);
+  /** As free, with alloc_lock held. */
+  freeLocked(task: Task, handle: Handle, start: number, length: number): Awaitable<void> {
+    const at = start % GROUP_BLOCKS;
+    const here = Math.min(length, GROUP_BLOCKS - at);
+    const done = this.#freeIn(task, handle, groupOf(start), at, here);
+    if (here === length) return done;
+    return andThen(done, () => this.freeLocked(task, handle, start + here, length - here));
+  }
+
+  #freeIn(task: Task, handle: Handle, number: number, at: number, count: number): Awaitable<void> {
+    if (number >= this.#groups.count) throw errno('EIO', `group ${number} is none of the device's`);
+    return andThen(this.#groups.load(task, number), (group) => {
+      if (group.descriptor === undefined || at < GROUP_HEAD || at + count > group.size) {
+        throw errno('EIO', `blocks ${group.base + at} and ${count - 1} more cannot be in use`);
       }
-      handle.dirty_metadata(task, bh);
+      return andThen(this.#changedSuper(task, handle), () =>
+        andThen(this.#groups.access(task, handle, group, BLOCK_BITMAP), (bh) =>
+          this.#giveBack(task, handle, group, bh, at, count),
+        ),
+      );
+    });
+  }
+
+  #giveBack(task: Task, handle: Handle, group: Group, bh: BufferHead, at: number, count: number): Awaitable<void> {
+    const { descriptor } = group;
+    for (let i = at; i < at + count; i++) {
+      if (isSet(bh.b_data, i) && descriptor !== undefined) continue;
       brelse(bh);
-      this.#super.freeBlocks += count;
-      if (this.#bdev.ephemeral) {
-        await blkdev_issue_discard(task, this.#bdev, block * (BLOCK_SIZE / SECTOR_SIZE), count * BLOCK_SIZE);
-      }
-      done += count;
+      throw errno('EIO', `block ${group.base + i} is freed twice`);
     }
-  }
-
-  /** Find a free inode. @returns its number. @throws ENOSPC */
-  async allocateInode(task: Task, handle: Handle): Promise<number> {
-    using _lock = await this.alloc_lock.lock(task);
-    for (;;) {
-      for (const block of this.#open) {
-        const used = this.#slots.get(block) ?? 0xffff;
-        const slot = lowestZero(used);
-        if (slot === undefined) {
-          this.#open.delete(block);
-          continue;
-        }
-        this.#slots.set(block, used | (1 << slot));
-        this.#super.inodes++;
-        return block * INODES_PER_BLOCK + slot;
-      }
-      if (this.#unscanned < this.#groups) await this.#scan(task, this.#unscanned++);
-      else await this.#newInodeBlock(task, handle);
+    fillBits(bh.b_data, at, count, false);
+    this.#groups.changed(task, handle, group, BLOCK_BITMAP, bh);
+    if (descriptor !== undefined) descriptor.freeBlocks += count;
+    this.#super.freeBlocks += count;
+    if (this.#groups.journaled) {
+      this.#untilCommit(handle, group, at, count);
+      return undefined;
     }
+    // Memory is given back at once.
+    if (!this.#bdev.ephemeral) return undefined;
+    return blkdev_issue_discard(task, this.#bdev, ((group.base + at) * BLOCK_SIZE) / 512, count * BLOCK_SIZE);
   }
 
-  /** Learn which inode blocks of a group have free slots. */
-  async #scan(task: Task, group: number): Promise<void> {
-    const base = group * GROUP_BLOCKS;
-    if (base + INODE_BITMAP >= this.#super.blocks) return;
-    const bh = await sb_bread(task, this.#bdev, base + INODE_BITMAP);
-    const bits = Buffer.from(bh.b_data);
-    brelse(bh);
-    for (let at = 0; at < bits.length; at++) {
-      if (bits[at] === 0) continue;
-      for (let bit = at * 8; bit < at * 8 + 8; bit++) {
-        if (isSet(bits, bit) && !this.#slots.has(base + bit)) await this.#scanBlock(task, base + bit);
-      }
+  /** An old transaction's file must be whole if this one is lost: its blocks are not written to before. */
+  #untilCommit(handle: Handle, group: Group, at: number, count: number): void {
+    group.busy ??= new Uint8Array(BLOCK_SIZE);
+    fillBits(group.busy, at, count, true);
+    group.busyCount += count;
+    this.#pending += count;
+    if (this.#freedIn !== handle.tid) {
+      const runs: Run[] = [];
+      this.#freed = runs;
+      this.#freedIn = handle.tid;
+      handle.on_commit((task) => this.#committed(task, runs));
     }
+    this.#freed.push({ start: group.base + at, length: count });
   }
 
-  async #scanBlock(task: Task, block: number): Promise<void> {
-    const bh = await sb_bread(task, this.#bdev, block);
-    let used = 0;
-    for (let slot = 0; slot < INODES_PER_BLOCK; slot++) {
-      if (bh.b_data.readUInt32LE(slot * (BLOCK_SIZE / INODES_PER_BLOCK)) !== 0) used |= 1 << slot;
+  #committed(task: Task, runs: readonly Run[]): void {
+    for (const { start, length } of runs) {
+      // Whoever has freed a block has loaded its group.
+      const group = this.#groups.load(task, groupOf(start));
+      if (group instanceof Promise || group.busy === undefined) continue;
+      fillBits(group.busy, start % GROUP_BLOCKS, length, false);
+      group.busyCount -= length;
+      this.#pending -= length;
+      if (group.busyCount === 0) group.busy = undefined;
     }
-    brelse(bh);
-    this.#slots.set(block, used);
-    if (lowestZero(used) !== undefined) this.#open.add(block);
-  }
-
-  async #newInodeBlock(task: Task, handle: Handle): Promise<void> {
-    const { start } = await this.#allocate(task, handle, 1, undefined);
-    const bh = await sb_bread(task, this.#bdev, start);
-    await handle.get_write_access(task, bh);
-    bh.b_data.fill(0);
-    handle.dirty_metadata(task, bh);
-    brelse(bh);
-    await this.#markInodeBlock(task, handle, start, true);
-    this.#slots.set(start, 0);
-    this.#open.add(start);
-  }
-
-  async #markInodeBlock(task: Task, handle: Handle, block: number, on: boolean): Promise<void> {
-    const bh = await sb_bread(task, this.#bdev, block - (block % GROUP_BLOCKS) + INODE_BITMAP);
-    await handle.get_write_access(task, bh);
-    if (on) setBit(bh.b_data, block % GROUP_BLOCKS);
-    else clearBit(bh.b_data, block % GROUP_BLOCKS);
-    handle.dirty_metadata(task, bh);
-    brelse(bh);
-  }
-
-  /** Give an inode back, whose slot on the device is zeroed already; its block too, when that was the last in it. */
-  async freeInode(task: Task, handle: Handle, ino: number): Promise<void> {
-    using _lock = await this.alloc_lock.lock(task);
-    const block = Math.floor(ino / INODES_PER_BLOCK);
-    if (!this.#slots.has(block)) await this.#scanBlock(task, block);
-    const used = (this.#slots.get(block) ?? 0) & ~(1 << (ino % INODES_PER_BLOCK));
-    this.#super.inodes--;
-    if (used !== 0) {
-      this.#slots.set(block, used);
-      this.#open.add(block);
-      return;
-    }
-    this.#slots.delete(block);
-    this.#open.delete(block);
-    await this.#markInodeBlock(task, handle, block, false);
-    await this.#free(task, handle, block, 1);
   }
 }
 
-function isSet(bits: Buffer, n: number): boolean {
-  return ((bits[n >>> 3] ?? 0) & (1 << (n & 7))) !== 0;
-}
-
-function setBit(bits: Buffer, n: number): void {
-  bits[n >>> 3] = (bits[n >>> 3] ?? 0) | (1 << (n & 7));
-}
-
-function clearBit(bits: Buffer, n: number): void {
-  bits[n >>> 3] = (bits[n >>> 3] ?? 0) & ~(1 << (n & 7));
-}
-
-/** The lowest of the 16 slots that is free. */
-function lowestZero(used: number): number | undefined {
-  const free = ~used & 0xffff;
-  return free === 0 ? undefined : 31 - Math.clz32(free & -free);
-}
-
-/** The first clear bit from `from` on, skipping full bytes. */
-function firstFree(bits: Buffer, from: number, size: number): number | undefined {
-  for (let n = from; n < size; ) {
-    if ((n & 7) === 0 && bits[n >>> 3] === 0xff) n += 8;
-    else if (isSet(bits, n)) n++;
-    else return n;
+/** The first run of free blocks that is as long as wanted, or good enough; the longest where there is none. */
+function search(bits: Uint8Array, group: Group, from: number, end: number, want: number): Run | undefined {
+  const enough = Math.min(want, GOOD_RUN);
+  let best: Run | undefined;
+  for (let at = from; at < end; ) {
+    const start = firstClear(bits, group.busy, at, end);
+    if (start === undefined) break;
+    const length = clearRun(bits, group.busy, start, end, want);
+    if (best === undefined || length > best.length) best = { start, length };
+    if (length >= enough) break;
+    at = start + length;
   }
-  return undefined;
+  return best;
 }

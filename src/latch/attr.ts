@@ -2,14 +2,13 @@
 
 import { setattr_copy } from '../fs/attr.js';
 import type { Dentry } from '../fs/dentry.js';
-import { mark_inode_dirty } from '../fs/icache.js';
-import { I_DIRTY_SYNC } from '../fs/inode.js';
 import { posix_acl_chmod } from '../fs/posix-acl-ops.js';
 import { inode_set_ctime_current } from '../fs/time.js';
 import type { FileAttr, Iattr } from '../fs/types.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { applyFlags, type LatchInode, latchInode } from './inode.js';
+import { infoOf, with_handle } from './info.js';
+import { applyFlags, type LatchInode, latchInode, writeInode } from './inode.js';
 import { setSize } from './truncate.js';
 
 /** FS_*_FL that can be kept: sync, immutable, append, nodump, noatime, dirsync. */
@@ -25,8 +24,11 @@ function inodeOf(dentry: Dentry): LatchInode {
 export async function latch_setattr(task: Task, dentry: Dentry, attr: Iattr): Promise<void> {
   const inode = inodeOf(dentry);
   if (attr.size !== undefined) await setSize(task, inode, attr.size);
-  setattr_copy(inode, attr);
-  await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
+  const info = infoOf(inode.i_sb);
+  await with_handle(task, info, (handle) => {
+    setattr_copy(inode, attr);
+    return writeInode(task, handle, info, inode);
+  });
   // The access list follows the mode.
   if (attr.mode !== undefined) await posix_acl_chmod(task, dentry, inode.i_mode);
 }
@@ -40,8 +42,11 @@ export function fileattr_get(_task: Task, dentry: Dentry): FileAttr {
 export async function fileattr_set(task: Task, dentry: Dentry, attr: FileAttr): Promise<void> {
   const inode = inodeOf(dentry);
   if ((attr.flags & ~SETTABLE) !== 0) throw errno('EOPNOTSUPP');
-  inode.flags = attr.flags;
-  applyFlags(inode);
-  inode_set_ctime_current(inode);
-  await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
+  const info = infoOf(inode.i_sb);
+  await with_handle(task, info, (handle) => {
+    inode.flags = attr.flags;
+    applyFlags(inode);
+    inode_set_ctime_current(inode);
+    return writeInode(task, handle, info, inode);
+  });
 }

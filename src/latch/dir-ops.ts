@@ -2,8 +2,8 @@
 import { d_add, d_instantiate, d_splice_alias } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
 import type { File } from '../fs/file.js';
-import { inode_init_owner, insert_inode_locked, iput, mark_inode_dirty, unlock_new_inode } from '../fs/icache.js';
-import { I_DIRTY_SYNC, type Inode } from '../fs/inode.js';
+import { inode_init_owner, insert_inode_locked, iput, unlock_new_inode } from '../fs/icache.js';
+import type { Inode } from '../fs/inode.js';
 import type { file_operations, inode_operations } from '../fs/operations.js';
 import { posix_acl_create } from '../fs/posix-acl-ops.js';
 import { current_time, dir_changed, inode_set_ctime_current } from '../fs/time.js';
@@ -16,7 +16,7 @@ import { fileattr_get, fileattr_set, latch_setattr } from './attr.js';
 import { AREA_SIZE } from './format/inode.js';
 import { latch_fsync } from './fsync.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
-import { initArea, LatchInode, latch_iget, latchInode, setOps } from './inode.js';
+import { initArea, LatchInode, latch_iget, latchInode, setOps, writeInode } from './inode.js';
 import type { Handle } from './journal/types.js';
 import { writeLongLink } from './link-ops.js';
 import { latch_listxattr } from './xattr.js';
@@ -39,14 +39,21 @@ function isDir(inode: Inode): boolean {
   return (inode.i_mode & S_IFMT) === S_IFDIR;
 }
 
-function changed(task: Task, inode: Inode): Awaitable<void> {
-  return mark_inode_dirty(task, inode, I_DIRTY_SYNC);
+function changed(task: Task, handle: Handle, inode: Inode): Awaitable<void> {
+  return writeInode(task, handle, infoOf(inode.i_sb), latchInode(inode));
 }
 
 /** The entries of a directory have changed. */
-function dirty(task: Task, dir: Inode): Awaitable<void> {
+function dirty(task: Task, handle: Handle, dir: Inode): Awaitable<void> {
   dir_changed(dir);
-  return changed(task, dir);
+  return changed(task, handle, dir);
+}
+
+/** A name of an inode is gone: without any it is on the orphan list until nobody has it open. */
+function dropped(task: Task, handle: Handle, inode: Inode): Awaitable<void> {
+  inode_set_ctime_current(inode);
+  if (inode.i_nlink > 0) return changed(task, handle, inode);
+  return infoOf(inode.i_sb).orphans.add(task, handle, latchInode(inode));
 }
 
 function lookup(task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry | undefined> {
@@ -63,12 +70,13 @@ function lookup(task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry | unde
 /** A fresh inode on the device, with one link, still I_NEW. @throws ENOSPC */
 async function newInode(task: Task, handle: Handle, dir: Inode, mode: number, rdev: number): Promise<LatchInode> {
   const info = infoOf(dir.i_sb);
-  const ino = await info.alloc.allocateInode(task, handle);
+  const ino = await info.inodes.allocate(task, handle, mode);
   const inode = new LatchInode(dir.i_sb);
   inode.i_ino = ino;
   inode_init_owner(task, inode, dir, mode);
   inode.i_rdev = rdev;
-  inode.i_generation = info.super.generation++ >>> 0;
+  inode.i_generation = info.super.generation;
+  info.super.generation = (info.super.generation + 1) >>> 0;
   inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
   setOps(inode);
   initArea(inode);
@@ -93,11 +101,18 @@ async function make(
     const body = async (handle: Handle): Promise<LatchInode> => {
       const made = await newInode(task, handle, dir, lists.mode, rdev);
       fresh = made;
-      await fill?.(handle, made);
-      await init_acl(task, handle, made, lists);
-      await latchInode(dir).directory.add(task, handle, dentry.d_name, made.i_ino, dtype(made));
-      await changed(task, made);
-      await dirty(task, dir);
+      try {
+        await fill?.(handle, made);
+        await init_acl(task, handle, made, lists);
+        await latchInode(dir).directory.add(task, handle, dentry.d_name, made.i_ino, dtype(made));
+      } catch (error) {
+        made.i_nlink = 0;
+        await info.orphans.add(task, handle, made);
+        throw error;
+      }
+      await changed(task, handle, made);
+      if (isDir(made)) dir.i_nlink++;
+      await dirty(task, handle, dir);
       return made;
     };
     inode = await with_handle(task, info, body, CREDITS + acl_credits(lists));
@@ -129,7 +144,6 @@ async function mkdir(task: Task, dir: Inode, dentry: Dentry, mode: number): Prom
     inode.i_nlink = 2;
     inode.parent = dir.i_ino;
   });
-  dir.i_nlink++;
 }
 
 function symlink(task: Task, dir: Inode, dentry: Dentry, target: string): Promise<void> {
@@ -148,10 +162,11 @@ async function link(task: Task, old: Dentry, dir: Inode, dentry: Dentry): Promis
   const info = infoOf(dir.i_sb);
   await with_handle(task, info, async (handle) => {
     await latchInode(dir).directory.add(task, handle, dentry.d_name, inode.i_ino, dtype(inode));
+    await info.orphans.del(task, handle, latchInode(inode));
     inode.i_nlink++;
     inode_set_ctime_current(inode);
-    await changed(task, inode);
-    await dirty(task, dir);
+    await changed(task, handle, inode);
+    await dirty(task, handle, dir);
   });
   inode.i_count++;
   d_instantiate(task, dentry, inode);
@@ -164,9 +179,8 @@ async function unlink(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
   await with_handle(task, info, async (handle) => {
     await latchInode(dir).directory.remove(task, handle, dentry.d_name);
     inode.i_nlink--;
-    inode_set_ctime_current(inode);
-    await changed(task, inode);
-    await dirty(task, dir);
+    await dropped(task, handle, inode);
+    await dirty(task, handle, dir);
   });
 }
 
@@ -183,10 +197,9 @@ async function rmdir(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
   await with_handle(task, info, async (handle) => {
     await latchInode(dir).directory.remove(task, handle, dentry.d_name);
     inode.i_nlink = 0;
-    inode_set_ctime_current(inode);
     dir.i_nlink--;
-    await changed(task, inode);
-    await dirty(task, dir);
+    await dropped(task, handle, inode);
+    await dirty(task, handle, dir);
   });
 }
 
@@ -209,10 +222,10 @@ async function exchange(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, t
     reparent(latchInode(b), newDir, oldDir);
     for (const inode of [a, b]) {
       inode_set_ctime_current(inode);
-      await changed(task, inode);
+      await changed(task, handle, inode);
     }
-    await dirty(task, oldDir);
-    await dirty(task, newDir);
+    await dirty(task, handle, oldDir);
+    await dirty(task, handle, newDir);
   });
 }
 
@@ -235,27 +248,33 @@ async function rename(
     await with_handle(task, info, async (handle) => {
       const from = latchInode(oldDir);
       const to = latchInode(newDir);
-      if ((flags & RENAME_WHITEOUT) !== 0) whiteout = await newInode(task, handle, oldDir, S_IFCHR, 0);
+      if ((flags & RENAME_WHITEOUT) !== 0) {
+        whiteout = await newInode(task, handle, oldDir, S_IFCHR, 0);
+        // It goes again if it gets no name.
+        whiteout.i_nlink = 0;
+        await info.orphans.add(task, handle, whiteout);
+      }
       if (victim === undefined) await to.directory.add(task, handle, target.d_name, inode.i_ino, dtype(inode));
       else await to.directory.set(task, handle, target.d_name, inode.i_ino, dtype(inode));
       if (whiteout === undefined) await from.directory.remove(task, handle, old.d_name);
       else {
         await from.directory.set(task, handle, old.d_name, whiteout.i_ino, dtype(whiteout));
-        await changed(task, whiteout);
+        await info.orphans.del(task, handle, whiteout);
+        whiteout.i_nlink = 1;
+        await changed(task, handle, whiteout);
       }
       if (victim !== undefined) {
         if (isDir(victim)) {
           victim.i_nlink = 0;
           newDir.i_nlink--;
         } else victim.i_nlink--;
-        inode_set_ctime_current(victim);
-        await changed(task, victim);
+        await dropped(task, handle, victim);
       }
       reparent(latchInode(inode), oldDir, newDir);
       inode_set_ctime_current(inode);
-      await changed(task, inode);
-      await dirty(task, oldDir);
-      if (newDir !== oldDir) await dirty(task, newDir);
+      await changed(task, handle, inode);
+      await dirty(task, handle, oldDir);
+      if (newDir !== oldDir) await dirty(task, handle, newDir);
     });
   } catch (error) {
     if (whiteout !== undefined) await discard(task, whiteout);
@@ -271,8 +290,9 @@ async function tmpfile(task: Task, dir: Inode, file: File, mode: number): Promis
   const body = async (handle: Handle): Promise<LatchInode> => {
     const made = await newInode(task, handle, dir, lists.mode, 0);
     made.i_nlink = 0;
+    await infoOf(dir.i_sb).orphans.add(task, handle, made);
     await init_acl(task, handle, made, lists);
-    await changed(task, made);
+    await changed(task, handle, made);
     return made;
   };
   const inode = await with_handle(task, infoOf(dir.i_sb), body, CREDITS + acl_credits(lists));

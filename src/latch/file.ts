@@ -1,8 +1,6 @@
 /** Regular files: between the page cache and the blocks of the device. */
 import { submit_bio, submit_bio_wait } from '../block/bio.js';
 import type { File } from '../fs/file.js';
-import { mark_inode_dirty } from '../fs/icache.js';
-import { I_DIRTY_SYNC } from '../fs/inode.js';
 import type { file_operations as FileOperations, inode_operations } from '../fs/operations.js';
 import {
   generic_file_llseek,
@@ -17,35 +15,28 @@ import { type Folio, PAGE_SIZE } from '../mm/folio.js';
 import {
   filemap_dirty_folio,
   folio_end_read,
-  folio_end_writeback,
   folio_hand_over,
   folio_mark_dirty,
   folio_mark_uptodate,
-  folio_start_writeback,
   folio_unlock,
 } from '../mm/folio-state.js';
-import type { address_space_operations, ReadaheadControl, WriteBegun, WritebackControl } from '../mm/operations.js';
+import type { address_space_operations, ReadaheadControl, WriteBegun } from '../mm/operations.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
-import { Errno, errno } from '../sched/errno.js';
+import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { fileattr_get, fileattr_set, latch_setattr } from './attr.js';
+import { delay, hostOf, invalidate_folio, release_folio, undelay } from './delayed.js';
 import { endOf } from './extents.js';
 import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import { latch_fsync } from './fsync.js';
-import { infoOf, with_handle } from './info.js';
-import { LatchInode } from './inode.js';
-import type { Handle } from './journal/types.js';
-import { mapRun, markWritten, SECTORS } from './map.js';
+import { infoOf } from './info.js';
+import type { LatchInode } from './inode.js';
+import { SECTORS } from './map.js';
 import { latch_fallocate } from './truncate.js';
+import { writepage, writepages } from './writepages.js';
 import { latch_listxattr } from './xattr.js';
-
-function hostOf(mapping: AddressSpace): LatchInode {
-  const { host } = mapping;
-  if (host instanceof LatchInode) return host;
-  throw errno('EIO', 'a mapping of another filesystem');
-}
 
 function inodeOf(folio: Folio): LatchInode {
   if (folio.mapping === undefined) throw errno('EIO', 'a folio that was truncated');
@@ -126,35 +117,7 @@ function readMapped(
   return at + run.length;
 }
 
-/** Write a locked folio and unlock it; its writeback ends with the I/O. */
-async function writepage(task: Task, folio: Folio, _wbc: WritebackControl): Promise<void> {
-  const inode = inodeOf(folio);
-  const { index } = folio;
-  folio_start_writeback(task, folio);
-  folio_unlock(task, folio);
-  try {
-    const extent = await inode.extents.find(task, index);
-    if (extent === undefined) throw errno('EIO', `page ${index} of inode ${inode.i_ino} has no block`);
-    if (extent.unwritten) await markWritten(task, inode, index, index + 1);
-    submit_bio(task, infoOf(inode.i_sb).bdev, {
-      op: 'write',
-      sector: (extent.physical + index - extent.logical) * SECTORS,
-      vecs: [folio.data],
-      length: PAGE_SIZE,
-      end_io: (completion, error) => folio_end_writeback(completion, folio, error),
-    });
-  } catch (error) {
-    folio_end_writeback(task, folio, error instanceof Errno ? error : errno('EIO', String(error)));
-  }
-}
-
-/** Map a block of a file, and mark the inode dirty. @throws ENOSPC */
-async function mapBlock(task: Task, handle: Handle, inode: LatchInode, block: number): Promise<void> {
-  await mapRun(task, handle, inode, { logical: block, length: 1 });
-  await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
-}
-
-/** The folio for a write, locked, with a block under it and its other bytes read. @throws ENOSPC EIO */
+/** The folio for a write, locked, with a block under it or the promise of one, and its other bytes read. @throws ENOSPC EIO */
 function write_begin(
   task: Task,
   _file: MmFile | undefined,
@@ -167,6 +130,8 @@ function write_begin(
   return andThen(filemap_grab_folio(task, mapping, index), ({ folio, held }) => {
     const begun = { folio, fsdata: undefined };
     const failed = (error: unknown): never => {
+      // Nothing will be written to it: it must not keep a promise that nobody keeps.
+      if (!folio.dirty) undelay(inode, folio);
       held.release();
       folio_put(task, folio);
       throw error;
@@ -181,7 +146,7 @@ function write_begin(
   });
 }
 
-/** Map the folio where that was not done yet, and fill in what the write does not cover. @throws ENOSPC EIO */
+/** Promise the folio a block where it has none, and fill in what the write does not cover. @throws ENOSPC EIO */
 function prepare(
   task: Task,
   inode: LatchInode,
@@ -191,8 +156,7 @@ function prepare(
   len: number,
 ): Awaitable<void> {
   if (extent !== undefined) return fillForWrite(task, inode, folio, extent, pos, len);
-  const mapped = with_handle(task, infoOf(inode.i_sb), (handle) => mapBlock(task, handle, inode, folio.index));
-  return andThen(mapped, () => fillForWrite(task, inode, folio, undefined, pos, len));
+  return andThen(delay(task, inode, folio), () => fillForWrite(task, inode, folio, undefined, pos, len));
 }
 
 /** Read or zero what the write does not cover. @param extent undefined: nothing was there before @throws EIO */
@@ -234,12 +198,12 @@ function write_end(
   if (copied > 0) {
     folio_mark_uptodate(folio);
     folio_mark_dirty(task, folio);
-  }
-  const grows = pos + copied > inode.i_size;
-  if (grows) inode.i_size = pos + copied;
+  } else if (!folio.dirty) undelay(inode, folio);
+  // The size on the device follows when the page is written.
+  if (copied > 0 && pos + copied > inode.i_size) inode.i_size = pos + copied;
   folio_unlock(task, folio);
   folio_put(task, folio);
-  return grows ? andThen(mark_inode_dirty(task, inode, I_DIRTY_SYNC), () => copied) : copied;
+  return copied;
 }
 
 function bmap(task: Task, mapping: AddressSpace, block: number): Awaitable<number> {
@@ -269,25 +233,29 @@ async function seekData(task: Task, file: File, offset: number, whence: number):
 }
 
 /**
- * Where data begins from `block` on, as far as its extent tells, and where it ends.
+ * Where data begins from `block` on, and where it ends, as far as one extent or one page tells.
  * @param extent the first that ends behind `block`
  */
 function dataIn(mapping: AddressSpace, extent: Extent | undefined, block: number): [number, number] {
-  if (extent === undefined) return [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
-  const start = Math.max(block, extent.logical);
-  if (!extent.unwritten) return [start, endOf(extent)];
-  // Preallocated: data is what waits in the page cache.
+  const written = extent !== undefined && !extent.unwritten;
+  if (written && extent.logical <= block) return [block, endOf(extent)];
+  // A hole, or preallocated: data is what waits in the page cache. Behind a preallocated extent the next one must be asked for.
+  const limit = extent === undefined ? Number.POSITIVE_INFINITY : extent.unwritten ? endOf(extent) : extent.logical;
   const pages = mapping.i_pages;
-  const dirty = pages.find(start, endOf(extent) - 1, 'dirty')?.index ?? endOf(extent);
-  const writing = pages.find(start, endOf(extent) - 1, 'writeback')?.index ?? endOf(extent);
+  const dirty = pages.find(block, limit - 1, 'dirty')?.index ?? limit;
+  const writing = pages.find(block, limit - 1, 'writeback')?.index ?? limit;
   const first = Math.min(dirty, writing);
-  return first === endOf(extent) ? [first, first] : [first, first + 1];
+  if (first < limit) return [first, first + 1];
+  return written ? [limit, endOf(extent)] : [limit, limit];
 }
 
 export const file_aops: address_space_operations = {
   read_folio,
   readahead,
   writepage,
+  writepages,
+  invalidate_folio,
+  release_folio,
   dirty_folio: filemap_dirty_folio,
   write_begin,
   write_end,

@@ -1,23 +1,32 @@
-/** fsync(2): data, then the inode, then the device's own cache. */
-import { submit_bio_wait } from '../block/bio.js';
-import { sync_blockdev } from '../block/buffer-cache.js';
+/** fsync(2): the data, then the transaction that has the inode, and a flush where that did not bring one. */
+import { blkdev_issue_flush } from '../block/bio.js';
 import type { File } from '../fs/file.js';
 import { write_inode_now } from '../fs/fs-writeback.js';
+import { SB_RDONLY } from '../fs/super-block.js';
 import { file_check_and_advance_wb_err } from '../mm/filemap-wait.js';
 import type { Task } from '../sched/task.js';
-import { infoOf, type LatchInfo, with_handle } from './info.js';
+import { infoOf } from './info.js';
+import { latchInode } from './inode.js';
+import { log_wait_commit } from './journal/types.js';
 
-/** Everything that is in buffers is on the device, and stays there. @throws EIO */
-export async function flushDevice(task: Task, info: LatchInfo): Promise<void> {
-  await with_handle(task, info, (handle) => info.writeSuper(task, handle));
-  await sync_blockdev(task, info.bdev);
-  await submit_bio_wait(task, info.bdev, { op: 'flush', sector: 0, vecs: [], length: 0 });
-}
-
-/** @throws EIO ENOSPC, also for earlier writes that failed, once to each open file */
-export async function latch_fsync(task: Task, file: File): Promise<void> {
-  await write_inode_now(task, file.f_inode, true);
-  await flushDevice(task, infoOf(file.f_inode.i_sb));
+/**
+ * Everything of a file is on the device, and stays there; with `datasync` all that is needed to read its data again (ext4_sync_file).
+ * @throws EIO ENOSPC, also for earlier writes that failed, once to each open file; EROFS where the journal was aborted
+ */
+export async function latch_fsync(
+  task: Task,
+  file: File,
+  _start?: number,
+  _end?: number,
+  datasync = false,
+): Promise<void> {
+  const inode = latchInode(file.f_inode);
+  const { sb, bdev, journal } = infoOf(inode.i_sb);
+  if ((sb.s_flags & SB_RDONLY) === 0) {
+    await write_inode_now(task, inode, true);
+    const tid = datasync ? inode.i_datasync_tid : inode.i_sync_tid;
+    if (!(await log_wait_commit(task, journal, tid))) await blkdev_issue_flush(task, bdev);
+  } else if (journal.error !== undefined) throw journal.error;
   const error = file_check_and_advance_wb_err(file);
   if (error !== undefined) throw error;
 }

@@ -1,59 +1,89 @@
 /** What one mounted latch filesystem keeps in memory (s_fs_info). */
 
 import type { BlockDevice } from '../block/block-device.js';
-import { brelse, sb_bread } from '../block/buffer-cache.js';
+import { get_bh, mark_buffer_dirty } from '../block/buffer-cache.js';
+import type { BufferHead } from '../block/buffer-head.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { Allocator } from './alloc.js';
 import { nameKey } from './dir.js';
-import { GROUP_BLOCKS, INODE_BITMAP } from './format/layout.js';
-import { encodeSuper, type Superblock } from './format/superblock.js';
-import { NoJournal } from './journal/none.js';
+import { encodeSuper, INCOMPAT_CSUM, INCOMPAT_JOURNAL, type Superblock } from './format/superblock.js';
+import { Groups } from './groups.js';
+import { InodeAllocator } from './ialloc.js';
 import { type Handle, type Journal, journal_start } from './journal/types.js';
+import { Orphans } from './orphan.js';
 
 export class LatchInfo {
   readonly sb: SuperBlock;
   readonly bdev: BlockDevice;
   readonly super: Superblock;
-  readonly alloc: Allocator;
   readonly journal: Journal;
+  readonly groups: Groups;
+  readonly alloc: Allocator;
+  readonly inodes: InodeAllocator;
+  readonly orphans: Orphans;
   /** The lowest key of a name in a directory: see dir.ts. */
   readonly keyOf: (name: string) => number;
+  /** Blocks have checksums. */
+  readonly checked: boolean;
+  /** There is a log; otherwise nothing outlives a crash. */
+  readonly journaled: boolean;
+  /** The superblock's buffer, for as long as the filesystem is mounted. */
+  readonly #super: BufferHead;
+  /** The transaction that has it. */
+  #superIn = 0;
+  #superChanged = false;
 
-  constructor(sb: SuperBlock, bdev: BlockDevice, superblock: Superblock) {
+  /** @param bh the superblock's buffer; a reference is taken */
+  constructor(sb: SuperBlock, bdev: BlockDevice, superblock: Superblock, bh: BufferHead, journal: Journal) {
     this.sb = sb;
     this.bdev = bdev;
     this.super = superblock;
-    this.alloc = new Allocator(bdev, superblock);
-    this.journal = new NoJournal(bdev);
+    this.journal = journal;
+    this.checked = (superblock.incompat & INCOMPAT_CSUM) !== 0;
+    this.journaled = (superblock.incompat & INCOMPAT_JOURNAL) !== 0;
+    this.#super = bh;
+    get_bh(bh);
+    const changed = (task: Task, handle: Handle): Awaitable<void> => this.changeSuper(task, handle);
+    this.groups = new Groups(bdev, superblock);
+    this.alloc = new Allocator(bdev, superblock, this.groups, changed);
+    this.inodes = new InodeAllocator(bdev, superblock, this.groups, this.alloc, changed);
+    this.orphans = new Orphans(this);
     const hash = { k0: superblock.hashKey.readUInt32LE(0), k1: superblock.hashKey.readUInt32LE(4) };
     this.keyOf = (name) => nameKey(hash, name);
   }
 
-  /** Whether a block holds inodes: what a number from outside must be checked for. */
-  async isInodeBlock(task: Task, block: number): Promise<boolean> {
-    if (block <= 0 || block >= this.super.blocks) return false;
-    const bh = await sb_bread(task, this.bdev, block - (block % GROUP_BLOCKS) + INODE_BITMAP);
-    const at = block % GROUP_BLOCKS;
-    const set = ((bh.b_data[at >>> 3] ?? 0) & (1 << (at & 7))) !== 0;
-    brelse(bh);
-    return set;
+  /** The superblock will be changed in this transaction: it is written as it is at the end of that. Costs a credit. @throws EROFS */
+  changeSuper(task: Task, handle: Handle): Awaitable<void> {
+    this.#superChanged = true;
+    if (!this.journaled || this.#superIn === handle.tid) return undefined;
+    return andThen(handle.get_write_access(task, this.#super), () => {
+      handle.dirty_metadata(task, this.#super);
+      this.#superIn = handle.tid;
+    });
   }
 
-  /** Put the superblock into its buffer. */
-  async writeSuper(task: Task, handle: Handle): Promise<void> {
-    const bh = await sb_bread(task, this.bdev, 0);
-    await handle.get_write_access(task, bh);
-    encodeSuper(bh.b_data, this.super);
-    handle.dirty_metadata(task, bh);
-    brelse(bh);
+  /** A transaction is about to be committed: its counts and checksums go into their buffers. May not sleep. */
+  seal(): void {
+    this.groups.seal();
+    if (!this.#superChanged) return;
+    this.#superChanged = false;
+    encodeSuper(this.#super.b_data, this.super);
+  }
+
+  /** Put the superblock and, without a journal, the descriptors of the groups into their buffers, at a time when there is no transaction. */
+  async writeSuper(task: Task): Promise<void> {
+    if (!this.journaled) await this.groups.write(task);
+    encodeSuper(this.#super.b_data, this.super);
+    mark_buffer_dirty(this.#super);
+    this.#superChanged = false;
   }
 }
 
 /** Credits of an ordinary operation: what it does to a directory, an inode or two, and the bitmaps. */
-export const CREDITS = 32;
+export const CREDITS = 48;
 
 /**
  * Do something in one transaction: start a handle, run `body` with it, and stop it whatever happens. Inside another one of the same task it is
@@ -66,7 +96,7 @@ export function with_handle<T>(
   body: (handle: Handle) => Awaitable<T>,
   credits = CREDITS,
 ): Awaitable<T> {
-  return andThen(journal_start(task, info.journal, credits), (handle) =>
+  return andThen(journal_start(task, info.journal, Math.min(credits, info.journal.maxCredits)), (handle) =>
     withCleanup(
       () => body(handle),
       () => handle.stop(task),

@@ -5,7 +5,7 @@ import { BLOCK_SIZE } from '../block/buffer-head.js';
 import { iget_failed, iget_locked, unlock_new_inode } from '../fs/icache.js';
 import { I_NEW, Inode, S_APPEND, S_IMMUTABLE, S_NOATIME } from '../fs/inode.js';
 import { RwSem } from '../locking/rwsem.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { BODY_BYTES, BTree, type TreeHost } from './btree/tree.js';
@@ -13,7 +13,16 @@ import { Directory, dir_format } from './dir.js';
 import { dir_inode_operations, dir_operations } from './dir-ops.js';
 import { ExtentTree, extent_format } from './extents.js';
 import { file_aops, file_inode_operations, file_operations } from './file.js';
-import { AREA_SIZE, areaOf, decodeInode, encodeInode } from './format/inode.js';
+import {
+  AREA_SIZE,
+  areaOf,
+  type DiskInode,
+  decodeInode,
+  encodeInode,
+  inodeIsSealed,
+  inodeSeed,
+  sealInode,
+} from './format/inode.js';
 import { INODE_SIZE, INODES_PER_BLOCK } from './format/layout.js';
 import { checksumSeed, emptyRoot, KIND_DIRECTORY, KIND_EXTENTS } from './format/tree.js';
 import { infoOf, type LatchInfo } from './info.js';
@@ -34,8 +43,17 @@ export class LatchInode extends Inode {
   xattrBlock = 0;
   /** The directory that a directory is in. */
   parent = 0;
-  /** Next in the list of inodes without a name. */
+  /** Next in the orphan list. */
   nextOrphan = 0;
+  /** Bytes that are safe on the device: i_size once everything is written. Changed under handles only. */
+  i_disksize = 0;
+  /** Pages that have promised blocks and none yet; i_blocks counts them. */
+  delayed = 0;
+  /** The last transactions that have changed it, and what fdatasync must wait for. */
+  i_sync_tid = 0;
+  i_datasync_tid = 0;
+  /** What its checksum begins with, once that was asked for. */
+  seed: number | undefined;
   #extents: ExtentTree | undefined;
   #xattr_sem: RwSem<'xattr_sem'> | undefined;
   #directory: Directory | undefined;
@@ -158,32 +176,25 @@ export function latch_iget(task: Task, info: LatchInfo, ino: number): Awaitable<
   });
 }
 
+function seedOf(info: LatchInfo, inode: LatchInode): number {
+  inode.seed ??= inodeSeed(info.super.uuid, inode.i_ino);
+  return inode.seed;
+}
+
 async function readInode(task: Task, info: LatchInfo, inode: LatchInode): Promise<LatchInode> {
   try {
     const block = Math.floor(inode.i_ino / INODES_PER_BLOCK);
-    if (!(await info.isInodeBlock(task, block))) throw errno('ESTALE', `inode ${inode.i_ino}`);
+    if (!(await info.inodes.holdsInodes(task, block))) throw errno('ESTALE', `inode ${inode.i_ino}`);
     const bh = await sb_bread(task, info.bdev, block);
     const at = (inode.i_ino % INODES_PER_BLOCK) * INODE_SIZE;
     const bytes = Buffer.from(bh.b_data.subarray(at, at + INODE_SIZE));
     brelse(bh);
     const disk = decodeInode(bytes);
     if (disk.mode === 0) throw errno('ESTALE', `inode ${inode.i_ino}`);
-    inode.i_mode = disk.mode;
-    inode.i_uid = disk.uid;
-    inode.i_gid = disk.gid;
-    inode.i_nlink = disk.nlink;
-    inode.i_size = disk.size;
-    inode.i_blocks = disk.blocks;
-    inode.i_generation = disk.generation;
-    inode.flags = disk.flags;
-    inode.i_rdev = disk.rdev;
-    inode.i_mtime = disk.mtime;
-    inode.i_ctime = disk.ctime;
-    inode.i_btime = disk.btime;
-    inode.i_atime = disk.atime;
-    inode.xattrBlock = disk.xattrBlock;
-    inode.parent = disk.parent;
-    inode.nextOrphan = disk.nextOrphan;
+    if (info.checked && !inodeIsSealed(bytes, seedOf(info, inode))) {
+      throw errno('EIO', `the checksum of inode ${inode.i_ino} is wrong`);
+    }
+    adopt(inode, disk);
     applyFlags(inode);
     setOps(inode);
     const area = areaOf(bytes);
@@ -198,20 +209,55 @@ async function readInode(task: Task, info: LatchInfo, inode: LatchInode): Promis
   }
 }
 
-/** Put an inode into the block of the device that holds it (->write_inode). @throws EIO */
-export async function writeInode(task: Task, handle: Handle, info: LatchInfo, inode: LatchInode): Promise<void> {
-  const bh = await sb_bread(task, info.bdev, Math.floor(inode.i_ino / INODES_PER_BLOCK));
-  await handle.get_write_access(task, bh);
-  const at = (inode.i_ino % INODES_PER_BLOCK) * INODE_SIZE;
-  const bytes = bh.b_data.subarray(at, at + INODE_SIZE);
+function adopt(inode: LatchInode, disk: DiskInode): void {
+  inode.i_mode = disk.mode;
+  inode.i_uid = disk.uid;
+  inode.i_gid = disk.gid;
+  inode.i_nlink = disk.nlink;
+  inode.i_size = disk.size;
+  inode.i_disksize = disk.size;
+  inode.i_blocks = disk.blocks;
+  inode.i_generation = disk.generation;
+  inode.flags = disk.flags;
+  inode.i_rdev = disk.rdev;
+  inode.i_mtime = disk.mtime;
+  inode.i_ctime = disk.ctime;
+  inode.i_btime = disk.btime;
+  inode.i_atime = disk.atime;
+  inode.xattrBlock = disk.xattrBlock;
+  inode.parent = disk.parent;
+  inode.nextOrphan = disk.nextOrphan;
+}
+
+/**
+ * Put an inode into the block of the device that holds it, as part of a transaction (ext4_mark_inode_dirty). Costs a credit.
+ * @throws EIO EROFS
+ */
+export function writeInode(task: Task, handle: Handle, info: LatchInfo, inode: LatchInode): Awaitable<void> {
+  return andThen(sb_bread(task, info.bdev, Math.floor(inode.i_ino / INODES_PER_BLOCK)), (bh) =>
+    withCleanup(
+      () =>
+        andThen(handle.get_write_access(task, bh), () => {
+          const at = (inode.i_ino % INODES_PER_BLOCK) * INODE_SIZE;
+          fillInode(info, inode, bh.b_data.subarray(at, at + INODE_SIZE));
+          handle.dirty_metadata(task, bh);
+          inode.i_sync_tid = handle.tid;
+          inode.i_datasync_tid = handle.tid;
+        }),
+      () => brelse(bh),
+    ),
+  );
+}
+
+function fillInode(info: LatchInfo, inode: LatchInode, bytes: Buffer): void {
   const area = areaOf(bytes);
   encodeInode(bytes, {
     mode: inode.i_mode,
     uid: inode.i_uid,
     gid: inode.i_gid,
     nlink: inode.i_nlink,
-    size: inode.i_size,
-    blocks: inode.i_blocks,
+    size: (inode.i_mode & S_IFMT) === S_IFREG ? inode.i_disksize : inode.i_size,
+    blocks: inode.i_blocks - inode.delayed * (BLOCK_SIZE / 512),
     generation: inode.i_generation,
     flags: inode.flags,
     rdev: inode.i_rdev,
@@ -226,6 +272,5 @@ export async function writeInode(task: Task, handle: Handle, info: LatchInfo, in
   area.fill(0);
   if (inode.i_link !== undefined && inode.i_link.length <= AREA_SIZE) area.write(inode.i_link, 'latin1');
   else inode.area.copy(area);
-  handle.dirty_metadata(task, bh);
-  brelse(bh);
+  if (info.checked) sealInode(bytes, seedOf(info, inode));
 }

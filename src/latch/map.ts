@@ -1,14 +1,12 @@
 /** Mapping blocks of a file: taking blocks of the device for a hole, and saying that preallocated ones were written. */
 import { SECTOR_SIZE, submit_bio_wait } from '../block/bio.js';
-import { mark_inode_dirty } from '../fs/icache.js';
-import { I_DIRTY_SYNC } from '../fs/inode.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { endOf } from './extents.js';
 import type { Extent } from './format/inode.js';
-import { BLOCK_SIZE } from './format/layout.js';
-import { CREDITS, infoOf, with_handle } from './info.js';
+import { BLOCK_SIZE, INODES_PER_BLOCK } from './format/layout.js';
+import { infoOf } from './info.js';
 import type { LatchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
 
@@ -21,19 +19,28 @@ export interface Hole {
 }
 
 /**
- * Map the beginning of a hole to fresh blocks that read as zeroes, behind those of the block before it where they are free. The caller marks the inode
+ * Map the beginning of a hole to fresh blocks, behind those of the block before it where they are free. The caller marks the inode
  * dirty.
+ * @param unwritten they read as zeroes; otherwise the caller writes to them in this transaction
  * @returns how many blocks were mapped, at least one
  * @throws ENOSPC: then nothing was
  */
-export async function mapRun(task: Task, handle: Handle, inode: LatchInode, hole: Hole): Promise<number> {
+export async function mapRun(
+  task: Task,
+  handle: Handle,
+  inode: LatchInode,
+  hole: Hole,
+  unwritten: boolean,
+): Promise<number> {
   const { alloc } = infoOf(inode.i_sb);
   const { logical } = hole;
   const before = logical > 0 ? await inode.extents.find(task, logical - 1) : undefined;
-  const goal = before === undefined ? undefined : before.physical + (logical - before.logical);
+  // Behind the block before, or near the inode.
+  const near = Math.floor(inode.i_ino / INODES_PER_BLOCK) + 1 + logical;
+  const goal = before === undefined ? near : before.physical + (logical - before.logical);
   const { start, length } = await alloc.allocate(task, handle, hole.length, goal);
   try {
-    await inode.extents.insert(task, handle, { logical, physical: start, length, unwritten: true });
+    await inode.extents.insert(task, handle, { logical, physical: start, length, unwritten });
   } catch (error) {
     await alloc.free(task, handle, start, length);
     throw error;
@@ -43,25 +50,23 @@ export async function mapRun(task: Task, handle: Handle, inode: LatchInode, hole
 }
 
 /**
- * Blocks `start` to `end` exclusive of a preallocated extent are being written. Where the device has no block left for the tree to remember which,
- * the rest of the extent is written too, with zeroes.
+ * Blocks `start` to `end` exclusive, preallocated in one extent, are being written: for as long as the handle has credits. Where the device has no block
+ * left for the tree to remember which, the rest of the extent is written too, with zeroes. The caller marks the inode dirty.
+ * @returns where it has come to
  * @throws EIO
  */
-export function markWritten(task: Task, inode: LatchInode, start: number, end: number): Awaitable<void> {
-  return with_handle(task, infoOf(inode.i_sb), (handle) => markIn(task, handle, inode, start, end));
-}
-
-async function markIn(task: Task, handle: Handle, inode: LatchInode, start: number, end: number): Promise<void> {
-  for (let from = start; ; ) {
-    try {
-      from = await inode.extents.mark(task, handle, from, end, false);
-    } catch (error) {
-      if (!isErrno(error, 'ENOSPC')) throw error;
-      from = await writeZeroes(task, handle, inode, from, end);
-    }
-    await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
-    if (from >= end) return;
-    await handle.restart(task, CREDITS);
+export async function markWritten(
+  task: Task,
+  handle: Handle,
+  inode: LatchInode,
+  start: number,
+  end: number,
+): Promise<number> {
+  try {
+    return await inode.extents.mark(task, handle, start, end, false);
+  } catch (error) {
+    if (!isErrno(error, 'ENOSPC')) throw error;
+    return writeZeroes(task, handle, inode, start, end);
   }
 }
 

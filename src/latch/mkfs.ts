@@ -1,13 +1,32 @@
-/** Making an empty filesystem: a superblock and a root; everything else is zeroes that mean "unused". */
+/** Making an empty filesystem: a superblock, a root and a journal; everything else is zeroes that mean "unused". */
 import { randomBytes } from 'node:crypto';
+import { crc32 } from 'node:zlib';
 import { submit_bio_wait } from '../block/bio.js';
 import type { BlockDevice } from '../block/block-device.js';
 import type { Task } from '../sched/task.js';
 import type { Timespec } from '../sched/time.js';
-import { areaOf, encodeInode } from './format/inode.js';
-import { BLOCK_SIZE, GROUP_BLOCKS, GROUP_HEAD, MIN_BYTES, ROOT_INO } from './format/layout.js';
-import { encodeSuper, FormatError, VERSION } from './format/superblock.js';
+import { fillBits, setBit } from './bitmap.js';
+import { encodeGroup, groupSeed } from './format/group.js';
+import { areaOf, encodeInode, inodeSeed, sealInode } from './format/inode.js';
+import {
+  BLOCK_BITMAP,
+  BLOCK_SIZE,
+  GROUP_BLOCKS,
+  GROUP_HEAD,
+  groupSize,
+  groupsOf,
+  INODE_BITMAP,
+  INODE_SIZE,
+  journalBlocks,
+  MIN_BYTES,
+  MIN_JOURNALED_BYTES,
+  ROOM_BITMAP,
+  ROOT_BLOCK,
+  ROOT_INO,
+} from './format/layout.js';
+import { encodeSuper, FormatError, INCOMPAT_CSUM, INCOMPAT_JOURNAL, VERSION } from './format/superblock.js';
 import { emptyRoot, KIND_DIRECTORY } from './format/tree.js';
+import { journal_format } from './journal/load.js';
 
 export interface MkfsOptions {
   readonly label?: string;
@@ -15,45 +34,68 @@ export interface MkfsOptions {
   readonly gid?: number;
   /** Permission bits of the root directory. */
   readonly mode?: number;
+  /** Have a journal and checksums; the default. Without, nothing outlives a crash: for devices in memory. */
+  readonly journal?: boolean;
+  /** Blocks of the journal, at least 32; by default as journalBlocks says. */
+  readonly journalBlocks?: number;
+  /** Where random bytes come from, so that a test can be repeated. */
+  readonly random?: (bytes: number) => Buffer;
 }
 
 /** @throws FormatError where the device is too small; EIO */
 export async function mkfs(task: Task, bdev: BlockDevice, options: MkfsOptions = {}): Promise<void> {
-  if (bdev.size < MIN_BYTES) {
-    throw new FormatError(`${bdev.name} is too small: a filesystem needs at least ${MIN_BYTES / 2 ** 20} MiB`);
+  const journaled = options.journal ?? true;
+  const least = journaled && options.journalBlocks === undefined ? MIN_JOURNALED_BYTES : MIN_BYTES;
+  if (bdev.size < least) {
+    throw new FormatError(`${bdev.name} is too small: a filesystem needs at least ${least / 2 ** 20} MiB`);
   }
   const blocks = Math.floor(bdev.size / BLOCK_SIZE);
-  const groups = Math.ceil(blocks / GROUP_BLOCKS);
-  const tail = blocks % GROUP_BLOCKS;
-  const lost = tail > 0 && tail <= GROUP_HEAD ? tail : 0;
-  const heads = (lost > 0 ? groups - 1 : groups) * GROUP_HEAD;
-  // What an earlier use left would be taken for bitmaps.
+  const groups = groupsOf(blocks);
+  // What an earlier use left would be taken for descriptors and bitmaps. The superblock goes first and comes last.
   for (let group = 0; group < groups; group++) {
-    const length = Math.min(GROUP_HEAD, blocks - group * GROUP_BLOCKS) * BLOCK_SIZE;
+    const length = GROUP_HEAD * BLOCK_SIZE;
     await submit_bio_wait(task, bdev, { op: 'write_zeroes', sector: group * GROUP_BLOCKS * 8, vecs: [], length });
   }
-  const now = task.sched.realtime();
-  const head = Buffer.alloc(BLOCK_SIZE * (GROUP_HEAD + 1));
+  const random = options.random ?? randomBytes;
+  const uuid = random(16);
+  const first = journaled ? ROOT_BLOCK + 1 : 0;
+  const length = journaled ? (options.journalBlocks ?? journalBlocks(blocks)) : 0;
+  if (journaled) await journal_format(task, bdev, { first, length }, uuid);
+  const used = GROUP_HEAD + 1 + length;
+  const head = Buffer.alloc(BLOCK_SIZE * (ROOT_BLOCK + 1));
+  const block = (n: number): Buffer => head.subarray(n * BLOCK_SIZE, (n + 1) * BLOCK_SIZE);
+  let free = 0;
+  for (let group = 0; group < groups; group++) free += groupSize(blocks, group) - GROUP_HEAD;
   encodeSuper(head, {
     version: VERSION,
-    incompat: 0,
+    incompat: journaled ? INCOMPAT_JOURNAL | INCOMPAT_CSUM : 0,
     clean: true,
     blocks,
-    freeBlocks: blocks - heads - lost - 1,
+    freeBlocks: free - (used - GROUP_HEAD),
     inodes: 1,
     orphan: 0,
-    generation: randomBytes(4).readUInt32LE(),
+    generation: random(4).readUInt32LE(),
     mounts: 0,
-    uuid: randomBytes(16),
+    uuid,
     label: options.label ?? '',
-    hashKey: randomBytes(8),
+    journalFirst: first,
+    journalLength: length,
+    hashKey: random(8),
   });
-  // The group's head and the block of the root's inode are in use; the latter holds inodes.
-  head[BLOCK_SIZE] = 0b1111;
-  head[2 * BLOCK_SIZE] = 0b1000;
-  const root = head.subarray(GROUP_HEAD * BLOCK_SIZE);
-  encodeInode(root, rootInode(options, now));
+  fillBits(block(BLOCK_BITMAP), 0, used, true);
+  setBit(block(INODE_BITMAP), ROOT_BLOCK);
+  setBit(block(ROOM_BITMAP), ROOT_BLOCK);
+  const seed = groupSeed(uuid, 0);
+  encodeGroup(head, seed, {
+    freeBlocks: groupSize(blocks, 0) - used,
+    blockBitmap: crc32(block(BLOCK_BITMAP), seed),
+    inodeBitmap: crc32(block(INODE_BITMAP), seed),
+    roomBitmap: crc32(block(ROOM_BITMAP), seed),
+  });
+  const root = block(ROOT_BLOCK).subarray(0, INODE_SIZE);
+  encodeInode(root, rootInode(options, task.sched.realtime()));
   emptyRoot(areaOf(root), KIND_DIRECTORY);
+  if (journaled) sealInode(root, inodeSeed(uuid, ROOT_INO));
   await submit_bio_wait(task, bdev, { op: 'write', sector: 0, vecs: [head], length: head.length, fua: true });
 }
 

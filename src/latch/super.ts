@@ -1,73 +1,97 @@
-/** The latch filesystem as a whole: mounting, syncing, unmounting, and inodes that go. */
+/** The latch filesystem as a whole: mounting, syncing, freezing, unmounting. */
 
+import { blkdev_issue_flush } from '../block/bio.js';
 import type { BlockDevice } from '../block/block-device.js';
 import { brelse, sb_bread, sync_blockdev } from '../block/buffer-cache.js';
+import type { BufferHead } from '../block/buffer-head.js';
 import { d_make_root } from '../fs/dcache-alias.js';
 import type { Inode } from '../fs/inode.js';
 import type { export_operations, super_operations } from '../fs/operations.js';
 import type { FileSystemType } from '../fs/super.js';
 import { SB_POSIXACL, SB_RDONLY, type SuperBlock } from '../fs/super-block.js';
-import { truncate_inode_pages_final } from '../mm/truncate.js';
-import { errno } from '../sched/errno.js';
+import type { Awaitable } from '../sched/awaitable.js';
+import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { MAX_LOGICAL } from './extents.js';
-import { BLOCK_SIZE, INODE_SIZE, INODES_PER_BLOCK, LATCH_MAGIC, MAX_FILE_BYTES, ROOT_INO } from './format/layout.js';
-import { decodeSuper } from './format/superblock.js';
-import { flushDevice } from './fsync.js';
+import { evict_inode } from './evict.js';
+import { BLOCK_SIZE, INODES_PER_BLOCK, LATCH_MAGIC, MAX_FILE_BYTES, ROOT_INO } from './format/layout.js';
+import { decodeSuper, FormatError, INCOMPAT_JOURNAL, type Superblock } from './format/superblock.js';
 import { infoOf, LatchInfo, with_handle } from './info.js';
-import { hasExtents, LatchInode, latch_iget, latchInode, writeInode } from './inode.js';
-import type { Handle } from './journal/types.js';
-import { freeBlocks } from './truncate.js';
-import { freeXattrs, latch_xattr_handlers } from './xattr.js';
+import { LatchInode, latch_iget, latchInode, writeInode } from './inode.js';
+import { journal_load } from './journal/load.js';
+import { NoJournal } from './journal/none.js';
+import type { Journal } from './journal/types.js';
+import { cleanOrphans } from './recover.js';
+import { latch_xattr_handlers } from './xattr.js';
 
-/** The last reference is gone: an inode without a name gives back its blocks and its number. */
-async function evict_inode(task: Task, given: Inode): Promise<void> {
+/** Put an inode into its buffer: what has changed outside of transactions, the times above all. */
+function write_inode(task: Task, given: Inode): Awaitable<void> {
+  const info = infoOf(given.i_sb);
   const inode = latchInode(given);
-  const mapping = inode.mappingIfAny;
-  if (mapping !== undefined) await truncate_inode_pages_final(task, mapping);
-  if (inode.i_nlink > 0) return;
-  const info = infoOf(inode.i_sb);
-  await with_handle(task, info, (handle) => freeInode(task, handle, info, inode));
+  if (inode.i_nlink === 0 && !info.orphans.has(inode)) return undefined;
+  return with_handle(task, info, (handle) => writeInode(task, handle, info, inode));
 }
 
-async function freeInode(task: Task, handle: Handle, info: LatchInfo, inode: LatchInode): Promise<void> {
-  if (hasExtents(inode)) await freeBlocks(task, handle, inode, 0, MAX_LOGICAL);
-  await freeXattrs(task, handle, inode);
-  const bh = await sb_bread(task, info.bdev, Math.floor(inode.i_ino / INODES_PER_BLOCK));
-  const at = (inode.i_ino % INODES_PER_BLOCK) * INODE_SIZE;
-  await handle.get_write_access(task, bh);
-  bh.b_data.fill(0, at, at + INODE_SIZE);
-  handle.dirty_metadata(task, bh);
-  brelse(bh);
-  await info.alloc.freeInode(task, handle, inode.i_ino);
+/** What changes in a transaction is a part of it; what changes outside, times that is, waits for write_inode (ext4_dirty_inode). */
+function dirty_inode(task: Task, inode: Inode): Awaitable<void> {
+  if (task.journal_info === undefined) return undefined;
+  const info = infoOf(inode.i_sb);
+  return with_handle(task, info, (handle) => writeInode(task, handle, info, latchInode(inode)));
+}
+
+/** Everything is on the device and stays there; without `wait` the second call will see to it. @throws EIO */
+async function sync_fs(task: Task, sb: SuperBlock, wait: boolean): Promise<void> {
+  if (!wait) return;
+  const { journal, bdev } = infoOf(sb);
+  await journal.force_commit(task);
+  await blkdev_issue_flush(task, bdev);
+}
+
+/** The log is empty, and the device can be copied (ext4_freeze). @throws EIO */
+async function freeze_fs(task: Task, sb: SuperBlock): Promise<void> {
+  const info = infoOf(sb);
+  if ((sb.s_flags & SB_RDONLY) === 0) await leave(task, info, () => info.journal.flush(task));
+}
+
+/** Changes go on. */
+function unfreeze_fs(_task: Task, sb: SuperBlock): void {
+  if ((sb.s_flags & SB_RDONLY) === 0) infoOf(sb).super.clean = false;
+}
+
+async function put_super(task: Task, sb: SuperBlock): Promise<void> {
+  const info = infoOf(sb);
+  if ((sb.s_flags & SB_RDONLY) === 0) await leave(task, info, () => info.journal.destroy(task));
+}
+
+/** Bring everything home, and say on the device that it is clean. */
+async function leave(task: Task, info: LatchInfo, flush: () => Promise<void>): Promise<void> {
+  await flush();
+  info.super.clean = true;
+  await info.writeSuper(task);
+  await sync_blockdev(task, info.bdev);
+  await blkdev_issue_flush(task, info.bdev);
 }
 
 const latch_super_operations: super_operations = {
   alloc_inode: (sb) => new LatchInode(sb),
-  write_inode: (task, inode) => {
-    const info = infoOf(inode.i_sb);
-    return with_handle(task, info, (handle) => writeInode(task, handle, info, latchInode(inode)));
-  },
+  dirty_inode,
+  write_inode,
   evict_inode,
-  sync_fs: (task, sb) => flushDevice(task, infoOf(sb)),
-  put_super: async (task, sb) => {
-    const info = infoOf(sb);
-    if ((sb.s_flags & SB_RDONLY) !== 0) return;
-    await sync_blockdev(task, info.bdev);
-    info.super.clean = true;
-    await flushDevice(task, info);
-  },
+  sync_fs,
+  freeze_fs,
+  unfreeze_fs,
+  put_super,
   statfs: (_task, dentry) => {
-    const { super: disk } = infoOf(dentry.d_sb);
+    const { super: disk, alloc } = infoOf(dentry.d_sb);
+    const free = alloc.available;
     return {
       f_type: LATCH_MAGIC,
       f_bsize: BLOCK_SIZE,
       f_frsize: BLOCK_SIZE,
       f_blocks: disk.blocks,
-      f_bfree: disk.freeBlocks,
-      f_bavail: disk.freeBlocks,
-      f_files: disk.inodes + disk.freeBlocks * INODES_PER_BLOCK,
-      f_ffree: disk.freeBlocks * INODES_PER_BLOCK,
+      f_bfree: free,
+      f_bavail: free,
+      f_files: disk.inodes + free * INODES_PER_BLOCK,
+      f_ffree: free * INODES_PER_BLOCK,
       f_namelen: 255,
       f_fsid: disk.uuid.readUInt32LE(0),
       f_flags: 0,
@@ -89,26 +113,101 @@ const latch_export_operations: export_operations = {
   },
 };
 
+/** The journal was aborted: nothing may be changed any more (ext4_handle_error). */
+function aborted(sb: SuperBlock, error: Errno): void {
+  sb.s_flags |= SB_RDONLY;
+  sb.machine.printk?.(
+    `${sb.s_id}: the journal was aborted (${error.message}): the filesystem is read-only from now on`,
+  );
+}
+
+/**
+ * Open the journal, and replay it first where the last mount was not ended properly. On a device that cannot be written, or for a mount that shall not
+ * write, the replay is in memory only.
+ * @throws FormatError where it is damaged; EIO
+ */
+async function openJournal(
+  task: Task,
+  sb: SuperBlock,
+  bdev: BlockDevice,
+  disk: Superblock,
+  info: () => LatchInfo | undefined,
+): Promise<Journal> {
+  const onAbort = (error: Errno): void => aborted(sb, error);
+  if ((disk.incompat & INCOMPAT_JOURNAL) === 0) {
+    return new NoJournal(bdev, async (syncing) => info()?.writeSuper(syncing), onAbort);
+  }
+  const place = { first: disk.journalFirst, length: disk.journalLength };
+  const readOnly = (sb.s_flags & SB_RDONLY) !== 0 || bdev.read_only;
+  const options = { onAbort, beforeFreeze: () => info()?.seal() };
+  const loaded = await journal_load(task, bdev, place, sb.machine, options, readOnly).catch((error: unknown) => {
+    throw new FormatError(`${bdev.name}: the journal is damaged (${message(error)}); look at it with: latchfs fsck`);
+  });
+  const { transactions, blocks } = loaded.recovered;
+  if (transactions > 0) {
+    const where = readOnly ? ' in memory, because the mount is read-only' : '';
+    sb.machine.printk?.(`${bdev.name}: replayed ${transactions} transactions (${blocks} blocks)${where}`);
+  }
+  return loaded.journal;
+}
+
+function message(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function readSuper(bdev: BlockDevice, bh: BufferHead): Superblock {
+  return decodeSuper(bh.b_data, bdev.name, Math.floor(bdev.size / BLOCK_SIZE));
+}
+
 /** @throws FormatError where the device holds nothing that can be mounted */
 async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice): Promise<void> {
   const bh = await sb_bread(task, bdev, 0);
-  const disk = decodeSuper(bh.b_data, bdev.name, Math.floor(bdev.size / BLOCK_SIZE));
-  brelse(bh);
-  const info = new LatchInfo(sb, bdev, disk);
-  sb.s_fs_info = info;
-  sb.s_magic = LATCH_MAGIC;
-  sb.s_blocksize = BLOCK_SIZE;
-  sb.s_maxbytes = MAX_FILE_BYTES;
-  sb.s_op = latch_super_operations;
-  sb.s_export_op = latch_export_operations;
-  sb.s_xattr = latch_xattr_handlers;
-  sb.s_flags |= SB_POSIXACL;
+  try {
+    let info: LatchInfo | undefined;
+    const journal = await openJournal(task, sb, bdev, readSuper(bdev, bh), () => info);
+    // What was replayed may have changed it.
+    const disk = readSuper(bdev, bh);
+    info = new LatchInfo(sb, bdev, disk, bh, journal);
+    sb.s_fs_info = info;
+    sb.s_magic = LATCH_MAGIC;
+    sb.s_blocksize = BLOCK_SIZE;
+    sb.s_maxbytes = MAX_FILE_BYTES;
+    sb.s_op = latch_super_operations;
+    sb.s_export_op = latch_export_operations;
+    sb.s_xattr = latch_xattr_handlers;
+    sb.s_flags |= SB_POSIXACL;
+    try {
+      await begin(task, sb, info);
+    } catch (error) {
+      if ((sb.s_flags & SB_RDONLY) === 0) await journal.destroy(task).catch(() => undefined);
+      throw damaged(bdev, error);
+    }
+  } finally {
+    brelse(bh);
+  }
+}
+
+/** Finish what a crash has interrupted, and read the root. */
+async function begin(task: Task, sb: SuperBlock, info: LatchInfo): Promise<void> {
+  const { super: disk } = info;
+  if ((sb.s_flags & SB_RDONLY) === 0) {
+    disk.clean = false;
+    disk.mounts++;
+    await with_handle(task, info, (handle) => info.changeSuper(task, handle));
+    const { deleted, truncated } = await cleanOrphans(task, info);
+    if (deleted + truncated > 0) {
+      sb.machine.printk?.(`${sb.s_id}: deleted ${deleted} orphans, finished ${truncated} truncations`);
+    }
+    await info.journal.force_commit(task);
+  }
   const root = await latch_iget(task, info, ROOT_INO);
+  if ((root.i_mode & 0o170000) !== 0o040000) throw errno('EIO', 'the root is not a directory');
   sb.s_root = d_make_root(task, root);
-  if ((sb.s_flags & SB_RDONLY) !== 0) return;
-  disk.clean = false;
-  disk.mounts++;
-  await flushDevice(task, info);
+}
+
+function damaged(bdev: BlockDevice, error: unknown): unknown {
+  if (error instanceof FormatError) return error;
+  return new FormatError(`${bdev.name} is damaged (${message(error)}); look at it with: latchfs fsck ${bdev.name}`);
 }
 
 export const latch_fs_type: FileSystemType = { name: 'latch', fill_super };

@@ -1,5 +1,7 @@
 /** Taking blocks away from a file together with the pages over them, and fallocate. Under invalidate_lock, so that nothing loads what goes. */
 
+import type { BlockDevice } from '../block/block-device.js';
+import { sb_find_get_block } from '../block/buffer-cache.js';
 import { file_remove_suid } from '../fs/attr-privs.js';
 import {
   FALLOC_FL_COLLAPSE_RANGE,
@@ -9,28 +11,36 @@ import {
   FALLOC_FL_ZERO_RANGE,
 } from '../fs/fallocate.js';
 import type { File } from '../fs/file.js';
-import { mark_inode_dirty } from '../fs/icache.js';
-import { I_DIRTY_SYNC } from '../fs/inode.js';
 import { file_update_time } from '../fs/time.js';
 import type { Exclusive } from '../locking/held.js';
 import { PAGE_SIZE } from '../mm/folio.js';
 import { filemap_write_and_wait_range } from '../mm/page-writeback.js';
 import { truncate_inode_pages_range } from '../mm/truncate.js';
 import { zero_partial_folio } from '../mm/zero-edge.js';
+import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { ALLOC_CREDITS } from './alloc.js';
 import { MAX_LOGICAL, type ShiftRest } from './extents.js';
 import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
-import { type LatchInode, latchInode } from './inode.js';
+import { type LatchInode, latchInode, writeInode } from './inode.js';
 import type { Handle } from './journal/types.js';
-import { mapRun } from './map.js';
+import { mapRun, SECTORS } from './map.js';
+
+/** A block of metadata was freed: its buffer, or what the log may say of it, is void. Costs a credit now and then. @throws EROFS */
+export function forgetBlock(task: Task, handle: Handle, bdev: BlockDevice, block: number): void {
+  const bh = sb_find_get_block(bdev, block);
+  if (bh === undefined) handle.revoke(task, block);
+  else handle.forget(task, bh);
+}
 
 /**
- * Free the blocks of a range of a file, in as many transactions as it takes.
+ * Free the blocks of a range of a file, and put the inode into its buffer. Where that is too much for one transaction the handle is restarted: what was
+ * begun must be on the orphan list then, or do no harm half done.
  * @param end exclusive
- * @throws ENOSPC where a hole in the middle takes a node of the tree; EIO
+ * @throws ENOSPC where a hole in the middle takes a node of the tree; EIO EROFS
  */
 export async function freeBlocks(
   task: Task,
@@ -39,37 +49,58 @@ export async function freeBlocks(
   start: number,
   end: number,
 ): Promise<void> {
-  const { alloc } = infoOf(inode.i_sb);
-  const { extents } = inode;
-  const freed = (piece: Extent): Promise<void> => {
-    inode.i_blocks -= piece.length * 8;
-    return alloc.free(task, handle, piece.physical, piece.length);
+  const info = infoOf(inode.i_sb);
+  // What a symlink has is in the journal.
+  const metadata = (inode.i_mode & 0o170000) !== 0o100000;
+  const freed = (piece: Extent): Awaitable<void> => {
+    inode.i_blocks -= piece.length * SECTORS;
+    if (metadata) for (let i = 0; i < piece.length; i++) forgetBlock(task, handle, info.bdev, piece.physical + i);
+    if (handle.credits < ALLOC_CREDITS) handle.extend(ALLOC_CREDITS);
+    return info.alloc.free(task, handle, piece.physical, piece.length);
   };
   for (let to = end; ; ) {
-    to = await extents.remove(task, handle, start, to, freed);
-    await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
+    try {
+      to = await inode.extents.remove(task, handle, start, to, freed);
+    } finally {
+      await writeInode(task, handle, info, inode);
+    }
     if (to <= start) return;
-    await handle.restart(task, CREDITS);
+    await handle.restart(task, Math.min(CREDITS, info.journal.maxCredits));
   }
 }
 
-/** Make a file as long as that (truncate). With i_rwsem held exclusively; takes invalidate_lock. */
+/** Make a file as long as that (truncate). With i_rwsem held exclusively; takes invalidate_lock. @throws EIO */
 export async function setSize(task: Task, inode: LatchInode, size: number): Promise<void> {
   const old = inode.i_size;
   if (size === old) return;
   using held = await inode.i_mapping.invalidate_lock.write(task);
-  if (size > old) {
-    // What lies behind the old end in its last page must read as zeroes from now on.
-    await zeroRange(task, inode, old, Math.min(size, roundUp(old)), held);
+  const edge = Math.min(old, size);
+  // What lies behind the end in its page must read as zeroes from now on, also if all that follows is lost: it is on the device before the size is.
+  if (await zeroEdge(task, inode, edge, Math.min(Math.max(old, size), roundUp(edge)), held)) {
+    await filemap_write_and_wait_range(task, inode.i_mapping, edge, roundUp(edge) - 1);
+  }
+  const info = infoOf(inode.i_sb);
+  const first = Math.ceil(size / BLOCK_SIZE);
+  const shrinks = size < old && (await inode.extents.next(task, first)) !== undefined;
+  await with_handle(task, info, async (handle) => {
     inode.i_size = size;
+    inode.i_disksize = size;
+    if (shrinks) await info.orphans.add(task, handle, inode);
+    else await writeInode(task, handle, info, inode);
+  });
+  if (size > old) {
+    await zeroRange(task, inode, old, Math.min(size, roundUp(old)), held);
     return;
   }
-  await zeroEdge(task, inode, size, Math.min(old, roundUp(size)), held);
-  inode.i_size = size;
   await truncate_inode_pages_range(task, inode.i_mapping, size, Number.MAX_SAFE_INTEGER, held);
-  await with_handle(task, infoOf(inode.i_sb), (handle) =>
-    freeBlocks(task, handle, inode, Math.ceil(size / BLOCK_SIZE), MAX_LOGICAL),
-  );
+  // Pages that were being written when they went may have got blocks meanwhile.
+  if (!shrinks && (await inode.extents.next(task, first)) === undefined) return;
+  await with_handle(task, info, async (handle) => {
+    if (!shrinks) await info.orphans.add(task, handle, inode);
+    await freeBlocks(task, handle, inode, first, MAX_LOGICAL);
+    await info.orphans.del(task, handle, inode);
+    await writeInode(task, handle, info, inode);
+  });
 }
 
 function roundUp(pos: number): number {
@@ -91,32 +122,49 @@ async function zeroRange(
   await truncate_inode_pages_range(task, inode.i_mapping, start, end - 1, held);
 }
 
-/** Zero a part of one page that is on the device. */
+/** Zero a part of one page that is on the device. @returns whether it is there */
 async function zeroEdge(
   task: Task,
   inode: LatchInode,
   from: number,
   to: number,
   held: Exclusive<'invalidate_lock'>,
-): Promise<void> {
-  if (to <= from) return;
+): Promise<boolean> {
+  if (to <= from) return false;
   const extent = await inode.extents.find(task, Math.floor(from / BLOCK_SIZE));
-  if (extent === undefined || extent.unwritten) return;
+  if (extent === undefined || extent.unwritten) return false;
   await zero_partial_folio(task, inode.i_mapping, from, to, held);
+  return true;
 }
 
-/** Map the holes of a range to fresh blocks that read as zeroes. @throws ENOSPC, with what was mapped so far */
-async function preallocate(task: Task, handle: Handle, inode: LatchInode, start: number, end: number): Promise<void> {
-  for (let block = start; block < end; ) {
-    const extent = await inode.extents.next(task, block);
-    if (extent !== undefined && extent.logical <= block) {
-      block = extent.logical + extent.length;
-      continue;
+/**
+ * Map the holes of a range to fresh blocks that read as zeroes, in as many transactions as it takes.
+ * @throws ENOSPC, with what was mapped so far
+ */
+async function preallocate(task: Task, inode: LatchInode, start: number, end: number): Promise<void> {
+  const info = infoOf(inode.i_sb);
+  let block = start;
+  const some = async (handle: Handle): Promise<void> => {
+    while (block < end && handle.credits >= inode.extents.credits + ALLOC_CREDITS) {
+      const extent = await inode.extents.next(task, block);
+      if (extent !== undefined && extent.logical <= block) {
+        block = extent.logical + extent.length;
+        continue;
+      }
+      const hole = Math.min(end, extent?.logical ?? end) - block;
+      block += await mapRun(task, handle, inode, { logical: block, length: hole }, true);
     }
-    const hole = Math.min(end, extent?.logical ?? end) - block;
-    block += await mapRun(task, handle, inode, { logical: block, length: hole });
-    await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
-    if (handle.credits < CREDITS / 2) await handle.restart(task, CREDITS);
+  };
+  while (block < end) {
+    // What is promised to others is not taken, and what a commit frees is waited for.
+    if (info.alloc.available < end - block && info.alloc.pending > 0) await info.journal.force_commit(task);
+    await with_handle(task, info, async (handle) => {
+      try {
+        await some(handle);
+      } finally {
+        await writeInode(task, handle, info, inode);
+      }
+    });
   }
 }
 
@@ -138,24 +186,29 @@ export async function latch_fallocate(
   const last = Math.floor(end / BLOCK_SIZE);
   const keep = (mode & FALLOC_FL_KEEP_SIZE) !== 0;
   const kind = mode & ~FALLOC_FL_KEEP_SIZE;
+  const edges = (): Promise<void> => zeroRange(task, inode, offset, Math.min(end, roundUp(inode.i_size)), held);
   if (kind === FALLOC_FL_COLLAPSE_RANGE || kind === FALLOC_FL_INSERT_RANGE) {
     await moveRange(task, inode, kind, offset, length, held);
   } else if (kind === FALLOC_FL_PUNCH_HOLE) {
-    await zeroRange(task, inode, offset, Math.min(end, roundUp(inode.i_size)), held);
+    await edges();
     if (last > first) await with_handle(task, info, (handle) => freeBlocks(task, handle, inode, first, last));
   } else {
     if (kind === FALLOC_FL_ZERO_RANGE) {
-      await zeroRange(task, inode, offset, Math.min(end, roundUp(inode.i_size)), held);
+      await edges();
       if (last > first) await with_handle(task, info, (handle) => freeBlocks(task, handle, inode, first, last));
     }
-    if (end > inode.i_size) await zeroRange(task, inode, inode.i_size, Math.min(end, roundUp(inode.i_size)), held);
-    await with_handle(task, info, (handle) =>
-      preallocate(task, handle, inode, Math.floor(offset / BLOCK_SIZE), Math.ceil(end / BLOCK_SIZE)),
-    );
-    if (!keep && end > inode.i_size) inode.i_size = end;
+    const old = inode.i_size;
+    if (end > old && !keep && (await zeroEdge(task, inode, old, Math.min(end, roundUp(old)), held))) {
+      await filemap_write_and_wait_range(task, inode.i_mapping, old, roundUp(old) - 1);
+    }
+    await preallocate(task, inode, Math.floor(offset / BLOCK_SIZE), Math.ceil(end / BLOCK_SIZE));
+    if (!keep && end > inode.i_size) {
+      inode.i_size = end;
+      inode.i_disksize = end;
+    }
   }
   await file_update_time(task, inode);
-  await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
+  await with_handle(task, info, (handle) => writeInode(task, handle, info, inode));
 }
 
 /** Take a range out of a file, or push one in. Both in whole blocks and inside the file. */
@@ -175,25 +228,33 @@ async function moveRange(
   await truncate_inode_pages_range(task, inode.i_mapping, offset, Number.MAX_SAFE_INTEGER, held);
   const at = offset / BLOCK_SIZE;
   const blocks = length / BLOCK_SIZE;
+  const info = infoOf(inode.i_sb);
+  const sign = kind === FALLOC_FL_COLLAPSE_RANGE ? -1 : 1;
   if (kind === FALLOC_FL_COLLAPSE_RANGE) {
-    await with_handle(task, infoOf(inode.i_sb), (handle) => freeBlocks(task, handle, inode, at, at + blocks));
-    await shiftExtents(task, inode, at + blocks, -blocks);
-    inode.i_size = size - length;
-  } else {
-    await shiftExtents(task, inode, at, blocks);
-    inode.i_size = size + length;
+    // A hole first; then all moves up.
+    await with_handle(task, info, (handle) => freeBlocks(task, handle, inode, at, at + blocks));
   }
+  await shiftExtents(task, inode, kind === FALLOC_FL_COLLAPSE_RANGE ? at + blocks : at, sign * blocks);
+  await with_handle(task, info, (handle) => {
+    inode.i_size = size + sign * length;
+    inode.i_disksize = inode.i_size;
+    return writeInode(task, handle, info, inode);
+  });
 }
 
 /** Move all that is mapped from block `from` on by `by` blocks, in as many transactions as it takes: a crash in between leaves a part of it moved. */
 async function shiftExtents(task: Task, inode: LatchInode, from: number, by: number): Promise<void> {
-  await with_handle(task, infoOf(inode.i_sb), async (handle) => {
+  const info = infoOf(inode.i_sb);
+  await with_handle(task, info, async (handle) => {
     let rest: ShiftRest | undefined = { from, to: MAX_LOGICAL };
     for (;;) {
-      rest = await inode.extents.shift(task, handle, rest.from, rest.to, by);
-      await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
+      try {
+        rest = await inode.extents.shift(task, handle, rest.from, rest.to, by);
+      } finally {
+        await writeInode(task, handle, info, inode);
+      }
       if (rest === undefined) return;
-      await handle.restart(task, CREDITS);
+      await handle.restart(task, Math.min(CREDITS, info.journal.maxCredits));
     }
   });
 }

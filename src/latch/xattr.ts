@@ -1,8 +1,7 @@
 /** Extended attributes: the handlers that the VFS calls, on the store of each inode. */
 
 import type { Dentry } from '../fs/dentry.js';
-import { mark_inode_dirty } from '../fs/icache.js';
-import { I_DIRTY_SYNC, type Inode } from '../fs/inode.js';
+import type { Inode } from '../fs/inode.js';
 import type { xattr_handler } from '../fs/operations.js';
 import { inode_set_ctime_current } from '../fs/time.js';
 import { errno, isErrno } from '../sched/errno.js';
@@ -10,7 +9,7 @@ import type { Task } from '../sched/task.js';
 import { BODY_BYTES } from './btree/tree.js';
 import { checksumSeed } from './format/tree.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
-import { type LatchInode, latchInode } from './inode.js';
+import { type LatchInode, latchInode, writeInode } from './inode.js';
 import type { Handle } from './journal/types.js';
 import { SECTORS } from './map.js';
 import { VALUE_BLOCKS, VALUE_MAX, type XattrSpace, XattrStore } from './xattr-store.js';
@@ -80,16 +79,18 @@ async function set(
 ): Promise<void> {
   if (value !== undefined && value.length > VALUE_MAX) throw errno('E2BIG');
   const credits = CREDITS + (value === undefined ? 0 : 2 * VALUE_BLOCKS);
+  const info = infoOf(inode.i_sb);
   await with_handle(
     task,
-    infoOf(inode.i_sb),
+    info,
     async (handle) => {
-      {
+      try {
         using _sem = await inode.xattr_sem.write(task);
         await change(task, handle, inode, name, value, flags);
+        inode_set_ctime_current(inode);
+      } finally {
+        await writeInode(task, handle, info, inode);
       }
-      inode_set_ctime_current(inode);
-      await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
     },
     credits,
   );
@@ -136,11 +137,12 @@ async function settle(task: Task, handle: Handle, inode: LatchInode, store: Xatt
 /** Give all attributes of an inode that goes back, in as many transactions as it takes. @throws EIO */
 export async function freeXattrs(task: Task, handle: Handle, inode: LatchInode): Promise<void> {
   if (inode.xattrBlock === 0) return;
+  const info = infoOf(inode.i_sb);
   const store = await XattrStore.open(task, spaceOf(inode), inode.xattrBlock);
   try {
     while (!(await store.removeAll(task, handle))) {
-      await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
-      await handle.restart(task, CREDITS + 2 * VALUE_BLOCKS);
+      await writeInode(task, handle, info, inode);
+      await handle.restart(task, Math.min(CREDITS + 2 * VALUE_BLOCKS, info.journal.maxCredits));
     }
   } catch (error) {
     store.close();

@@ -1,4 +1,5 @@
 /** An inode of 256 bytes on the device. */
+import { crc32 } from 'node:zlib';
 import type { Timespec } from '../../sched/time.js';
 
 /** A run of blocks of a file. */
@@ -29,7 +30,11 @@ const UNWRITTEN = 0x80000000;
  *     32  4  generation                  120  8  reserved
  *     36  4  flags (FS_*_FL)             128 12  atime
  *     40  4  rdev                        140  4  reserved
- *     44 20  reserved                    144 112 area
+ *     44  4  CRC-32 of the inode         144 112 area
+ *     48 16  reserved
+ *
+ * The checksum is over the whole inode with this field zero, seeded with that of the UUID and of the inode's number (8 bytes); 0 where the filesystem
+ * has no checksums. The size of a file is what is safe on the device: data that are still to be written there may lie beyond it.
  *
  * A time is 8 bytes of seconds (signed) and 4 of nanoseconds. The area is the root of a tree (format/tree.ts): of extents for a file and a symlink longer
  * than the area, of entries for a directory; a shorter symlink's target; zeroes for others. Blocks in use are those of data, trees and attributes.
@@ -130,4 +135,28 @@ export function decodeExtent(b: Buffer, at: number): Extent {
     physical: b.readUInt32LE(at + 8),
     unwritten: length >= UNWRITTEN,
   };
+}
+
+/** What the checksum of an inode begins with. */
+export function inodeSeed(uuid: Buffer, ino: number): number {
+  const b = Buffer.alloc(8);
+  put48(b, 0, ino);
+  return crc32(b, crc32(uuid));
+}
+
+const CHECKSUM = 44;
+
+/** Fill in the checksum of an inode that is complete. */
+export function sealInode(b: Buffer, seed: number): void {
+  b.writeUInt32LE(0, CHECKSUM);
+  b.writeUInt32LE(crc32(b, seed), CHECKSUM);
+}
+
+/** Whether the checksum of an inode is right. */
+export function inodeIsSealed(b: Buffer, seed: number): boolean {
+  const stored = b.readUInt32LE(CHECKSUM);
+  b.writeUInt32LE(0, CHECKSUM);
+  const right = crc32(b, seed) === stored;
+  b.writeUInt32LE(stored, CHECKSUM);
+  return right;
 }

@@ -1,23 +1,29 @@
-/** The superblock of a latch device, at byte 1024 of block 0. */
+/** The superblock of a latch device, at byte 1024 of block 0. It lies in one sector, which a device writes whole or not at all. */
 import { crc32 } from 'node:zlib';
 
 /** Where it begins, in bytes. */
 export const SUPER_OFFSET = 1024;
 const SIZE = 256;
 const MAGIC = 'LATCHFS1';
-export const VERSION = 1;
-/** Features without which an older latchfs must not mount; none are defined yet. */
-export const KNOWN_INCOMPAT = 0;
+export const VERSION = 2;
+/** Feature: metadata goes through a journal, whose place is in the superblock. */
+export const INCOMPAT_JOURNAL = 1;
+/** Feature: bitmaps, inodes, and the blocks of trees have checksums that must be right. */
+export const INCOMPAT_CSUM = 2;
+/** Features that this latchfs knows; a device with others is refused. */
+export const KNOWN_INCOMPAT = INCOMPAT_JOURNAL | INCOMPAT_CSUM;
 
 /**
- *     0  8  magic "LATCHFS1"            32  8  free blocks
- *     8  4  CRC-32 of bytes 12 to 255   40  8  inodes in use
- *    12  4  version                     48  8  first inode of the orphan list, 0 for none
- *    16  4  features, incompatible      56  4  generation for the next inode
- *    20  4  state: 1 clean, 0 mounted   60  4  mounts so far
- *    24  8  blocks on the device        64 16  UUID
- *    96  8  reserved                    80 16  label, padded with NUL
- *                                      104  8  key of the hash of names
+ *     0  8  magic "LATCHFS1"            48  8  first inode of the orphan list, 0 for none
+ *     8  4  CRC-32 of bytes 12 to 255   56  4  generation for the next inode
+ *    12  4  version                     60  4  mounts so far
+ *    16  4  features, incompatible      64 16  UUID
+ *    20  4  state: 1 clean, 0 mounted   80 16  label, padded with NUL
+ *    24  8  blocks on the device        96  4  first block of the journal, 0 for none
+ *    32  8  free blocks                100  4  blocks of the journal
+ *    40  8  inodes in use              104  8  key of the hash of names
+ *
+ * The orphan list: inodes without a name that were open, and files whose truncation was under way. It goes on in each inode (format/inode.ts).
  */
 export interface Superblock {
   readonly version: number;
@@ -33,6 +39,8 @@ export interface Superblock {
   readonly label: string;
   /** 8 bytes that nobody can guess. */
   readonly hashKey: Buffer;
+  readonly journalFirst: number;
+  readonly journalLength: number;
 }
 
 /** A device that holds no filesystem that we can use: one line that says why, and the remedy. */
@@ -53,6 +61,8 @@ export function encodeSuper(block: Buffer, sb: Superblock): void {
   b.writeUInt32LE(sb.mounts >>> 0, 60);
   sb.uuid.copy(b, 64, 0, 16);
   b.write(sb.label.slice(0, 16), 80, 'latin1');
+  b.writeUInt32LE(sb.journalFirst, 96);
+  b.writeUInt32LE(sb.journalLength, 100);
   sb.hashKey.copy(b, 104, 0, 8);
   b.writeUInt32LE(crc32(b.subarray(12)), 8);
 }
@@ -73,6 +83,9 @@ export function decodeSuper(block: Buffer, name: string, deviceBlocks: number): 
     throw new FormatError(
       `${name} has a newer format (version ${version}, features ${incompat}): it needs a newer latchfs`,
     );
+  }
+  if (version < VERSION) {
+    throw new FormatError(`${name} has the format of an early latchfs (version ${version}): make it anew`);
   }
   if (crc32(b.subarray(12)) !== b.readUInt32LE(8)) {
     throw new FormatError(`${name}: the superblock's checksum is wrong; the image is damaged: restore it from a copy`);
@@ -95,6 +108,8 @@ export function decodeSuper(block: Buffer, name: string, deviceBlocks: number): 
     mounts: b.readUInt32LE(60),
     uuid: Buffer.from(b.subarray(64, 80)),
     label: b.toString('latin1', 80, 96).replace(/\0+$/, ''),
+    journalFirst: b.readUInt32LE(96),
+    journalLength: b.readUInt32LE(100),
     hashKey: Buffer.from(b.subarray(104, 112)),
   };
 }

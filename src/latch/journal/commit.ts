@@ -1,8 +1,7 @@
 /** Committing a transaction (fs/jbd2/commit.c). */
 import { mark_buffer_dirty, wait_on_buffer } from '../../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../../block/buffer-head.js';
-import { filemap_fdatawait_range_keep_errors, filemap_fdatawrite_range } from '../../mm/filemap-wait.js';
-import { Errno, errno } from '../../sched/errno.js';
+import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { wait_event } from '../../sched/wait.js';
 import type { LogJournal } from './journal.js';
@@ -19,7 +18,7 @@ export async function commit_transaction(task: Task, journal: LogJournal, transa
   await wait_event(task, journal.j_wait_updates, () => transaction.updates === 0, { what: 'open handles' });
   if (journal.error !== undefined) return;
   const image = freeze(task, journal, transaction);
-  await writeOrdered(task, transaction);
+  await waitOrdered(task, transaction);
   if (journal.error !== undefined) return;
   if (image !== undefined) await writeLog(task, journal, transaction, image);
   else if (transaction.ordered.size > 0) {
@@ -46,6 +45,7 @@ function lock(task: Task, journal: LogJournal, transaction: Transaction): void {
  * @returns its blocks for the log without the commit block; undefined where it changed nothing
  */
 function freeze(task: Task, journal: LogJournal, transaction: Transaction): Buffer | undefined {
+  journal.beforeFreeze?.();
   using _state = journal.j_state_lock.lock(task);
   sortOut(transaction);
   const image = imageOf(journal, transaction);
@@ -112,16 +112,10 @@ function imageOf(journal: LogJournal, transaction: Transaction): Buffer | undefi
 }
 
 /** An error of the data is the file's: fsync reports it; the metadata is consistent all the same. */
-async function writeOrdered(task: Task, transaction: Transaction): Promise<void> {
-  for (const mapping of transaction.ordered) {
-    try {
-      await filemap_fdatawrite_range(task, mapping, 0, Number.POSITIVE_INFINITY);
-    } catch (error) {
-      if (!(error instanceof Errno)) throw error;
-    }
-  }
-  for (const mapping of transaction.ordered) {
-    await filemap_fdatawait_range_keep_errors(task, mapping, 0, Number.POSITIVE_INFINITY);
+async function waitOrdered(task: Task, transaction: Transaction): Promise<void> {
+  for (const writes of transaction.ordered) {
+    const waiting = writes.wait(task);
+    if (waiting instanceof Promise) await waiting;
   }
 }
 

@@ -1,12 +1,12 @@
 /** A handle of a journal with a log (fs/jbd2/transaction.c). */
 import { brelse, clear_buffer_dirty } from '../../block/buffer-cache.js';
 import type { BufferHead } from '../../block/buffer-head.js';
-import type { AddressSpace } from '../../mm/address-space.js';
 import type { Awaitable } from '../../sched/awaitable.js';
 import { type Errno, errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import type { LogJournal } from './journal.js';
 import { PER_BLOCK } from './layout.js';
+import type { OrderedWrites } from './ordered.js';
 import { JournalHead, journal_head, type Transaction } from './transaction.js';
 import type { Handle } from './types.js';
 
@@ -142,8 +142,8 @@ export class LogHandle implements Handle {
     revokes.add(block);
   }
 
-  add_ordered(mapping: AddressSpace): void {
-    this.#live().ordered.add(mapping);
+  add_ordered(writes: OrderedWrites): void {
+    this.#live().ordered.add(writes);
   }
 
   on_commit(fn: (task: Task) => void): void {

@@ -24,6 +24,8 @@ export interface JournalOptions {
   readonly commitInterval?: number;
   /** Called once when the journal is aborted: the filesystem turns read-only. */
   readonly onAbort?: (error: Errno) => void;
+  /** Called when a transaction is about to be copied, with no handle open in it: what is still to be put into its buffers. May not sleep. */
+  readonly beforeFreeze?: () => void;
 }
 
 /** A transaction that asks the log for this many blocks of its buffers needs as many in all, the commit block included. */
@@ -65,15 +67,17 @@ export class LogJournal implements Journal {
   #timer: Timer | undefined;
   readonly #interval: number;
   readonly #onAbort: ((error: Errno) => void) | undefined;
+  readonly beforeFreeze: (() => void) | undefined;
 
   constructor(log: Log, sched: Scheduler, validator: Validator, options: JournalOptions = {}) {
     this.log = log;
     this.sched = sched;
     this.validator = validator;
-    this.maxCredits = Math.floor(log.capacity / 4);
+    this.maxCredits = Math.floor(log.capacity / 3);
     this.slack = Math.min(32, this.maxCredits >> 2);
     this.#interval = options.commitInterval ?? COMMIT_INTERVAL;
     this.#onAbort = options.onAbort;
+    this.beforeFreeze = options.beforeFreeze;
   }
 
   get bdev(): BlockDevice {

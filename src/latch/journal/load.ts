@@ -30,7 +30,8 @@ export async function journal_format(task: Task, bdev: BlockDevice, place: Journ
 
 /**
  * Open the journal of a filesystem that is being mounted, replaying it first (jbd2_journal_load). Before any other metadata is relied on.
- * @throws EIO where it is damaged; EROFS where it must be replayed and the device is read-only
+ * @param inMemory replay without writing anything: the journal cannot be used then
+ * @throws EIO where it is damaged
  */
 export async function journal_load(
   task: Task,
@@ -38,9 +39,10 @@ export async function journal_load(
   place: JournalPlace,
   machine: { readonly sched: Scheduler; readonly validator: Validator },
   options: JournalOptions = {},
+  inMemory = bdev.read_only,
 ): Promise<{ readonly journal: LogJournal; readonly recovered: Recovered }> {
   const sb = await read_journal_super(task, bdev, place.first, place.length);
   if (sb === undefined) throw errno('EIO', "the journal's superblock is damaged");
-  const { log, recovered } = await recover(task, bdev, place.first, sb);
+  const { log, recovered } = await recover(task, bdev, place.first, sb, inMemory);
   return { journal: new LogJournal(log, machine.sched, machine.validator, options), recovered };
 }

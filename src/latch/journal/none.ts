@@ -3,20 +3,23 @@ import { submit_bio_wait } from '../../block/bio.js';
 import type { BlockDevice } from '../../block/block-device.js';
 import { bforget, mark_buffer_dirty, nr_dirty_buffers, sync_blockdev } from '../../block/buffer-cache.js';
 import type { BufferHead } from '../../block/buffer-head.js';
-import type { AddressSpace } from '../../mm/address-space.js';
 import type { Awaitable } from '../../sched/awaitable.js';
 import { type Errno, errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import type { OrderedWrites } from './ordered.js';
 import { assert_no_handle, type Handle, type Journal } from './types.js';
 
 export class NoJournal implements Journal {
   readonly maxCredits = Number.MAX_SAFE_INTEGER;
   readonly #bdev: BlockDevice;
+  readonly #beforeSync: (task: Task) => Promise<void>;
   readonly #onAbort: ((error: Errno) => void) | undefined;
   #error: Errno | undefined;
 
-  constructor(bdev: BlockDevice, onAbort?: (error: Errno) => void) {
+  /** @param beforeSync called before buffers are written: what is still to be put into them */
+  constructor(bdev: BlockDevice, beforeSync: (task: Task) => Promise<void>, onAbort?: (error: Errno) => void) {
     this.#bdev = bdev;
+    this.#beforeSync = beforeSync;
     this.#onAbort = onAbort;
   }
 
@@ -40,6 +43,7 @@ export class NoJournal implements Journal {
   async force_commit(task: Task): Promise<void> {
     assert_no_handle(task);
     if (this.#error !== undefined) throw errno('EIO', 'the filesystem was aborted');
+    await this.#beforeSync(task);
     await sync_blockdev(task, this.#bdev);
     await submit_bio_wait(task, this.#bdev, { op: 'flush', sector: 0, vecs: [], length: 0 });
   }
@@ -112,7 +116,7 @@ class NoHandle implements Handle {
   revoke(): void {}
 
   /** Without transactions there is no order either. */
-  add_ordered(_mapping: AddressSpace): void {}
+  add_ordered(_writes: OrderedWrites): void {}
 
   on_commit(fn: (task: Task) => void): void {
     this.#callbacks ??= [];

@@ -1,7 +1,7 @@
 /** Replaying the journal at mount (fs/jbd2/recovery.c): three passes over the log. */
 import { submit_bio_wait } from '../../block/bio.js';
 import type { BlockDevice } from '../../block/block-device.js';
-import { brelse, mark_buffer_dirty, sb_getblk, sync_dirty_buffer } from '../../block/buffer-cache.js';
+import { brelse, get_bh, mark_buffer_dirty, sb_getblk, sync_dirty_buffer } from '../../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../../block/buffer-head.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
@@ -128,20 +128,21 @@ function select(scan: Scan): { readonly homes: Map<number, number>; readonly rev
 }
 
 /**
- * Replay what the log holds, and mark it empty (jbd2_journal_recover). Through the buffer cache: buffers read before show what was replayed.
+ * Replay what the log holds, and mark it empty (jbd2_journal_recover). Through the buffer cache: buffers read before show what was replayed. On a
+ * device that is read-only, or where nothing shall be written, it is replayed in memory: its blocks stay in the buffer cache, and the device as it is.
  * @param sb the journal's superblock, as read_journal_super gave it
  * @returns the log, ready for use, and what was done
- * @throws EIO; EROFS where there is something to replay and the device is read-only
+ * @throws EIO
  */
 export async function recover(
   task: Task,
   bdev: BlockDevice,
   first: number,
   sb: JournalSuper,
+  inMemory: boolean,
 ): Promise<{ readonly log: Log; readonly recovered: Recovered }> {
   const log = new Log(bdev, first, sb.length, sb.uuid, sb.sequence);
   if (sb.start === 0) return { log, recovered: { transactions: 0, blocks: 0, revoked: 0 } };
-  if (bdev.read_only) throw errno('EROFS', 'the journal must be replayed and the device is read-only');
   const scan = await scan_log(task, log, sb.start, sb.sequence);
   const { homes, revoked } = select(scan);
   const deviceBlocks = Math.floor(bdev.size / BLOCK_SIZE);
@@ -149,20 +150,28 @@ export async function recover(
   for (const [home, position] of [...homes].sort(([a], [b]) => a - b)) {
     if (home >= deviceBlocks) throw errno('EIO', `the journal holds a block ${home} beyond the end of the device`);
     await log.read(task, position, copy);
-    await restore(task, bdev, home, copy);
+    await restore(task, bdev, home, copy, inMemory);
   }
+  const recovered = { transactions: scan.found.length, blocks: homes.size, revoked };
+  if (inMemory) return { log, recovered };
   await log.flush(task);
   // The number of an incomplete transaction is not used again: what is left of it must never pass for part of another.
   log.sequence = scan.next + 1;
   await log.writeSuper(task, 0, log.sequence, true);
-  return { log, recovered: { transactions: scan.found.length, blocks: homes.size, revoked } };
+  return { log, recovered };
 }
 
-async function restore(task: Task, bdev: BlockDevice, block: number, bytes: Buffer): Promise<void> {
+async function restore(task: Task, bdev: BlockDevice, block: number, bytes: Buffer, inMemory: boolean): Promise<void> {
   const bh = sb_getblk(task, bdev, block);
   try {
     bytes.copy(bh.b_data);
     bh.uptodate = true;
+    bh.verified = false;
+    // With one more reference it never leaves memory.
+    if (inMemory) {
+      get_bh(bh);
+      return;
+    }
     mark_buffer_dirty(bh);
     await sync_dirty_buffer(task, bh);
   } finally {

@@ -1,10 +1,10 @@
 /** What the filesystem sees of a journal, whether there is one or not. */
 import type { BufferHead } from '../../block/buffer-head.js';
-import type { AddressSpace } from '../../mm/address-space.js';
 import type { Awaitable } from '../../sched/awaitable.js';
 import type { Errno } from '../../sched/errno.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import type { OrderedWrites } from './ordered.js';
 
 /** A set of changes that reach the device together or not at all (handle_t). Belongs to one task. */
 export interface Handle {
@@ -33,10 +33,11 @@ export interface Handle {
   /** As `forget`, for a block of metadata that may not be in memory (jbd2_journal_revoke). */
   revoke(task: Task, block: number): void;
   /**
-   * The dirty pages of this mapping that have blocks go to the device before the transaction commits (jbd2_journal_inode_ranged_write). They are
-   * written by a task for which `in_commit` is true: its writepages must pass over pages that have no block yet, and may start no handle.
+   * These writes, which were started in this handle, have ended before the transaction commits (jbd2_journal_inode_ranged_wait). The commit waits for the
+   * writes only, and takes no lock of any page: so a handle may be started by who has pages locked or under writeback, and nobody may wait for
+   * either in a handle.
    */
-  add_ordered(mapping: AddressSpace): void;
+  add_ordered(writes: OrderedWrites): void;
   /** Call `fn` in the journal's task once the transaction is on the device; never where that fails. It may not start handles. */
   on_commit(fn: (task: Task) => void): void;
   /** Ask for more credits; false where the transaction has no room: then stop, or restart (jbd2_journal_extend). */
@@ -92,11 +93,6 @@ const COMMIT = new CommitContext();
 /** Mark the journal's own task: no handle may be started in it. */
 export function enter_commit(task: Task): void {
   task.journal_info = COMMIT;
-}
-
-/** Whether this task writes ordered data for a commit: then writepages may not allocate blocks. */
-export function in_commit(task: Task): boolean {
-  return task.journal_info === COMMIT;
 }
 
 /** @throws EDEADLK where the task cannot wait for a commit, because it holds that up itself */

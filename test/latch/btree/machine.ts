@@ -41,7 +41,7 @@ export class TestHost implements TreeHost {
     this.#blocks = options.blocks ?? 1 << 20;
     this.bdev = options.bdev ?? memoryDevice(this.#blocks * 4096, machine.sched, machine.validator);
     this.bodyBytes = options.bodyBytes ?? BODY_BYTES;
-    const handle = new NoJournal(this.bdev).start(this.task, 1000);
+    const handle = new NoJournal(this.bdev, async () => undefined).start(this.task, 1000);
     this.handle = handle;
   }
 

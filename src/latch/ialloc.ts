@@ -1,0 +1,216 @@
+/** Which inodes are free: a slot with mode 0 in a block of inodes. The inode and room bitmaps say where to look. */
+import type { BlockDevice } from '../block/block-device.js';
+import { brelse, sb_bread, sb_getblk } from '../block/buffer-cache.js';
+import type { BufferHead } from '../block/buffer-head.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { ALLOC_CREDITS, type Allocator } from './alloc.js';
+import { clearBit, firstSet, isSet, setBit } from './bitmap.js';
+import { GROUP_BLOCKS, INODE_BITMAP, INODE_SIZE, INODES_PER_BLOCK, ROOM_BITMAP, ROOT_BLOCK } from './format/layout.js';
+import type { Superblock } from './format/superblock.js';
+import { type Bitmap, type Group, type Groups, groupOf, isUsable } from './groups.js';
+import type { Handle } from './journal/types.js';
+
+/** Blocks that taking or giving back an inode may dirty: those for its block, the two other bitmaps, and the block of inodes. */
+export const INODE_CREDITS = ALLOC_CREDITS + 3;
+
+export class InodeAllocator {
+  readonly #bdev: BlockDevice;
+  readonly #super: Superblock;
+  readonly #groups: Groups;
+  readonly #alloc: Allocator;
+  readonly #changedSuper: (task: Task, handle: Handle) => Awaitable<void>;
+  /** Where to look for room first: the group, and the block in it. */
+  #group = 0;
+  #at = 0;
+  /** A block without inodes that is kept, so that the next ones need none. */
+  #spare: number | undefined;
+
+  constructor(
+    bdev: BlockDevice,
+    superblock: Superblock,
+    groups: Groups,
+    alloc: Allocator,
+    changedSuper: (task: Task, handle: Handle) => Awaitable<void>,
+  ) {
+    this.#bdev = bdev;
+    this.#super = superblock;
+    this.#groups = groups;
+    this.#alloc = alloc;
+    this.#changedSuper = changedSuper;
+  }
+
+  /** Whether a block holds inodes: what a number from outside must be checked for. @throws EIO */
+  holdsInodes(task: Task, block: number): Awaitable<boolean> {
+    if (!isUsable(this.#super, block) || groupOf(block) >= this.#groups.count) return false;
+    return andThen(this.#groups.load(task, groupOf(block)), (group) =>
+      andThen(this.#groups.read(task, group, INODE_BITMAP), (bh) => {
+        if (bh === undefined) return false;
+        const set = isSet(bh.b_data, block - group.base);
+        brelse(bh);
+        return set;
+      }),
+    );
+  }
+
+  /**
+   * Take a free inode: its slot on the device gets the mode, and nothing else, at once. Takes alloc_lock.
+   * @returns its number
+   * @throws ENOSPC EIO EROFS
+   */
+  allocate(task: Task, handle: Handle, mode: number): Awaitable<number> {
+    return andThen(this.#alloc.alloc_lock.lock(task), (lock) =>
+      withCleanup(
+        () => andThen(this.#changedSuper(task, handle), () => this.#allocate(task, handle, mode)),
+        () => lock.release(),
+      ),
+    );
+  }
+
+  #allocate(task: Task, handle: Handle, mode: number): Awaitable<number> {
+    return andThen(this.#findRoom(task), (found) => {
+      if (found === undefined)
+        return this.#newBlock(task, handle).then((block) => this.#claim(task, handle, block, mode));
+      return this.#claim(task, handle, found, mode);
+    });
+  }
+
+  /** A block of inodes with a free slot. */
+  #findRoom(task: Task): Awaitable<number | undefined> {
+    const number = this.#group;
+    return andThen(this.#groups.load(task, number), (group) =>
+      andThen(this.#roomIn(task, group), (block) => block ?? this.#roomElsewhere(task, number)),
+    );
+  }
+
+  async #roomElsewhere(task: Task, but: number): Promise<number | undefined> {
+    for (let number = 0; number < this.#groups.count; number++) {
+      if (number === but) continue;
+      const group = await this.#groups.load(task, number);
+      const block = await this.#roomIn(task, group);
+      if (block !== undefined) return block;
+    }
+    return undefined;
+  }
+
+  #roomIn(task: Task, group: Group): Awaitable<number | undefined> {
+    if (group.full || group.descriptor === undefined) return undefined;
+    return andThen(this.#groups.read(task, group, ROOM_BITMAP), (bh) => {
+      if (bh === undefined) return undefined;
+      const from = group.number === this.#group ? this.#at : 0;
+      const at = firstSet(bh.b_data, from, group.size) ?? firstSet(bh.b_data, 0, from);
+      brelse(bh);
+      if (at === undefined) {
+        group.full = true;
+        return undefined;
+      }
+      this.#group = group.number;
+      this.#at = at;
+      return group.base + at;
+    });
+  }
+
+  #claim(task: Task, handle: Handle, block: number, mode: number): Awaitable<number> {
+    return andThen(sb_bread(task, this.#bdev, block), (bh) =>
+      andThen(handle.get_write_access(task, bh), () => {
+        const slot = freeSlot(bh, 0);
+        if (slot === undefined) {
+          brelse(bh);
+          throw errno('EIO', `block ${block} has no free inode though the room bitmap says so`);
+        }
+        bh.b_data.fill(0, slot * INODE_SIZE, (slot + 1) * INODE_SIZE);
+        bh.b_data.writeUInt32LE(mode, slot * INODE_SIZE);
+        handle.dirty_metadata(task, bh);
+        const last = freeSlot(bh, slot + 1) === undefined;
+        brelse(bh);
+        this.#super.inodes++;
+        if (this.#spare === block) this.#spare = undefined;
+        const ino = block * INODES_PER_BLOCK + slot;
+        return last ? andThen(this.#mark(task, handle, ROOM_BITMAP, block, false), () => ino) : ino;
+      }),
+    );
+  }
+
+  /** Make a block of inodes. */
+  async #newBlock(task: Task, handle: Handle): Promise<number> {
+    const { start: block } = await this.#alloc.allocateLocked(task, handle, 1);
+    const bh = sb_getblk(task, this.#bdev, block);
+    try {
+      await handle.get_write_access(task, bh);
+      bh.b_data.fill(0);
+      bh.uptodate = true;
+      handle.dirty_metadata(task, bh);
+    } finally {
+      brelse(bh);
+    }
+    await this.#mark(task, handle, INODE_BITMAP, block, true);
+    await this.#mark(task, handle, ROOM_BITMAP, block, true);
+    this.#group = groupOf(block);
+    this.#at = block % GROUP_BLOCKS;
+    return block;
+  }
+
+  #mark(task: Task, handle: Handle, which: Bitmap, block: number, on: boolean): Awaitable<void> {
+    return andThen(this.#groups.load(task, groupOf(block)), (group) =>
+      andThen(this.#groups.access(task, handle, group, which), (bh) => {
+        if (on) setBit(bh.b_data, block - group.base);
+        else clearBit(bh.b_data, block - group.base);
+        if (on && which === ROOM_BITMAP) group.full = false;
+        this.#groups.changed(task, handle, group, which, bh);
+      }),
+    );
+  }
+
+  /** Give an inode back: its slot is zeroed. Its block goes too, when that was the last in it. Takes alloc_lock. @throws EIO EROFS */
+  free(task: Task, handle: Handle, ino: number): Awaitable<void> {
+    return andThen(this.#alloc.alloc_lock.lock(task), (lock) =>
+      withCleanup(
+        () => andThen(this.#changedSuper(task, handle), () => this.#free(task, handle, ino)),
+        () => lock.release(),
+      ),
+    );
+  }
+
+  #free(task: Task, handle: Handle, ino: number): Awaitable<void> {
+    const block = Math.floor(ino / INODES_PER_BLOCK);
+    return andThen(sb_bread(task, this.#bdev, block), (bh) =>
+      andThen(handle.get_write_access(task, bh), () => {
+        const at = (ino % INODES_PER_BLOCK) * INODE_SIZE;
+        const wasFull = freeSlot(bh, 0) === undefined;
+        bh.b_data.fill(0, at, at + INODE_SIZE);
+        handle.dirty_metadata(task, bh);
+        this.#super.inodes--;
+        const empty = isEmpty(bh);
+        if (empty && block !== ROOT_BLOCK && block !== this.#spare) {
+          if (this.#spare !== undefined) return this.#freeBlock(task, handle, block, bh);
+          this.#spare = block;
+        }
+        brelse(bh);
+        return wasFull ? this.#mark(task, handle, ROOM_BITMAP, block, true) : undefined;
+      }),
+    );
+  }
+
+  async #freeBlock(task: Task, handle: Handle, block: number, bh: BufferHead): Promise<void> {
+    await this.#mark(task, handle, INODE_BITMAP, block, false);
+    await this.#mark(task, handle, ROOM_BITMAP, block, false);
+    handle.forget(task, bh);
+    await this.#alloc.freeLocked(task, handle, block, 1);
+  }
+}
+
+/** The first free slot from `from` on. */
+function freeSlot(bh: BufferHead, from: number): number | undefined {
+  for (let slot = from; slot < INODES_PER_BLOCK; slot++) {
+    if (bh.b_data.readUInt32LE(slot * INODE_SIZE) === 0) return slot;
+  }
+  return undefined;
+}
+
+function isEmpty(bh: BufferHead): boolean {
+  for (let slot = 0; slot < INODES_PER_BLOCK; slot++) {
+    if (bh.b_data.readUInt32LE(slot * INODE_SIZE) !== 0) return false;
+  }
+  return true;
+}

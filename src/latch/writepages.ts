@@ -1,0 +1,183 @@
+/**
+ * Writing a file's pages (ext4_writepages). Pages get their blocks here, many at a time (delayed allocation), and by then a page is under writeback
+ * and unlocked: so a handle may be waited for. Pages that need a change of metadata, because they have no block, one that was only preallocated, or lie
+ * beyond the size that is on the device, are written as ordered data of the transaction that makes the change.
+ */
+import { type Bio, submit_bio } from '../block/bio.js';
+import type { AddressSpace } from '../mm/address-space.js';
+import { type Folio, folio_zero_range, PAGE_SIZE } from '../mm/folio.js';
+import { folio_end_writeback, folio_start_writeback, folio_unlock } from '../mm/folio-state.js';
+import type { WritebackControl } from '../mm/operations.js';
+import { write_cache_pages } from '../mm/page-writeback.js';
+import type { Awaitable } from '../sched/awaitable.js';
+import { Errno, errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { ALLOC_CREDITS } from './alloc.js';
+import { hostOf, undelay } from './delayed.js';
+import { endOf } from './extents.js';
+import { infoOf, type LatchInfo, with_handle } from './info.js';
+import { type LatchInode, writeInode } from './inode.js';
+import { OrderedWrites } from './journal/ordered.js';
+import type { Handle } from './journal/types.js';
+import { mapRun, markWritten, SECTORS } from './map.js';
+
+/** Pages that are mapped together. */
+const BATCH = 256;
+/** ->writepage: one page. */
+export function writepage(task: Task, folio: Folio, _wbc: WritebackControl): Awaitable<void> {
+  const { mapping } = folio;
+  if (mapping === undefined) throw errno('EIO', 'a folio that was truncated');
+  const inode = hostOf(mapping);
+  begin(task, inode, folio);
+  return writeBatch(task, inode, [folio]);
+}
+
+/** ->writepages: what is dirty of a range, in order. */
+export async function writepages(task: Task, mapping: AddressSpace, wbc: WritebackControl): Promise<void> {
+  const inode = hostOf(mapping);
+  let batch: Folio[] = [];
+  const flush = (): Promise<void> => {
+    const full = batch;
+    batch = [];
+    return writeBatch(task, inode, full);
+  };
+  try {
+    await write_cache_pages(task, mapping, wbc, (_task, folio) => {
+      begin(task, inode, folio);
+      batch.push(folio);
+      return batch.length >= BATCH ? flush() : undefined;
+    });
+  } finally {
+    if (batch.length > 0) await flush();
+  }
+}
+
+/** The page is under writeback from now on, and unlocked. What lies behind the end of the file is zeroed on its way. */
+function begin(task: Task, inode: LatchInode, folio: Folio): void {
+  const end = inode.i_size - folio.index * PAGE_SIZE;
+  if (end > 0 && end < PAGE_SIZE) folio_zero_range(folio, end, PAGE_SIZE - end);
+  folio_start_writeback(task, folio);
+  folio_unlock(task, folio);
+}
+
+/** Pages that follow each other on the device from block `start` on. */
+interface Mapped {
+  readonly folios: readonly Folio[];
+  readonly start: number;
+}
+
+/** Write pages that are under writeback, in the order of the file. Errors are the mapping's. */
+async function writeBatch(task: Task, inode: LatchInode, batch: readonly Folio[]): Promise<void> {
+  const info = infoOf(inode.i_sb);
+  let done = 0;
+  try {
+    while (done < batch.length) {
+      const rest = batch.slice(done);
+      const plain = await overwrite(task, inode, rest);
+      if (plain !== undefined) submit(task, info, [plain]);
+      done += plain?.folios.length ?? (await with_handle(task, info, (h) => mapAndWrite(task, h, info, inode, rest)));
+    }
+  } catch (error) {
+    const failure = error instanceof Errno ? error : errno('EIO', String(error));
+    for (const folio of batch.slice(done)) {
+      undelay(inode, folio);
+      folio_end_writeback(task, folio, failure);
+    }
+    if (!(error instanceof Errno)) throw error;
+  }
+}
+
+/** The first pages, as far as they only overwrite what is there; undefined where not even the first does. */
+async function overwrite(task: Task, inode: LatchInode, batch: readonly Folio[]): Promise<Mapped | undefined> {
+  const first = batch[0]?.index ?? 0;
+  const extent = await inode.extents.find(task, first);
+  if (extent === undefined || extent.unwritten) return undefined;
+  const most = Math.min(consecutive(batch), endOf(extent) - first);
+  let count = 0;
+  while (count < most && Math.min(inode.i_size, (first + count + 1) * PAGE_SIZE) <= inode.i_disksize) count++;
+  if (count === 0) return undefined;
+  const folios = batch.slice(0, count);
+  for (const folio of folios) undelay(inode, folio);
+  return { folios, start: extent.physical + (first - extent.logical) };
+}
+
+/** Map the first pages, as many as the handle has credits for, and start to write them. @returns how many they are, at least one */
+async function mapAndWrite(
+  task: Task,
+  handle: Handle,
+  info: LatchInfo,
+  inode: LatchInode,
+  batch: readonly Folio[],
+): Promise<number> {
+  const runs: Mapped[] = [];
+  let done = 0;
+  try {
+    while (done < batch.length && (done === 0 || handle.credits >= inode.extents.credits + ALLOC_CREDITS + 2)) {
+      const run = await mapFirst(task, handle, inode, batch.slice(done));
+      if (run.folios.length === 0) break;
+      runs.push(run);
+      done += run.folios.length;
+    }
+  } catch (error) {
+    if (done === 0) throw error;
+  }
+  const last = batch[done - 1];
+  if (last === undefined) throw errno('EIO', 'a page cannot be mapped in one transaction');
+  const size = Math.min(inode.i_size, (last.index + 1) * PAGE_SIZE);
+  if (size > inode.i_disksize) inode.i_disksize = size;
+  await writeInode(task, handle, info, inode);
+  const writes = new OrderedWrites();
+  handle.add_ordered(writes);
+  submit(task, info, runs, writes);
+  return done;
+}
+
+/** See to it that the first pages have written blocks. @returns those that lie together */
+async function mapFirst(task: Task, handle: Handle, inode: LatchInode, batch: readonly Folio[]): Promise<Mapped> {
+  const first = batch[0]?.index ?? 0;
+  const row = consecutive(batch);
+  let extent = await inode.extents.find(task, first);
+  let count = row;
+  if (extent === undefined) {
+    const next = await inode.extents.next(task, first);
+    const length = Math.min(row, (next?.logical ?? Number.POSITIVE_INFINITY) - first);
+    count = await mapRun(task, handle, inode, { logical: first, length }, false);
+    extent = await inode.extents.find(task, first);
+    if (extent === undefined) throw errno('EIO', `page ${first} of inode ${inode.i_ino} has no block`);
+  } else {
+    count = Math.min(row, endOf(extent) - first);
+    if (extent.unwritten) count = (await markWritten(task, handle, inode, first, first + count)) - first;
+  }
+  const folios = batch.slice(0, count);
+  for (const folio of folios) undelay(inode, folio);
+  return { folios, start: extent.physical + (first - extent.logical) };
+}
+
+/** Pages from the first one on without a gap. */
+function consecutive(batch: readonly Folio[]): number {
+  const first = batch[0]?.index ?? 0;
+  let count = 1;
+  while (count < batch.length && batch[count]?.index === first + count) count++;
+  return count;
+}
+
+/** Start the writes, one request for each run. */
+function submit(task: Task, info: LatchInfo, runs: readonly Mapped[], writes?: OrderedWrites): void {
+  for (const { folios } of runs) for (let i = 0; i < folios.length; i++) writes?.begin();
+  for (const { folios, start } of runs) submit_bio(task, info.bdev, bioOf(folios, start, writes));
+}
+
+function bioOf(run: readonly Folio[], start: number, writes: OrderedWrites | undefined): Bio {
+  return {
+    op: 'write',
+    sector: start * SECTORS,
+    vecs: run.map((folio) => folio.data),
+    length: run.length * PAGE_SIZE,
+    end_io: (completion, error) => {
+      for (const folio of run) {
+        folio_end_writeback(completion, folio, error);
+        writes?.end();
+      }
+    },
+  };
+}
