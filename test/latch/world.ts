@@ -145,12 +145,12 @@ export class World {
     );
   }
 
-  async open(path: string, task = this.task): Promise<File> {
-    return this.at(path, (dentry) => vfs_open(task, dentry, O_RDWR), task);
+  async open(path: string, task = this.task, flags = O_RDWR): Promise<File> {
+    return this.at(path, (dentry) => vfs_open(task, dentry, flags), task);
   }
 
-  async #open<T>(path: string, body: (file: File) => Promise<T> | T, task: Task): Promise<T> {
-    const file = await this.open(path, task);
+  async #open<T>(path: string, body: (file: File) => Promise<T> | T, task: Task, flags = O_RDWR): Promise<T> {
+    const file = await this.open(path, task, flags);
     try {
       return await body(file);
     } finally {
@@ -178,6 +178,7 @@ export class World {
         return Buffer.concat(pieces);
       },
       task,
+      0,
     );
   }
 
