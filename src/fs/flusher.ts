@@ -25,6 +25,7 @@ export class Flusher {
     this.#sb = sb;
     this.bdi = new Bdi(sb.memory, `${sb.s_type}:${sb.s_id}`, (reason) => this.wake(reason));
     sb.s_wb.onFirst = () => this.#arm();
+    sb.s_wb.onMany = () => this.wake('background');
   }
 
   /** Begin to write, for that reason (wb_wakeup). At once, but not in the caller's stack. May not block. */
@@ -62,6 +63,7 @@ export class Flusher {
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#sb.s_wb.onFirst = undefined;
+    this.#sb.s_wb.onMany = undefined;
     this.bdi.unregister();
   }
 
@@ -88,12 +90,23 @@ export class Flusher {
       sync_mode: 'WBC_SYNC_NONE',
       older_than: sched.monotonic() - DIRTY_EXPIRE,
     });
+    await this.#writeMany(task);
     // wb_check_background_flush
     while (memory.nr_dirty > memory.bg_thresh && !this.#stopped) {
       const before = this.bdi.nr_written + this.bdi.nr_writeback;
       const enough = (): boolean => memory.nr_dirty <= memory.bg_thresh;
       const inodes = await writeback_sb_inodes(task, this.#sb, { sync_mode: 'WBC_SYNC_NONE', enough });
       if (inodes === 0 || this.bdi.nr_written + this.bdi.nr_writeback === before) return;
+    }
+  }
+
+  /** Inodes that are dirty cannot leave memory. Linux leaves it to reclaim to find that there are too many of them. */
+  async #writeMany(task: Task): Promise<void> {
+    const { s_wb: wb } = this.#sb;
+    const enough = (): boolean => wb.count <= wb.max_dirty / 2;
+    if (wb.count <= wb.max_dirty) return;
+    while (!enough() && !this.#stopped) {
+      if ((await writeback_sb_inodes(task, this.#sb, { sync_mode: 'WBC_SYNC_NONE', enough })) === 0) return;
     }
   }
 }

@@ -22,6 +22,10 @@ export class WbLists {
   readonly b_dirty_time = new Set<Inode>();
   /** Called when there is something to write after there was nothing. */
   onFirst: (() => void) | undefined;
+  /** More inodes than this are not to wait until they are old: they stay in memory until they are written. */
+  max_dirty = 20_000;
+  /** Called for each inode that is dirtied while there are more. */
+  onMany: (() => void) | undefined;
   readonly #sched: Scheduler;
 
   constructor(sched: Scheduler) {
@@ -31,6 +35,11 @@ export class WbLists {
   /** Whether anything waits to be written (wb_has_dirty_io). */
   get dirty(): boolean {
     return this.b_dirty.size + this.b_io.size + this.b_more_io.size + this.b_dirty_time.size > 0;
+  }
+
+  /** How many wait to be written, those of which only times have changed not counted. */
+  get count(): number {
+    return this.b_dirty.size + this.b_io.size + this.b_more_io.size;
   }
 
   /** All of them. */
@@ -45,6 +54,7 @@ export class WbLists {
     inode.i_io_list = list;
     list.add(inode);
     if (none) this.onFirst?.();
+    if (list === this.b_dirty && this.count > this.max_dirty) this.onMany?.();
   }
 
   /** Take it off (inode_io_list_del). */

@@ -42,6 +42,31 @@ t.test('unused dentries and inodes stay until memory is short', async (t) => {
   t.same(world.violations, []);
 });
 
+t.test('many new files do not stay in memory until they are old', async (t) => {
+  const world = await newWorld();
+  const { root, run, sb } = world;
+  sb.s_max_unused_dentries = sb.s_max_unused_inodes = sb.s_wb.max_dirty = 50;
+  let most = 0;
+  await run(async (task) => {
+    for (let i = 0; i < 1000; i++) {
+      await dput(task, await do_create(task, root, `f${i}`, 0o644, true));
+      most = Math.max(most, sb.inodeHash.size);
+      // Requests let others run now and then, the flusher too.
+      await task.sched.yield();
+    }
+  });
+  t.ok(most < 300, `at most ${most} inodes were in memory`);
+  await run(async (task) => {
+    for (let i = 0; i < 1000; i++) {
+      const dentry = await lookup_one(task, root, `f${i}`);
+      if (dentry.isNegative) t.fail(`f${i} is lost`);
+      await dput(task, dentry);
+    }
+  });
+  t.equal(await world.end(), 0);
+  t.same(world.violations, []);
+});
+
 t.test('dentries that were used again are passed by once', async (t) => {
   const world = await newWorld();
   const { root, run, sb } = world;
