@@ -80,7 +80,14 @@ export function acl_credits(created: CreatedAcls): number {
 }
 
 /** Give a fresh inode the lists that it starts with (ext4_init_acl). */
-export async function init_acl(task: Task, handle: Handle, inode: LatchInode, created: CreatedAcls): Promise<void> {
+export function init_acl(task: Task, handle: Handle, inode: LatchInode, created: CreatedAcls): Awaitable<void> {
+  if (created.default_acl !== undefined || created.acl !== undefined) return store_acls(task, handle, inode, created);
+  set_cached_acl(inode, 'default', undefined);
+  set_cached_acl(inode, 'access', undefined);
+  return undefined;
+}
+
+async function store_acls(task: Task, handle: Handle, inode: LatchInode, created: CreatedAcls): Promise<void> {
   if (created.default_acl === undefined) set_cached_acl(inode, 'default', undefined);
   else await store(task, handle, inode, created.default_acl, 'default');
   if (created.acl === undefined) set_cached_acl(inode, 'access', undefined);

@@ -8,7 +8,7 @@ import type { file_operations, inode_operations } from '../fs/operations.js';
 import { posix_acl_create } from '../fs/posix-acl-ops.js';
 import { current_time, dir_changed, inode_set_ctime_current } from '../fs/time.js';
 import type { DirContext } from '../fs/types.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { type Awaitable, andThen, inTurn, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { acl_credits, init_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
@@ -68,85 +68,95 @@ function lookup(task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry | unde
 }
 
 /** A fresh inode on the device, with one link, still I_NEW. @throws ENOSPC */
-async function newInode(task: Task, handle: Handle, dir: Inode, mode: number, rdev: number): Promise<LatchInode> {
+function newInode(task: Task, handle: Handle, dir: Inode, mode: number, rdev: number): Awaitable<LatchInode> {
   const info = infoOf(dir.i_sb);
-  const ino = await info.inodes.allocate(task, handle, mode);
-  const inode = new LatchInode(dir.i_sb);
-  inode.i_ino = ino;
-  inode_init_owner(task, inode, dir, mode);
-  inode.i_rdev = rdev;
-  inode.i_generation = info.super.generation;
-  info.super.generation = (info.super.generation + 1) >>> 0;
-  inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
-  setOps(inode);
-  initArea(inode);
-  insert_inode_locked(inode);
-  return inode;
+  return andThen(info.inodes.allocate(task, handle, mode), (ino) => {
+    const inode = new LatchInode(dir.i_sb);
+    inode.i_ino = ino;
+    inode_init_owner(task, inode, dir, mode);
+    inode.i_rdev = rdev;
+    inode.i_generation = info.super.generation;
+    info.super.generation = (info.super.generation + 1) >>> 0;
+    inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
+    setOps(inode);
+    initArea(inode);
+    insert_inode_locked(inode);
+    return inode;
+  });
 }
+
+type Fill = (handle: Handle, inode: LatchInode) => Awaitable<void>;
 
 /** Make an inode and give it its name, in one transaction; if that fails it goes again. @param fill what is particular to its type */
-async function make(
-  task: Task,
-  dir: Inode,
-  dentry: Dentry,
-  mode: number,
-  rdev: number,
-  fill?: (handle: Handle, inode: LatchInode) => Awaitable<void>,
-): Promise<void> {
+function make(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number, fill?: Fill): Awaitable<void> {
   const info = infoOf(dir.i_sb);
-  let fresh: LatchInode | undefined;
-  let inode: LatchInode;
-  const lists = await posix_acl_create(task, dir, mode);
-  try {
-    const body = async (handle: Handle): Promise<LatchInode> => {
-      const made = await newInode(task, handle, dir, lists.mode, rdev);
-      fresh = made;
-      try {
-        await fill?.(handle, made);
-        await init_acl(task, handle, made, lists);
-        await latchInode(dir).directory.add(task, handle, dentry.d_name, made.i_ino, dtype(made));
-      } catch (error) {
-        made.i_nlink = 0;
-        await info.orphans.add(task, handle, made);
-        throw error;
-      }
-      await changed(task, handle, made);
-      if (isDir(made)) dir.i_nlink++;
-      await dirty(task, handle, dir);
-      return made;
-    };
-    inode = await with_handle(task, info, body, CREDITS + acl_credits(lists));
-  } catch (error) {
-    if (fresh !== undefined) await discard(task, fresh);
-    throw error;
-  }
-  unlock_new_inode(inode);
-  d_instantiate(task, dentry, inode);
+  return andThen(posix_acl_create(task, dir, mode), (lists) => {
+    let fresh: LatchInode | undefined;
+    const named = (handle: Handle, made: LatchInode): Awaitable<void> =>
+      inTurn(
+        () => fill?.(handle, made),
+        () => init_acl(task, handle, made, lists),
+        () => latchInode(dir).directory.add(task, handle, dentry.d_name, made.i_ino, dtype(made)),
+      );
+    const body = (handle: Handle): Awaitable<LatchInode> =>
+      andThen(newInode(task, handle, dir, lists.mode, rdev), (made) => {
+        fresh = made;
+        const done = orElse(
+          () => named(handle, made),
+          (error) => nameless(task, handle, made, error),
+        );
+        return andThen(done, () => {
+          if (isDir(made)) dir.i_nlink++;
+          return andThen(changed(task, handle, made), () => andThen(dirty(task, handle, dir), () => made));
+        });
+      });
+    return andThen(
+      orElse(
+        () => with_handle(task, info, body, CREDITS + acl_credits(lists)),
+        (error) => discard(task, fresh, error),
+      ),
+      (inode) => {
+        unlock_new_inode(inode);
+        d_instantiate(task, dentry, inode);
+      },
+    );
+  });
 }
 
-/** Let a fresh inode go that got no name. */
-async function discard(task: Task, inode: LatchInode): Promise<void> {
+/** A fresh inode gets no name: whatever happens next, it is to be deleted. */
+function nameless(task: Task, handle: Handle, inode: LatchInode, error: unknown): Awaitable<never> {
   inode.i_nlink = 0;
-  unlock_new_inode(inode);
-  await iput(task, inode);
+  return andThen(infoOf(inode.i_sb).orphans.add(task, handle, inode), () => {
+    throw error;
+  });
 }
 
-function mknod(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number): Promise<void> {
+/** Let a fresh inode go that got no name, and throw what came in between. */
+async function discard(task: Task, inode: LatchInode | undefined, error: unknown): Promise<never> {
+  if (inode !== undefined) {
+    inode.i_nlink = 0;
+    unlock_new_inode(inode);
+    await iput(task, inode);
+  }
+  throw error;
+}
+
+function mknod(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number): Awaitable<void> {
   return make(task, dir, dentry, mode, rdev);
 }
 
-function create(task: Task, dir: Inode, dentry: Dentry, mode: number): Promise<void> {
+function create(task: Task, dir: Inode, dentry: Dentry, mode: number): Awaitable<void> {
   return make(task, dir, dentry, mode, 0);
 }
 
-async function mkdir(task: Task, dir: Inode, dentry: Dentry, mode: number): Promise<void> {
-  await make(task, dir, dentry, S_IFDIR | (mode & 0o7777), 0, (_handle, inode) => {
+function mkdir(task: Task, dir: Inode, dentry: Dentry, mode: number): Awaitable<void> {
+  return make(task, dir, dentry, S_IFDIR | (mode & 0o7777), 0, (_handle, inode) => {
     inode.i_nlink = 2;
     inode.parent = dir.i_ino;
   });
 }
 
-function symlink(task: Task, dir: Inode, dentry: Dentry, target: string): Promise<void> {
+function symlink(task: Task, dir: Inode, dentry: Dentry, target: string): Awaitable<void> {
   return make(task, dir, dentry, S_IFLNK | 0o777, 0, (handle, inode) => {
     inode.i_mode &= ~S_ISGID;
     inode.i_link = target;
@@ -155,52 +165,65 @@ function symlink(task: Task, dir: Inode, dentry: Dentry, target: string): Promis
   });
 }
 
-async function link(task: Task, old: Dentry, dir: Inode, dentry: Dentry): Promise<void> {
+function link(task: Task, old: Dentry, dir: Inode, dentry: Dentry): Awaitable<void> {
   const inode = old.d_inode;
   if (inode === undefined) throw errno('ENOENT');
   if (inode.i_nlink >= 65000) throw errno('EMLINK');
   const info = infoOf(dir.i_sb);
-  await with_handle(task, info, async (handle) => {
-    await latchInode(dir).directory.add(task, handle, dentry.d_name, inode.i_ino, dtype(inode));
-    await info.orphans.del(task, handle, latchInode(inode));
-    inode.i_nlink++;
-    inode_set_ctime_current(inode);
-    await changed(task, handle, inode);
-    await dirty(task, handle, dir);
+  const done = with_handle(task, info, (handle) =>
+    inTurn(
+      () => latchInode(dir).directory.add(task, handle, dentry.d_name, inode.i_ino, dtype(inode)),
+      () => info.orphans.del(task, handle, latchInode(inode)),
+      () => {
+        inode.i_nlink++;
+        inode_set_ctime_current(inode);
+        return changed(task, handle, inode);
+      },
+      () => dirty(task, handle, dir),
+    ),
+  );
+  return andThen(done, () => {
+    inode.i_count++;
+    d_instantiate(task, dentry, inode);
   });
-  inode.i_count++;
-  d_instantiate(task, dentry, inode);
 }
 
-async function unlink(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
+function unlink(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
-  const info = infoOf(dir.i_sb);
-  await with_handle(task, info, async (handle) => {
-    await latchInode(dir).directory.remove(task, handle, dentry.d_name);
-    inode.i_nlink--;
-    await dropped(task, handle, inode);
-    await dirty(task, handle, dir);
-  });
+  return with_handle(task, infoOf(dir.i_sb), (handle) =>
+    inTurn(
+      () => latchInode(dir).directory.remove(task, handle, dentry.d_name),
+      () => {
+        inode.i_nlink--;
+        return dropped(task, handle, inode);
+      },
+      () => dirty(task, handle, dir),
+    ),
+  );
 }
 
 /** @throws ENOTEMPTY */
-async function checkEmpty(task: Task, inode: Inode): Promise<void> {
-  if (!(await latchInode(inode).directory.isEmpty(task))) throw errno('ENOTEMPTY');
+function checkEmpty(task: Task, inode: Inode): Awaitable<void> {
+  return andThen(latchInode(inode).directory.isEmpty(task), (empty) => {
+    if (!empty) throw errno('ENOTEMPTY');
+  });
 }
 
-async function rmdir(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
+function rmdir(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
-  await checkEmpty(task, inode);
-  const info = infoOf(dir.i_sb);
-  await with_handle(task, info, async (handle) => {
-    await latchInode(dir).directory.remove(task, handle, dentry.d_name);
-    inode.i_nlink = 0;
-    dir.i_nlink--;
-    await dropped(task, handle, inode);
-    await dirty(task, handle, dir);
-  });
+  const gone = (handle: Handle): Awaitable<void> =>
+    inTurn(
+      () => latchInode(dir).directory.remove(task, handle, dentry.d_name),
+      () => {
+        inode.i_nlink = 0;
+        dir.i_nlink--;
+        return dropped(task, handle, inode);
+      },
+      () => dirty(task, handle, dir),
+    );
+  return andThen(checkEmpty(task, inode), () => with_handle(task, infoOf(dir.i_sb), gone));
 }
 
 /** A directory has moved from one parent to another: '..' and the link counts follow. */
@@ -229,60 +252,87 @@ async function exchange(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, t
   });
 }
 
-async function rename(
-  task: Task,
-  oldDir: Inode,
-  old: Dentry,
-  newDir: Inode,
-  target: Dentry,
-  flags: number,
-): Promise<void> {
+/** What a rename is about. */
+interface Renamed {
+  readonly from: LatchInode;
+  readonly old: Dentry;
+  readonly inode: Inode;
+  readonly to: LatchInode;
+  readonly target: Dentry;
+  readonly victim: Inode | undefined;
+}
+
+function rename(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, target: Dentry, flags: number): Awaitable<void> {
   if ((flags & RENAME_EXCHANGE) !== 0) return exchange(task, oldDir, old, newDir, target);
-  const inode = old.d_inode;
-  const victim = target.d_inode;
+  const { d_inode: inode } = old;
+  const { d_inode: victim } = target;
   if (inode === undefined) throw errno('ENOENT');
-  const info = infoOf(oldDir.i_sb);
-  if (victim !== undefined && isDir(victim)) await checkEmpty(task, victim);
+  const what = { from: latchInode(oldDir), old, inode, to: latchInode(newDir), target, victim };
+  return andThen(victim !== undefined && isDir(victim) ? checkEmpty(task, victim) : undefined, () => {
+    if ((flags & RENAME_WHITEOUT) !== 0) return whiteOut(task, what);
+    return with_handle(task, infoOf(oldDir.i_sb), (handle) =>
+      inTurn(
+        () => enter(task, handle, what),
+        () => what.from.directory.remove(task, handle, old.d_name),
+        () => settle(task, handle, what),
+      ),
+    );
+  });
+}
+
+/** Rename, and leave a whiteout behind. */
+async function whiteOut(task: Task, what: Renamed): Promise<void> {
+  const { from, old } = what;
+  const info = infoOf(from.i_sb);
   let whiteout: LatchInode | undefined;
-  try {
-    await with_handle(task, info, async (handle) => {
-      const from = latchInode(oldDir);
-      const to = latchInode(newDir);
-      if ((flags & RENAME_WHITEOUT) !== 0) {
-        whiteout = await newInode(task, handle, oldDir, S_IFCHR, 0);
-        // It goes again if it gets no name.
-        whiteout.i_nlink = 0;
-        await info.orphans.add(task, handle, whiteout);
-      }
-      if (victim === undefined) await to.directory.add(task, handle, target.d_name, inode.i_ino, dtype(inode));
-      else await to.directory.set(task, handle, target.d_name, inode.i_ino, dtype(inode));
-      if (whiteout === undefined) await from.directory.remove(task, handle, old.d_name);
-      else {
-        await from.directory.set(task, handle, old.d_name, whiteout.i_ino, dtype(whiteout));
-        await info.orphans.del(task, handle, whiteout);
-        whiteout.i_nlink = 1;
-        await changed(task, handle, whiteout);
-      }
-      if (victim !== undefined) {
-        if (isDir(victim)) {
-          victim.i_nlink = 0;
-          newDir.i_nlink--;
-        } else victim.i_nlink--;
-        await dropped(task, handle, victim);
-      }
-      reparent(latchInode(inode), oldDir, newDir);
+  const body = async (handle: Handle): Promise<LatchInode> => {
+    const made = await newInode(task, handle, from, S_IFCHR, 0);
+    whiteout = made;
+    // It goes again if it gets no name.
+    made.i_nlink = 0;
+    await info.orphans.add(task, handle, made);
+    await enter(task, handle, what);
+    await from.directory.set(task, handle, old.d_name, made.i_ino, dtype(made));
+    await info.orphans.del(task, handle, made);
+    made.i_nlink = 1;
+    await changed(task, handle, made);
+    await settle(task, handle, what);
+    return made;
+  };
+  const made = await orElse(
+    () => with_handle(task, info, body),
+    (error) => discard(task, whiteout, error),
+  );
+  unlock_new_inode(made);
+  await iput(task, made);
+}
+
+/** The new name stands for the inode. */
+function enter(task: Task, handle: Handle, { to, target, inode, victim }: Renamed): Awaitable<void> {
+  return victim === undefined
+    ? to.directory.add(task, handle, target.d_name, inode.i_ino, dtype(inode))
+    : to.directory.set(task, handle, target.d_name, inode.i_ino, dtype(inode));
+}
+
+/** The names are right: links, '..' and times follow. */
+function settle(task: Task, handle: Handle, { from, to, inode, victim }: Renamed): Awaitable<void> {
+  return inTurn(
+    () => {
+      if (victim === undefined) return undefined;
+      if (isDir(victim)) {
+        victim.i_nlink = 0;
+        to.i_nlink--;
+      } else victim.i_nlink--;
+      return dropped(task, handle, victim);
+    },
+    () => {
+      reparent(latchInode(inode), from, to);
       inode_set_ctime_current(inode);
-      await changed(task, handle, inode);
-      await dirty(task, handle, oldDir);
-      if (newDir !== oldDir) await dirty(task, handle, newDir);
-    });
-  } catch (error) {
-    if (whiteout !== undefined) await discard(task, whiteout);
-    throw error;
-  }
-  if (whiteout === undefined) return;
-  unlock_new_inode(whiteout);
-  await iput(task, whiteout);
+      return changed(task, handle, inode);
+    },
+    () => dirty(task, handle, from),
+    () => (to === from ? undefined : dirty(task, handle, to)),
+  );
 }
 
 async function tmpfile(task: Task, dir: Inode, file: File, mode: number): Promise<void> {

@@ -2,6 +2,7 @@
 import type { Inode } from '../fs/inode.js';
 import { SB_RDONLY } from '../fs/super-block.js';
 import { truncate_inode_pages_final } from '../mm/truncate.js';
+import { type Awaitable, andThen, inTurn, orElse } from '../sched/awaitable.js';
 import { Errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { MAX_LOGICAL } from './extents.js';
@@ -12,28 +13,42 @@ import { freeBlocks } from './truncate.js';
 import { freeXattrs } from './xattr.js';
 
 /** The last reference is gone: an inode without a name is deleted. Where that fails it stays on the orphan list, and the next mount does it. */
-export async function evict_inode(task: Task, given: Inode): Promise<void> {
+export function evict_inode(task: Task, given: Inode): Awaitable<void> {
   const inode = latchInode(given);
   const mapping = inode.mappingIfAny;
-  if (mapping !== undefined) await truncate_inode_pages_final(task, mapping);
+  if (mapping === undefined || mapping.nrpages === 0) return evict(task, inode);
+  return truncate_inode_pages_final(task, mapping).then(() => evict(task, inode));
+}
+
+function evict(task: Task, inode: LatchInode): Awaitable<void> {
   // One that could not be read has no mode.
-  if (inode.i_mode === 0 || (inode.i_sb.s_flags & SB_RDONLY) !== 0) return;
+  if (inode.i_mode === 0 || (inode.i_sb.s_flags & SB_RDONLY) !== 0) return undefined;
   const info = infoOf(inode.i_sb);
   if (inode.i_nlink > 0) {
     // A truncation has failed halfway: nobody may find the inode by the list in memory any more.
-    if (info.orphans.has(inode)) await with_handle(task, info, (handle) => info.orphans.del(task, handle, inode));
-    return;
+    if (!info.orphans.has(inode)) return undefined;
+    return with_handle(task, info, (handle) => info.orphans.del(task, handle, inode));
   }
-  try {
-    await with_handle(task, info, (handle) => deleteInode(task, handle, info, inode));
-  } catch (error) {
-    if (!(error instanceof Errno)) throw error;
-  }
+  return orElse(
+    () => with_handle(task, info, (handle) => deleteInode(task, handle, info, inode)),
+    (error) => {
+      if (!(error instanceof Errno)) throw error;
+    },
+  );
 }
 
-async function deleteInode(task: Task, handle: Handle, info: LatchInfo, inode: LatchInode): Promise<void> {
-  if (hasExtents(inode)) await freeBlocks(task, handle, inode, 0, MAX_LOGICAL);
-  await freeXattrs(task, handle, inode);
-  await info.orphans.del(task, handle, inode);
-  await info.inodes.free(task, handle, inode.i_ino);
+function deleteInode(task: Task, handle: Handle, info: LatchInfo, inode: LatchInode): Awaitable<void> {
+  return inTurn(
+    () => freeAll(task, handle, inode),
+    () => (inode.xattrBlock === 0 ? undefined : freeXattrs(task, handle, inode)),
+    () => info.orphans.del(task, handle, inode),
+    () => info.inodes.free(task, handle, inode.i_ino),
+  );
+}
+
+function freeAll(task: Task, handle: Handle, inode: LatchInode): Awaitable<void> {
+  if (!hasExtents(inode)) return undefined;
+  return andThen(inode.extents.tree.isEmpty(task), (empty) =>
+    empty ? undefined : freeBlocks(task, handle, inode, 0, MAX_LOGICAL),
+  );
 }

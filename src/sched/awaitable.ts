@@ -27,3 +27,27 @@ export function withCleanup<T>(body: () => Awaitable<T>, cleanup: () => void): A
   cleanup();
   return result;
 }
+
+/** Run `body`; where it throws or rejects, what `failed` returns counts: try/catch for both worlds. */
+export function orElse<T>(body: () => Awaitable<T>, failed: (error: unknown) => Awaitable<T>): Awaitable<T> {
+  let result: Awaitable<T>;
+  try {
+    result = body();
+  } catch (error) {
+    return failed(error);
+  }
+  return result instanceof Promise ? result.catch(failed) : result;
+}
+
+/** Take steps one after the other, each when the one before has ended. */
+export function inTurn(...steps: readonly (() => Awaitable<unknown>)[]): Awaitable<void> {
+  return stepsFrom(steps, 0);
+}
+
+function stepsFrom(steps: readonly (() => Awaitable<unknown>)[], from: number): Awaitable<void> {
+  for (let i = from; i < steps.length; i++) {
+    const step = steps[i]?.();
+    if (step instanceof Promise) return step.then(() => stepsFrom(steps, i + 1));
+  }
+  return undefined;
+}
