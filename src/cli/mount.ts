@@ -164,6 +164,7 @@ async function served(
       kernel: kernelOptions(settings, source),
       cache: settings.cache,
       readOnly: settings.readOnly,
+      direct: settings.cache === 'none' || !isMemory(source),
       generated: settings.control,
       onReady: () => {
         if (!isDaemon()) return;

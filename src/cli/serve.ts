@@ -22,6 +22,8 @@ export interface ServeOptions {
   readonly kernel: MountOptions;
   readonly cache: CacheMode;
   readonly readOnly: boolean;
+  /** O_DIRECT goes past our own page cache. */
+  readonly direct: boolean;
   /** It has a control directory. */
   readonly generated: boolean;
   /** Called when the kernel and we have agreed on the protocol: the mount answers. */

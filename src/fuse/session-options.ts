@@ -10,6 +10,11 @@ export interface SessionOptions {
   /** Seconds for which names and attributes stay valid. */
   readonly validity: number;
   readonly readOnly: boolean;
+  /**
+   * Whether O_DIRECT goes past our own page cache, too. The kernel's it always passes by. Where the device is memory there is nothing that it would bring
+   * the data closer to.
+   */
+  readonly direct: boolean;
   /** There are files whose contents nobody may cache, so that each must be opened (.latchfs). */
   readonly generated: boolean;
   /** Called when INIT has been answered: the mount is live. */

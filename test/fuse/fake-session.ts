@@ -96,7 +96,7 @@ export class FakeKernel {
     const error = (...said: unknown[]): void => {
       this.errors.push(said);
     };
-    const options = { cache, readOnly: false, generated: false, validity: 0 };
+    const options = { cache, readOnly: false, generated: false, direct: cache === 'none', validity: 0 };
     this.session = new Session(this.transport, sb, options, { warn: () => undefined, error }, () => undefined);
   }
 

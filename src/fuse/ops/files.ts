@@ -119,7 +119,7 @@ function readFile(
   flags: number,
 ): Awaitable<void> {
   const iter = IovIter.ofDest(Math.min(size, 1 << 20));
-  const done = vfs_iter_read(task, file, iter, offset, { direct: (flags & O_DIRECT) !== 0 });
+  const done = vfs_iter_read(task, file, iter, offset, { direct: (flags & O_DIRECT) !== 0 && s.options.direct });
   if (done instanceof Promise) {
     return done.then(
       () => sendRead(s, task, h, iter),
@@ -164,7 +164,7 @@ function writeFile(
   const iter = IovIter.ofSource(m.bytes.subarray(start, start + size));
   const cached = (write_flags & WRITE.CACHE) !== 0;
   const done = vfs_iter_write(task, file, iter, offset, {
-    direct: !cached && (flags & O_DIRECT) !== 0,
+    direct: !cached && (flags & O_DIRECT) !== 0 && s.options.direct,
     append: !cached && (flags & O_APPEND) !== 0,
     sync: (flags & O_SYNC) === O_SYNC ? 'sync' : (flags & O_DSYNC) !== 0 ? 'dsync' : false,
     killSuidgid: (write_flags & WRITE.KILL_SUIDGID) !== 0,
