@@ -23,8 +23,10 @@ export type StopReason = 'unmounted' | 'stopped';
  */
 export type Handler = (message: Message) => void;
 
-/** Milliseconds between turns of the event loop while requests keep coming. */
+/** Milliseconds between turns of the event loop while requests keep coming, and some of them wait for something. */
 const TURN_EVERY = 1;
+/** As TURN_EVERY, when none waits: a turn costs as much as some requests, and only timers and the background hope for it. */
+const TURN_AT_LAST = 8;
 /** Requests between looks at the clock. */
 const CLOCK_EVERY = 4;
 /** Microtask ticks given to running tasks before the device is looked at again. */
@@ -209,7 +211,8 @@ export class ServeLoop {
           this.#one();
           if (--this.#untilClock === 0) {
             this.#untilClock = CLOCK_EVERY;
-            if (performance.now() - this.#turned >= TURN_EVERY) return Pause.TURN;
+            const due = this.#outstanding > 0 ? TURN_EVERY : TURN_AT_LAST;
+            if (performance.now() - this.#turned >= due) return Pause.TURN;
           }
           if (hooks.running() > 0) return Pause.TASKS;
           continue;

@@ -4,6 +4,7 @@ import type { Dentry } from '../fs/dentry.js';
 import type { Inode } from '../fs/inode.js';
 import type { xattr_handler } from '../fs/operations.js';
 import { inode_set_ctime_current } from '../fs/time.js';
+import type { Awaitable } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { BODY_BYTES } from './btree/tree.js';
@@ -48,8 +49,13 @@ async function withStore<T>(task: Task, inode: LatchInode, body: (store: XattrSt
 }
 
 /** Takes xattr_sem shared. @throws ENODATA, EIO */
-async function get(task: Task, inode: LatchInode, name: string): Promise<Buffer> {
+function get(task: Task, inode: LatchInode, name: string): Awaitable<Buffer> {
+  // At once for a file that has none: the kernel asks for security.capability at the first write to each file.
   if (inode.xattrBlock === 0) throw errno('ENODATA');
+  return getStored(task, inode, name);
+}
+
+async function getStored(task: Task, inode: LatchInode, name: string): Promise<Buffer> {
   using _sem = await inode.xattr_sem.read(task);
   if (inode.xattrBlock === 0) throw errno('ENODATA');
   return await withStore(task, inode, async (store) => {

@@ -78,8 +78,21 @@ export class Errno extends Error {
   }
 }
 
+/** Those without detail are all alike, and each is made once: failing is a part of ordinary work (a lookup, an attribute that is not there). */
+const plain = new Map<ErrnoName, Errno>();
+
 /** Make an errno to throw. `detail` is for logs; the caller of the system call sees only the number. */
 export function errno(code: ErrnoName, detail?: string): Errno {
+  if (detail !== undefined) return create(code, detail);
+  let known = plain.get(code);
+  if (known === undefined) {
+    known = create(code, undefined);
+    plain.set(code, known);
+  }
+  return known;
+}
+
+function create(code: ErrnoName, detail: string | undefined): Errno {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 0;
   try {
