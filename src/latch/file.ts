@@ -28,6 +28,7 @@ import { latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { fileattr_get, fileattr_set, latch_setattr } from './attr.js';
 import { delay, hostOf, invalidate_folio, release_folio, undelay } from './delayed.js';
 import { endOf } from './extents.js';
+import { latch_fiemap } from './fiemap.js';
 import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import { latch_fsync } from './fsync.js';
@@ -273,6 +274,7 @@ export const file_operations: FileOperations = {
 export const file_inode_operations: inode_operations = {
   setattr: latch_setattr,
   listxattr: latch_listxattr,
+  fiemap: latch_fiemap,
   get_inode_acl: latch_get_inode_acl,
   set_acl: latch_set_acl,
   fileattr_get,
