@@ -32,6 +32,8 @@ export class File implements MmFile {
   readonly f_cred: Cred;
   f_count = 1;
   f_wb_err: ErrseqCursor = 0;
+  /** What syncfs(2) has told it of the errors of its superblock. */
+  f_sb_err: ErrseqCursor;
   readonly f_ra: FileRaState;
   /** The filesystem's own (file->private_data). */
   private_data: object | undefined;
@@ -43,6 +45,7 @@ export class File implements MmFile {
     this.f_flags = flags;
     this.f_mode = mode;
     this.f_cred = cred;
+    this.f_sb_err = inode.i_sb.s_wb_err.sample();
     this.f_ra = newRaState(inode.i_sb.s_ra_pages);
   }
 

@@ -5,6 +5,7 @@ import { SpinLock } from '../locking/spinlock.js';
 import { AddressSpace, type MappingHost } from '../mm/address-space.js';
 import type { Bdi } from '../mm/backing-dev.js';
 import type { address_space_operations } from '../mm/operations.js';
+import type { Errno } from '../sched/errno.js';
 import { EPOCH, type Timespec } from '../sched/time.js';
 import type { WaitQueue } from '../sched/wait.js';
 import type { Dentry } from './dentry.js';
@@ -129,6 +130,11 @@ export class Inode implements MappingHost, LruEntry<Inode> {
   /** See MappingHost. */
   get i_bdi(): Bdi | undefined {
     return this.i_sb.s_bdi;
+  }
+
+  /** See MappingHost. */
+  note_wb_error(error: Errno): void {
+    this.i_sb.s_wb_err.set(error);
   }
 
   /** See MappingHost. */

@@ -6,6 +6,7 @@ import { RwSem } from '../locking/rwsem.js';
 import { SeqLock } from '../locking/seqlock.js';
 import type { Bdi } from '../mm/backing-dev.js';
 import type { MemoryControl } from '../mm/memory.js';
+import { Errseq } from '../sched/errseq.js';
 import type { Scheduler } from '../sched/scheduler.js';
 import { Task, type TaskOptions } from '../sched/task.js';
 import type { Validator } from '../sched/validator.js';
@@ -82,6 +83,8 @@ export class SuperBlock {
   readonly s_wb: WbLists;
   /** Dirty pages of this filesystem together, and its flusher's bell; there while it is mounted. */
   s_bdi: Bdi | undefined;
+  /** Errors of writing back any of its files, for syncfs(2). */
+  readonly s_wb_err = new Errseq();
   /** Who is writing, and freezing. */
   readonly s_writers = new SuperWriters();
 

@@ -47,6 +47,15 @@ export async function sync_filesystem(task: Task, sb: SuperBlock): Promise<void>
   await sync_filesystem_locked(task, sb);
 }
 
+/** syncfs(2) through an open file: it is told once of every error of writing back, of whatever file. @throws EIO ENOSPC */
+export async function vfs_syncfs(task: Task, file: File): Promise<void> {
+  const { d_sb: sb } = file.f_dentry;
+  await sync_filesystem(task, sb);
+  const { error, cursor } = sb.s_wb_err.checkAndAdvance(file.f_sb_err);
+  file.f_sb_err = cursor;
+  if (error !== undefined) throw error;
+}
+
 /** As sync_filesystem, with s_umount held in either mode. */
 export async function sync_filesystem_locked(task: Task, sb: SuperBlock): Promise<void> {
   if ((sb.s_flags & SB_RDONLY) !== 0) return;

@@ -21,7 +21,7 @@ import { iterate_dir_from_pos } from './readdir.js';
 import { vfs_remap_file_range } from './remap-range.js';
 import { vfs_llseek } from './seek.js';
 import { do_splice, do_splice_direct } from './splice.js';
-import { sync_file_range as do_sync_file_range, sync_filesystem, vfs_fsync_range } from './sync.js';
+import { sync_file_range as do_sync_file_range, sync_filesystem, vfs_fsync_range, vfs_syncfs } from './sync.js';
 import { AT_FDCWD, user_path_at, withPath } from './sys-path.js';
 
 /** RWF_* of preadv2(2) and pwritev2(2). */
@@ -211,7 +211,7 @@ export function fdatasync(task: Task, p: Process, fd: number): Awaitable<void> {
 }
 
 export function syncfs(task: Task, p: Process, fd: number): Promise<void> {
-  return sync_filesystem(task, p.files.get(fd).f_dentry.d_sb);
+  return vfs_syncfs(task, p.files.get(fd));
 }
 
 /** sync(2): every filesystem that the process sees. */

@@ -3,7 +3,7 @@ import { blkdev_issue_flush } from '../block/bio.js';
 import type { File } from '../fs/file.js';
 import { write_inode_now } from '../fs/fs-writeback.js';
 import { SB_RDONLY } from '../fs/super-block.js';
-import { file_check_and_advance_wb_err } from '../mm/filemap-wait.js';
+import { file_check_and_advance_wb_err, file_write_and_wait_range } from '../mm/filemap-wait.js';
 import type { Task } from '../sched/task.js';
 import { infoOf } from './info.js';
 import { latchInode } from './inode.js';
@@ -16,13 +16,15 @@ import { log_wait_commit } from './journal/types.js';
 export async function latch_fsync(
   task: Task,
   file: File,
-  _start?: number,
-  _end?: number,
+  start = 0,
+  end = Number.MAX_SAFE_INTEGER,
   datasync = false,
 ): Promise<void> {
   const inode = latchInode(file.f_inode);
   const { sb, bdev, journal } = infoOf(inode.i_sb);
   if ((sb.s_flags & SB_RDONLY) === 0) {
+    // This open file is told of an error here, and not a second time below.
+    await file_write_and_wait_range(task, file, start, end);
     await write_inode_now(task, inode, true);
     const tid = datasync ? inode.i_datasync_tid : inode.i_sync_tid;
     if (!(await log_wait_commit(task, journal, tid))) await blkdev_issue_flush(task, bdev);

@@ -20,6 +20,8 @@ export interface MappingHost {
   readonly i_rwsem?: RwSem<'i_rwsem'>;
   /** Whose dirty pages these are; without it nobody is woken to write them back. */
   readonly i_bdi?: Bdi | undefined;
+  /** Writing it back has failed: whoever syncs the whole filesystem is to hear of it, too. */
+  note_wb_error?(error: Errno): void;
   /** Put the inode on its superblock's dirty list because it has dirty pages (__mark_inode_dirty(I_DIRTY_PAGES)). */
   mark_dirty_pages(): void;
 }

@@ -243,5 +243,6 @@ export function folio_wait_writeback(task: Task, folio: Folio, options?: LockOpt
 /** Remember that writing the mapping back has failed: for everybody who has the file open, and for the next who waits (mapping_set_error). */
 export function mapping_set_error(mapping: AddressSpace, error: Errno): void {
   mapping.wb_err.set(error);
+  mapping.host.note_wb_error?.(error);
   if (mapping.error === undefined || error.code !== 'ENOSPC') mapping.error = error;
 }

@@ -1,4 +1,5 @@
 /** What tests of the VFS need: latch mounted in this process on a device in memory, and tasks of users. */
+import { type FaultPolicy, faultyDevice } from '../../src/block/faulty-device.js';
 import { memoryDevice } from '../../src/block/memory-device.js';
 import type { Dentry } from '../../src/fs/dentry.js';
 import type { Inode } from '../../src/fs/inode.js';
@@ -37,6 +38,8 @@ export interface WorldOptions {
   /** SB_*. */
   readonly flags?: number;
   readonly sched?: RealScheduler;
+  /** Which requests of the device fail. */
+  readonly faults?: FaultPolicy;
 }
 
 export async function newWorld(options: WorldOptions = {}): Promise<World> {
@@ -47,7 +50,9 @@ export async function newWorld(options: WorldOptions = {}): Promise<World> {
   const machine: Machine = { sched, validator, memory };
   const device = memoryDevice(options.size ?? 64 * MIB, sched, validator);
   await mkfs(new Task(sched, validator, { comm: 'mkfs' }), device);
-  const sb = await vfs_mount(machine, latch_fs_type, device, options.flags ?? 0);
+  const { faults } = options;
+  const under = faults === undefined ? device : faultyDevice(device, faults, sched, validator);
+  const sb = await vfs_mount(machine, latch_fs_type, under, options.flags ?? 0);
   const { s_root: root } = sb;
   if (root === undefined) throw new Error('no root');
   const task = (cred: Cred = ROOT_CRED): Task => new Task(sched, validator, { comm: 'test', pid: 100, cred });
