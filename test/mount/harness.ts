@@ -1,6 +1,6 @@
 /** Mounts for tests: a daemon in a child process, commands in others, and an unmount whatever happens. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -57,6 +57,8 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 /** Mount `source` on a fresh directory. */
 export async function mount(source: string, options = 'allow_other'): Promise<Mounted> {
   const scratch = mkdtempSync(join(tmpdir(), 'latchfs-test-'));
+  // Everybody may go through: other users are tested as well.
+  chmodSync(scratch, 0o755);
   const dir = join(scratch, 'mnt');
   const logFile = join(scratch, 'log');
   await run('mkdir', [dir]);

@@ -1,0 +1,72 @@
+/** What fsync and an unmount promise, seen from outside: in the image file, while it is mounted and afterwards. */
+import { copyFileSync, mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { latchfs, mount, run, sh } from './harness.js';
+import { lacking, needsRoot, unblemished } from './users.js';
+
+const scratch = mkdtempSync(join(tmpdir(), 'latchfs-durability-'));
+const image = join(scratch, 'image');
+t.teardown(() => run('rm', ['-rf', scratch]));
+t.setTimeout(600_000);
+const skip = needsRoot || (await lacking('python3'));
+
+/** Whether these bytes are anywhere in the image. */
+const stored = (pattern: string): boolean => readFileSync(image).includes(pattern);
+
+/** Ways to make data durable, each in Python with `fd` open on a file to which `data` has been written. */
+const WAYS: readonly (readonly [string, string, string])[] = [
+  ['fsync', '0', 'os.fsync(fd)'],
+  ['fdatasync', '0', 'os.fdatasync(fd)'],
+  ['osync', 'os.O_SYNC', 'pass'],
+  ['odsync', 'os.O_DSYNC', 'pass'],
+  ['msync', '0', 'm = mmap.mmap(fd, 8192); m[4096:4096 + len(data)] = data; m.flush(); os.fsync(fd)'],
+];
+
+for (const cache of ['auto', 'always', 'none']) {
+  t.test(
+    `fsync puts the data on the device before it returns, cache=${cache}`,
+    { skip, timeout: 300_000 },
+    async (t) => {
+      t.equal((await run(latchfs, ['mkfs', image, '--size', '64M', '--force'])).status, 0, 'mkfs');
+      const mounted = await mount(image, `allow_other,cache=${cache}`);
+      try {
+        for (const [name, flags, act] of WAYS) {
+          const pattern = `${cache} data of ${name} `;
+          const script = `python3 -c 'import mmap, os
+fd = os.open("${name}", os.O_RDWR | os.O_CREAT | ${flags}); data = b"${pattern}"; os.ftruncate(fd, 8192); os.pwrite(fd, data * 20, 0)
+${act}'`;
+          const ran = await mounted.sh(script);
+          t.equal(ran.status, 0, `${name} ${ran.stderr}`);
+          t.ok(stored(pattern), `after ${name} the image has the data`);
+        }
+        unblemished(t, mounted);
+      } finally {
+        t.equal(await mounted.unmount(), 0, 'clean unmount');
+      }
+    },
+  );
+}
+
+t.test('an unmount leaves nothing dirty', { skip, timeout: 300_000 }, async (t) => {
+  t.equal((await run(latchfs, ['mkfs', image, '--size', '64M', '--force'])).status, 0, 'mkfs');
+  const mounted = await mount(image, 'allow_other,cache=always');
+  const wrote = await mounted.sh(
+    'for i in $(seq 100); do echo "file number $i of the last moment" >f$i; done; mkdir d; mv f1 d/moved; rm f2; ln f3 l',
+  );
+  t.equal(wrote.status, 0, wrote.stderr);
+  t.equal(await mounted.unmount(), 0, 'clean unmount');
+  for (const i of [1, 3, 50, 100]) t.ok(stored(`file number ${i} of the last moment`), `file ${i} is in the image`);
+  // A copy of the image shows whether the file itself has everything, whatever the system still caches for the original.
+  const copy = join(scratch, 'copy');
+  copyFileSync(image, copy);
+  const again = await mount(copy, 'ro');
+  try {
+    const seen = await sh(`cd ${again.dir}; ls | wc -l; cat d/moved; [ ! -e f1 ]; [ ! -e f2 ]; stat -c %h l`);
+    t.equal(seen.stdout, '100\nfile number 1 of the last moment\n2\n', seen.stderr);
+    unblemished(t, again);
+  } finally {
+    t.equal(await again.unmount(), 0, 'a read-only mount unmounts cleanly');
+  }
+});

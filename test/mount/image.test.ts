@@ -1,0 +1,55 @@
+/** Images over remounts, one mount at a time, and what is left of a daemon that was killed. */
+import { statSync } from 'node:fs';
+import t from 'tap';
+import { mount, root, run } from './harness.js';
+
+t.setTimeout(900_000);
+const needsRoot = process.getuid?.() !== 0 ? 'mounts as root' : false;
+
+t.test('an image keeps its tree over a remount', { skip: needsRoot, timeout: 120_000 }, async (t) => {
+  const image = `/tmp/latchfs-test-${process.pid}.img`;
+  const made = await run(`${root}scripts/latchfs`, ['mkfs', image, '--size', '256M']);
+  t.equal(made.status, 0, `mkfs: ${made.stderr}`);
+  try {
+    const listing = `find . -printf '%P %y %m %U %G %n %s %T@ %l\\n' | sort; find . -type f -exec sha256sum {} + | sort`;
+    let before = '';
+    for (const round of [1, 2, 3]) {
+      const mounted = await mount(image);
+      try {
+        if (round > 1) t.equal((await mounted.sh(listing)).stdout, before, `round ${round}: all as it was`);
+        const work = await mounted.sh(
+          `mkdir -p r${round}/sub; for i in $(seq 1 200); do head -c $((i * 97)) /dev/urandom >r${round}/f$i; done
+           rm -f r${round}/f1?; ln r${round}/f20 r${round}/link; ln -s f21 r${round}/soft; mv r${round}/f22 r${round}/sub/; setfattr -n user.r -v ${round} r${round}/f23
+           fallocate -l 1M r${round}/pre; truncate -s 30M r${round}/sparse; sync`,
+        );
+        t.equal(work.status, 0, work.stderr);
+        before = (await mounted.sh(listing)).stdout;
+        t.notMatch(mounted.log(), /locking violation|"level":50/);
+      } finally {
+        t.equal(await mounted.unmount(), 0, 'clean unmount');
+      }
+    }
+    const first = await mount(image);
+    try {
+      const second = await run(`${root}scripts/latchfs`, ['mount', image, '/media', '-f']);
+      t.equal(second.status, 1, 'a second mount of an image is refused');
+      t.match(second.stderr, /in use/);
+    } finally {
+      await first.unmount();
+    }
+    t.equal(statSync(image).size, 256 * 2 ** 20, 'the image has kept its size');
+  } finally {
+    await run('rm', ['-f', image]);
+  }
+});
+
+t.test('a daemon that is killed leaves what umount clears', { skip: needsRoot, timeout: 60_000 }, async (t) => {
+  const mounted = await mount('memory:64M');
+  mounted.daemon.kill('SIGKILL');
+  await new Promise((resolve) => mounted.daemon.once('exit', resolve));
+  const cleared = await run(`${root}scripts/latchfs`, ['umount', mounted.dir]);
+  t.equal(cleared.status, 0, cleared.stderr);
+  const again = await run(`${root}scripts/latchfs`, ['mount', 'memory:64M', mounted.dir]);
+  t.equal(again.status, 0, `the next mount works ${again.stderr}`);
+  t.equal((await run(`${root}scripts/latchfs`, ['umount', mounted.dir])).status, 0);
+});
