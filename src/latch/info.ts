@@ -30,6 +30,8 @@ export class LatchInfo {
   readonly checked: boolean;
   /** There is a log; otherwise nothing outlives a crash. */
   readonly journaled: boolean;
+  /** The log was replayed in memory: nothing may be written to the device. */
+  readonly replayedInMemory: boolean;
   /** The superblock's buffer, for as long as the filesystem is mounted. */
   readonly #super: BufferHead;
   /** The transaction that has it. */
@@ -37,13 +39,21 @@ export class LatchInfo {
   #superChanged = false;
 
   /** @param bh the superblock's buffer; a reference is taken */
-  constructor(sb: SuperBlock, bdev: BlockDevice, superblock: Superblock, bh: BufferHead, journal: Journal) {
+  constructor(
+    sb: SuperBlock,
+    bdev: BlockDevice,
+    superblock: Superblock,
+    bh: BufferHead,
+    journal: Journal,
+    inMemory = false,
+  ) {
     this.sb = sb;
     this.bdev = bdev;
     this.super = superblock;
     this.journal = journal;
     this.checked = (superblock.incompat & INCOMPAT_CSUM) !== 0;
     this.journaled = (superblock.incompat & INCOMPAT_JOURNAL) !== 0;
+    this.replayedInMemory = inMemory;
     this.#super = bh;
     get_bh(bh);
     const changed = (task: Task, handle: Handle): Awaitable<void> => this.changeSuper(task, handle);

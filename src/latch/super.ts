@@ -52,9 +52,36 @@ async function freeze_fs(task: Task, sb: SuperBlock): Promise<void> {
   if ((sb.s_flags & SB_RDONLY) === 0) await leave(task, info, () => info.journal.flush(task));
 }
 
-/** Changes go on. */
-function unfreeze_fs(_task: Task, sb: SuperBlock): void {
-  if ((sb.s_flags & SB_RDONLY) === 0) infoOf(sb).super.clean = false;
+/** Changes go on; the first transaction says so. */
+function unfreeze_fs(task: Task, sb: SuperBlock): Awaitable<void> {
+  if ((sb.s_flags & SB_RDONLY) !== 0) return undefined;
+  const info = infoOf(sb);
+  info.super.clean = false;
+  return with_handle(task, info, (handle) => info.changeSuper(task, handle));
+}
+
+/**
+ * Change between read-only and not (ext4_remount): the device is clean while nothing is written to it.
+ * @throws EROFS where nothing can be written: the device is read-only, the journal was aborted, or the log was replayed in memory only
+ */
+async function remount_fs(task: Task, sb: SuperBlock, flags: number): Promise<void> {
+  const info = infoOf(sb);
+  const readOnly = (flags & SB_RDONLY) !== 0;
+  if (readOnly === ((sb.s_flags & SB_RDONLY) !== 0)) return;
+  if (readOnly) {
+    await leave(task, info, () => info.journal.flush(task));
+    return;
+  }
+  if (info.bdev.read_only || info.replayedInMemory || info.journal.error !== undefined) {
+    throw errno('EROFS', `${sb.s_id} cannot be written: unmount it and mount it anew`);
+  }
+  sb.s_flags &= ~SB_RDONLY;
+  try {
+    await beginWriting(task, sb, info);
+  } catch (error) {
+    sb.s_flags |= SB_RDONLY;
+    throw error;
+  }
 }
 
 async function put_super(task: Task, sb: SuperBlock): Promise<void> {
@@ -79,6 +106,7 @@ const latch_super_operations: super_operations = {
   sync_fs,
   freeze_fs,
   unfreeze_fs,
+  remount_fs,
   put_super,
   statfs: (_task, dentry) => {
     const { super: disk, alloc } = infoOf(dentry.d_sb);
@@ -132,10 +160,10 @@ async function openJournal(
   bdev: BlockDevice,
   disk: Superblock,
   info: () => LatchInfo | undefined,
-): Promise<Journal> {
+): Promise<{ readonly journal: Journal; readonly inMemory: boolean }> {
   const onAbort = (error: Errno): void => aborted(sb, error);
   if ((disk.incompat & INCOMPAT_JOURNAL) === 0) {
-    return new NoJournal(bdev, async (syncing) => info()?.writeSuper(syncing), onAbort);
+    return { journal: new NoJournal(bdev, async (syncing) => info()?.writeSuper(syncing), onAbort), inMemory: false };
   }
   const place = { first: disk.journalFirst, length: disk.journalLength };
   const readOnly = (sb.s_flags & SB_RDONLY) !== 0 || bdev.read_only;
@@ -143,12 +171,12 @@ async function openJournal(
   const loaded = await journal_load(task, bdev, place, sb.machine, options, readOnly).catch((error: unknown) => {
     throw new FormatError(`${bdev.name}: the journal is damaged (${message(error)}); look at it with: latchfs fsck`);
   });
-  const { transactions, blocks } = loaded.recovered;
+  const { transactions, blocks, inMemory } = loaded.recovered;
   if (transactions > 0) {
     const where = readOnly ? ' in memory, because the mount is read-only' : '';
     sb.machine.printk?.(`${bdev.name}: replayed ${transactions} transactions (${blocks} blocks)${where}`);
   }
-  return loaded.journal;
+  return { journal: loaded.journal, inMemory };
 }
 
 function message(error: unknown): string {
@@ -164,10 +192,10 @@ async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice): Promis
   const bh = await sb_bread(task, bdev, 0);
   try {
     let info: LatchInfo | undefined;
-    const journal = await openJournal(task, sb, bdev, readSuper(bdev, bh), () => info);
+    const { journal, inMemory } = await openJournal(task, sb, bdev, readSuper(bdev, bh), () => info);
     // What was replayed may have changed it.
     const disk = readSuper(bdev, bh);
-    info = new LatchInfo(sb, bdev, disk, bh, journal);
+    info = new LatchInfo(sb, bdev, disk, bh, journal, inMemory);
     sb.s_fs_info = info;
     sb.s_magic = LATCH_MAGIC;
     sb.s_blocksize = BLOCK_SIZE;
@@ -189,20 +217,22 @@ async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice): Promis
 
 /** Finish what a crash has interrupted, and read the root. */
 async function begin(task: Task, sb: SuperBlock, info: LatchInfo): Promise<void> {
-  const { super: disk } = info;
-  if ((sb.s_flags & SB_RDONLY) === 0) {
-    disk.clean = false;
-    disk.mounts++;
-    await with_handle(task, info, (handle) => info.changeSuper(task, handle));
-    const { deleted, truncated } = await cleanOrphans(task, info);
-    if (deleted + truncated > 0) {
-      sb.machine.printk?.(`${sb.s_id}: deleted ${deleted} orphans, finished ${truncated} truncations`);
-    }
-    await info.journal.force_commit(task);
-  }
+  if ((sb.s_flags & SB_RDONLY) === 0) await beginWriting(task, sb, info);
   const root = await latch_iget(task, info, ROOT_INO);
   if ((root.i_mode & 0o170000) !== 0o040000) throw errno('EIO', 'the root is not a directory');
   sb.s_root = d_make_root(task, root);
+}
+
+/** Say on the device that it is in use, and work off the orphan list. */
+async function beginWriting(task: Task, sb: SuperBlock, info: LatchInfo): Promise<void> {
+  info.super.clean = false;
+  info.super.mounts++;
+  await with_handle(task, info, (handle) => info.changeSuper(task, handle));
+  const { deleted, truncated } = await cleanOrphans(task, info);
+  if (deleted + truncated > 0) {
+    sb.machine.printk?.(`${sb.s_id}: deleted ${deleted} orphans, finished ${truncated} truncations`);
+  }
+  await info.journal.force_commit(task);
 }
 
 function damaged(bdev: BlockDevice, error: unknown): unknown {

@@ -1,7 +1,9 @@
 /** What a mount does after a crash, case by case; crash.test.ts does it by chance. */
 import t from 'tap';
 import { fput } from '../../src/fs/open.js';
+import { do_remount } from '../../src/fs/super.js';
 import { SB_RDONLY } from '../../src/fs/super-block.js';
+import { freeze_super, thaw_super } from '../../src/fs/super-freeze.js';
 import { isErrno } from '../../src/sched/errno.js';
 import { freshImage, problemsOf, World } from './world.js';
 
@@ -30,7 +32,7 @@ t.test('blocks that were freed are not written to before the commit', async (t) 
     if (!isErrno(error, 'ENOSPC')) throw error;
   });
   await w.fsync('new').catch(() => undefined);
-  const step = Math.max(1, Math.floor((w.driver.events.length - before) / 20));
+  const step = Math.max(1, Math.floor((w.driver.events.length - before) / 10));
   for (let cut = before; cut <= w.driver.events.length; cut += step) {
     const image = w.driver.crash(cut, all);
     t.same(await problemsOf(image), [], `cut ${cut}`);
@@ -179,6 +181,43 @@ t.test('a full filesystem stays whole', async (t) => {
   t.ok(made < 5000, `${made} files until it was full`);
   await w.unlink('big');
   await w.create('one more');
+  await w.unmount();
+  t.same(await problemsOf(w.driver.now), []);
+});
+
+t.test('a frozen filesystem can be copied', async (t) => {
+  const w = await world();
+  await w.create('a');
+  await w.write('a', 0, Buffer.from('hello'));
+  await freeze_super(w.task, w.sb);
+  const copy = w.driver.now;
+  await thaw_super(w.task, w.sb);
+  t.same(await problemsOf(copy), []);
+  const other = await World.mount(copy);
+  t.same(other.said, [], 'nothing had to be replayed');
+  t.same((await other.read('a')).toString(), 'hello');
+  await other.unmount();
+  await w.create('b');
+  await w.fsync('b');
+  const image = w.driver.crash(w.driver.events.length, none);
+  t.same(await problemsOf(image), [], 'after the thaw it is in use again');
+  await w.unmount();
+});
+
+t.test('a remount changes between read-only and not', async (t) => {
+  const w = await world();
+  await w.create('a');
+  await do_remount(w.task, w.sb, SB_RDONLY, '');
+  t.same(await problemsOf(w.driver.now), [], 'read-only means clean');
+  await t.rejects(w.create('b'), { code: 'EROFS' });
+  await do_remount(w.task, w.sb, 0, '');
+  await w.create('b');
+  await w.fsync('b');
+  const image = w.driver.crash(w.driver.events.length, none);
+  t.same(await problemsOf(image), []);
+  const replayed = await World.mount(image, SB_RDONLY);
+  await t.rejects(do_remount(replayed.task, replayed.sb, 0, ''), { code: 'EROFS' }, 'not after a replay in memory');
+  await replayed.unmount();
   await w.unmount();
   t.same(await problemsOf(w.driver.now), []);
 });

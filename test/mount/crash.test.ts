@@ -14,6 +14,8 @@ import t from 'tap';
 import { latchfs, mount, run } from './harness.js';
 
 const ROUNDS = Number(process.env['LATCHFS_KILL_ROUNDS'] ?? 15);
+/** Milliseconds after which no further round is begun. */
+const PATIENCE = 240_000;
 const workload = fileURLToPath(new URL('crash-workload.js', import.meta.url));
 
 /** What must be there: of each file that was not touched since, the digest at its last fsync. */
@@ -69,11 +71,17 @@ t.test('killed at any moment, the daemon leaves an image that recovers by itself
   try {
     const made = await run(latchfs, ['mkfs', image, '--size', '64M']);
     t.equal(made.status, 0, made.stderr);
+    const begun = Date.now();
+    let done = 0;
     for (let number = 0; number < ROUNDS; number++) {
+      // On a machine that is busy with other things a few rounds must do, unless more were asked for.
+      if (process.env['LATCHFS_KILL_ROUNDS'] === undefined && done >= 3 && Date.now() - begun > PATIENCE) break;
       const problem = await round(image, scratch, number);
       t.equal(problem, undefined, `round ${number}`);
       if (problem !== undefined) break;
+      done++;
     }
+    t.comment(`${done} rounds`);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }

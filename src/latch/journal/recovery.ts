@@ -26,6 +26,8 @@ export interface Recovered {
   readonly blocks: number;
   /** Copies that were passed over because the block was freed later. */
   readonly revoked: number;
+  /** It was done in memory only, and the log is as it was: nothing may be written to the device. */
+  readonly inMemory: boolean;
 }
 
 /** One whole transaction in the log. */
@@ -142,7 +144,7 @@ export async function recover(
   inMemory: boolean,
 ): Promise<{ readonly log: Log; readonly recovered: Recovered }> {
   const log = new Log(bdev, first, sb.length, sb.uuid, sb.sequence);
-  if (sb.start === 0) return { log, recovered: { transactions: 0, blocks: 0, revoked: 0 } };
+  if (sb.start === 0) return { log, recovered: { transactions: 0, blocks: 0, revoked: 0, inMemory: false } };
   const scan = await scan_log(task, log, sb.start, sb.sequence);
   const { homes, revoked } = select(scan);
   const deviceBlocks = Math.floor(bdev.size / BLOCK_SIZE);
@@ -152,7 +154,7 @@ export async function recover(
     await log.read(task, position, copy);
     await restore(task, bdev, home, copy, inMemory);
   }
-  const recovered = { transactions: scan.found.length, blocks: homes.size, revoked };
+  const recovered = { transactions: scan.found.length, blocks: homes.size, revoked, inMemory };
   if (inMemory) return { log, recovered };
   await log.flush(task);
   // The number of an incomplete transaction is not used again: what is left of it must never pass for part of another.
