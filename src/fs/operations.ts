@@ -2,6 +2,7 @@
 
 import type { IovIter } from '../mm/iov-iter.js';
 import type { Kiocb, WritebackControl } from '../mm/operations.js';
+import type { VmArea } from '../mm/vma.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import type { Timespec } from '../sched/time.js';
@@ -70,7 +71,8 @@ export interface file_operations {
   poll?(task: Task, file: File): Awaitable<number>;
   unlocked_ioctl?(task: Task, file: File, cmd: number, arg: Buffer): Awaitable<Buffer | number>;
   compat_ioctl?(task: Task, file: File, cmd: number, arg: Buffer): Awaitable<Buffer | number>;
-  mmap?(task: Task, file: File, vma: object): Awaitable<void>;
+  /** Set vma.vm_ops. mmap_lock of its address space is held exclusively. */
+  mmap?(task: Task, file: File, vma: VmArea): Awaitable<void>;
   open?(task: Task, inode: Inode, file: File): Awaitable<void>;
   flush?(task: Task, file: File): Awaitable<void>;
   release?(task: Task, inode: Inode, file: File): Awaitable<void>;

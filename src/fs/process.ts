@@ -11,6 +11,7 @@ import { filp_flush, fput, get_file } from './file-table.js';
 import { locks_remove_posix } from './locks.js';
 import type { FsStruct } from './path-walk.js';
 import type { Machine, SuperBlock } from './super-block.js';
+import { exit_mm } from './sys-mm.js';
 
 export interface ProcessOptions {
   readonly cred?: Cred;
@@ -88,6 +89,7 @@ export class Process {
   /** Another program takes over: descriptors with FD_CLOEXEC are closed (execve). */
   exec(): Promise<void> {
     return this.run('execve', async (task) => {
+      await exit_mm(task, this);
       for (const fd of this.files.all()) if (this.files.getCloseOnExec(fd)) await close_fd(task, this, fd);
     });
   }
@@ -95,6 +97,7 @@ export class Process {
   /** It ends: everything is closed (exit). */
   exit(): Promise<void> {
     return this.run('exit', async (task) => {
+      await exit_mm(task, this);
       for (const fd of this.files.all()) await close_fd(task, this, fd);
       await dput(task, this.fs.cwd);
       await dput(task, this.fs.root);

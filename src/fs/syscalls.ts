@@ -8,6 +8,7 @@ import * as attr from './sys-attr.js';
 import * as fcntl from './sys-fcntl.js';
 import * as fs from './sys-fs.js';
 import * as io from './sys-io.js';
+import * as mm from './sys-mm.js';
 import * as names from './sys-names.js';
 
 export { Process, type ProcessOptions } from './process.js';
@@ -28,6 +29,7 @@ export interface Syscalls
     CallsOf<typeof io>,
     CallsOf<typeof attr>,
     CallsOf<typeof fcntl>,
+    CallsOf<typeof mm>,
     CallsOf<typeof fs> {}
 
 type Unbound = (task: Task, process: Process, ...args: unknown[]) => unknown;
@@ -39,7 +41,7 @@ function isCall(value: unknown): value is Unbound {
 /** The system calls of a process. */
 export function syscalls(process: Process): Syscalls {
   const bound: Record<string, (...args: unknown[]) => Promise<unknown>> = {};
-  for (const module of [names, io, attr, fcntl, fs]) {
+  for (const module of [names, io, attr, fcntl, mm, fs]) {
     for (const [name, call] of Object.entries<unknown>(module)) {
       if (isCall(call)) bound[name] = (...args) => process.run(name, (task) => call(task, process, ...args));
     }

@@ -20,6 +20,8 @@ import {
   folio_mark_uptodate,
   folio_unlock,
 } from '../mm/folio-state.js';
+import { generic_error_remove_folio } from '../mm/memory-failure.js';
+import { filemap_migrate_folio } from '../mm/migrate.js';
 import type { address_space_operations, ReadaheadControl, WriteBegun } from '../mm/operations.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -35,6 +37,8 @@ import { latch_fsync } from './fsync.js';
 import { infoOf } from './info.js';
 import type { LatchInode } from './inode.js';
 import { SECTORS } from './map.js';
+import { latch_mmap } from './mmap.js';
+import { latch_swap_activate } from './swap.js';
 import { latch_fallocate } from './truncate.js';
 import { writepage, writepages } from './writepages.js';
 import { latch_listxattr } from './xattr.js';
@@ -261,6 +265,9 @@ export const file_aops: address_space_operations = {
   write_begin,
   write_end,
   bmap,
+  migrate_folio: filemap_migrate_folio,
+  error_remove_folio: generic_error_remove_folio,
+  swap_activate: latch_swap_activate,
 };
 
 export const file_operations: FileOperations = {
@@ -269,6 +276,7 @@ export const file_operations: FileOperations = {
   write_iter: generic_file_write_iter,
   fsync: latch_fsync,
   fallocate: latch_fallocate,
+  mmap: latch_mmap,
 };
 
 export const file_inode_operations: inode_operations = {

@@ -15,7 +15,7 @@ import { file_update_time } from '../fs/time.js';
 import type { Exclusive } from '../locking/held.js';
 import { PAGE_SIZE } from '../mm/folio.js';
 import { filemap_write_and_wait_range } from '../mm/page-writeback.js';
-import { truncate_inode_pages_range } from '../mm/truncate.js';
+import { truncate_inode_pages_range, truncate_pagecache } from '../mm/truncate.js';
 import { zero_partial_folio } from '../mm/zero-edge.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -92,7 +92,7 @@ export async function setSize(task: Task, inode: LatchInode, size: number): Prom
     await zeroRange(task, inode, old, Math.min(size, roundUp(old)), held);
     return;
   }
-  await truncate_inode_pages_range(task, inode.i_mapping, size, Number.MAX_SAFE_INTEGER, held);
+  await truncate_pagecache(task, inode.i_mapping, size, held);
   // Pages that were being written when they went may have got blocks meanwhile.
   if (!shrinks && (await inode.extents.next(task, first)) === undefined) return;
   await with_handle(task, info, async (handle) => {

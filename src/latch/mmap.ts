@@ -1,0 +1,26 @@
+/** Mappings of files: a page that becomes writable is promised a block first. */
+import type { File } from '../fs/file.js';
+import { mmap_with, vfs_page_mkwrite } from '../fs/mmap.js';
+import { touch_atime } from '../fs/time.js';
+import type { Folio } from '../mm/folio.js';
+import type { VmArea } from '../mm/vma.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
+import type { Task } from '../sched/task.js';
+import { delay } from './delayed.js';
+import { type LatchInode, latchInode } from './inode.js';
+
+/** ->mmap. @throws ENODEV */
+export function latch_mmap(task: Task, file: File, vma: VmArea): Awaitable<void> {
+  const inode = latchInode(file.f_inode);
+  mmap_with(file, vma, (task, vma, vmf) =>
+    vfs_page_mkwrite(task, vma, vmf, inode, (task, folio) => map_for_write(task, inode, folio)),
+  );
+  return touch_atime(task, inode);
+}
+
+/** A hole that is written through a mapping is promised a block. @throws ENOSPC EIO */
+function map_for_write(task: Task, inode: LatchInode, folio: Folio): Awaitable<void> {
+  return andThen(inode.extents.find(task, folio.index), (extent) =>
+    extent === undefined ? delay(task, inode, folio) : undefined,
+  );
+}
