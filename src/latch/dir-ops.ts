@@ -16,7 +16,7 @@ import { fileattr_get, fileattr_set, latch_setattr } from './attr.js';
 import { AREA_SIZE } from './format/inode.js';
 import { latch_fsync } from './fsync.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
-import { initArea, LatchInode, latch_iget, latchInode, setOps, writeInode } from './inode.js';
+import { LatchInode, latch_iget, latchInode, setOps, writeInode } from './inode.js';
 import type { Handle } from './journal/types.js';
 import { writeLongLink } from './link-ops.js';
 import { latch_listxattr } from './xattr.js';
@@ -79,7 +79,6 @@ function newInode(task: Task, handle: Handle, dir: Inode, mode: number, rdev: nu
     info.super.generation = (info.super.generation + 1) >>> 0;
     inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
     setOps(inode);
-    initArea(inode);
     insert_inode_locked(inode);
     return inode;
   });

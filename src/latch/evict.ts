@@ -7,7 +7,7 @@ import { Errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { MAX_LOGICAL } from './extents.js';
 import { infoOf, type LatchInfo, with_handle } from './info.js';
-import { hasExtents, type LatchInode, latchInode } from './inode.js';
+import { type LatchInode, latchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
 import { freeBlocks } from './truncate.js';
 import { freeXattrs } from './xattr.js';
@@ -47,7 +47,7 @@ function deleteInode(task: Task, handle: Handle, info: LatchInfo, inode: LatchIn
 }
 
 function freeAll(task: Task, handle: Handle, inode: LatchInode): Awaitable<void> {
-  if (!hasExtents(inode)) return undefined;
+  if (!inode.mayHaveExtents) return undefined;
   return andThen(inode.extents.tree.isEmpty(task), (empty) =>
     empty ? undefined : freeBlocks(task, handle, inode, 0, MAX_LOGICAL),
   );

@@ -33,11 +33,8 @@ const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
 const S_IFLNK = 0o120000;
-const NO_AREA = Buffer.alloc(0);
 
 export class LatchInode extends Inode {
-  /** The root of the tree of its type, or nothing where the type has none; a symlink that is short enough has its target in i_link. */
-  area: Buffer = NO_AREA;
   /** FS_*_FL. */
   flags = 0;
   xattrBlock = 0;
@@ -54,9 +51,38 @@ export class LatchInode extends Inode {
   i_datasync_tid = 0;
   /** What its checksum begins with, once that was asked for. */
   seed: number | undefined;
+  #area: Buffer | undefined;
   #extents: ExtentTree | undefined;
   #xattr_sem: RwSem<'xattr_sem'> | undefined;
   #directory: Directory | undefined;
+
+  /** The root of the tree of its type as it was read from the device. */
+  set area(area: Buffer) {
+    this.#area = area;
+  }
+
+  /** The root of its tree: made when it is first asked for, because many files never have any data. */
+  get area(): Buffer {
+    if (this.#area === undefined) {
+      this.#area = Buffer.alloc(AREA_SIZE);
+      emptyRoot(this.#area, kindOf(this));
+    }
+    return this.#area;
+  }
+
+  /** Put the area into the inode's bytes: the root of its tree, the target of a symlink that is short enough, or nothing. */
+  writeArea(to: Buffer): void {
+    to.fill(0);
+    const type = this.i_mode & S_IFMT;
+    if (this.i_link !== undefined && this.i_link.length <= AREA_SIZE) to.write(this.i_link, 'latin1');
+    else if (this.#area !== undefined) this.#area.copy(to);
+    else if (type === S_IFDIR || type === S_IFREG || type === S_IFLNK) emptyRoot(to, kindOf(this));
+  }
+
+  /** Whether it has a tree of extents with something in it, perhaps: a file with data, or a symlink longer than the area. */
+  get mayHaveExtents(): boolean {
+    return this.#area !== undefined && (this.i_mode & S_IFMT) !== S_IFDIR;
+  }
 
   /** Its extended attributes are read and changed under it. */
   get xattr_sem(): RwSem<'xattr_sem'> {
@@ -118,17 +144,8 @@ class InodeTree implements TreeHost {
   root_changed(): void {}
 }
 
-/** Whether an inode has a tree of extents: a file, or a symlink longer than the area. */
-export function hasExtents(inode: LatchInode): boolean {
-  return inode.area.length > 0 && (inode.i_mode & S_IFMT) !== S_IFDIR;
-}
-
-/** Give a fresh inode the empty tree of its type. */
-export function initArea(inode: LatchInode): void {
-  const type = inode.i_mode & S_IFMT;
-  if (type !== S_IFDIR && type !== S_IFREG && type !== S_IFLNK) return;
-  inode.area = Buffer.alloc(AREA_SIZE);
-  emptyRoot(inode.area, type === S_IFDIR ? KIND_DIRECTORY : KIND_EXTENTS);
+function kindOf(inode: Inode): number {
+  return (inode.i_mode & S_IFMT) === S_IFDIR ? KIND_DIRECTORY : KIND_EXTENTS;
 }
 
 export function latchInode(inode: Inode): LatchInode {
@@ -250,7 +267,6 @@ export function writeInode(task: Task, handle: Handle, info: LatchInfo, inode: L
 }
 
 function fillInode(info: LatchInfo, inode: LatchInode, bytes: Buffer): void {
-  const area = areaOf(bytes);
   encodeInode(bytes, {
     mode: inode.i_mode,
     uid: inode.i_uid,
@@ -269,8 +285,6 @@ function fillInode(info: LatchInfo, inode: LatchInode, bytes: Buffer): void {
     parent: inode.parent,
     nextOrphan: inode.nextOrphan,
   });
-  area.fill(0);
-  if (inode.i_link !== undefined && inode.i_link.length <= AREA_SIZE) area.write(inode.i_link, 'latin1');
-  else inode.area.copy(area);
+  inode.writeArea(areaOf(bytes));
   if (info.checked) sealInode(bytes, seedOf(info, inode));
 }
