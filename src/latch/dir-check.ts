@@ -1,13 +1,20 @@
 /** Looking at a whole directory, for fsck. */
 import type { Task } from '../sched/task.js';
-import { checkTree, type TreeVisitor } from './btree/check.js';
+import { checkTree, type Problem, type TreeVisitor } from './btree/check.js';
 import type { TreeHost } from './btree/tree.js';
 import { dir_format, entryAt, nameAt } from './dir.js';
 
 /** Names of one hash have this many keys from the first on. */
 const SAME = 256;
 
-export interface DirVisitor extends Pick<TreeVisitor, 'problem' | 'node'> {
+/** What is wrong with the tree, or with one entry of it. */
+export interface DirProblem extends Problem {
+  /** The name of the entry. */
+  readonly entry?: string;
+}
+
+export interface DirVisitor extends Pick<TreeVisitor, 'node'> {
+  problem(problem: DirProblem): void;
   /** An entry; whether its inode exists and is of that type is for the caller to see. */
   entry(name: string, ino: number, type: number, block: number | undefined): void;
 }
@@ -35,9 +42,10 @@ export async function checkDirectory(
     record: (data, at, key, block) => {
       const name = nameAt(data, at);
       const { ino, type } = entryAt(data, at);
-      const tell = (what: string): void => visitor.problem({ block, message: `entry ${JSON.stringify(name)} ${what}` });
-      if (name === '' || name === '.' || name === '..' || /[/\0]/.test(name)) tell('has an impossible name');
-      if (ino === 0) tell('has no inode');
+      const tell = (what: string): void =>
+        visitor.problem({ block, message: `the name ${JSON.stringify(name)} ${what}`, entry: name });
+      if (name === '' || name === '.' || name === '..' || /[/\0]/.test(name)) tell('is none that a file can have');
+      if (ino === 0) tell('stands for no inode');
       const first = key - (key % SAME);
       if (keyOf(name) !== first) tell('is not where its hash says');
       if (first !== hash) names = new Set();

@@ -1,9 +1,10 @@
 /** Checking directories: their entries, and that everything has as many names as it says. */
-import { dir_format, entryAt, nameAt, nameKey } from '../dir.js';
+import { nameKey } from '../dir.js';
+import { checkDirectory } from '../dir-check.js';
 import { ROOT_INO } from '../format/layout.js';
 import type { FsckContext, Seen } from './context.js';
 import { S_IFDIR } from './inodes.js';
-import { walkTree } from './trees.js';
+import { hostOf } from './trees.js';
 
 const S_IFMT = 0o170000;
 
@@ -22,30 +23,21 @@ async function checkEntries(context: FsckContext, dir: Seen): Promise<void> {
   const where = `directory ${dir.ino}`;
   const { hashKey } = context.super;
   const hash = { k0: hashKey.readUInt32LE(0), k1: hashKey.readUInt32LE(4) };
-  const names = new Set<string>();
-  await walkTree(context, dir.ino, dir.disk, dir.area ?? Buffer.alloc(0), dir_format, {
-    // What is wrong with the tree was told with the inode's blocks.
-    problem: () => undefined,
-    node: () => true,
-    record: (data, at, key) => {
-      const name = nameAt(data, at);
-      const { ino, type } = entryAt(data, at);
-      if (names.has(name)) context.problem(where, `the name ${JSON.stringify(name)} is there twice`);
-      names.add(name);
-      if (key - (key % 256) !== nameKey(hash, name)) {
-        context.problem(where, `the name ${JSON.stringify(name)} has key ${key}, which is not that of its hash`);
-      }
-      checkEntry(context, dir, name, ino, type);
+  const area = dir.area ?? Buffer.alloc(0);
+  const keyOf = (name: string): number => nameKey(hash, name);
+  await checkDirectory(context.task, hostOf(context, dir.ino, dir.disk), area, context.super.blocks, keyOf, {
+    problem: ({ message, entry }) => {
+      // What is wrong with the tree was told with the inode's blocks.
+      if (entry !== undefined) context.problem(where, message);
     },
+    node: () => true,
+    entry: (name, ino, type) => checkEntry(context, dir, name, ino, type),
   });
 }
 
 /** One name. */
 export function checkEntry(context: FsckContext, dir: Seen, name: string, ino: number, type: number): void {
   const where = `directory ${dir.ino}, name ${JSON.stringify(name)}`;
-  if (name === '' || name === '.' || name === '..' || name.includes('/') || name.includes('\0')) {
-    context.problem(where, 'no name that a file can have');
-  }
   const child = context.inodes.get(ino);
   if (child === undefined) {
     context.problem(where, `names inode ${ino}, which is free`);

@@ -1,14 +1,13 @@
 /** Checking the trees of inodes: extents, directory entries, and the blocks that they take. */
-import { crc32 } from 'node:zlib';
-import { brelse, sb_bread } from '../../block/buffer-cache.js';
 import { checkTree, type TreeVisitor } from '../btree/check.js';
 import type { TreeFormat } from '../btree/node.js';
 import { BODY_BYTES, type TreeHost } from '../btree/tree.js';
-import { dir_format } from '../dir.js';
-import { extent_format } from '../extents.js';
-import { type DiskInode, decodeExtent } from '../format/inode.js';
-import { checksumSeed, NODE_HEAD } from '../format/tree.js';
-import { xattr_format } from '../xattr-store.js';
+import { dir_format, nameKey } from '../dir.js';
+import { endOf } from '../extents.js';
+import { checkExtents } from '../extents-check.js';
+import type { DiskInode } from '../format/inode.js';
+import { checksumSeed } from '../format/tree.js';
+import { checkXattrs } from '../xattr-check.js';
 import type { FsckContext } from './context.js';
 
 const S_IFMT = 0o170000;
@@ -79,69 +78,36 @@ export async function checkBlocks(
     if (disk.size !== nodes * 4096) context.problem(where, `a directory of ${disk.size} bytes with ${nodes} blocks`);
   } else if (type === S_IFREG || (type === S_IFLNK && !inline)) {
     let end = 0;
-    await walkTree(context, ino, disk, area, extent_format, {
+    await checkExtents(context.task, hostOf(context, ino, disk), area, context.super.blocks, {
       ...visitor,
-      record: (bytes, at) => {
-        const { logical, physical, length } = decodeExtent(bytes, at);
-        if (length === 0) context.problem(where, `the extent at block ${logical} is empty`);
-        if (logical < end) context.problem(where, `the extent at block ${logical} overlaps the one before`);
-        if (logical + length > 2 ** 32) context.problem(where, `the extent at block ${logical} is too long`);
-        end = logical + length;
-        if (context.claim(where, physical, length)) data += length;
+      extent: (extent) => {
+        end = endOf(extent);
+        if (context.claim(where, extent.physical, extent.length)) data += extent.length;
       },
     });
     if (type === S_IFLNK && (data !== 1 || end !== 1))
       context.problem(where, 'a long symlink has one block, its first');
   } else if (!inline && area.some((byte) => byte !== 0)) context.problem(where, 'a special file with a tree');
-  const attributes = disk.xattrBlock === 0 ? 0 : await checkXattrs(context, ino, disk);
+  const attributes = disk.xattrBlock === 0 ? 0 : await attributeBlocks(context, ino, disk);
   const blocks = nodes + data + attributes;
   if (disk.blocks !== blocks * 8) context.problem(where, `says ${disk.blocks} sectors, and has ${blocks * 8}`);
 }
 
 /** @returns how many blocks the attributes take */
-async function checkXattrs(context: FsckContext, ino: number, disk: DiskInode): Promise<number> {
+async function attributeBlocks(context: FsckContext, ino: number, disk: DiskInode): Promise<number> {
   const where = `inode ${ino}, extended attributes`;
-  const root = disk.xattrBlock;
-  if (!context.claim(where, root, 1, true)) return 0;
-  const host = hostOf(context, ino, disk);
-  const bh = await sb_bread(context.task, context.bdev, root);
-  const data = Buffer.from(bh.b_data);
-  brelse(bh);
-  if (data.toString('latin1', 4, 8) !== 'LXAT') {
-    context.problem(where, `block ${root} holds none`);
-    return 1;
-  }
-  if (data.readUInt32LE(0) !== crc32(data.subarray(4), host.seed)) {
-    context.problem(where, `the checksum of block ${root} is wrong`);
-  }
-  if (data.readUIntLE(8, 6) !== ino || data.readUInt32LE(16) !== root) {
-    context.problem(
-      where,
-      `block ${root} says that it is block ${data.readUInt32LE(16)} of inode ${data.readUIntLE(8, 6)}`,
-    );
-  }
-  let blocks = 1;
-  let names = 0;
-  await checkTree(context.task, host, xattr_format, data.subarray(NODE_HEAD), context.super.blocks, {
-    problem: ({ block, message }) => context.problem(where, `block ${block ?? root} of their tree: ${message}`),
-    node: (block) => {
-      if (!context.claim(where, block, 1, true)) return false;
-      blocks++;
-      return true;
-    },
-    record: (bytes, at) => {
-      const nameLength = bytes[at + 8] ?? 0;
-      names += nameLength + 1;
-      const runs = bytes.readUInt16LE(at + 10);
-      for (let i = 0; i < runs; i++) {
-        const run = at + 16 + nameLength + 4 + i * 8;
-        const length = bytes.readUInt32LE(run + 4);
-        if (context.claim(where, bytes.readUInt32LE(run), length, true)) blocks += length;
-      }
-    },
+  const { hashKey, blocks } = context.super;
+  const hash = { k0: hashKey.readUInt32LE(0), k1: hashKey.readUInt32LE(4) };
+  let found = 0;
+  const claim = (start: number, length: number): boolean => {
+    if (!context.claim(where, start, length, true)) return false;
+    found += length;
+    return true;
+  };
+  await checkXattrs(context.task, hostOf(context, ino, disk), disk.xattrBlock, blocks, (name) => nameKey(hash, name), {
+    problem: ({ block, message }) => context.problem(where, `block ${block}: ${message}`),
+    node: (block) => claim(block, 1),
+    value: claim,
   });
-  if (names !== data.readUInt32LE(20)) {
-    context.problem(where, `says that the names take ${data.readUInt32LE(20)} bytes, they take ${names}`);
-  }
-  return blocks;
+  return found;
 }
