@@ -1,4 +1,5 @@
 /** Dentries and inodes together (fs/dcache.c): giving a dentry its inode, finding the dentries of an inode, moving dentries in the tree. */
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -15,6 +16,7 @@ const DENTRY_D_LOCK_NESTED = 1;
 /** Give a negative dentry its inode, whose reference it takes over (d_instantiate). */
 export function d_instantiate(task: Task, dentry: Dentry, inode: Inode): void {
   const lock = dentry.d_lock.lock(task);
+  guard_write(task, GUARDED.d_inode, dentry.d_lock);
   dentry.d_inode = inode;
   inode.i_dentry.push(dentry);
   lock.release();
@@ -131,6 +133,7 @@ export function d_move(task: Task, dentry: Dentry, target: Dentry): Awaitable<vo
   const oldParent = dentry.isRoot ? undefined : dentry.d_parent;
   d_drop(dentry);
   d_drop(target);
+  guard_write(task, GUARDED.d_name, dentry.d_sb.rename_lock);
   dentry.d_name = target.d_name;
   dentry.d_key = target.d_key;
   dentry.d_parent = dget(target.d_parent);

@@ -1,6 +1,8 @@
 /** The names in memory (fs/dcache.c): making, finding, dropping and freeing dentries. Moving them and connecting inodes to them is in dcache-alias.ts. */
+
 import { dentry_operations as rows } from '../contract/dentry.js';
 import { call } from '../locking/context.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import { WaitQueue } from '../sched/wait.js';
@@ -200,6 +202,7 @@ function killOne(task: Task, dentry: Dentry): Awaitable<void> {
 /** The dentry becomes negative, and its inode loses a reference (dentry_unlink_inode). */
 export function dentry_unlink_inode(task: Task, dentry: Dentry, inode: Inode): Awaitable<void> {
   const lock = dentry.d_lock.lock(task);
+  guard_write(task, GUARDED.d_inode, dentry.d_lock);
   dentry.d_inode = undefined;
   const names = inode.i_dentry;
   const at = names.indexOf(dentry);

@@ -1,4 +1,5 @@
 /** BSD locks: one for a whole file and an open file description (fs/locks.c, flock_lock_inode). */
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -29,6 +30,7 @@ interface Attempt {
 function flock_lock_inode(task: Task, inode: Inode, context: FileLockContext, request: FileLock): Attempt {
   const held = context.flc_lock.lock(task);
   const list = context.flc_flock;
+  guard_write(task, GUARDED.flc_lists, context.flc_lock);
   try {
     const at = list.findIndex((lock) => lock.owner === request.owner);
     const old = list[at];

@@ -1,4 +1,5 @@
 /** struct inode: a file as the VFS knows it, whatever its name. */
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import { Mutex } from '../locking/mutex.js';
 import { RwSem } from '../locking/rwsem.js';
 import { SpinLock } from '../locking/spinlock.js';
@@ -6,6 +7,7 @@ import { AddressSpace, type MappingHost } from '../mm/address-space.js';
 import type { Bdi } from '../mm/backing-dev.js';
 import type { address_space_operations } from '../mm/operations.js';
 import type { Errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
 import { EPOCH, type Timespec } from '../sched/time.js';
 import type { WaitQueue } from '../sched/wait.js';
 import type { Dentry } from './dentry.js';
@@ -141,6 +143,12 @@ export class Inode implements MappingHost, LruEntry<Inode> {
   mark_dirty_pages(): void {
     this.i_sb.inodeHasDirtyPages(this);
   }
+}
+
+/** Set the size of a file (i_size_write). @param size bytes; i_rwsem is held exclusively */
+export function i_size_write(task: Task, inode: Inode, size: number): void {
+  guard_write(task, GUARDED.i_size, inode.i_rwsem);
+  inode.i_size = size;
 }
 
 /** For use where a directory's readers share a position; one mutex a file (f_pos_lock). */

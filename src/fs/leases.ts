@@ -4,6 +4,7 @@ import { file_operations as rows } from '../contract/file.js';
 import { file_lock_operations as fl_rows } from '../contract/file-lock.js';
 import { lock_manager_operations as lm_rows } from '../contract/lock-manager.js';
 import { call } from '../locking/context.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -102,6 +103,7 @@ export function lease_modify(
   delete lease.break_time;
   locks_wake_up_blocks(task, inode.i_sb, [lease]);
   if (type !== 'F_UNLCK') return [];
+  guard_write(task, GUARDED.flc_lists, context.flc_lock);
   const at = context.flc_lease.indexOf(lease);
   if (at >= 0) context.flc_lease.splice(at, 1);
   return [lease];

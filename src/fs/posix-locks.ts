@@ -1,6 +1,8 @@
 /** POSIX and OFD record locks: ranges of bytes, split and merged, and deadlocks found before they happen (fs/locks.c, posix_lock_inode). */
+
 import { lock_manager_operations as lm_rows } from '../contract/lock-manager.js';
 import { call } from '../locking/context.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -99,6 +101,7 @@ function block(task: Task, inode: Inode, blocker: FileLock, request: FileLock): 
  * @returns the locks that are gone, or shorter, or weaker: for those who wait for them, and for their private parts
  */
 function insert(task: Task, context: FileLockContext, request: FileLock): FileLock[] {
+  guard_write(task, GUARDED.flc_lists, context.flc_lock);
   const list = context.flc_posix;
   const unlock = request.type === 'F_UNLCK';
   let { start, end } = request;

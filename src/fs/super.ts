@@ -4,6 +4,7 @@ import type { BlockDevice } from '../block/block-device.js';
 import { file_system_type as type_rows } from '../contract/file-system-type.js';
 import { super_operations } from '../contract/super.js';
 import { call, take, task_end } from '../locking/context.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Exclusive } from '../locking/held.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -64,6 +65,7 @@ export async function vfs_mount<Device extends BlockDevice | undefined>(
     const umount = await sb.s_umount.write(task);
     try {
       await type.fill_super(task, sb, bdev);
+      guard_write(task, GUARDED.s_flags, sb.s_umount);
       sb.s_flags |= SB_ACTIVE;
     } catch (error) {
       flusher.stop();
@@ -92,6 +94,7 @@ export async function kill_sb(sb: SuperBlock): Promise<number> {
       const { s_op } = sb;
       await shrink_dcache_for_umount(task, sb);
       await sync_filesystem_locked(task, sb);
+      guard_write(task, GUARDED.s_flags, sb.s_umount);
       sb.s_flags &= ~SB_ACTIVE;
       busy = (await evict_inodes(task, sb)).length;
       await call(task, super_operations.put_super, { sb: sb.s_umount }, () => s_op.put_super?.(task, sb));

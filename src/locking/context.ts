@@ -144,7 +144,8 @@ export function call<T>(
   operation: () => Awaitable<T>,
   outcome?: Outcome<T>,
 ): Awaitable<T> {
-  if (task.validator.enforce === 'off') return operation();
+  const { validator } = task;
+  if (validator.enforce === 'off') return operation();
   const op =
     task.op === undefined ? (outermost.get(row) ?? enter(undefined, row)) : (task.op.find(row) ?? enter(task.op, row));
   const checks = op.checks as RowChecks;
@@ -156,6 +157,7 @@ export function call<T>(
   op.calls++;
   task.op = op;
   task.atomic += atomic;
+  if (validator.observer !== undefined) validator.observer.entered(task, row, participants);
   let result: Awaitable<T>;
   try {
     result = operation();
@@ -206,6 +208,8 @@ function leave(
   stated: Participants | undefined,
 ): void {
   task.atomic -= atomic;
+  const { observer } = task.validator;
+  if (observer !== undefined) observer.left(task, op.row, stated === undefined);
   task.op = op.parent;
   const checks = op.checks as RowChecks;
   const watched = task.watch;
@@ -291,4 +295,6 @@ export function take<R extends Row, L extends LockName, O extends string>(
 /** Report what a task still holds at its end: a task that has ended must hold nothing. */
 export function task_end(task: Task): void {
   if (task.held.length > 0) checkHeldAtEnd(task);
+  const { observer } = task.validator;
+  if (observer !== undefined) observer.ended(task);
 }

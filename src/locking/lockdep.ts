@@ -9,6 +9,7 @@ import type {
   EnforceLevel,
   HeldLock,
   LockMode,
+  LockObserver,
   OrderEvidence,
   TrackedLock,
   Validator,
@@ -64,17 +65,6 @@ export function violationKey(of: Pick<Violation, 'kind' | 'rule' | 'row' | 'lock
 /** Where violations go. */
 export type ViolationSink = (violation: Violation) => void;
 
-/** Where what happens is noted, event by event, while somebody listens. */
-export interface LockTracer {
-  taken(task: Task, held: HeldLock): void;
-  dropped(task: Task, held: HeldLock): void;
-  entered(task: Task): void;
-  left(task: Task): void;
-  slept(task: Task): void;
-  woke(task: Task): void;
-  ended(task: Task): void;
-}
-
 export interface LockdepOptions {
   readonly stacks?: boolean;
   /** Milliseconds after which a task that sleeps is reported; 0, the default, for never. */
@@ -88,7 +78,7 @@ export class Lockdep implements Validator {
   total = 0;
   /** Measure how long locks are held (lock_stat); costs two clock readings a lock. */
   holdTimes = false;
-  tracer: LockTracer | undefined;
+  observer: LockObserver | undefined;
   readonly tracker = new Tracker((task, fault) =>
     this.violation(task, fault.kind, {
       message: fault.message,
@@ -120,13 +110,13 @@ export class Lockdep implements Validator {
     if (this.enforce === 'off') return;
     this.tracker.acquired(task, held, readOf(held), trying);
     if (this.holdTimes) held.since = task.sched.monotonic();
-    if (this.tracer !== undefined) this.tracer.taken(task, held);
+    if (this.observer !== undefined) this.observer.taken(task, held);
   }
 
   released(task: Task, held: HeldLock, last: boolean): void {
     if (held.link === 0) return;
     if (held.since > 0) this.#held(task, held);
-    if (this.tracer !== undefined) this.tracer.dropped(task, held);
+    if (this.observer !== undefined) this.observer.dropped(task, held);
     if (last) task.chain = held.before;
     else this.#quietly(() => this.tracker.released(task));
   }
@@ -143,7 +133,7 @@ export class Lockdep implements Validator {
 
   sleeping(task: Task, blockers: (() => readonly Task[]) | undefined): void {
     const circle = this.waits.add(task, blockers);
-    if (this.tracer !== undefined) this.tracer.slept(task);
+    if (this.observer !== undefined) this.observer.slept(task);
     if (circle === undefined) return;
     const members = circle.map(memberOf);
     this.violation(task, 'deadlock', {
@@ -158,7 +148,7 @@ export class Lockdep implements Validator {
 
   awake(task: Task): void {
     this.waits.remove(task);
-    if (this.tracer !== undefined) this.tracer.woke(task);
+    if (this.observer !== undefined) this.observer.woke(task);
   }
 
   asleep(): Iterable<Task> {

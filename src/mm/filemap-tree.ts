@@ -2,6 +2,7 @@
  * Which folios a mapping has: the only functions that put one in or take one out. Who does either holds the folio's
  * lock, and the counts and the reclaim lists follow.
  */
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
@@ -45,7 +46,7 @@ export function folios_put(folios: readonly Folio[]): void {
  * @returns false where there is one at that index already
  */
 export function filemap_add_folio(task: Task, mapping: AddressSpace, folio: Folio): boolean {
-  if (!folio.lock.locked) folio_violation(task, 'a folio is added to the page cache that is not locked');
+  guard_write(task, GUARDED.page_tree, folio.lock);
   if (mapping.i_pages.load(folio.index) !== undefined) return false;
   mapping.i_pages.store(folio);
   folio.mapping = mapping;
@@ -62,7 +63,7 @@ export function filemap_add_folio(task: Task, mapping: AddressSpace, folio: Foli
  */
 export function filemap_remove_folio(task: Task, folio: Folio): void {
   const { mapping, memory } = folio;
-  if (!folio.lock.locked) folio_violation(task, 'a folio is removed from the page cache that is not locked');
+  guard_write(task, GUARDED.page_tree, folio.lock);
   if (folio.writeback.isSet) folio_violation(task, 'a folio is removed from the page cache under writeback');
   if (folio.mapcount > 0) folio_violation(task, 'a folio is removed from the page cache that is mapped');
   if (mapping === undefined) return;

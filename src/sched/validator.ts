@@ -79,8 +79,25 @@ export interface LockWatch {
 /** How strict a machine is: skip the checks, log, also fail the system call, stop the mount. */
 export type EnforceLevel = 'off' | 'warn' | 'error' | 'panic';
 
+/** Who wants to know everything that happens: the lock trace, and the record of which locks were held. */
+export interface LockObserver {
+  /** An operation begins; it is the task's innermost. */
+  entered(task: Task, row: Row, participants: Readonly<Record<string, object | undefined>>): void;
+  left(task: Task, row: Row, failed: boolean): void;
+  taken(task: Task, held: HeldLock): void;
+  dropped(task: Task, held: HeldLock): void;
+  /** The task goes to sleep, or goes on. */
+  slept(task: Task): void;
+  woke(task: Task): void;
+  ended(task: Task): void;
+  /** Guarded state is touched; `lock` is the one that should be held. */
+  accessed(task: Task, field: string, write: boolean, lock: object): void;
+}
+
 export interface Validator {
   readonly enforce: EnforceLevel;
+  /** Told of everything while it is set. */
+  readonly observer: LockObserver | undefined;
   /** True where acquisitions record their stacks. */
   readonly stacks: boolean;
   /**

@@ -1,0 +1,167 @@
+/**
+ * Guarded state: fields that may be touched only with their lock. Each is declared once with the lock that guards it; who touches it says so with
+ * the lock at hand, which is checked where checks are on and noted where somebody records (the base of `latchfs contract --observed`). Where the
+ * guard itself is at hand, `Guarded` demands it by its type.
+ */
+import type { LockName } from '../contract/row.js';
+import type { Task } from '../sched/task.js';
+import { type Exclusive, type Held, heldBy, type Shared } from './held.js';
+
+/** A kind of guarded state, whoever's it is. */
+export interface GuardedField<L extends LockName = LockName> {
+  /** As the kernel names it: 'inode.i_size'. */
+  readonly name: string;
+  /** The locks that guard it; holding one of them is enough. */
+  readonly locks: readonly L[];
+  /** It may be read without a lock: by a sequence count, or because a stale value does no harm. */
+  readonly lockless: boolean;
+  /** What the lock is for, in a few words. */
+  readonly why: string;
+}
+
+const field = <const L extends LockName>(
+  name: string,
+  locks: readonly L[],
+  why: string,
+  reading: 'lockless' | 'locked' = 'locked',
+): GuardedField<L> => ({ name, locks, why, lockless: reading === 'lockless' });
+
+/** All guarded state that this system checks. */
+export const GUARDED = {
+  i_size: field(
+    'inode.i_size',
+    ['i_rwsem'],
+    'writers and truncation exclude each other; readers use the sequence count',
+    'lockless',
+  ),
+  dir_entries: field('directory entries', ['i_rwsem'], 'names are looked up shared and changed exclusively'),
+  page_tree: field('address_space.i_pages', ['folio'], 'a folio enters and leaves the tree locked', 'lockless'),
+  folio_dirty: field(
+    'folio.dirty',
+    ['folio', 'page_table_lock'],
+    'a folio that is dirtied must not be truncated meanwhile',
+    'lockless',
+  ),
+  folio_writeback: field('folio.writeback', ['folio'], 'writeback begins on a locked folio', 'lockless'),
+  flc_lists: field('file_lock_context lists', ['flc_lock'], 'locks of a file are compared and inserted in one step'),
+  d_name: field(
+    'dentry.d_name and d_parent',
+    ['rename_lock'],
+    'a walk that looks at names retries when one has changed',
+    'lockless',
+  ),
+  d_inode: field('dentry.d_inode', ['d_lock'], 'a dentry becomes positive or negative in one step', 'lockless'),
+  s_flags: field(
+    'super_block.s_flags',
+    ['s_umount'],
+    'mounting, remounting and unmounting exclude each other',
+    'lockless',
+  ),
+  dquot: field('dquot usage and limits', ['dqio_sem', 'dqptr_sem'], 'the file and the memory of a quota agree'),
+} as const satisfies Record<string, GuardedField>;
+
+/** A lock that guards something. */
+interface GuardLock<L extends LockName> {
+  readonly name: L;
+}
+
+/**
+ * About to change guarded state: one of `locks` must be held exclusively.
+ * @returns whether one is; a violation is reported where none is
+ */
+export function guard_write<L extends LockName>(
+  task: Task,
+  guarded: GuardedField<L>,
+  first: GuardLock<L>,
+  second?: GuardLock<L>,
+): boolean {
+  const { validator } = task;
+  if (validator.enforce === 'off') return true;
+  if (validator.observer !== undefined) validator.observer.accessed(task, guarded.name, true, first);
+  if (heldBy(task, first)?.mode === 'write') return true;
+  if (second !== undefined && heldBy(task, second)?.mode === 'write') return true;
+  touched(task, guarded, first, 'changed', 'exclusively');
+  return false;
+}
+
+/** About to read guarded state: one of `locks` must be held, unless the state may be read without. As guard_write. */
+export function guard_read<L extends LockName>(
+  task: Task,
+  guarded: GuardedField<L>,
+  first: GuardLock<L>,
+  second?: GuardLock<L>,
+): boolean {
+  const { validator } = task;
+  if (validator.enforce === 'off') return true;
+  if (validator.observer !== undefined) validator.observer.accessed(task, guarded.name, false, first);
+  if (guarded.lockless || heldBy(task, first) !== undefined) return true;
+  if (second !== undefined && heldBy(task, second) !== undefined) return true;
+  touched(task, guarded, first, 'read', 'at least shared');
+  return false;
+}
+
+function touched(
+  task: Task,
+  guarded: GuardedField,
+  lock: { readonly name: LockName },
+  what: string,
+  how: string,
+): void {
+  const { row } = task;
+  task.validator.violation(task, 'guarded-state', {
+    message: `${guarded.name} is ${what} without ${guarded.locks.join(' or ')} held ${how}: ${guarded.why}`,
+    rule: `guarded#${guarded.name}`,
+    lock: lock.name,
+    held: [...task.held],
+    ...(row === undefined ? {} : { row }),
+  });
+}
+
+/**
+ * A value that can be had only with the guard of its lock: reading takes any guard, changing an exclusive one, and either must be of this very
+ * lock and not given back yet.
+ */
+export class Guarded<T, L extends LockName> {
+  readonly #lock: GuardLock<L>;
+  readonly #field: GuardedField<L>;
+  #value: T;
+
+  constructor(lock: GuardLock<L>, guarded: GuardedField<L>, value: T) {
+    this.#lock = lock;
+    this.#field = guarded;
+    this.#value = value;
+  }
+
+  /** @param held the guard of the lock, shared or exclusive */
+  get(held: Shared<L>): T {
+    this.#check(held, false);
+    return this.#value;
+  }
+
+  /** @param held the guard of the lock, exclusive */
+  set(value: T, held: Exclusive<L>): void {
+    this.#check(held, true);
+    this.#value = value;
+  }
+
+  /** Change what it holds in place, under the exclusive guard. */
+  update<R>(held: Exclusive<L>, change: (value: T) => R): R {
+    this.#check(held, true);
+    return change(this.#value);
+  }
+
+  /** A value that may be stale (READ_ONCE). */
+  peek(): T {
+    return this.#value;
+  }
+
+  #check(held: Held<L>, write: boolean): void {
+    const { task } = held;
+    if (task === undefined) return;
+    const { validator } = task;
+    if (validator.enforce === 'off') return;
+    if (validator.observer !== undefined) validator.observer.accessed(task, this.#field.name, write, this.#lock);
+    if (held.released || (held.lock as object) !== this.#lock)
+      touched(task, this.#field, this.#lock, write ? 'changed' : 'read', 'by that guard');
+  }
+}
