@@ -86,6 +86,9 @@ export function insert_inode_locked(inode: Inode): void {
 
 /** The inode is complete: whoever waits for it goes on (unlock_new_inode). */
 export function unlock_new_inode(inode: Inode): void {
+  // Directories are locked in an order of their own (lockdep_annotate_inode_mutex_key).
+  const { i_sb: sb } = inode;
+  inode.i_rwsem.key = (inode.i_mode & S_IFMT) === S_IFDIR ? sb.i_mutex_dir_key : sb.i_mutex_key;
   inode.i_state &= ~I_NEW;
   inode.i_wait?.wake_all();
 }

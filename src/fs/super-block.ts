@@ -1,5 +1,6 @@
 /** struct super_block: one mounted filesystem. The functions that mount, sync and shut it down are in super.ts. */
 import type { BlockDevice } from '../block/block-device.js';
+import { class_key, type LockClassKey } from '../locking/lockdep/class.js';
 import { Mutex } from '../locking/mutex.js';
 import { Rcu } from '../locking/rcu.js';
 import { RwSem } from '../locking/rwsem.js';
@@ -43,6 +44,9 @@ export class SuperBlock {
   readonly s_vfs_rename_sem = new Mutex('s_vfs_rename_sem');
   /** Of this tree of dentries; in the kernel there is one for all. */
   readonly rename_lock = new SeqLock('rename_lock');
+  /** The classes of i_rwsem, of files and of directories (file_system_type.i_mutex_key and i_mutex_dir_key). */
+  readonly i_mutex_key: LockClassKey<'i_rwsem'>;
+  readonly i_mutex_dir_key: LockClassKey<'i_rwsem'>;
   readonly rcu = new Rcu();
   /** The file system type's name, for /proc/mounts and reports. */
   readonly s_type: string;
@@ -91,6 +95,8 @@ export class SuperBlock {
   constructor(machine: Machine, type: string) {
     this.machine = machine;
     this.s_type = type;
+    this.i_mutex_key = class_key('i_rwsem', 'rwsem', type);
+    this.i_mutex_dir_key = class_key('i_rwsem', 'rwsem', `${type}-directory`);
     this.s_wb = new WbLists(machine.sched);
   }
 

@@ -1,4 +1,5 @@
 /** Where folios come from: the pool while there is room, reclaim at once where clean folios are at hand, waiting for reclaim's own task otherwise. */
+import { fs_reclaim } from '../locking/lock-map.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -22,6 +23,8 @@ const RESERVE = 1 / 8;
  */
 export function folio_alloc(task: Task, mapping: AddressSpace, index: number): Awaitable<Folio> {
   const { memory } = mapping;
+  // Whether or not memory is short now: the next time it may be.
+  if (!may_not_enter_fs(task, mapping)) fs_reclaim.might(task);
   return alloc_now(task, memory, mapping, index) ?? allocSlow(task, memory, mapping, index);
 }
 

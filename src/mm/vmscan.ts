@@ -4,6 +4,7 @@
  */
 import { address_space_operations } from '../contract/address-space.js';
 import { call } from '../locking/context.js';
+import { fs_reclaim } from '../locking/lock-map.js';
 import { Task } from '../sched/task.js';
 import { filemap_release_folio, filemap_release_folio_nowait, filemap_remove_folio } from './filemap-tree.js';
 import { type Folio, folio_get, folio_put } from './folio.js';
@@ -115,7 +116,14 @@ async function kswapd(task: Task, memory: MemoryControl): Promise<void> {
   let priority = DEF_PRIORITY;
   while (memory.nr_pages > high && priority >= 0) {
     const goal = Math.max(SWAP_CLUSTER_MAX, memory.nr_pages - high);
-    const freed = await shrink_node(task, memory, goal, priority);
+    // What is taken in here may be waited for by whoever allocates: nobody may allocate who holds it.
+    const inside = fs_reclaim.enter(task);
+    let freed: number;
+    try {
+      freed = await shrink_node(task, memory, goal, priority);
+    } finally {
+      inside.release();
+    }
     if (freed > 0) priority = DEF_PRIORITY;
     else priority--;
     memory.reclaimWaiters.wake_all();

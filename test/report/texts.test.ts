@@ -1,0 +1,102 @@
+/** Violations and lock_stat as texts. */
+import t from 'tap';
+import { address_space_operations } from '../../src/contract/address-space.js';
+import { inode_operations } from '../../src/contract/inode.js';
+import { call } from '../../src/locking/context.js';
+import { class_key } from '../../src/locking/lockdep/class.js';
+import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
+import { Mutex } from '../../src/locking/mutex.js';
+import { RwSem } from '../../src/locking/rwsem.js';
+import { clearLockStat, lockStats, lockStatText } from '../../src/report/lock-stat.js';
+import { callers, frames, place } from '../../src/report/stack.js';
+import { clauseOf, violationText } from '../../src/report/violation-text.js';
+import { RealScheduler } from '../../src/sched/real.js';
+import { Task } from '../../src/sched/task.js';
+
+function machine() {
+  const seen: Violation[] = [];
+  const validator = new Lockdep('warn', (violation) => seen.push(violation));
+  const sched = new RealScheduler();
+  return { validator, seen, task: (comm: string) => new Task(sched, validator, { comm, pid: 12 }) };
+}
+
+t.test('a broken rule of a row names the clause, the call and the locks held', (t) => {
+  const { seen: all, task } = machine();
+  const own = task('mv');
+  own.syscall = 'rename';
+  const [inode, other] = [new RwSem('i_rwsem'), new RwSem('s_umount', class_key('s_umount', 'rwsem', 'latch'))];
+  const held = other.read(own);
+  if (held instanceof Promise) throw new Error('not free');
+  for (let i = 0; i < 3; i++) call(own, inode_operations.setattr, { inode }, () => undefined);
+  held.release();
+  const [seen] = all;
+  if (seen === undefined) throw new Error('nothing seen');
+  t.match(clauseOf(seen), /inode_operations, the row of setattr: i_rwsem\(inode\) "exclusive"/);
+  const text = violationText(seen);
+  for (const part of [
+    /^={58}\nWARNING: a lock is not held that must be\n/,
+    /i_rwsem of inode must be held \(write\) at the call/,
+    /rule: inode_operations\.setattr\/i_rwsem\/inode\ndocument: inode_operations, the row of setattr/,
+    /mv\/12 \(rename\) did it at: .*test\/report\/texts\.test\.[jt]s:\d+:\d+/,
+    /1 lock held by mv\/12:\n #0: latch:s_umount \(read\), in no operation, at: .*texts\.test/,
+    /stack backtrace:\n +.*texts\.test/,
+  ]) {
+    t.match(text, part);
+  }
+  t.end();
+});
+
+t.test('prose rules are found by their names', (t) => {
+  const { validator, seen: all, task } = machine();
+  const row = address_space_operations.writepage;
+  validator.violation(task('kswapd'), 'folio-state', {
+    message: 'planted',
+    rule: 'address_space_operations.writepage#never-clean-but-tagged-dirty',
+    row,
+  });
+  const [seen] = all;
+  t.match(seen === undefined ? '' : clauseOf(seen), /the paragraph on writepage: Either the page is redirtied/);
+  t.end();
+});
+
+t.test('lock_stat counts, measures where asked to, and starts anew', async (t) => {
+  const { validator, task } = machine();
+  const mutex = new Mutex('open_mutex');
+  (await mutex.lock(task('one'))).release();
+  t.match(lockStats(validator), [{ name: 'open_mutex', acquisitions: 1, hold: { max: 0 } }]);
+  validator.holdTimes = true;
+  const own = task('one');
+  const held = await mutex.lock(own);
+  await new Promise((resolve) => own.sched.timer(2, () => resolve(undefined)));
+  held.release();
+  const [stat] = lockStats(validator);
+  t.ok((stat?.hold.max ?? 0) > 1000, 'microseconds');
+  t.match(
+    lockStatText(validator),
+    /lock_stat version 0\.4\n-+\n +class name: +contentions .*\n-+\n +open_mutex: +0 .* 2 /,
+  );
+  clearLockStat(validator);
+  t.match(lockStats(validator), [{ acquisitions: 0, hold: { max: 0 } }]);
+  t.notMatch(lockStatText(validator), /open_mutex/);
+});
+
+t.test('stacks lose what all of them have in common', (t) => {
+  const stack = [
+    'Error: trace',
+    '    at trace (/x/src/locking/lockdep/tracker.ts:1:2)',
+    '    at async do_unlink (/x/src/fs/namei.ts:10:4)',
+    '    at file:///x/src/fuse/session.ts:3:5',
+    '    at node:internal/process/task_queues:95:5',
+  ].join('\n');
+  t.equal(frames(stack).length, 4);
+  t.match(
+    callers(stack).map(({ name, line }) => [name, line]),
+    [
+      ['do_unlink', 10],
+      ['', 3],
+    ],
+  );
+  t.match(place(stack), /^do_unlink \(.*namei\.ts:10:4\)$/);
+  t.equal(place(undefined), 'an unknown place');
+  t.end();
+});
