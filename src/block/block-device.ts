@@ -200,7 +200,7 @@ export function swap_slot_free_notify(
   task: Task,
   bdev: BlockDevice,
   slot: number,
-  locks: { readonly swap: LockRef; readonly folio?: LockRef },
+  locks: { readonly swap: LockRef<'swap_lock'>; readonly folio?: LockRef<'folio'> },
 ): void {
   call(task, rows.swap_slot_free_notify, { ...locks, disk: bdev.open_mutex }, () => {
     bdev.ops.swap_slot_free_notify?.(task, bdev, slot);

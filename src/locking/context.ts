@@ -19,9 +19,25 @@ import type { LockOptions } from './sleeplock.js';
  */
 export type Participants = Readonly<Record<string, LockRef | undefined>>;
 
-/** Any lock, as far as checks need it. */
-export interface LockRef {
-  readonly name: LockName;
+/** The names under which the participants may state the lock of a rule. */
+type KeysOf<T> = T extends { readonly of: infer O extends string; readonly lock: infer L extends string }
+  ? O | `${O}.${L}` | (T extends { readonly variant: infer V extends string } ? `${O}/${V}` : never)
+  : never;
+
+/** The lock of the rules that such a name stands for. */
+type LockAt<T, K> = T extends { readonly lock: infer L } ? (K extends KeysOf<T> ? L : never) : never;
+
+/**
+ * The participants of one row: its own roles, each with the lock that its rules speak of, so that a role that the row does not know is a
+ * type error. Of a row that is not known when this is compiled, any.
+ */
+export type ParticipantsOf<R extends Row> = {
+  readonly [K in KeysOf<R['rules'][number]>]?: { readonly name: LockAt<R['rules'][number], K> } | undefined;
+};
+
+/** Any lock, or any of one name, as far as checks need it. */
+export interface LockRef<L extends LockName = LockName> {
+  readonly name: L;
 }
 
 /**
@@ -123,27 +139,28 @@ function atomicOf(checks: RowChecks, participants: Participants): number {
  * @param outcome states the locks that only the result tells
  * @throws what the operation throws; with enforce=error also EIO or EDEADLK for a broken rule
  */
-export function call<T>(
+export function call<R extends Row & { readonly mayBlock: 'no' }, T>(
   task: Task,
-  row: Row & { readonly mayBlock: 'no' },
-  participants: Participants,
+  row: R,
+  participants: ParticipantsOf<R>,
   operation: () => T,
   outcome?: Outcome<T>,
 ): T;
-export function call<T>(
+export function call<R extends Row, T>(
   task: Task,
-  row: Row,
-  participants: Participants,
+  row: R,
+  participants: ParticipantsOf<R>,
   operation: () => Awaitable<T>,
   outcome?: Outcome<T>,
 ): Awaitable<T>;
 export function call<T>(
   task: Task,
   row: Row,
-  participants: Participants,
+  stated: object,
   operation: () => Awaitable<T>,
   outcome?: Outcome<T>,
 ): Awaitable<T> {
+  const participants = stated as Participants;
   const { validator } = task;
   if (validator.enforce === 'off') return operation();
   const op =

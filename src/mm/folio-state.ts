@@ -70,7 +70,7 @@ export function folio_mark_uptodate(folio: Folio): void {
  * @param ptl that page_table_lock
  * @returns true where it was clean
  */
-export function folio_mark_dirty(task: Task, folio: Folio, ptl?: LockRef): boolean {
+export function folio_mark_dirty(task: Task, folio: Folio, ptl?: LockRef<'page_table_lock'>): boolean {
   const { mapping } = folio;
   if (mapping === undefined) return dirtyAlone(folio);
   // Somebody uses it: reclaim must not wait at the end of its writeback.

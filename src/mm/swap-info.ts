@@ -127,7 +127,7 @@ export function swap_duplicate(task: Task, { si, slot }: SwapEntry): void {
  * One entry less refers to the slot; the last frees it, and the device is told (swap_free, swap_range_free). Takes swap_lock.
  * @param folio the lock of the page that had the slot, where the caller has locked it
  */
-export function swap_free(task: Task, { si, slot }: SwapEntry, folio?: LockRef): void {
+export function swap_free(task: Task, { si, slot }: SwapEntry, folio?: LockRef<'folio'>): void {
   using _lock = si.swap_lock.lock(task);
   const count = (si.swap_map[slot] ?? 0) - 1;
   if (count < 0) {
