@@ -1,4 +1,5 @@
 /** What can be done in a directory: look up, create, link, remove, rename, list. Called with i_rwsem held as the contract says. */
+
 import { d_add, d_instantiate, d_splice_alias } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
 import type { File } from '../fs/file.js';
@@ -8,11 +9,13 @@ import type { file_operations, inode_operations } from '../fs/operations.js';
 import { posix_acl_create } from '../fs/posix-acl-ops.js';
 import { current_time, dir_changed, inode_set_ctime_current } from '../fs/time.js';
 import type { DirContext } from '../fs/types.js';
+import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen, inTurn, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { acl_credits, init_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { fileattr_get, fileattr_set, latch_setattr } from './attr.js';
+import type { Directory } from './dir.js';
 import { AREA_SIZE } from './format/inode.js';
 import { latch_fsync } from './fsync.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
@@ -56,9 +59,21 @@ function dropped(task: Task, handle: Handle, inode: Inode): Awaitable<void> {
   return infoOf(inode.i_sb).orphans.add(task, handle, latchInode(inode));
 }
 
+/** The names of a directory, to look at: its i_rwsem is held. */
+function namesToRead(task: Task, dir: Inode): Directory {
+  guard_read(task, GUARDED.dir_entries, dir.i_rwsem);
+  return latchInode(dir).directory;
+}
+
+/** The names of a directory, to change: its i_rwsem is held exclusively. */
+function namesToChange(task: Task, dir: Inode): Directory {
+  guard_write(task, GUARDED.dir_entries, dir.i_rwsem);
+  return latchInode(dir).directory;
+}
+
 function lookup(task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry | undefined> {
   const info = infoOf(dir.i_sb);
-  return andThen(latchInode(dir).directory.lookup(task, dentry.d_name), (entry) => {
+  return andThen(namesToRead(task, dir).lookup(task, dentry.d_name), (entry) => {
     if (entry === undefined) {
       d_add(task, dentry, undefined);
       return undefined;
@@ -95,7 +110,7 @@ function make(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number
       inTurn(
         () => fill?.(handle, made),
         () => init_acl(task, handle, made, lists),
-        () => latchInode(dir).directory.add(task, handle, dentry.d_name, made.i_ino, dtype(made)),
+        () => namesToChange(task, dir).add(task, handle, dentry.d_name, made.i_ino, dtype(made)),
       );
     const body = (handle: Handle): Awaitable<LatchInode> =>
       andThen(newInode(task, handle, dir, lists.mode, rdev), (made) => {
@@ -171,7 +186,7 @@ function link(task: Task, old: Dentry, dir: Inode, dentry: Dentry): Awaitable<vo
   const info = infoOf(dir.i_sb);
   const done = with_handle(task, info, (handle) =>
     inTurn(
-      () => latchInode(dir).directory.add(task, handle, dentry.d_name, inode.i_ino, dtype(inode)),
+      () => namesToChange(task, dir).add(task, handle, dentry.d_name, inode.i_ino, dtype(inode)),
       () => info.orphans.del(task, handle, latchInode(inode)),
       () => {
         inode.i_nlink++;
@@ -192,7 +207,7 @@ function unlink(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
   if (inode === undefined) throw errno('ENOENT');
   return with_handle(task, infoOf(dir.i_sb), (handle) =>
     inTurn(
-      () => latchInode(dir).directory.remove(task, handle, dentry.d_name),
+      () => namesToChange(task, dir).remove(task, handle, dentry.d_name),
       () => {
         inode.i_nlink--;
         return dropped(task, handle, inode);
@@ -204,7 +219,7 @@ function unlink(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
 
 /** @throws ENOTEMPTY */
 function checkEmpty(task: Task, inode: Inode): Awaitable<void> {
-  return andThen(latchInode(inode).directory.isEmpty(task), (empty) => {
+  return andThen(namesToRead(task, inode).isEmpty(task), (empty) => {
     if (!empty) throw errno('ENOTEMPTY');
   });
 }
@@ -214,7 +229,7 @@ function rmdir(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
   if (inode === undefined) throw errno('ENOENT');
   const gone = (handle: Handle): Awaitable<void> =>
     inTurn(
-      () => latchInode(dir).directory.remove(task, handle, dentry.d_name),
+      () => namesToChange(task, dir).remove(task, handle, dentry.d_name),
       () => {
         inode.i_nlink = 0;
         dir.i_nlink--;
@@ -238,8 +253,8 @@ async function exchange(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, t
   if (a === undefined || b === undefined) throw errno('ENOENT');
   const info = infoOf(oldDir.i_sb);
   await with_handle(task, info, async (handle) => {
-    await latchInode(oldDir).directory.set(task, handle, old.d_name, b.i_ino, dtype(b));
-    await latchInode(newDir).directory.set(task, handle, target.d_name, a.i_ino, dtype(a));
+    await namesToChange(task, oldDir).set(task, handle, old.d_name, b.i_ino, dtype(b));
+    await namesToChange(task, newDir).set(task, handle, target.d_name, a.i_ino, dtype(a));
     reparent(latchInode(a), oldDir, newDir);
     reparent(latchInode(b), newDir, oldDir);
     for (const inode of [a, b]) {
@@ -272,7 +287,7 @@ function rename(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, target: D
     return with_handle(task, infoOf(oldDir.i_sb), (handle) =>
       inTurn(
         () => enter(task, handle, what),
-        () => what.from.directory.remove(task, handle, old.d_name),
+        () => namesToChange(task, what.from).remove(task, handle, old.d_name),
         () => settle(task, handle, what),
       ),
     );
@@ -291,7 +306,7 @@ async function whiteOut(task: Task, what: Renamed): Promise<void> {
     made.i_nlink = 0;
     await info.orphans.add(task, handle, made);
     await enter(task, handle, what);
-    await from.directory.set(task, handle, old.d_name, made.i_ino, dtype(made));
+    await namesToChange(task, from).set(task, handle, old.d_name, made.i_ino, dtype(made));
     await info.orphans.del(task, handle, made);
     made.i_nlink = 1;
     await changed(task, handle, made);
@@ -309,8 +324,8 @@ async function whiteOut(task: Task, what: Renamed): Promise<void> {
 /** The new name stands for the inode. */
 function enter(task: Task, handle: Handle, { to, target, inode, victim }: Renamed): Awaitable<void> {
   return victim === undefined
-    ? to.directory.add(task, handle, target.d_name, inode.i_ino, dtype(inode))
-    : to.directory.set(task, handle, target.d_name, inode.i_ino, dtype(inode));
+    ? namesToChange(task, to).add(task, handle, target.d_name, inode.i_ino, dtype(inode))
+    : namesToChange(task, to).set(task, handle, target.d_name, inode.i_ino, dtype(inode));
 }
 
 /** The names are right: links, '..' and times follow. */
@@ -360,7 +375,7 @@ async function iterate_shared(task: Task, file: File, ctx: DirContext): Promise<
     if (!ctx.actor('..', dir.parent, DT_DIR, 2)) return;
     ctx.pos = 2;
   }
-  await dir.directory.list(task, ctx.pos - 2, (name, ino, type, key) => {
+  await namesToRead(task, dir).list(task, ctx.pos - 2, (name, ino, type, key) => {
     if (!ctx.actor(name, ino, type, key + 3)) return false;
     ctx.pos = key + 3;
     return true;

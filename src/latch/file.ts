@@ -1,6 +1,8 @@
 /** Regular files: between the page cache and the blocks of the device. */
+
 import { submit_bio, submit_bio_wait } from '../block/bio.js';
 import type { File } from '../fs/file.js';
+import { i_size_write } from '../fs/inode.js';
 import type { file_operations as FileOperations, inode_operations } from '../fs/operations.js';
 import {
   generic_file_llseek,
@@ -205,7 +207,7 @@ function write_end(
     folio_mark_dirty(task, folio);
   } else if (!folio.dirty) undelay(inode, folio);
   // The size on the device follows when the page is written.
-  if (copied > 0 && pos + copied > inode.i_size) inode.i_size = pos + copied;
+  if (copied > 0 && pos + copied > inode.i_size) i_size_write(task, inode, pos + copied);
   folio_unlock(task, folio);
   folio_put(task, folio);
   return copied;

@@ -11,6 +11,7 @@ import {
   FALLOC_FL_ZERO_RANGE,
 } from '../fs/fallocate.js';
 import type { File } from '../fs/file.js';
+import { i_size_write } from '../fs/inode.js';
 import { file_update_time } from '../fs/time.js';
 import type { Exclusive } from '../locking/held.js';
 import { PAGE_SIZE } from '../mm/folio.js';
@@ -83,7 +84,7 @@ export async function setSize(task: Task, inode: LatchInode, size: number): Prom
   const first = Math.ceil(size / BLOCK_SIZE);
   const shrinks = size < old && (await inode.extents.next(task, first)) !== undefined;
   await with_handle(task, info, async (handle) => {
-    inode.i_size = size;
+    i_size_write(task, inode, size);
     inode.i_disksize = size;
     if (shrinks) await info.orphans.add(task, handle, inode);
     else await writeInode(task, handle, info, inode);
@@ -203,7 +204,7 @@ export async function latch_fallocate(
     }
     await preallocate(task, inode, Math.floor(offset / BLOCK_SIZE), Math.ceil(end / BLOCK_SIZE));
     if (!keep && end > inode.i_size) {
-      inode.i_size = end;
+      i_size_write(task, inode, end);
       inode.i_disksize = end;
     }
   }
@@ -236,7 +237,7 @@ async function moveRange(
   }
   await shiftExtents(task, inode, kind === FALLOC_FL_COLLAPSE_RANGE ? at + blocks : at, sign * blocks);
   await with_handle(task, info, (handle) => {
-    inode.i_size = size + sign * length;
+    i_size_write(task, inode, size + sign * length);
     inode.i_disksize = inode.i_size;
     return writeInode(task, handle, info, inode);
   });
