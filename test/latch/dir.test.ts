@@ -88,9 +88,11 @@ class Model {
 
 const name = fc.oneof(
   fc.integer({ min: 0, max: 60 }).map((i) => `file ${i}`),
-  fc
-    .uint8Array({ minLength: 1, maxLength: 255 })
-    .map((bytes) => Buffer.from(bytes).toString('latin1').replace(/[/\0]|^\.{1,2}$/g, '_')),
+  fc.uint8Array({ minLength: 1, maxLength: 255 }).map((bytes) =>
+    Buffer.from(bytes)
+      .toString('latin1')
+      .replace(/[/\0]|^\.{1,2}$/g, '_'),
+  ),
   fc.integer({ min: 250, max: 255 }).map((length) => 'x'.repeat(length)),
 );
 
