@@ -157,7 +157,8 @@ export class Session {
 
   /** The task of a request: its caller's identity, asked for further only where needed. */
   newTask(header: RequestHeader): Task {
-    const cred: Cred = header.uid === 0 ? ROOT_CRED : credOf(header.uid, header.gid, header.pid);
+    const { uid, gid } = header;
+    const cred: Cred = uid === 0 && gid === 0 ? ROOT_CRED : credOf(uid, gid, header.pid);
     const task = new Task(this.sb.machine.sched, this.sb.machine.validator, { comm: 'fuse', pid: header.pid, cred });
     task.syscall = opcodeName(header.opcode);
     task.permitted = this.sb.kernelChecksPermissions;
