@@ -64,7 +64,7 @@ async function ownMount(name: string): Promise<Ran> {
     $latchfs mount memory:1G $mnt
     trap 'cd /; $latchfs umount $mnt || fusermount3 -uz $mnt' EXIT
     [ "$(stat -c %u $mnt)" = ${USER} ]
-    cd $mnt; bash -euo pipefail $WORK/${name}.sh`;
+    cd $mnt; timeout -k 5 ${PATIENCE / 1000 - 100} bash -euo pipefail $WORK/${name}.sh`;
   const outside = `
     mount --bind ${root} ${scratch}/repo; mount --bind ${dirname(dirname(process.execPath))} ${scratch}/node
     if [ $(( 0$(stat -c %a /dev/fuse) & 6 )) != 6 ]; then

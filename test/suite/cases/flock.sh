@@ -1,4 +1,5 @@
 # BSD locks: exclusive, shared, and a blocking one that a signal ends.
+# groups: locks
 flock -x f -c 'flock -n -x f -c true || echo refused'
 flock -s f -c 'flock -n -s f -c "echo shared"'
 flock -x f -c 'timeout 1 flock -x f -c true; echo $?'

@@ -1,4 +1,5 @@
 # Link counts follow links, and a directory cannot be linked.
+# groups: link
 echo data >a; ln a b; ln b c
 stat -c %h a; rm a; stat -c %h b; cat c
 mkdir d; python3 -c '

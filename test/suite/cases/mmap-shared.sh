@@ -1,4 +1,5 @@
 # What is written through a shared mapping is in the file, and the other way round.
+# groups: mmap data
 python3 - <<'PY'
 import mmap, os
 fd = os.open('f', os.O_RDWR | os.O_CREAT); os.ftruncate(fd, 8192)

@@ -1,4 +1,5 @@
 # Record locks between processes: conflicts, ranges, release at close.
+# groups: locks
 python3 - <<'PY'
 import fcntl, os
 f = open('f', 'w+'); f.write('x' * 100); f.flush()

@@ -1,4 +1,5 @@
 # Every file is seen once while a listing goes on and files vanish.
+# groups: readdir
 python3 - <<'PY'
 import os
 for i in range(3000): open(f'file-{i:05}', 'w').close()

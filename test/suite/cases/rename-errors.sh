@@ -1,4 +1,5 @@
 # What rename refuses, by errno.
+# groups: rename
 python3 - <<'PY'
 import os, errno
 def err(f, *a):

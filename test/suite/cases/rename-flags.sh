@@ -1,4 +1,5 @@
 # renameat2: NOREPLACE and EXCHANGE.
+# groups: rename
 python3 - <<'PY'
 import ctypes, os, errno
 libc = ctypes.CDLL(None, use_errno=True)

@@ -1,4 +1,5 @@
 # What rmdir and unlink refuse, by errno.
+# groups: errno dir
 python3 - <<'PY'
 import os, errno
 def err(f, *a):

@@ -1,4 +1,5 @@
 # Holes read as zeroes; SEEK_DATA and SEEK_HOLE agree with what was written.
+# groups: fallocate data
 python3 - <<'PY'
 import os, errno
 fd = os.open('f', os.O_RDWR | os.O_CREAT)

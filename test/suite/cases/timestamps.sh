@@ -1,4 +1,5 @@
 # Which operation changes which time.
+# groups: times
 python3 - <<'PY'
 import os, time
 def times(p):

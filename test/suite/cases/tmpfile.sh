@@ -1,4 +1,5 @@
 # O_TMPFILE: a file without a name, and one given to it.
+# groups: create
 python3 - <<'PY'
 import ctypes, os
 fd = os.open('.', os.O_TMPFILE | os.O_RDWR, 0o600); os.write(fd, b'nameless')

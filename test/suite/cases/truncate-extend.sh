@@ -1,4 +1,5 @@
 # What was cut off does not come back when a file grows again.
+# groups: data truncate
 echo 0123456789 >f; truncate -s 4 f; truncate -s 8 f; od -An -c f | tr -s ' '
 python3 -c '
 import os

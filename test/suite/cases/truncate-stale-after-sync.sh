@@ -1,4 +1,5 @@
 # Bytes that were cut off stay gone, also when the file has been on the device and out of memory meanwhile.
+# groups: data truncate
 python3 -c '
 import os
 fd = os.open("f", os.O_RDWR | os.O_CREAT); os.write(fd, b"z" * 9000); os.fsync(fd)

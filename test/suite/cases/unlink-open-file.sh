@@ -1,4 +1,5 @@
 # An unlinked file lives as long as it is open, and can be written and truncated.
+# groups: unlink
 exec 3<>f
 echo hello >&3
 rm f; ls

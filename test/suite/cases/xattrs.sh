@@ -1,4 +1,5 @@
 # Extended attributes: set, get, list, replace, remove, and their errors.
+# groups: xattr
 python3 - <<'PY'
 import os, errno
 def err(f, *a):
