@@ -26,7 +26,8 @@ export async function latch_setattr(task: Task, dentry: Dentry, attr: Iattr): Pr
   if (attr.size !== undefined) await setSize(task, inode, attr.size);
   const info = infoOf(inode.i_sb);
   await with_handle(task, info, (handle) => {
-    setattr_copy(inode, attr);
+    // A new size is a change of the contents, also where it is the old one (do_truncate).
+    setattr_copy(inode, attr.size === undefined ? attr : { ...attr, mtime: attr.mtime ?? 'now' });
     return writeInode(task, handle, info, inode);
   });
   // The access list follows the mode.
