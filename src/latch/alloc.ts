@@ -23,6 +23,8 @@ export interface Run {
 export const ALLOC_CREDITS = 5;
 /** A run of this length will do where a longer one is wanted. */
 const GOOD_RUN = 64;
+/** Fewer free blocks than these are few: no transaction may begin that needs more. */
+const LOW = 128;
 /** Blocks kept for metadata when data are promised room. */
 const MARGIN = 16;
 
@@ -59,6 +61,11 @@ export class Allocator {
   /** Blocks that were freed and can be used once a commit is over. */
   get pending(): number {
     return this.#pending;
+  }
+
+  /** Hardly anything is free but what a commit will give back: it is to be committed before more is asked for. */
+  get tight(): boolean {
+    return this.#pending > 0 && this.#super.freeBlocks - this.#pending < LOW;
   }
 
   /** Blocks that are neither in use nor promised. */

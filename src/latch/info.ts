@@ -97,7 +97,7 @@ export const CREDITS = 48;
 
 /**
  * Do something in one transaction: start a handle, run `body` with it, and stop it whatever happens. Inside another one of the same task it is
- * that one again.
+ * that one again. Where hardly anything is free but what was freed lately, that is committed first.
  * @throws EROFS where the journal was aborted; what `body` throws
  */
 export function with_handle<T>(
@@ -106,12 +106,16 @@ export function with_handle<T>(
   body: (handle: Handle) => Awaitable<T>,
   credits = CREDITS,
 ): Awaitable<T> {
-  return andThen(journal_start(task, info.journal, Math.min(credits, info.journal.maxCredits)), (handle) =>
-    withCleanup(
-      () => body(handle),
-      () => handle.stop(task),
-    ),
-  );
+  const start = (): Awaitable<T> =>
+    andThen(journal_start(task, info.journal, Math.min(credits, info.journal.maxCredits)), (handle) =>
+      withCleanup(
+        () => body(handle),
+        () => handle.stop(task),
+      ),
+    );
+  // Inside another handle it is too late for that.
+  const tight = info.alloc.tight && task.journal_info === undefined;
+  return tight ? info.journal.force_commit(task).then(start) : start();
 }
 
 export function infoOf(sb: SuperBlock): LatchInfo {
