@@ -1,4 +1,4 @@
-/** The shell suite on a mount; its golden output is what ext4 gives. */
+/** The shell suite on a mount; its golden output is what ext4 and tmpfs give. */
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { mount, root, run } from './harness.js';
