@@ -4,7 +4,8 @@ import { FormatError } from '../latch/format/superblock.js';
 import { fsck } from '../latch/fsck/fsck.js';
 import { Task } from '../sched/task.js';
 import { CliError } from './error.js';
-import { asCliError, isMemory, newMachine, openSource } from './machine.js';
+import { asCliError, newMachine, openSource } from './machine.js';
+import { isMemory } from './size.js';
 
 /** @returns the exit status. @throws CliError with status 2 where the image cannot be checked: missing, in use, no latchfs */
 export async function fsckCommand(image: string): Promise<number> {

@@ -12,7 +12,7 @@ import { MemoryControl } from '../mm/memory.js';
 import { RealScheduler } from '../sched/real.js';
 import type { EnforceLevel } from '../sched/validator.js';
 import { CliError } from './error.js';
-import { parseSize } from './size.js';
+import { isMemory, parseSize } from './size.js';
 
 const DEFAULT_SIZE = 4 * 2 ** 30;
 const MIN_CACHE = 64 * 2 ** 20;
@@ -46,11 +46,6 @@ export function newMachine(options: MachineOptions): ValidatedMachine {
   const limit = options.pageCache ?? Math.min(most, Math.max(MIN_CACHE, Math.floor(totalmem() / 8)));
   const printk = options.printk === undefined ? {} : { printk: options.printk };
   return { sched, validator, memory: new MemoryControl(sched, { limit, validator }), ...printk };
-}
-
-/** Whether a source is memory rather than an image. */
-export function isMemory(source: string): boolean {
-  return source === 'memory' || source.startsWith('memory:');
 }
 
 /** The device that a source names. @throws CliError, ImageError */

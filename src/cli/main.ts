@@ -1,17 +1,13 @@
-/** The command line: `latchfs mount|umount|mkfs|fsck|contract`, and the form that mount(8) calls. */
+/**
+ * The command line: `latchfs mount|umount|mkfs|fsck|contract|selftest`, and the form that mount(8) calls. A command is loaded when it is asked for: the filesystem is a
+ * few hundred files, which umount and --help need not wait for.
+ */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
-import { LOG_LEVELS } from '../report/log.js';
-import { printContract } from './contract.js';
-import { printDrift } from './contract-against.js';
-import { printDubious } from './contract-dubious.js';
 import { CliError, describe } from './error.js';
-import { fsckCommand } from './fsck.js';
-import { mkfsCommand } from './image.js';
-import { mountCommand } from './mount.js';
-import { OPTION_HELP, TRANSPORTS } from './mount-options.js';
-import { selftest } from './selftest.js';
-import { umount } from './umount.js';
+import type { MkfsFlags } from './image.js';
+import type { MountFlags } from './mount.js';
+import { LOG_LEVELS, OPTION_HELP, TRANSPORTS } from './mount-options.js';
 
 function version(): string {
   const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
@@ -46,12 +42,14 @@ interface ContractFlags {
   readonly dubious?: boolean;
 }
 
-function contractCommand(operation: string | undefined, given: ContractFlags): void {
+async function contractCommand(operation: string | undefined, given: ContractFlags): Promise<void> {
   const json = given.json === true;
-  if (given.dubious === true) printDubious(process.stdout, { json });
-  else if (given.against === undefined) printContract(process.stdout, operation, { json });
-  else {
+  if (given.dubious === true) (await import('./contract-dubious.js')).printDubious(process.stdout, { json });
+  else if (given.against === undefined) {
+    (await import('./contract.js')).printContract(process.stdout, operation, { json });
+  } else {
     const text = readDocument(given.against);
+    const { printDrift } = await import('./contract-against.js');
     const status = printDrift(process.stdout, process.stderr, given.against, text, { json });
     if (status !== 0) throw new Ended(status);
   }
@@ -93,13 +91,17 @@ As a mount helper: latchfs SOURCE MOUNTPOINT -o OPTIONS, so that these work once
     );
   mountOptions(root.command('mount'))
     .description('mount a filesystem in memory or from an image')
-    .action((source: string, mountpoint: string, given) => mountCommand(source, mountpoint, given));
+    .action(async (source: string, mountpoint: string, given: MountFlags) =>
+      (await import('./mount.js')).mountCommand(source, mountpoint, given),
+    );
   root
     .command('umount')
     .description('unmount, also what a daemon that died has left')
     .argument('<mountpoint>')
     .option('-l, --lazy', 'detach now, finish when nobody uses it any more')
-    .action((mountpoint: string, given: { lazy?: boolean }) => umount(mountpoint, { lazy: given.lazy === true }));
+    .action(async (mountpoint: string, given: { lazy?: boolean }) =>
+      (await import('./umount.js')).umount(mountpoint, { lazy: given.lazy === true }),
+    );
   root
     .command('mkfs')
     .description('make an empty filesystem in an image file or on a block device')
@@ -107,12 +109,13 @@ As a mount helper: latchfs SOURCE MOUNTPOINT -o OPTIONS, so that these work once
     .option('--size <size>', 'the size of the image; needed where it does not exist yet')
     .option('--label <text>', 'a name for the filesystem, up to 16 bytes')
     .option('--force', 'overwrite a filesystem that is there')
-    .action(mkfsCommand);
+    .action(async (image: string, given: MkfsFlags) => (await import('./image.js')).mkfsCommand(image, given));
   root
     .command('fsck')
     .description('check an image that is not mounted: each problem is one line; status 0 none, 1 some, 2 not checked')
     .argument('<image>', 'path of the image')
     .action(async (image: string) => {
+      const { fsckCommand } = await import('./fsck.js');
       const status = await fsckCommand(image);
       if (status !== 0) throw new Ended(status);
     });
@@ -134,6 +137,7 @@ As a mount helper: latchfs SOURCE MOUNTPOINT -o OPTIONS, so that these work once
     )
     .option('--json', 'as JSON')
     .action(async (given: { json?: boolean }) => {
+      const { selftest } = await import('./selftest.js');
       const status = await selftest(process.stdout, { json: given.json === true });
       if (status !== 0) throw new Ended(status);
     });

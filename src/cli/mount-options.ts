@@ -1,10 +1,12 @@
 /** The options of a mount: `-o name,name=value`. */
 
+import type { MountOptions } from '../fuse/mount-options.js';
 import type { CacheMode } from '../fuse/session-options.js';
 import type { EnforceLevel } from '../sched/validator.js';
 import { CliError } from './error.js';
 import { parseSize } from './size.js';
 
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export const TRANSPORTS = ['dev-fuse', 'fuse-native'] as const;
 /** How to speak to the kernel: /dev/fuse itself, or libfuse 2 through the npm package fuse-native. */
 export type TransportName = (typeof TRANSPORTS)[number];
@@ -248,4 +250,17 @@ export function parseOptions(lists: readonly string[], settings: MountSettings =
     }
   }
   return settings;
+}
+
+/** What the kernel is told about a mount. */
+export function kernelOptions(settings: MountSettings, source: string): MountOptions {
+  return {
+    fsname: settings.fsname ?? source,
+    ...(settings.subtype === undefined ? {} : { subtype: settings.subtype }),
+    allowOther: settings.allowOther,
+    defaultPermissions: settings.defaultPermissions,
+    readOnly: settings.readOnly,
+    nonempty: settings.nonempty,
+    ...kernelFlags(settings.flags),
+  };
 }

@@ -16,3 +16,8 @@ export function parseSize(text: string, what: string): number {
   }
   return bytes;
 }
+
+/** Whether a source is memory rather than an image. */
+export function isMemory(source: string): boolean {
+  return source === 'memory' || source.startsWith('memory:');
+}

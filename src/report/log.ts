@@ -15,8 +15,6 @@ export interface LogOptions {
   readonly pretty?: boolean;
 }
 
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
-
 /**
  * Open the log. It writes synchronously: a record must be there when the process dies next.
  * @throws Error where the file cannot be opened

@@ -1,0 +1,122 @@
+/** The process that serves a mount: machine, device, filesystem, the kernel's mount, and the way back. */
+import { blkdev_get, blkdev_put } from '../block/block-device.js';
+import { kill_sb, vfs_mount } from '../fs/super.js';
+import {
+  SB_DIRSYNC,
+  SB_NOATIME,
+  SB_NODIRATIME,
+  SB_RDONLY,
+  SB_SYNCHRONOUS,
+  type SuperBlock,
+} from '../fs/super-block.js';
+import { mkfs } from '../latch/mkfs.js';
+import { latch_fs_type } from '../latch/super.js';
+import { type Logger, openLog, violationSink } from '../report/log.js';
+import { ViolationHistory } from '../report/violations.js';
+import { Task } from '../sched/task.js';
+import { addControl } from './control.js';
+import { isDaemon, tellParent } from './daemon.js';
+import { CliError, describe } from './error.js';
+import { asCliError, newMachine, openSource } from './machine.js';
+import { kernelFlags, kernelOptions, type MountSettings } from './mount-options.js';
+import { serve, serveNative } from './serve.js';
+import { isMemory } from './size.js';
+
+/** What of the kernel's flags the superblock must know itself: times and syncing are the server's business. */
+function superFlags(settings: MountSettings): number {
+  const flags = kernelFlags(settings.flags);
+  return (
+    (settings.readOnly ? SB_RDONLY : 0) |
+    (flags.sync ? SB_SYNCHRONOUS : 0) |
+    (flags.dirsync ? SB_DIRSYNC : 0) |
+    (flags.noatime ? SB_NOATIME : 0) |
+    (flags.nodiratime ? SB_NODIRATIME : 0)
+  );
+}
+
+/**
+ * Mount, tell who waits for it (daemon.ts) how that went, and serve until the end.
+ * @param source 'memory', 'memory:SIZE' or the absolute path of an image
+ * @param flags where to log, unless the options say
+ * @throws CliError where this is no daemon; a daemon ends with status 1
+ */
+export async function mountAndServe(
+  source: string,
+  mountpoint: string,
+  settings: MountSettings,
+  flags: { readonly log?: string; readonly logLevel: string },
+): Promise<void> {
+  const log = openLog({ level: flags.logLevel, ...fileOf(settings.log ?? flags.log) });
+  try {
+    await run(source, mountpoint, settings, log);
+  } catch (error) {
+    const failure = asCliError(error);
+    if (!isDaemon()) throw failure;
+    await tellParent({ failed: describe(failure), status: failure instanceof CliError ? failure.status : 1 });
+    process.exit(1);
+  }
+}
+
+function fileOf(file: string | undefined): { file?: string } {
+  return file === undefined ? {} : { file };
+}
+
+async function run(source: string, mountpoint: string, settings: MountSettings, log: Logger): Promise<void> {
+  const violations = new ViolationHistory();
+  const machine = newMachine({
+    enforce: settings.enforce,
+    stacks: settings.debug,
+    sink: violations.sink(violationSink(log)),
+    printk: (line) => log.warn(line),
+    ...(settings.pageCache === undefined ? {} : { pageCache: settings.pageCache }),
+    inMemory: isMemory(source),
+  });
+  const task = new Task(machine.sched, machine.validator, { comm: 'mount' });
+  const bdev = openSource(machine, source, settings.size, settings.readOnly);
+  await blkdev_get(task, bdev, settings.readOnly ? 'read' : 'write', machine);
+  try {
+    if (isMemory(source)) {
+      const owner = { uid: settings.uid ?? process.getuid?.() ?? 0, gid: settings.gid ?? process.getgid?.() ?? 0 };
+      await mkfs(task, bdev, { ...owner, journal: false });
+    }
+    const sb = await vfs_mount(machine, latch_fs_type, bdev, superFlags(settings));
+    sb.kernelChecksPermissions = settings.defaultPermissions;
+    const attach = () => addControl(sb, machine.validator, mountpoint, violations, log);
+    await served(sb, settings.control ? attach : undefined, source, mountpoint, settings, log);
+  } finally {
+    await blkdev_put(task, bdev);
+  }
+}
+
+/** Between the filesystem's mount and its unmount: the kernel's mount, and the requests. */
+async function served(
+  sb: SuperBlock,
+  addControlDirectory: (() => () => Promise<void>) | undefined,
+  source: string,
+  mountpoint: string,
+  settings: MountSettings,
+  log: Logger,
+): Promise<void> {
+  const removeControl = addControlDirectory?.();
+  try {
+    const way = settings.transport === 'fuse-native' ? serveNative : serve;
+    await way(mountpoint, sb, log, {
+      source,
+      kernel: kernelOptions(settings, source),
+      cache: settings.cache,
+      readOnly: settings.readOnly,
+      direct: settings.cache === 'none' || !isMemory(source),
+      generated: settings.control,
+      onReady: () => {
+        if (!isDaemon()) return;
+        // It must not keep the directory that it was started in busy.
+        process.chdir('/');
+        void tellParent({ ready: true });
+      },
+    });
+  } finally {
+    await removeControl?.();
+    const busy = await kill_sb(sb);
+    if (busy > 0) log.error({ busy }, `${busy} inodes were still in use at the unmount`);
+  }
+}
