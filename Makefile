@@ -17,9 +17,9 @@ node_modules/.package-lock.json: package.json package-lock.json
 build: node_modules/.package-lock.json
 	node_modules/.bin/tsc
 
-# An in-memory filesystem on ./mnt, in the foreground; Ctrl-C unmounts.
+# An in-memory filesystem on ./mnt (which git keeps by a file in it), in the foreground; Ctrl-C unmounts.
 run: build
-	scripts/latchfs mount memory $(MNT) -f
+	scripts/latchfs mount memory $(MNT) -f -o nonempty
 
 test: build
 	scripts/test
