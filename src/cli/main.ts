@@ -1,5 +1,5 @@
 /**
- * The command line: `latchfs mount|umount|mkfs|fsck|contract|selftest`, and the form that mount(8) calls. A command is loaded when it is asked for: the filesystem is a
+ * The command line: `latchfs mount|umount|mkfs|fsck|contract|selftest|trace`, and the form that mount(8) calls. A command is loaded when it is asked for: the filesystem is a
  * few hundred files, which umount and --help need not wait for.
  */
 import { readFileSync } from 'node:fs';
@@ -8,6 +8,7 @@ import { CliError, describe } from './error.js';
 import type { MkfsFlags } from './image.js';
 import type { MountFlags } from './mount.js';
 import { LOG_LEVELS, OPTION_HELP, TRANSPORTS } from './mount-options.js';
+import type { TraceFlags } from './trace.js';
 
 function version(): string {
   const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
@@ -141,10 +142,34 @@ As a mount helper: latchfs SOURCE MOUNTPOINT -o OPTIONS, so that these work once
       const status = await selftest(process.stdout, { json: given.json === true });
       if (status !== 0) throw new Ended(status);
     });
+  traceCommand(root.command('trace'));
   return root;
 }
 
-const COMMANDS = new Set(['mount', 'umount', 'mkfs', 'fsck', 'contract', 'selftest', 'help']);
+function traceCommand(command: Command): void {
+  command
+    .description('run a command and print what each of its requests did: operations, locks taken and dropped, waits')
+    .usage('[options] MOUNTPOINT -- COMMAND [ARG...]')
+    .argument('<mountpoint>', 'where latchfs is mounted, or a path within')
+    .argument('<command...>', 'what to run; its exit status is that of the trace')
+    .addOption(new Option('--format <name>', 'how to print it').choices(['tree', 'json', 'chrome']).default('tree'))
+    .option('--json', 'the same as --format json: an array of requests, each with its events')
+    .option('--chrome <file>', 'the same as --format chrome --output FILE: open it in Perfetto (ui.perfetto.dev)')
+    .option('-o, --output <file>', 'write it to a file instead of standard output')
+    .action(async (mountpoint: string, words: string[], given: TraceFlags) => {
+      const { trace } = await import('./trace.js');
+      const status = await trace(mountpoint, words, given);
+      if (status !== 0) throw new Ended(status);
+    })
+    .addHelpText(
+      'after',
+      `
+All requests of the mount are recorded while the command runs, also those of other processes. Times are microseconds; of 100000
+events the oldest make room. Names and data that the kernel has cached make no request: mount with -o cache=none to see all.`,
+    );
+}
+
+const COMMANDS = new Set(['mount', 'umount', 'mkfs', 'fsck', 'contract', 'selftest', 'trace', 'help']);
 
 /**
  * mount(8) calls `latchfs SOURCE MOUNTPOINT -o OPTIONS`; and `mount MOUNTPOINT` alone means the default source. Both become the full form, because an optional argument cannot come

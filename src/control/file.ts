@@ -13,6 +13,8 @@ export interface ControlFile {
   show(task: Task): Awaitable<string>;
   /** Obey what was written, one write at a time. Absent: the file is read-only. @throws EINVAL for what means nothing */
   write?(task: Task, text: string): Awaitable<void>;
+  /** Told of every request on an open file of it. */
+  touched?(task: Task): void;
 }
 
 /** The longest command, bytes. */
@@ -27,7 +29,7 @@ class Content {
   }
 }
 
-function read_iter(_task: Task, iocb: Kiocb, iter: IovIter): number {
+function read_iter(iocb: Kiocb, iter: IovIter): number {
   const { private_data: content } = iocb.ki_filp as File;
   if (!(content instanceof Content)) return 0;
   const count = iter.addBytes(content.bytes.subarray(iocb.ki_pos));
@@ -38,17 +40,26 @@ function read_iter(_task: Task, iocb: Kiocb, iter: IovIter): number {
 /** The file_operations of one control file. */
 export function controlFileOperations(control: ControlFile): file_operations {
   const { write } = control;
+  const touched = (task: Task): void => control.touched?.(task);
   const operations: file_operations = {
-    open: (task, _inode, file) =>
-      andThen(control.show(task), (text) => {
+    open: (task, _inode, file) => {
+      touched(task);
+      return andThen(control.show(task), (text) => {
         file.private_data = new Content(text);
-      }),
-    read_iter,
+      });
+    },
+    read_iter: (task, iocb, iter) => {
+      touched(task);
+      return read_iter(iocb, iter);
+    },
+    flush: touched,
+    release: touched,
   };
   if (write === undefined) return operations;
   return {
     ...operations,
     write_iter: (task, iocb, iter) => {
+      touched(task);
       const { count } = iter;
       if (count > MAX_COMMAND) throw errno('EINVAL', `${control.name}: a command of ${count} bytes`);
       const text = iter.take(count).toString('utf8');

@@ -11,6 +11,7 @@ import type { Task } from '../sched/task.js';
 import { CONTROL_NAME } from './automount.js';
 import { type ControlTarget, controlFile } from './commands.js';
 import type { ControlFile } from './file.js';
+import { traceFile } from './trace.js';
 
 export interface ControlSources extends ControlTarget {
   /** Where the filesystem is mounted. */
@@ -69,6 +70,7 @@ export function controlFiles(sources: ControlSources): readonly ControlFile[] {
       show: () => lockStatText(validator),
       write: clearedBy0('lock_stat', () => clearLockStat(validator)),
     },
+    traceFile(sources),
     { name: 'contract', show: () => sources.contract() },
     mountsFile(sources),
   ];

@@ -50,6 +50,7 @@ export class TraceRecorder implements LockObserver {
   /** The numbers of locks, so that two of one name can be told apart; locks that are gone are forgotten. */
   readonly #numbers = new WeakMap<object, number>();
   readonly #counts = new Map<string, number>();
+  readonly #disregarded = new WeakSet<Task>();
   #start: number | undefined;
   /** Events that were not kept. */
   lost = 0;
@@ -97,14 +98,20 @@ export class TraceRecorder implements LockObserver {
     this.#emit({ task: id, comm, pid, syscall, events });
   }
 
+  /** Forget what a request has done so far, and record no more of it. */
+  disregard(task: Task): void {
+    this.#disregarded.add(task);
+    this.#open.delete(task);
+  }
+
   #isWanted(task: Task): boolean {
-    return this.#open.has(task) || this.#wanted(task);
+    return this.#open.has(task) || (this.#wanted(task) && !this.#disregarded.has(task));
   }
 
   #add(task: Task, event: Omit<TraceEvent, 'at'>): void {
     let events = this.#open.get(task);
     if (events === undefined) {
-      if (!this.#wanted(task)) return;
+      if (!this.#isWanted(task)) return;
       events = [];
       this.#open.set(task, events);
     }
