@@ -117,6 +117,8 @@ function tell(file: string, mountpoint: string, word: 'on' | 'off' | 'clear'): v
     }
   } catch (error) {
     const code = codeOf(error);
+    if (word !== 'on' && (code === 'ENOENT' || code === 'ENOTDIR'))
+      throw new CliError(`${mountpoint} was unmounted while it was traced: the trace is lost`);
     if (code === 'ENOENT' || code === 'ENOTDIR')
       throw new CliError(`${mountpoint} has no control directory: no latchfs, or mounted with nocontrol`);
     if (code === 'EBUSY')

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import type { RequestTrace } from '../../src/report/trace.js';
-import { latchfs, withMount } from './harness.js';
+import { latchfs, run, withMount } from './harness.js';
 
 t.test('a file that moves between directories', async (t) => {
   await withMount('memory:64M', 'allow_other', async (m) => {
@@ -123,5 +123,13 @@ t.test('only who mounted it may', async (t) => {
     t.equal(nowhere.status, 1);
     t.match(nowhere.stderr, /^latchfs: \/proc\/nothing\/x cannot be written: /);
     t.equal((await m.sh('ls')).stdout, '', 'no command was run');
+  });
+});
+
+t.test('a mount that goes away meanwhile', async (t) => {
+  await withMount('memory:64M', 'allow_other', async (m) => {
+    const ran = await run(latchfs, ['trace', m.dir, '--', 'umount', m.dir]);
+    t.equal(ran.status, 1);
+    t.match(ran.stderr, /^latchfs: \S+ was unmounted while it was traced: the trace is lost\n$/);
   });
 });
