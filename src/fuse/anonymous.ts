@@ -56,6 +56,7 @@ export class AnonymousFiles {
 
   /** The kernel has forgotten a node. */
   forget(task: Task, nodeid: number): Awaitable<void> {
+    if (this.#files.size === 0) return undefined;
     const keys = USES.map((use) => `${nodeid} ${use}`).filter((key) => this.#files.has(key));
     return keys.length === 0 ? undefined : this.#dropAll(task, keys);
   }

@@ -69,7 +69,7 @@ export class Nodes {
     return this.#lookups.has(this.idOf(inode));
   }
 
-  /** Keep an inode whose last name is going away while the kernel still knows it. */
+  /** Keep an inode whose last name is gone while the kernel still knows it. */
   pin(task: Task, inode: Inode): void {
     const id = this.idOf(inode);
     if (!this.#lookups.has(id) || this.#pinned.has(id)) return;
@@ -79,8 +79,10 @@ export class Nodes {
 
   /** Keep an inode without a name that the kernel is about to be told of. */
   pinNew(task: Task, inode: Inode): void {
+    const id = this.idOf(inode);
+    if (this.#pinned.has(id)) return;
     const held = igrab(task, inode);
-    if (held !== undefined) this.#pinned.set(this.idOf(inode), held);
+    if (held !== undefined) this.#pinned.set(id, held);
   }
 
   /** A pinned inode that has a name after all is let go. */

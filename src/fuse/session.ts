@@ -196,7 +196,10 @@ export class Session {
     }
     if (answer.kind === 'ready') {
       this.negotiated = answer.negotiated;
-      if (answer.negotiated.mayRefuseOpen) this.nodes.onForget = (task, nodeid) => this.anonymous.forget(task, nodeid);
+      const { mayRefuseOpen, mayRefuseOpendir } = answer.negotiated;
+      if (mayRefuseOpen || mayRefuseOpendir) {
+        this.nodes.onForget = (task, nodeid) => this.anonymous.forget(task, nodeid);
+      }
     }
     this.transport.reply(header.unique, encodeInit(this.transport.out, answer.reply));
     if (answer.kind === 'ready') this.options.onReady?.();

@@ -1,5 +1,6 @@
 // The live session, fed by hand: what a kernel would send, what it never would, and everything in between.
 
+import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { HANDLERS, UNANSWERED } from '../../src/fuse/ops/table.js';
@@ -14,8 +15,12 @@ const { EIO, EINVAL, ENOSYS, ESTALE, EBADF, EINTR, ENAMETOOLONG } = ERRNO;
 const ROOT = 1;
 
 /** Boot, run `body`, unmount; then there must be no violation, no bug in the log, nothing unanswered. */
-async function withKernel(test: Test, body: (kernel: FakeKernel) => Promise<void>): Promise<void> {
-  const kernel = await FakeKernel.boot();
+async function withKernel(
+  test: Test,
+  body: (kernel: FakeKernel) => Promise<void>,
+  cache: 'none' | 'auto' = 'none',
+): Promise<void> {
+  const kernel = await FakeKernel.boot(cache);
   await body(kernel);
   test.equal(kernel.transport.waiting.size, 0, 'everything was answered');
   test.same(kernel.transport.stray, [], 'and nothing twice');
@@ -56,6 +61,24 @@ t.test('a file is made, written, read, removed', async (t) => {
     await kernel.send(Opcode.FORGET, [u64(1)], { nodeid });
     t.equal((await kernel.send(Opcode.GETATTR, [u32(0, 0), u64(0)], { nodeid })).error, ESTALE);
   });
+});
+
+t.test('a directory that was listed without having been opened goes when it is forgotten', async (t) => {
+  await withKernel(
+    t,
+    async (kernel) => {
+      const made = await kernel.send(Opcode.MKDIR, [u32(0o755, 0), strings('d')]);
+      const nodeid = Number(made.body.readBigUInt64LE(0));
+      t.equal((await kernel.send(Opcode.READDIR, read(0, 0, 4096), { nodeid })).error, 0);
+      t.equal((await kernel.send(Opcode.RMDIR, [strings('d')])).error, 0);
+      t.equal((await kernel.send(Opcode.GETATTR, [u32(0, 0), u64(0)], { nodeid })).error, 0);
+      await kernel.send(Opcode.FORGET, [u64(1)], { nodeid });
+      // FORGET has no answer that says when it is done.
+      await setImmediate();
+      t.equal((await kernel.send(Opcode.GETATTR, [u32(0, 0), u64(0)], { nodeid })).error, ESTALE);
+    },
+    'auto',
+  );
 });
 
 t.test('what is malformed is refused by the right number', async (t) => {

@@ -6,7 +6,7 @@ import type { File } from '../../fs/file.js';
 import { lookup_one } from '../../fs/namei.js';
 import { vfs_open } from '../../fs/open.js';
 import { iterate_dir } from '../../fs/readdir.js';
-import type { DirContext } from '../../fs/types.js';
+import type { DirContext, Kstat } from '../../fs/types.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno, isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
@@ -86,20 +86,27 @@ async function listPlus(s: Session, task: Task, h: RequestHeader, file: File, re
   const { size } = request;
   const parent = file.f_dentry;
   const listed = await list(s, task, file, request, true);
-  const found: (Dentry | undefined)[] = [];
-  const entries: (ReturnType<typeof entryOf> | null)[] = [];
-  for (const { name } of listed) {
-    const dentry = name === '.' || name === '..' ? undefined : await child(task, parent, name);
-    found.push(dentry);
-    entries.push(dentry === undefined ? null : entryOf(s, dentry, await statOf(task, dentry)));
+  const stats: (Kstat | undefined)[] = [];
+  const dentries: (Dentry | undefined)[] = [];
+  try {
+    for (const { name } of listed) {
+      const dentry = name === '.' || name === '..' ? undefined : await child(task, parent, name);
+      dentries.push(dentry);
+      stats.push(dentry === undefined ? undefined : await statOf(task, dentry));
+    }
+    const packer = new DirentPacker(s.transport.out);
+    packer.begin(size);
+    listed.forEach(({ name, ino, type, next }, i) => {
+      const dentry = dentries[i];
+      const stat = stats[i];
+      // The kernel is counted as told only now that nothing can fail before it is.
+      const entry = dentry?.d_inode === undefined || stat === undefined ? null : entryOf(s, dentry, stat);
+      packer.addPlus(entry, ino, next, type, name);
+    });
+    s.transport.reply(h.unique, packer.size);
+  } finally {
+    for (const dentry of dentries) if (dentry !== undefined) await dput(task, dentry);
   }
-  const packer = new DirentPacker(s.transport.out);
-  packer.begin(size);
-  listed.forEach(({ name, ino, type, next }, i) => {
-    packer.addPlus(entries[i] ?? null, ino, next, type, name);
-  });
-  s.transport.reply(h.unique, packer.size);
-  for (const dentry of found) if (dentry !== undefined) await dput(task, dentry);
 }
 
 /** A listed name's dentry; undefined where it has gone since, or may not be looked up: then only its name is listed. */

@@ -7,6 +7,7 @@ import { locks_remove_posix } from '../../fs/locks.js';
 import { filp_flush, fput, open_or_create, vfs_open, vfs_tmpfile_open } from '../../fs/open.js';
 import { vfs_iter_read, vfs_iter_write, vfs_llseek } from '../../fs/read-write.js';
 import { vfs_fsync_range } from '../../fs/sync.js';
+import type { Kstat } from '../../fs/types.js';
 import { folio_put } from '../../mm/filemap.js';
 import { IovIter } from '../../mm/iov-iter.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
@@ -77,8 +78,7 @@ export async function create(s: Session, task: Task, h: RequestHeader, m: Messag
   await withDentry(s, task, h.nodeid, async (parent) => {
     const flags = effectiveFlags(s, request.flags);
     const { file, dentry } = await open_or_create(task, parent, request.name, flags, request.mode);
-    await replyCreated(s, task, h, file);
-    await dput(task, dentry);
+    await replyCreated(s, task, h, file).finally(() => dput(task, dentry));
   });
 }
 
@@ -94,7 +94,14 @@ export async function tmpfile(s: Session, task: Task, h: RequestHeader, m: Messa
 }
 
 async function replyCreated(s: Session, task: Task, h: RequestHeader, file: File): Promise<void> {
-  const stat = await statOf(task, file.f_dentry);
+  let stat: Kstat;
+  try {
+    stat = await statOf(task, file.f_dentry);
+  } catch (error) {
+    // Without an answer nobody ever releases it.
+    await fput(task, file);
+    throw error;
+  }
   const entry = entryOf(s, file.f_dentry, stat);
   // Where the kernel opens nothing, it also releases nothing.
   const handle = s.negotiated?.mayRefuseOpen === true ? 0 : s.handles.add(file);

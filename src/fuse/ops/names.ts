@@ -1,6 +1,7 @@
 /** Names: LOOKUP, MKNOD, MKDIR, SYMLINK, LINK, UNLINK, RMDIR, RENAME, READLINK, FORGET. */
 import { dput } from '../../fs/dcache.js';
 import type { Dentry } from '../../fs/dentry.js';
+import { ihold, iput } from '../../fs/icache.js';
 import {
   do_link,
   do_mkdir,
@@ -134,7 +135,10 @@ async function removed(
   });
 }
 
-/** Run `body` with the inode of `name`, if there is one, pinned; keep it so if it has lost its last name. */
+/**
+ * Run `body` with a reference to the inode of `name`, if there is one; it is pinned afterwards if it has lost its last name. Not before: somebody who removes another name
+ * of it at the same time would find it pinned, and whoever is done first would let it go.
+ */
 async function pinned(
   s: Session,
   task: Task,
@@ -144,12 +148,15 @@ async function pinned(
 ): Promise<void> {
   const victim = await lookup_one(task, parent, name);
   const inode = victim.d_inode;
-  if (inode !== undefined) s.nodes.pin(task, inode);
+  if (inode !== undefined) ihold(inode);
   try {
     await dput(task, victim);
     await body();
   } finally {
-    if (inode !== undefined) await s.nodes.unpinIfLinked(task, inode);
+    if (inode !== undefined) {
+      if (inode.i_nlink === 0) s.nodes.pin(task, inode);
+      await iput(task, inode);
+    }
   }
 }
 
