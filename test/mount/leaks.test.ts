@@ -20,8 +20,8 @@ for (const [kind, cache] of [
   t.test(`${kind}, cache=${cache}`, { skip: needsRoot }, async (t) => {
     const image = join(scratch, `${kind}.${cache}`);
     const log = `${image}.log`;
-    if (kind === 'image') await run(latchfs, ['mkfs', image, '--size', '64M']);
-    const mounted = await mount(kind === 'image' ? image : 'memory:64M', `allow_other,cache=${cache},log=${log}`);
+    if (kind === 'image') await run(latchfs, ['mkfs', image, '--size', '32M']);
+    const mounted = await mount(kind === 'image' ? image : 'memory:32M', `allow_other,cache=${cache},log=${log}`);
     let status = 255;
     try {
       const ran = await mounted.sh(`timeout 90 python3 ${root}/test/mount/work/leaks.py ${seconds} 1`);
