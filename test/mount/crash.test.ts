@@ -30,9 +30,10 @@ function promised(log: string): Map<string, string> {
 }
 
 /** Start the workload, and let it end with the mount. */
-function work(dir: string, log: string, seed: number): Promise<void> {
+function work(dir: string, log: string, seed: number): { readonly ended: Promise<void>; kill(): void } {
   const child = spawn(process.execPath, [workload, dir, log, String(seed)], { stdio: 'ignore' });
-  return new Promise((resolve) => child.once('exit', () => resolve()));
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  return { ended, kill: () => child.kill('SIGKILL') };
 }
 
 async function round(image: string, scratch: string, number: number): Promise<string | undefined> {
@@ -42,7 +43,11 @@ async function round(image: string, scratch: string, number: number): Promise<st
   await pause(150 + Math.random() * 1500);
   mounted.daemon.kill('SIGKILL');
   const umount = await run(latchfs, ['umount', mounted.dir], { timeout: 30_000 });
-  await Promise.all(workers);
+  // One that was starting a program when the mount went away may wait for ever: what it has promised is in its log.
+  const ended = Promise.all(workers.map((worker) => worker.ended));
+  await Promise.race([ended, pause(10_000)]);
+  for (const worker of workers) worker.kill();
+  await ended;
   await mounted.unmount();
   if (umount.status !== 0) return `umount after the kill: ${umount.stderr}`;
   const before = await run(latchfs, ['fsck', image], { timeout: 60_000 });
