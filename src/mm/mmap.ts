@@ -194,7 +194,7 @@ function checkRange(start: number, length: number): number {
 }
 
 /**
- * Unmap bytes `start` to `start + length` (munmap(2)). Takes mmap_lock exclusively, and goes on with it shared once nobody can find the areas any more.
+ * Unmap bytes `start` to `start + length` (munmap(2)). Takes mmap_lock exclusively, and goes on with it shared once the areas can no longer be found.
  * What was stored through shared mappings has dirtied its pages.
  * @throws EINVAL ENOMEM
  */
