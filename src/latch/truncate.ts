@@ -188,6 +188,9 @@ export async function latch_fallocate(
   const keep = (mode & FALLOC_FL_KEEP_SIZE) !== 0;
   const kind = mode & ~FALLOC_FL_KEEP_SIZE;
   const edges = (): Promise<void> => zeroRange(task, inode, offset, Math.min(end, roundUp(inode.i_size)), held);
+  const dropsPages = kind === FALLOC_FL_PUNCH_HOLE || kind === FALLOC_FL_ZERO_RANGE;
+  // The pages that would have brought the size to the device may go now, unwritten (ext4_update_disksize_before_punch).
+  if (dropsPages && end >= inode.i_size) inode.i_disksize = inode.i_size;
   if (kind === FALLOC_FL_COLLAPSE_RANGE || kind === FALLOC_FL_INSERT_RANGE) {
     await moveRange(task, inode, kind, offset, length, held);
   } else if (kind === FALLOC_FL_PUNCH_HOLE) {

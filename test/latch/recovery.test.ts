@@ -1,5 +1,6 @@
 /** What a mount does after a crash, case by case; crash.test.ts does it by chance. */
 import t, { type Test } from 'tap';
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from '../../src/fs/fallocate.js';
 import { fput } from '../../src/fs/open.js';
 import { do_remount } from '../../src/fs/super.js';
 import { SB_RDONLY } from '../../src/fs/super-block.js';
@@ -91,6 +92,20 @@ t.test('a truncation of many extents is finished wherever it was cut off', async
   t.ok(finished > 0, 'some were cut off in the middle');
   await w.unmount();
 });
+
+for (const mode of [FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE]) {
+  t.test(`a size that only dropped pages stood for is kept, mode ${mode}`, async (t) => {
+    const w = await world();
+    await w.create('a');
+    await w.write('a', 0, Buffer.alloc(20_000, 'a'));
+    await w.fallocate('a', mode | FALLOC_FL_KEEP_SIZE, 0, 1 << 20);
+    await w.unmount();
+    t.same(await problemsOf(w.driver.now), []);
+    const after = await World.mount(w.driver.now);
+    t.ok((await after.read('a')).equals(Buffer.alloc(20_000)));
+    await after.unmount();
+  });
+}
 
 t.test('a read-only mount replays in memory, and writes nothing', async (t) => {
   const w = await world();
