@@ -25,6 +25,7 @@ import {
 import { generic_error_remove_folio } from '../mm/memory-failure.js';
 import { filemap_migrate_folio } from '../mm/migrate.js';
 import type { address_space_operations, ReadaheadControl, WriteBegun } from '../mm/operations.js';
+import { pagecache_isize_extended } from '../mm/truncate.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -194,7 +195,7 @@ function fillForWrite(
 function write_end(
   task: Task,
   _file: MmFile | undefined,
-  _mapping: AddressSpace,
+  mapping: AddressSpace,
   pos: number,
   _len: number,
   copied: number,
@@ -202,15 +203,17 @@ function write_end(
 ): Awaitable<number> {
   const { folio } = begun;
   const inode = inodeOf(folio);
+  const oldSize = inode.i_size;
   if (copied > 0) {
     folio_mark_uptodate(folio);
     folio_mark_dirty(task, folio);
   } else if (!folio.dirty) undelay(inode, folio);
   // The size on the device follows when the page is written.
-  if (copied > 0 && pos + copied > inode.i_size) i_size_write(task, inode, pos + copied);
+  if (copied > 0 && pos + copied > oldSize) i_size_write(task, inode, pos + copied);
   folio_unlock(task, folio);
   folio_put(task, folio);
-  return copied;
+  if (copied === 0 || pos <= oldSize) return copied;
+  return andThen(pagecache_isize_extended(task, mapping, oldSize, pos), () => copied);
 }
 
 function bmap(task: Task, mapping: AddressSpace, block: number): Awaitable<number> {

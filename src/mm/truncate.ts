@@ -97,8 +97,9 @@ export async function truncate_setsize(
 }
 
 /**
- * The file has grown from `from` to `to` bytes (pagecache_isize_extended): what was beyond the old end in its last page becomes part
- * of the file and must read as zeros.
+ * The file has grown over bytes `from` to `to`, exclusive (pagecache_isize_extended): what was stored beyond the old end in its last page, through a
+ * mapping, must read as zeros.
+ * @param to the new size, or where the write that made it so begins
  */
 export async function pagecache_isize_extended(
   task: Task,
@@ -108,13 +109,14 @@ export async function pagecache_isize_extended(
 ): Promise<void> {
   const offset = from & (PAGE_SIZE - 1);
   if (to <= from || offset === 0) return;
+  const end = Math.min(PAGE_SIZE, offset + to - from);
   const folio = filemap_get_folio(mapping, pageOf(from));
   if (folio === undefined) return;
   try {
     await folio.lock.lock(task);
     try {
-      if (folio.mapping === mapping && folio.uptodate && hasBytes(folio, offset)) {
-        folio_zero_range(folio, offset, PAGE_SIZE - offset);
+      if (folio.mapping === mapping && folio.uptodate && hasBytes(folio, offset, end)) {
+        folio_zero_range(folio, offset, end - offset);
         folio_mark_dirty(task, folio);
       }
     } finally {
@@ -125,9 +127,9 @@ export async function pagecache_isize_extended(
   }
 }
 
-/** True where a byte from `offset` on is not zero. */
-function hasBytes(folio: Folio, offset: number): boolean {
-  for (let i = offset; i < PAGE_SIZE; i++) if (folio.data[i] !== 0) return true;
+/** True where a byte from `offset` on, before `end`, is not zero. */
+function hasBytes(folio: Folio, offset: number, end: number): boolean {
+  for (let i = offset; i < end; i++) if (folio.data[i] !== 0) return true;
   return false;
 }
 

@@ -76,6 +76,12 @@ t.test('truncation and holes through another descriptor', (t) =>
     await sys.store(at + 2 * P + 20, Buffer.from('beyond'));
     await sys.ftruncate(fd, 4 * P);
     t.ok((await sys.pread(fd, 100, 2 * P + 10)).equals(Buffer.alloc(100)), 'what is stored there is not the file');
+    await sys.ftruncate(fd, 2 * P + 10);
+    await sys.store(at + 2 * P + 10, Buffer.alloc(100, 'b'));
+    await sys.pwrite(fd, Buffer.from('w'), 2 * P + 50);
+    const grown = Buffer.alloc(41);
+    grown.write('w', 40);
+    t.ok((await sys.pread(fd, 100, 2 * P + 10)).equals(grown), 'nor where a write leaves a gap');
   }),
 );
 

@@ -14,6 +14,7 @@ import { do_munmap, MAP_PRIVATE } from '../../src/mm/mmap.js';
 import { MADV_DONTNEED, madvise } from '../../src/mm/msync.js';
 import type { address_space_operations, Kiocb } from '../../src/mm/operations.js';
 import { filemap_write_and_wait_range } from '../../src/mm/page-writeback.js';
+import { pagecache_isize_extended } from '../../src/mm/truncate.js';
 import { shrink_node } from '../../src/mm/vmscan.js';
 import type { Task } from '../../src/sched/task.js';
 import { FakeFile, hops, World } from './fake-file.js';
@@ -25,7 +26,7 @@ const SECTOR = 512;
 
 /** direct_IO on the fake device: whole sectors, up to `limit` bytes at a time. */
 function directIo(file: () => FakeFile, limit: () => number): NonNullable<address_space_operations['direct_IO']> {
-  return async (_task, iocb, iter) => {
+  return async (task, iocb, iter) => {
     const { device, i_size } = file();
     const write = iter.source !== undefined;
     const room = write ? iter.count : Math.max(0, i_size - iocb.ki_pos);
@@ -42,7 +43,10 @@ function directIo(file: () => FakeFile, limit: () => number): NonNullable<addres
       } else iter.addBytes(Buffer.from(page.subarray(at % P, (at % P) + n)));
       at += n;
     }
-    if (write && at > i_size) file().i_size = at;
+    if (write && at > i_size) {
+      file().i_size = at;
+      await pagecache_isize_extended(task, file().mapping, i_size, iocb.ki_pos);
+    }
     return count;
   };
 }
@@ -188,7 +192,7 @@ t.test('every door shows the same bytes', async (t) => {
       }
       return world.violations.length === 0;
     }),
-    { numRuns: 250 },
+    { numRuns: Number(process.env['LATCHFS_RUNS'] ?? 250) },
   );
   t.end();
 });

@@ -28,8 +28,8 @@ import {
   type WritebackControl,
 } from '../../src/mm/operations.js';
 import { newRaState } from '../../src/mm/readahead-state.js';
-import { truncate_inode_pages_range, truncate_setsize } from '../../src/mm/truncate.js';
-import type { Awaitable } from '../../src/sched/awaitable.js';
+import { pagecache_isize_extended, truncate_inode_pages_range, truncate_setsize } from '../../src/mm/truncate.js';
+import { type Awaitable, andThen } from '../../src/sched/awaitable.js';
 import { type Errno, errno } from '../../src/sched/errno.js';
 import { RealScheduler } from '../../src/sched/real.js';
 import { Task } from '../../src/sched/task.js';
@@ -97,11 +97,12 @@ export class FakeFile implements MappingHost {
       write_end: (task, _file, mapping, pos, _len, copied, begun) => {
         const { folio } = begun;
         folio_mark_uptodate(folio);
-        if (pos + copied > mapping.host.i_size) mapping.host.i_size = pos + copied;
+        const size = mapping.host.i_size;
+        if (pos + copied > size) mapping.host.i_size = pos + copied;
         folio_mark_dirty(task, folio);
         folio_unlock(task, folio);
         folio_put(folio);
-        return copied;
+        return andThen(pagecache_isize_extended(task, mapping, size, pos), () => copied);
       },
       ...extra,
     };
@@ -235,6 +236,8 @@ export class FakeFile implements MappingHost {
       folio_unlock(task, folio);
       return undefined;
     }
+    const end = this.i_size - folio.index * PAGE_SIZE;
+    if (end > 0 && end < PAGE_SIZE) folio_zero_range(folio, end, PAGE_SIZE - end);
     folio_start_writeback(task, folio);
     folio_unlock(task, folio);
     const error = this.behaviour.failWrite?.(folio.index);
