@@ -9,6 +9,7 @@ import { MountError } from '../fuse/mount-options.js';
 import { FormatError } from '../latch/format/superblock.js';
 import { Lockdep, type ViolationSink } from '../locking/lockdep.js';
 import { MemoryControl } from '../mm/memory.js';
+import { locate } from '../report/implementation.js';
 import { RealScheduler } from '../sched/real.js';
 import type { EnforceLevel } from '../sched/validator.js';
 import { CliError } from './error.js';
@@ -41,7 +42,11 @@ export interface ValidatedMachine extends Machine {
 
 export function newMachine(options: MachineOptions): ValidatedMachine {
   const sched = new RealScheduler();
-  const validator = new Lockdep(options.enforce, options.sink, { stacks: options.stacks, hungTask: HUNG_TASK });
+  const validator = new Lockdep(options.enforce, options.sink, {
+    stacks: options.stacks,
+    hungTask: HUNG_TASK,
+    ...(options.stacks ? { locate } : {}),
+  });
   const most = options.inMemory === true ? MAX_CACHE_IN_MEMORY : MAX_CACHE;
   const limit = options.pageCache ?? Math.min(most, Math.max(MIN_CACHE, Math.floor(totalmem() / 8)));
   const printk = options.printk === undefined ? {} : { printk: options.printk };

@@ -48,6 +48,7 @@ export class BitLock<L extends 'folio' | 'bh'> extends SleepLock<L> {
         rule: 'lock#released-once-by-its-owner',
         lock: this.name,
         held: [...task.held],
+        ...(task.row === undefined ? {} : { row: task.row }),
       });
       return;
     }

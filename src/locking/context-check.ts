@@ -8,14 +8,21 @@ import { type RowChecks, type RuleCheck, WANT_NONE, WANT_WRITE } from './row-che
 
 const nameOf = (row: Row): string => `${row.section}.${row.op}`;
 
-function fault(task: Task, kind: ViolationKind, row: Row, rule: LockRule, message: string): void {
+function fault(task: Task, kind: ViolationKind, row: Row, rule: LockRule, message: string, operation?: object): void {
   task.validator.violation(task, kind, {
     message: `${nameOf(row)}: ${message}`,
     rule: rule.id,
     row,
     lock: rule.lock,
     held: [...task.held],
+    ...(operation === undefined ? {} : { operation }),
   });
+}
+
+/** What was reported of a guard or a lock is not reported again when the task ends, or when its owner gives back what somebody else gave back. */
+function excuse(task: Task, what: object): void {
+  task.excused ??= new WeakSet();
+  task.excused.add(what);
 }
 
 /** A rule of the call may be broken: `held` is the guard by which the task holds the stated lock, if it does. */
@@ -50,16 +57,17 @@ export function checkReturn(
   watching: LockWatch | undefined,
   participants: Participants,
   succeeded: boolean,
+  operation: object,
 ): void {
   const { row } = checks;
-  const dropped = checkCallers(task, checks, participants);
+  const dropped = checkCallers(task, checks, participants, operation);
   if (succeeded) {
-    checkTaken(task, checks, watched, watching);
-    checkAcquired(task, checks, mark, participants);
+    checkTaken(task, checks, watched, watching, operation);
+    checkAcquired(task, checks, mark, participants, operation);
   }
   const fresh = task.held.filter((held) => held.seq > mark);
   const leaked = succeeded ? unaccounted(checks, fresh, participants) : fresh;
-  if (leaked.length > 0) reportLeak(task, row, leaked);
+  if (leaked.length > 0) reportLeak(task, row, leaked, operation);
   const old = task.held.length - fresh.length;
   if (checks.exact && dropped === 0 && old < kept) {
     task.validator.violation(task, 'lock-not-held', {
@@ -67,12 +75,13 @@ export function checkReturn(
       rule: `${nameOf(row)}#keeps-what-its-caller-holds`,
       row,
       held: [...task.held],
+      operation,
     });
   }
 }
 
 /** The caller's locks. @returns how many broken rules explain that fewer locks are held */
-function checkCallers(task: Task, checks: RowChecks, participants: Participants): number {
+function checkCallers(task: Task, checks: RowChecks, participants: Participants, operation: object): number {
   let dropped = 0;
   for (const check of checks.atReturn) {
     const { rule } = check;
@@ -87,12 +96,28 @@ function checkCallers(task: Task, checks: RowChecks, participants: Participants)
         checks.row,
         rule,
         `returned with ${rule.lock} of ${rule.of} still held, which it must give up`,
+        operation,
       );
     } else if (held === undefined) {
       dropped++;
-      fault(task, 'lock-not-held', checks.row, rule, `${rule.lock} of ${rule.of} must be held at the return`);
+      excuse(task, lock);
+      fault(
+        task,
+        'lock-not-held',
+        checks.row,
+        rule,
+        `${rule.lock} of ${rule.of} must be held at the return`,
+        operation,
+      );
     } else if (check.want === WANT_WRITE && held.mode !== 'write') {
-      fault(task, 'wrong-mode', checks.row, rule, `${rule.lock} of ${rule.of} must be held exclusively at the return`);
+      fault(
+        task,
+        'wrong-mode',
+        checks.row,
+        rule,
+        `${rule.lock} of ${rule.of} must be held exclusively at the return`,
+        operation,
+      );
     }
   }
   return dropped;
@@ -104,6 +129,7 @@ function checkTaken(
   checks: RowChecks,
   watched: LockWatch | undefined,
   watching: LockWatch | undefined,
+  operation: object,
 ): void {
   for (let at = watched; at !== undefined && at !== watching; at = at.next) {
     if (at.met) continue;
@@ -111,21 +137,35 @@ function checkTaken(
     const check = checks.takes.find(({ rule, want }) => rule.lock === name && (want === WANT_WRITE) === at?.write);
     if (check === undefined) continue;
     const { rule } = check;
-    fault(task, 'lock-not-held', checks.row, rule, `must take ${rule.lock} of ${rule.of} (${rule.mode}) and did not`);
+    const message = `must take ${rule.lock} of ${rule.of} (${rule.mode}) and did not`;
+    fault(task, 'lock-not-held', checks.row, rule, message, operation);
   }
 }
 
 /** What the operation must have returned with, where it is known whose lock it is. */
-function checkAcquired(task: Task, checks: RowChecks, mark: number, participants: Participants): void {
+function checkAcquired(
+  task: Task,
+  checks: RowChecks,
+  mark: number,
+  participants: Participants,
+  operation: object,
+): void {
   for (const check of checks.acquired) {
     const { rule } = check;
     const lock = participants[check.key];
     if (lock?.name !== rule.lock) continue;
     const held = heldBy(task, lock);
     if (held === undefined || held.seq <= mark) {
-      fault(task, 'lock-not-held', checks.row, rule, `must return with ${rule.lock} of ${rule.of} held`);
+      fault(task, 'lock-not-held', checks.row, rule, `must return with ${rule.lock} of ${rule.of} held`, operation);
     } else if (check.want === WANT_WRITE && held.mode !== 'write') {
-      fault(task, 'wrong-mode', checks.row, rule, `must return with ${rule.lock} of ${rule.of} held exclusively`);
+      fault(
+        task,
+        'wrong-mode',
+        checks.row,
+        rule,
+        `must return with ${rule.lock} of ${rule.of} held exclusively`,
+        operation,
+      );
     }
   }
 }
@@ -142,20 +182,23 @@ function unaccounted(checks: RowChecks, fresh: readonly HeldLock[], participants
   return left;
 }
 
-function reportLeak(task: Task, row: Row, leaked: readonly HeldLock[]): void {
+function reportLeak(task: Task, row: Row, leaked: readonly HeldLock[], operation: object): void {
   const [first] = leaked;
+  for (const held of leaked) excuse(task, held);
   task.validator.violation(task, 'leaked-by-operation', {
     message: `${nameOf(row)} returned with ${leaked.map((held) => held.name).join(', ')} still held`,
     rule: `${nameOf(row)}#leaves-no-lock`,
     row,
     held: [...task.held],
+    operation,
     ...(first === undefined ? {} : { lock: first.name }),
   });
 }
 
 /** A task has ended with locks held. */
 export function checkHeldAtEnd(task: Task): void {
-  const { row } = task;
+  const { row, excused } = task;
+  if (excused !== undefined && task.held.every((held) => excused.has(held))) return;
   task.validator.violation(task, 'held-at-task-end', {
     message: `${task.syscall === '' ? task.comm : task.syscall} ended with ${task.held.map((held) => held.name).join(', ')} held`,
     rule: 'task#holds-nothing-at-its-end',

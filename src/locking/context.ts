@@ -179,14 +179,14 @@ export function call<T>(
   try {
     result = operation();
   } catch (error) {
-    leave(task, op, atomic, mark, kept, watching, participants, undefined);
+    leave(task, op, atomic, mark, kept, watching, participants, undefined, operation);
     throw error;
   }
   if (!(result instanceof Promise)) {
-    leave(task, op, atomic, mark, kept, watching, participants, outcome?.(result) ?? NOTHING);
+    leave(task, op, atomic, mark, kept, watching, participants, outcome?.(result) ?? NOTHING, operation);
     return result;
   }
-  return settled(result, task, op, atomic, mark, kept, watching, participants, outcome);
+  return settled(result, task, op, atomic, mark, kept, watching, participants, outcome, operation);
 }
 
 /** The end of an operation that had to wait. Apart, because its closures would cost every call an allocation. */
@@ -200,14 +200,15 @@ function settled<T>(
   watching: LockWatch | undefined,
   participants: Participants,
   outcome: Outcome<T> | undefined,
+  operation: object,
 ): Promise<T> {
   return result.then(
     (value) => {
-      leave(task, op, atomic, mark, kept, watching, participants, outcome?.(value) ?? NOTHING);
+      leave(task, op, atomic, mark, kept, watching, participants, outcome?.(value) ?? NOTHING, operation);
       return value;
     },
     (error: unknown) => {
-      leave(task, op, atomic, mark, kept, watching, participants, undefined);
+      leave(task, op, atomic, mark, kept, watching, participants, undefined, operation);
       throw error;
     },
   );
@@ -223,6 +224,7 @@ function leave(
   watching: LockWatch | undefined,
   participants: Participants,
   stated: Participants | undefined,
+  operation: object,
 ): void {
   task.atomic -= atomic;
   const { observer } = task.validator;
@@ -246,7 +248,8 @@ function leave(
     watched === watching;
   if (quiet && (checks.released.length === 0 || allReleased(task, checks.released, participants, stated ?? NOTHING)))
     return;
-  checkReturn(task, checks, mark, kept, watched, watching, { ...participants, ...stated }, stated !== undefined);
+  const all = { ...participants, ...stated };
+  checkReturn(task, checks, mark, kept, watched, watching, all, stated !== undefined, operation);
 }
 
 /** Whether a lock that was taken is the one that the row lets the operation return with; one of its name where nobody says whose. */

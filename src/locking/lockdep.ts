@@ -51,6 +51,8 @@ export interface Violation {
   readonly order?: OrderEvidence;
   /** Those who wait for each other, or for too long. */
   readonly circle?: readonly CircleMember[];
+  /** The function at fault where it has returned already and is on no stack: `function (file:line:column)`. With the deep checks on. */
+  readonly implementation?: string;
   /** The stack at the report. */
   readonly stack: string;
   /** How often this violation was seen before this one. */
@@ -69,7 +71,11 @@ export interface LockdepOptions {
   readonly stacks?: boolean;
   /** Milliseconds after which a task that sleeps is reported; 0, the default, for never. */
   readonly hungTask?: number;
+  /** Finds where a function is written. @param name of the operation that it is, or calls */
+  readonly locate?: Locate;
 }
+
+export type Locate = (operation: object, name: string) => string | undefined;
 
 export class Lockdep implements Validator {
   enforce: EnforceLevel;
@@ -91,6 +97,7 @@ export class Lockdep implements Validator {
   );
   readonly waits: Waits;
   readonly #sink: ViolationSink;
+  readonly #locate: Locate | undefined;
   readonly #seen = new Map<string, number>();
   /** A report is under way: what it does itself is not reported. */
   #quiet = false;
@@ -99,6 +106,7 @@ export class Lockdep implements Validator {
     this.enforce = enforce;
     this.stacks = options.stacks ?? false;
     this.#sink = sink;
+    this.#locate = options.locate;
     this.waits = new Waits(options.hungTask ?? 0, (sleeper) => this.#hung(sleeper));
   }
 
@@ -164,6 +172,8 @@ export class Lockdep implements Validator {
     this.#seen.set(key, seen + 1);
     // Each distinct violation is reported once, then at every power of two, so that a storm does not hide the rest.
     if ((seen & (seen - 1)) === 0) {
+      const implementation =
+        detail.operation === undefined ? undefined : this.#locate?.(detail.operation, detail.row?.op ?? '');
       this.#sink({
         kind,
         message: detail.message,
@@ -175,6 +185,7 @@ export class Lockdep implements Validator {
         held: (detail.held ?? []).map((held) => this.#describe(held)),
         ...(detail.order === undefined ? {} : { order: detail.order }),
         ...(detail.circle === undefined ? {} : { circle: detail.circle }),
+        ...(implementation === undefined ? {} : { implementation }),
         stack: stackOf(task, detail.message),
         seen,
       });

@@ -3,6 +3,7 @@
  * name the caller states the lock of each, and what a row that may not block forbids.
  */
 import type { LockRule, Row } from '../contract/row.js';
+import { NEVER_SLEEP } from '../sched/wait.js';
 
 /** What must be held: nothing, anything, or the lock exclusively. */
 export const WANT_NONE = 0;
@@ -40,9 +41,6 @@ export interface RowChecks {
   /** The number of locks at the return is exact: the row speaks of single locks, not of a batch. */
   readonly exact: boolean;
 }
-
-/** Locks whose holders may not sleep: stating one of them says which case of "may block, if" this is. */
-const NEVER_SLEEP: ReadonlySet<string> = new Set(['rcu', 'd_lock', 'i_lock', 'flc_lock', 'rename_lock', 'swap_lock']);
 
 /** The role of a batch: the operation gives up those that it tries, and may leave the rest to its caller (readahead). */
 const BATCH = 'folios';

@@ -1,12 +1,13 @@
 /** Writing through the page cache (generic_perform_write in mm/filemap.c): write_begin, copy, write_end, page after page. */
 import { address_space_operations } from '../contract/address-space.js';
 import { call, type Participants } from '../locking/context.js';
-import type { Awaitable } from '../sched/awaitable.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace, MmFile } from './address-space.js';
 import { balance_dirty_pages_ratelimited } from './dirty-balance.js';
 import { PAGE_SIZE } from './folio.js';
+import { folio_lock, folio_locked_by } from './folio-state.js';
 import type { IovIter } from './iov-iter.js';
 import type { address_space_operations as AOps, Kiocb, WriteBegun } from './operations.js';
 
@@ -103,6 +104,10 @@ function copyAndEnd(
 ): Awaitable<number> {
   const pos = iocb.ki_pos;
   const { folio } = begun;
+  if (!folio_locked_by(task, folio)) {
+    // Reported already: what is written to the page must not be torn all the same.
+    return andThen(folio_lock(task, folio), () => copyAndEnd(task, iocb, iter, mapping, ops, length, begun));
+  }
   const copied = iter.copy_from_iter(folio.data, pos & (PAGE_SIZE - 1), length);
   folio.referenced = true;
   let accepted: Awaitable<number>;

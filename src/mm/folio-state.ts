@@ -3,6 +3,7 @@
  * follow the bits of the folio here and nowhere else; a transition that the document does not allow is a violation.
  */
 import { address_space_operations } from '../contract/address-space.js';
+import type { Row } from '../contract/row.js';
 import { call, type LockRef } from '../locking/context.js';
 import type { Exclusive } from '../locking/held.js';
 import type { LockOptions } from '../locking/sleeplock.js';
@@ -14,16 +15,27 @@ import { type Folio, folio_get, folio_put } from './folio.js';
 import type { WritebackControl } from './operations.js';
 import { folio_mkclean } from './rmap.js';
 
-/** Report a state of a folio that must not be. */
-export function folio_violation(task: Task, message: string, rule?: string): void {
-  const { row } = task;
+/**
+ * Report a state of a folio that must not be.
+ * @param rule of a row, where it is a row's
+ * @param operation which has left it so and has returned
+ */
+export function folio_violation(task: Task, message: string, rule?: string, operation?: object): void {
+  const row = rowOfRule(rule) ?? task.row;
   task.validator.violation(task, 'folio-state', {
     message,
     lock: 'folio',
     held: [...task.held],
     ...(rule === undefined ? {} : { rule }),
     ...(row === undefined ? {} : { row }),
+    ...(operation === undefined ? {} : { operation }),
   });
+}
+
+/** The operation whose rule it is. */
+function rowOfRule(rule: string | undefined): Row | undefined {
+  const op = /^address_space_operations\.(\w+)/.exec(rule ?? '')?.[1];
+  return Object.values(address_space_operations).find((row) => row.op === op);
 }
 
 /** Lock a folio, sleeping while it is locked (folio_lock). The caller holds a reference. @throws EINTR if interruptible */

@@ -3,6 +3,7 @@
  * end_page_writeback; unlocked, unless it answered WRITEPAGE_ACTIVATE. A folio that breaks it is put right after the
  * report, because it would be clean and yet tagged dirty for ever, and its data lost.
  */
+import { address_space_operations as rows } from '../contract/address-space.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -84,6 +85,7 @@ function check_after_writepage(
       task,
       'writepage answered WRITEPAGE_ACTIVATE and has unlocked the folio',
       'address_space_operations.writepage/folio/folio/activated',
+      mapping?.a_ops.writepage,
     );
   }
   if (mapping !== undefined && is_clean_but_tagged(folio)) {
@@ -94,16 +96,20 @@ function check_after_writepage(
       task,
       'after writepage the folio is clean but tagged dirty: neither redirtied nor sent through writeback',
       'address_space_operations.writepage#never-clean-but-tagged-dirty',
+      mapping?.a_ops.writepage,
     );
     return;
   }
+  const held = [...task.held];
   if (ours) folio_unlock(task, folio);
   if (ours && !activate) {
     task.validator.violation(task, 'not-released', {
       message: 'address_space_operations.writepage returned with the folio still locked',
       rule: 'address_space_operations.writepage/folio/folio/written',
+      row: rows.writepage,
       lock: 'folio',
-      held: [...task.held],
+      held,
+      ...(mapping?.a_ops.writepage === undefined ? {} : { operation: mapping.a_ops.writepage }),
     });
   }
   check_io(task, folio, wbc, before, alone);
@@ -117,6 +123,7 @@ function check_io(task: Task, folio: Folio, wbc: WritebackControl, before: Befor
       task,
       'writepage was called for a sync and has begun no I/O on the folio',
       'address_space_operations.writepage#sync-starts-io',
+      folio.mapping?.a_ops.writepage,
     );
   }
   if (!alone || !started || !folio.writeback.isSet || task.nr_ios > before.ios) return;
@@ -126,6 +133,7 @@ function check_io(task: Task, folio: Folio, wbc: WritebackControl, before: Befor
     task,
     'writepage has begun writeback, submitted no I/O, and not ended the writeback',
     'address_space_operations.writepage#no-io-ends-writeback',
+    folio.mapping?.a_ops.writepage,
   );
 }
 

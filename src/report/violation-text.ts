@@ -58,6 +58,7 @@ export function violationText(violation: Violation): string {
     ...(clause === undefined ? [] : [`document: ${clause}`]),
     THIN,
     `${who(violation)} ${order === undefined ? 'did it' : `is trying to acquire ${order.wanted}`} at: ${place(violation.stack)}`,
+    ...(violation.implementation === undefined ? [] : [`the operation is: ${violation.implementation}`]),
     ...(violation.ops.length === 0 ? [] : [`in: ${violation.ops.join(' → ')}`]),
     ...(order === undefined ? [] : orderText(order)),
     ...(circle === undefined ? [] : circleText(circle)),

@@ -69,6 +69,8 @@ export class Task {
   chain: object | undefined;
   /** Locks that operations under way are to take, innermost first. */
   watch: LockWatch | undefined;
+  /** Guards that it holds, and locks that were given back for it, which were reported already. */
+  excused: WeakSet<object> | undefined;
   /** How many reasons there are not to sleep: spinlocks, RCU sections, operations that may not block. */
   atomic = 0;
   /** How many reasons there are for completions to stay away (local_irq_disable). */

@@ -1,4 +1,5 @@
 /** Wait queues: the one way to block. */
+import type { Row } from '../contract/row.js';
 import { errno } from './errno.js';
 import type { Timer } from './scheduler.js';
 import type { Task } from './task.js';
@@ -29,12 +30,32 @@ export function might_sleep(task: Task, what: string): void {
   });
 }
 
+/** Locks whose holders may not sleep: of an operation that may block in some cases they say which case it is. */
+export const NEVER_SLEEP: ReadonlySet<string> = new Set([
+  'rcu',
+  'd_lock',
+  'i_lock',
+  'flc_lock',
+  'rename_lock',
+  'swap_lock',
+]);
+
+/** Of an operation that may block in some cases: the task holds a lock that its row names and whose holder may not sleep. */
+function isAtomicCase(task: Task, row: Row): boolean {
+  return row.rules.some(
+    ({ lock, mode }) => mode !== 'none' && NEVER_SLEEP.has(lock) && task.held.some(({ name }) => name === lock),
+  );
+}
+
 /** Why the task may not sleep, in words, and the rule that says so. */
 function whyAtomic(task: Task): readonly [where: string, rule: string] {
-  const row = task.ops.findLast(({ mayBlock }) => mayBlock === 'no');
+  const row = task.ops.findLast(
+    (row) => row.mayBlock === 'no' || (row.mayBlock === 'maybe' && isAtomicCase(task, row)),
+  );
   if (row !== undefined) {
     const name = `${row.section}.${row.op}`;
-    return [`${name} may not block`, `${name}#may-not-block`];
+    const when = row.mayBlock === 'maybe' ? ' in this case' : '';
+    return [`${name} may not block${when}`, `${name}#may-not-block`];
   }
   if (task.context === 'completion') return ['it completes I/O', 'completion#may-not-block'];
   const names = task.held.map(({ name }) => name).join(', ');

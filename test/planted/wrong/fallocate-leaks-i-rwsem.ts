@@ -1,0 +1,33 @@
+/** fallocate locks the inode and returns for a mode that it has not, without unlocking. */
+import type { File } from '../../../src/fs/file.js';
+import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+import { errno } from '../../../src/sched/errno.js';
+import type { Task } from '../../../src/sched/task.js';
+import { outcome, type Planted } from '../harness.js';
+
+async function fallocate(task: Task, file: File, mode: number): Promise<void> {
+  const held = await file.f_inode.i_rwsem.write(task);
+  if (mode !== 0) throw errno('EOPNOTSUPP');
+  held.release();
+}
+
+export const planted: Planted = {
+  bug: 'fallocate leaks i_rwsem on an error path',
+  changes: { fops: { fallocate } },
+  provoke: async ({ sys, sb }) => {
+    const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
+    await sys.fallocate(fd, 0, 0, 4096);
+    await outcome(sys.fallocate(fd, 3, 0, 4096));
+    // So that the file can be forgotten.
+    for (const inode of sb.inodeHash.values()) inode.i_rwsem.writer?.release();
+  },
+  reports: [
+    {
+      kind: 'leaked-by-operation',
+      rule: 'file_operations.fallocate#leaves-no-lock',
+      op: 'file_operations.fallocate',
+      held: ['s_writers (read)', 'i_rwsem (write)'],
+      at: 'fallocate',
+    },
+  ],
+};
