@@ -16,6 +16,7 @@ t.teardown(() => run('rm', ['-rf', scratch]));
 for (const [kind, cache] of [
   ['memory', 'auto'],
   ['image', 'none'],
+  ['image', 'always'],
 ] as const) {
   t.test(`${kind}, cache=${cache}`, { skip: needsRoot }, async (t) => {
     const image = join(scratch, `${kind}.${cache}`);
