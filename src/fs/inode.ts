@@ -48,7 +48,6 @@ export const S_NOSEC = 4096;
 export const I_MUTEX_NORMAL = 0;
 export const I_MUTEX_PARENT = 1;
 export const I_MUTEX_CHILD = 2;
-export const I_MUTEX_XATTR = 3;
 export const I_MUTEX_NONDIR2 = 4;
 export const I_MUTEX_PARENT2 = 5;
 

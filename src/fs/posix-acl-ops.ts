@@ -8,7 +8,7 @@ import type { Task } from '../sched/task.js';
 import { inode_owner_or_capable } from './attr.js';
 import type { Dentry } from './dentry.js';
 import { inGroup } from './icache.js';
-import { I_MUTEX_XATTR, type Inode, S_APPEND, S_IMMUTABLE } from './inode.js';
+import { I_MUTEX_NORMAL, type Inode, S_APPEND, S_IMMUTABLE } from './inode.js';
 import type { AclType } from './operations.js';
 import { isDir } from './permission.js';
 import {
@@ -103,7 +103,7 @@ export function vfs_set_acl(task: Task, dentry: Dentry, acl: PosixAcl | undefine
   if (inode === undefined) throw errno('ENOENT');
   if (acl !== undefined) posix_acl_valid(acl);
   return withWrite(task, inode.i_sb, () =>
-    andThen(take(task, xattr_rows.set, 'inode', inode.i_rwsem, I_MUTEX_XATTR), (held) =>
+    andThen(take(task, xattr_rows.set, 'inode', inode.i_rwsem, I_MUTEX_NORMAL), (held) =>
       withCleanup(
         () => setLocked(task, dentry, inode, acl, type),
         () => held.release(),

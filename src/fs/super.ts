@@ -33,10 +33,16 @@ export interface FileSystemType<Device extends BlockDevice | undefined = BlockDe
   readonly name: string;
   /** Read the superblock and the root into `sb`, whose s_umount is held exclusively and stays so. */
   fill_super(task: Task, sb: SuperBlock, bdev: Device): Awaitable<void>;
+  /**
+   * Shut the filesystem down. s_umount is held exclusively, and is given back by generic_shutdown_super, which this calls; absent: nothing besides.
+   * @returns how many inodes were still in use
+   */
+  kill_sb?(task: Task, sb: SuperBlock): Awaitable<number>;
 }
 
 /** What a mounted superblock has besides: who writes it back, and who makes its caches smaller. */
 interface Mounted {
+  readonly type: Pick<FileSystemType, 'kill_sb'>;
   readonly flusher: Flusher;
   unregisterShrinker(): void;
 }
@@ -74,36 +80,40 @@ export async function vfs_mount<Device extends BlockDevice | undefined>(
     }
     return umount;
   })) satisfies Exclusive<'s_umount'>;
-  mounted.set(sb, { flusher, unregisterShrinker: registerSuperShrinker(sb) });
+  mounted.set(sb, { type, flusher, unregisterShrinker: registerSuperShrinker(sb) });
   held.release();
   task_end(task);
   return sb;
 }
 
-/** Unmount: write everything, forget everything (kill_sb, generic_shutdown_super). @returns how many inodes were still in use */
+/** Unmount (deactivate_locked_super). Takes s_umount exclusively, which ->kill_sb gives back. @returns how many inodes were still in use */
 export async function kill_sb(sb: SuperBlock): Promise<number> {
   const task = sb.newTask({ comm: 'umount' });
   const parts = mounted.get(sb);
   mounted.delete(sb);
   parts?.flusher.stop();
   parts?.unregisterShrinker();
-  const held = await sb.s_umount.write(task);
-  let busy = 0;
-  await call(task, type_rows.kill_sb, { sb: sb.s_umount }, async () => {
-    try {
-      const { s_op } = sb;
-      await shrink_dcache_for_umount(task, sb);
-      await sync_filesystem_locked(task, sb);
-      guard_write(task, GUARDED.s_flags, sb.s_umount);
-      sb.s_flags &= ~SB_ACTIVE;
-      busy = (await evict_inodes(task, sb)).length;
-      await call(task, super_operations.put_super, { sb: sb.s_umount }, () => s_op.put_super?.(task, sb));
-    } finally {
-      held.release();
-    }
-  });
+  await sb.s_umount.write(task);
+  const shutdown = parts?.type.kill_sb ?? generic_shutdown_super;
+  const busy = await call(task, type_rows.kill_sb, { sb: sb.s_umount }, () => shutdown(task, sb));
   task_end(task);
   return busy;
+}
+
+/** Write everything, forget everything, give s_umount back (generic_shutdown_super). @returns how many inodes were still in use */
+export async function generic_shutdown_super(task: Task, sb: SuperBlock): Promise<number> {
+  try {
+    const { s_op } = sb;
+    await shrink_dcache_for_umount(task, sb);
+    await sync_filesystem_locked(task, sb);
+    guard_write(task, GUARDED.s_flags, sb.s_umount);
+    sb.s_flags &= ~SB_ACTIVE;
+    const busy = (await evict_inodes(task, sb)).length;
+    await call(task, super_operations.put_super, { sb: sb.s_umount }, () => s_op.put_super?.(task, sb));
+    return busy;
+  } finally {
+    sb.s_umount.writer?.release();
+  }
 }
 
 /** statfs(2) (vfs_statfs). @throws ENOSYS */

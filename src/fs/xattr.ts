@@ -7,7 +7,7 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { inode_owner_or_capable } from './attr.js';
 import type { Dentry } from './dentry.js';
-import { I_MUTEX_XATTR, type Inode, S_APPEND, S_IMMUTABLE, S_NOSEC } from './inode.js';
+import { I_MUTEX_NORMAL, type Inode, S_APPEND, S_IMMUTABLE, S_NOSEC } from './inode.js';
 import type { AclType, xattr_handler } from './operations.js';
 import { inode_permission, isDir, MAY_READ, MAY_WRITE } from './permission.js';
 import { vfs_get_acl, vfs_set_acl } from './posix-acl-ops.js';
@@ -139,7 +139,7 @@ function changePermitted(
     const { handler, suffix } = resolve(inode, name);
     const { set } = handler;
     if (set === undefined) throw errno('EOPNOTSUPP');
-    return andThen(take(task, rows.set, 'inode', inode.i_rwsem, I_MUTEX_XATTR), (held) =>
+    return andThen(take(task, rows.set, 'inode', inode.i_rwsem, I_MUTEX_NORMAL), (held) =>
       withCleanup(
         () => {
           if (value !== undefined && name.startsWith('security.')) inode.i_flags &= ~S_NOSEC;

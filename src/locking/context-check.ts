@@ -60,13 +60,14 @@ export function checkReturn(
   operation: object,
 ): void {
   const { row } = checks;
-  const dropped = checkCallers(task, checks, participants, operation);
+  const dropped = checkCallers(task, checks, mark, participants, operation);
   if (succeeded) {
     checkTaken(task, checks, watched, watching, operation);
     checkAcquired(task, checks, mark, participants, operation);
   }
   const fresh = task.held.filter((held) => held.seq > mark);
-  const leaked = succeeded ? unaccounted(checks, fresh, participants) : fresh;
+  const left = succeeded ? unaccounted(checks, fresh, participants) : fresh;
+  const leaked = left.filter((held) => task.excused?.has(held) !== true);
   if (leaked.length > 0) reportLeak(task, row, leaked, operation);
   const old = task.held.length - fresh.length;
   if (checks.exact && dropped === 0 && old < kept) {
@@ -81,7 +82,13 @@ export function checkReturn(
 }
 
 /** The caller's locks. @returns how many broken rules explain that fewer locks are held */
-function checkCallers(task: Task, checks: RowChecks, participants: Participants, operation: object): number {
+function checkCallers(
+  task: Task,
+  checks: RowChecks,
+  mark: number,
+  participants: Participants,
+  operation: object,
+): number {
   let dropped = 0;
   for (const check of checks.atReturn) {
     const { rule } = check;
@@ -90,6 +97,7 @@ function checkCallers(task: Task, checks: RowChecks, participants: Participants,
     const held = heldBy(task, lock);
     if (check.released) {
       if (held === undefined) continue;
+      excuse(task, held);
       fault(
         task,
         'not-released',
@@ -118,6 +126,12 @@ function checkCallers(task: Task, checks: RowChecks, participants: Participants,
         `${rule.lock} of ${rule.of} must be held exclusively at the return`,
         operation,
       );
+    } else if (held.seq > mark) {
+      dropped++;
+      excuse(task, held);
+      excuse(task, lock);
+      const message = `${rule.lock} of ${rule.of} must stay held, and was given up and taken again`;
+      fault(task, 'lock-not-held', checks.row, rule, message, operation);
     }
   }
   return dropped;

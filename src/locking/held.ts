@@ -155,12 +155,14 @@ export function check_lock_freed(task: Task, lock: { readonly name: LockName; re
 
 /**
  * Check that `task` holds `lock`, as the kernel's lockdep_assert_held and lockdep_assert_held_write.
+ * @param rule of the contract that demands it, for the report
  * @returns whether it does; a violation is reported where it does not.
  */
 export function assert_held(
   task: Task,
   lock: { readonly name: LockName },
   mode: 'read' | 'write' | 'any' = 'any',
+  rule?: string,
 ): boolean {
   if (task.validator.enforce === 'off') return true;
   const entry = heldBy(task, lock);
@@ -171,6 +173,7 @@ export function assert_held(
       entry === undefined
         ? `${lock.name} must be held and is not`
         : `${lock.name} must be held for writing and is shared`,
+    rule: rule ?? `lock#${lock.name}-is-held`,
     lock: lock.name,
     held: [...task.held],
     ...(row === undefined ? {} : { row }),

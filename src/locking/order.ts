@@ -40,11 +40,10 @@ export const LOCK_ORDER: readonly OrderEdge[] = [
   edge('i_rwsem/1', 'i_rwsem', 'a parent before its child'),
   edge('i_rwsem/5', 'i_rwsem', 'likewise for the second parent'),
   edge('i_rwsem', 'i_rwsem/4', 'two files: by address'),
-  edge('i_rwsem', 'i_rwsem/3', 'a file before the inode that keeps its extended attributes'),
 
   // A file's contents: the head of mm/filemap.c.
   edge('i_rwsem/4', 'invalidate_lock', 'a truncation or a hole locks the file, then its cache'),
-  edge('i_rwsem/3', 'xattr_sem', 'the VFS locks the inode, the filesystem its attributes'),
+  edge('i_rwsem', 'xattr_sem', 'the VFS locks the inode, the filesystem its attributes'),
   edge('mmap_lock', 'invalidate_lock', 'a fault fills the cache with the address space held'),
   edge('i_rwsem', 'mmap_lock', 'a write may fault its own buffer in'),
   edge('invalidate_lock', 'invalidate_lock/1', 'the caches of two files: by address'),

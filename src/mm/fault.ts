@@ -243,8 +243,9 @@ async function do_page_mkwrite(task: Task, vmf: VmFault, page: Folio): Promise<n
   const held = { mm: vma.vm_mm.mmap_lock };
   const ret = await call(task, rows.page_mkwrite, held, () => page_mkwrite(task, vma, vmf), locked);
   if ((ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)) !== 0) return ret;
-  returned_page(task, vmf, rows.page_mkwrite, ret);
-  if ((ret & VM_FAULT_LOCKED) !== 0) return ret;
+  const returned = returned_page(task, vmf, rows.page_mkwrite, ret);
+  // One that is said to be locked and is not was reported: it is locked here all the same.
+  if ((ret & VM_FAULT_LOCKED) !== 0 && returned !== undefined) return ret;
   await lock_returned(task, page);
   if (page.mapping !== undefined) return ret | VM_FAULT_LOCKED;
   folio_unlock(task, page);

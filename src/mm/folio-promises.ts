@@ -45,7 +45,9 @@ function is_gone(task: Task, folio: Folio, answer: boolean): boolean {
 
 /** As call_release_folio with GFP_NOWAIT: a filesystem that would have to wait says no. @throws EIO where it waits all the same */
 export function call_release_folio_nowait(task: Task, folio: Folio): boolean {
+  const { atomicRule } = task;
   task.atomic++;
+  task.atomicRule = `${RULE}release_folio#gfp-limits-the-effort`;
   try {
     const released = call_release_folio(task, folio, 'GFP_NOWAIT');
     if (!(released instanceof Promise)) return released;
@@ -57,6 +59,7 @@ export function call_release_folio_nowait(task: Task, folio: Folio): boolean {
     throw errno('EIO', 'release_folio');
   } finally {
     task.atomic--;
+    task.atomicRule = atomicRule;
   }
 }
 

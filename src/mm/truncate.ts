@@ -4,6 +4,7 @@
  */
 import { assert_held, type Exclusive } from '../locking/held.js';
 import type { Task } from '../sched/task.js';
+import { might_sleep } from '../sched/wait.js';
 import type { AddressSpace } from './address-space.js';
 import { filemap_get_folio, filemap_get_folios, filemap_remove_folio, folios_put } from './filemap-tree.js';
 import { type Folio, folio_put, folio_zero_range, PAGE_SIZE, pageOf } from './folio.js';
@@ -12,6 +13,7 @@ import { folio_mark_dirty, folio_trylock, folio_unlock, folio_wait_writeback } f
 import { unmap_mapping_folio, unmap_mapping_pages } from './rmap.js';
 
 const BATCH = 32;
+const RULE = 'address_space_operations.invalidate_folio#';
 
 /**
  * Remove the cached pages of bytes `start` to `end`, inclusive, dirty or not, waiting for writes under way (truncate_inode_pages_range).
@@ -45,7 +47,7 @@ export function truncate_inode_pages(
 
 /** Remove every page of an inode that is being evicted, which nobody else can reach any more (truncate_inode_pages_final). */
 export async function truncate_inode_pages_final(task: Task, mapping: AddressSpace): Promise<void> {
-  if (mapping.nrpages > 0) await truncateRange(task, mapping, 0, Number.POSITIVE_INFINITY, false);
+  await truncateRange(task, mapping, 0, Number.POSITIVE_INFINITY, false);
 }
 
 /**
@@ -136,7 +138,7 @@ function hasBytes(folio: Folio, offset: number, end: number): boolean {
 function checkHeld(task: Task, mapping: AddressSpace, held: Exclusive<'invalidate_lock'>): void {
   if (!held.released && held.lock === mapping.invalidate_lock) return;
   // It is a guard, but not of this mapping, or not any more: the check proper names what is missing.
-  assert_held(task, mapping.invalidate_lock, 'write');
+  assert_held(task, mapping.invalidate_lock, 'write', `${RULE}filesystem-takes-invalidate_lock`);
 }
 
 /** @param inUse the file can be reached by others, so that invalidate_lock has to be held */
@@ -147,6 +149,7 @@ async function truncateRange(
   end: number,
   inUse: boolean,
 ): Promise<void> {
+  might_sleep(task, 'truncation of pages');
   if (mapping.nrpages === 0 || end < start) return;
   const first = pageOf(start + PAGE_SIZE - 1);
   // The page after the last one that goes as a whole.

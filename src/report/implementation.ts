@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL('../../../', import.meta.url));
 /** Where the engine finds what it is asked about. */
 const SLOT = Symbol.for('latchfs.implementation');
 /** The names under which the layer that calls an operation has it at hand, besides the operation's own. */
-const ALIASES = ['op', 'operation'];
+const ALIASES = ['op', 'operation', 'shutdown'];
 
 /** One conversation with the engine. Everything in it is answered at once. */
 class Engine {

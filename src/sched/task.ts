@@ -73,6 +73,8 @@ export class Task {
   excused: WeakSet<object> | undefined;
   /** How many reasons there are not to sleep: spinlocks, RCU sections, operations that may not block. */
   atomic = 0;
+  /** The rule that forbids to sleep, where that is neither a lock's nor a row's. */
+  atomicRule: string | undefined;
   /** How many reasons there are for completions to stay away (local_irq_disable). */
   completionsOff = 0;
   /** What it waits for now, in words, and the lock if it is one. */

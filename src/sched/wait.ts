@@ -3,6 +3,7 @@ import type { Row } from '../contract/row.js';
 import { errno } from './errno.js';
 import type { Timer } from './scheduler.js';
 import type { Task } from './task.js';
+import type { TrackedLock } from './validator.js';
 
 export interface WaitOptions {
   /** A signal ends the wait with EINTR. */
@@ -29,6 +30,9 @@ export function might_sleep(task: Task, what: string): void {
     held: [...task.held],
   });
 }
+
+/** Kinds of locks whose holders may not sleep. */
+const SPINNING: ReadonlySet<string> = new Set(['spinlock', 'rwlock', 'seqlock', 'rcu']);
 
 /** Locks whose holders may not sleep: of an operation that may block in some cases they say which case it is. */
 export const NEVER_SLEEP: ReadonlySet<string> = new Set([
@@ -58,8 +62,9 @@ function whyAtomic(task: Task): readonly [where: string, rule: string] {
     return [`${name} may not block${when}`, `${name}#may-not-block`];
   }
   if (task.context === 'completion') return ['it completes I/O', 'completion#may-not-block'];
-  const names = task.held.map(({ name }) => name).join(', ');
-  return [names === '' ? 'sleeping is disabled' : `with ${names} held`, 'spinlock#holder-may-not-sleep'];
+  const spinning = task.held.filter(({ lock }) => SPINNING.has((lock as Partial<TrackedLock>).key?.kind ?? ''));
+  if (spinning.length === 0) return ['sleeping is disabled', task.atomicRule ?? 'task#may-not-sleep'];
+  return [`with ${spinning.map(({ name }) => name).join(', ')} held`, 'spinlock#holder-may-not-sleep'];
 }
 
 /** One task waiting. */

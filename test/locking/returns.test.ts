@@ -299,3 +299,17 @@ t.test('with enforce=error a broken rule fails the call, and the task is none th
   t.equal(task.atomic, 0);
   t.end();
 });
+
+t.test("a caller's lock that was given up and taken again in between was not held throughout", (t) => {
+  const { task, said } = machine();
+  const folio = new BitLock('folio');
+  const held = now(folio.lock(task));
+  let again = held;
+  call(task, aops.launder_folio, { folio }, () => {
+    held.release();
+    again = now(folio.lock(task));
+  });
+  again.release();
+  t.same(said(), ['lock-not-held address_space_operations.launder_folio/folio/folio']);
+  t.end();
+});

@@ -5,8 +5,10 @@ import { vfs_mount } from '../../src/fs/super.js';
 import type { Machine, SuperBlock } from '../../src/fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { task_end } from '../../src/locking/context.js';
+import { fs_reclaim } from '../../src/locking/lock-map.js';
 import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
 import { MemoryControl } from '../../src/mm/memory.js';
+import { shrink_node } from '../../src/mm/vmscan.js';
 import { locate } from '../../src/report/implementation.js';
 import { frames } from '../../src/report/stack.js';
 import { RealScheduler } from '../../src/sched/real.js';
@@ -101,6 +103,16 @@ export function reportOf(violation: Violation, wanted: Report | undefined, file:
     held: violation.held.map(({ lock, mode }) => `${lock} (${mode})`),
     at,
   };
+}
+
+/** What kswapd does where memory is short: two passes, because a page that was used goes in the second. */
+export async function reclaim({ sched, validator, memory }: Machine): Promise<void> {
+  const task = new Task(sched, validator, { comm: 'kswapd' });
+  const inside = fs_reclaim.enter(task);
+  await shrink_node(task, memory, 1, 4);
+  await shrink_node(task, memory, 1, 4);
+  inside.release();
+  task_end(task);
 }
 
 /** Wait for a system call that may fail. @returns the errno's name, or 'ok' */

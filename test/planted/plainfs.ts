@@ -69,6 +69,8 @@ export interface Changes {
   readonly dir?: inode_operations;
   readonly file?: inode_operations;
   readonly fops?: file_operations;
+  /** Of directories. */
+  readonly dirFops?: file_operations;
   readonly aops?: address_space_operations;
   readonly super?: super_operations;
   readonly dentry?: dentry_operations;
@@ -217,10 +219,7 @@ function newInode(task: Task, sb: SuperBlock, dir: Inode | undefined, mode: numb
   if ((mode & S_IFMT) === S_IFDIR) {
     inode.i_nlink = 2;
     inode.i_op = dirOperations(changes);
-    inode.i_fop = {
-      ...simple_offset_dir_operations,
-      ...(changes.fops?.iterate_shared === undefined ? {} : changes.fops),
-    };
+    inode.i_fop = { ...simple_offset_dir_operations, ...changes.dirFops };
   } else {
     inode.i_op = { ...plain_file_inode_operations, ...changes.file };
     inode.i_fop = { ...plain_fops, ...changes.fops };

@@ -1,0 +1,43 @@
+/** The completion of a write takes a mutex, to count what was written. */
+import { submit_bio } from '../../../src/block/bio.js';
+import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+import type { Held } from '../../../src/locking/held.js';
+import { Mutex } from '../../../src/locking/mutex.js';
+import { type Folio, PAGE_SIZE } from '../../../src/mm/folio.js';
+import { folio_end_writeback, folio_start_writeback, folio_unlock } from '../../../src/mm/folio-state.js';
+import type { Errno } from '../../../src/sched/errno.js';
+import type { Task } from '../../../src/sched/task.js';
+import type { Planted } from '../harness.js';
+import { bdevOf, hostOf, sectorOf } from '../plainfs.js';
+
+const counts = new Mutex('alloc_lock');
+
+function end_io(task: Task, folio: Folio, error: Errno | undefined): void {
+  const held = counts.lock(task) as Held<'alloc_lock', 'write'>;
+  held.release();
+  folio_end_writeback(task, folio, error);
+}
+
+function writepage(task: Task, folio: Folio): void {
+  const inode = hostOf(folio);
+  folio_start_writeback(task, folio);
+  folio_unlock(task, folio);
+  submit_bio(task, bdevOf(inode), {
+    op: 'write',
+    sector: sectorOf(inode, folio.index),
+    vecs: [folio.data],
+    length: PAGE_SIZE,
+    end_io: (completion, error) => end_io(completion, folio, error),
+  });
+}
+
+export const planted: Planted = {
+  bug: 'the completion of a write takes a mutex',
+  changes: { aops: { writepage } },
+  provoke: async ({ sys }) => {
+    const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
+    await sys.write(fd, Buffer.from('x'));
+    await sys.fsync(fd);
+  },
+  reports: [{ kind: 'sleep-in-atomic', rule: 'completion#may-not-block', held: [], at: 'end_io' }],
+};

@@ -1,0 +1,47 @@
+/** setxattr allocates a page with xattr_sem held, and writepage, which reclaim calls to get pages, takes xattr_sem (GFP_KERNEL for GFP_NOFS). */
+import type { Dentry } from '../../../src/fs/dentry.js';
+import type { Inode } from '../../../src/fs/inode.js';
+import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+import { RwSem } from '../../../src/locking/rwsem.js';
+import { type Folio, folio_put } from '../../../src/mm/folio.js';
+import { folio_start_writeback, folio_unlock } from '../../../src/mm/folio-state.js';
+import { folio_alloc } from '../../../src/mm/page-alloc.js';
+import type { Task } from '../../../src/sched/task.js';
+import { type Planted, reclaim } from '../harness.js';
+import { submit_write } from '../plainfs.js';
+
+const xattr_sem = new RwSem('xattr_sem');
+
+async function set(task: Task, _dentry: Dentry, inode: Inode): Promise<void> {
+  using _attributes = await xattr_sem.write(task);
+  const page = await folio_alloc(task, inode.i_mapping, 0);
+  page.mapping = undefined;
+  folio_put(page);
+}
+
+async function writepage(task: Task, folio: Folio): Promise<void> {
+  using _attributes = await xattr_sem.read(task);
+  folio_start_writeback(task, folio);
+  folio_unlock(task, folio);
+  submit_write(task, folio);
+}
+
+export const planted: Planted = {
+  bug: 'writepage takes a lock under which others allocate',
+  changes: { aops: { writepage }, xattr: [{ prefix: 'user.', set }] },
+  provoke: async ({ sys, machine }) => {
+    const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
+    await sys.setxattr('/f', 'user.a', Buffer.from('1'));
+    await sys.write(fd, Buffer.from('x'));
+    await reclaim(machine);
+  },
+  reports: [
+    {
+      kind: 'lock-order',
+      rule: 'lockdep#circular-dependency',
+      op: 'address_space_operations.writepage',
+      held: ['fs_reclaim (write)', 'folio (write)'],
+      at: 'writepage',
+    },
+  ],
+};
