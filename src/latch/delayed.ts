@@ -19,6 +19,11 @@ export function hostOf(mapping: AddressSpace): LatchInode {
   throw errno('EIO', 'a mapping of another filesystem');
 }
 
+/** Whether a page has a promise. */
+export function isDelayed(folio: Folio): boolean {
+  return folio.private === DELAYED;
+}
+
 /**
  * Promise a block to a locked page over a hole, once. Waits for a commit where only that makes blocks free.
  * @throws ENOSPC

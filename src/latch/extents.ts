@@ -7,7 +7,7 @@
  *     4  4  blocks; the top bit says that they are preallocated and read as zeroes
  *     8  4  first block on the device
  *
- * i_data_sem is taken here: shared to look something up, exclusive to change something. The last extent found is kept, until something changes.
+ * i_data_sem is taken here: shared to look something up, exclusive to change something. The last extent found and the last hole are kept, until something changes.
  */
 import type { RwSem } from '../locking/rwsem.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
@@ -76,6 +76,9 @@ export class ExtentTree {
   readonly tree: BTree;
   readonly #sem: RwSem<'i_data_sem'>;
   #last: Extent | undefined;
+  /** Blocks from `#hole` to `#holeEnd` exclusive are not mapped. */
+  #hole = 0;
+  #holeEnd = 0;
 
   constructor(tree: BTree, sem: RwSem<'i_data_sem'>) {
     this.tree = tree;
@@ -94,11 +97,16 @@ export class ExtentTree {
   find(task: Task, block: number): Awaitable<Extent | undefined> {
     const last = this.#last;
     if (last !== undefined && last.logical <= block && block < endOf(last)) return last;
+    if (this.#hole <= block && block < this.#holeEnd) return undefined;
     return this.#read(task, () =>
-      andThen(this.tree.floor(task, block, decodeExtent), (extent) => {
-        if (extent === undefined || endOf(extent) <= block) return undefined;
-        this.#last = extent;
-        return extent;
+      andThen(this.#next(task, block), (extent) => {
+        if (extent !== undefined && extent.logical <= block) {
+          this.#last = extent;
+          return extent;
+        }
+        this.#hole = block;
+        this.#holeEnd = extent?.logical ?? MAX_LOGICAL;
+        return undefined;
       }),
     );
   }
@@ -162,7 +170,7 @@ export class ExtentTree {
       to = Math.min(to, endOf(extent));
       if (!this.#afford(handle)) return to;
       const from = Math.max(start, extent.logical);
-      this.#last = undefined;
+      this.#forget();
       await this.#replace(
         task,
         handle,
@@ -192,7 +200,7 @@ export class ExtentTree {
       if (!this.#afford(handle)) return first;
       const before = extent.logical === 0 ? undefined : await this.#floor(task, extent.logical - 1);
       const after = await this.#after(task, extent.logical);
-      this.#last = undefined;
+      this.#forget();
       await this.#replace(
         task,
         handle,
@@ -229,7 +237,7 @@ export class ExtentTree {
       const moved = { ...part(extent, first, end), logical: first + by };
       const before = moved.logical === 0 ? undefined : await this.#floor(task, moved.logical - 1);
       const after = await this.#after(task, moved.logical);
-      this.#last = undefined;
+      this.#forget();
       const stays = [part(extent, extent.logical, first), part(extent, end, endOf(extent))];
       // The neighbours of its new place: its own rest may be one of them.
       const others = [before, after].filter((other) => other !== undefined && other.logical !== extent.logical);
@@ -242,6 +250,12 @@ export class ExtentTree {
     return undefined;
   }
 
+  /** Something is about to change: what was found counts no longer. */
+  #forget(): void {
+    this.#last = undefined;
+    this.#holeEnd = 0;
+  }
+
   #afford(handle: Handle): boolean {
     return handle.credits >= this.credits || handle.extend(this.credits);
   }
@@ -252,7 +266,7 @@ export class ExtentTree {
 
   #write<T>(task: Task, body: () => Awaitable<T>): Awaitable<T> {
     return andThen(this.#sem.write(task), (held) => {
-      this.#last = undefined;
+      this.#forget();
       return withCleanup(body, () => held.release());
     });
   }

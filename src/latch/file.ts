@@ -12,8 +12,8 @@ import {
   SEEK_HOLE,
 } from '../fs/read-write.js';
 import type { AddressSpace, MmFile } from '../mm/address-space.js';
-import { filemap_grab_folio, folio_put } from '../mm/filemap.js';
-import { type Folio, PAGE_SIZE } from '../mm/folio.js';
+import { filemap_grab_folio, folio_put, type LockedFolio } from '../mm/filemap.js';
+import { type Folio, PAGE_SIZE, pageOf } from '../mm/folio.js';
 import {
   filemap_dirty_folio,
   folio_end_read,
@@ -31,7 +31,7 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { fileattr_get, fileattr_set, latch_setattr } from './attr.js';
-import { delay, hostOf, invalidate_folio, release_folio, undelay } from './delayed.js';
+import { delay, hostOf, invalidate_folio, isDelayed, release_folio, undelay } from './delayed.js';
 import { endOf } from './extents.js';
 import { latch_fiemap } from './fiemap.js';
 import type { Extent } from './format/inode.js';
@@ -133,25 +133,40 @@ function write_begin(
   pos: number,
   len: number,
 ): Awaitable<WriteBegun> {
-  const inode = hostOf(mapping);
-  const index = Math.floor(pos / PAGE_SIZE);
-  return andThen(filemap_grab_folio(task, mapping, index), ({ folio, held }) => {
-    const begun = { folio, fsdata: undefined };
-    const failed = (error: unknown): never => {
-      // Nothing will be written to it: it must not keep a promise that nobody keeps.
-      if (!folio.dirty) undelay(inode, folio);
-      held.release();
-      folio_put(task, folio);
-      throw error;
-    };
-    let ready: Awaitable<void>;
-    try {
-      ready = andThen(inode.extents.find(task, index), (extent) => prepare(task, inode, folio, extent, pos, len));
-    } catch (error) {
-      return failed(error);
-    }
-    return ready instanceof Promise ? ready.then(() => begun, failed) : begun;
-  });
+  const grabbed = filemap_grab_folio(task, mapping, pageOf(pos));
+  if (grabbed instanceof Promise) return grabbed.then((locked) => begin(task, hostOf(mapping), locked, pos, len));
+  return begin(task, hostOf(mapping), grabbed, pos, len);
+}
+
+function begin(task: Task, inode: LatchInode, locked: LockedFolio, pos: number, len: number): Awaitable<WriteBegun> {
+  const { folio } = locked;
+  const begun = { folio, fsdata: undefined };
+  // It has its promise and all of its bytes: the extents need not be asked.
+  if (folio.uptodate && isDelayed(folio)) return begun;
+  let ready: Awaitable<void>;
+  try {
+    const extent = inode.extents.find(task, folio.index);
+    ready =
+      extent instanceof Promise
+        ? extent.then((found) => prepare(task, inode, folio, found, pos, len))
+        : prepare(task, inode, folio, extent, pos, len);
+  } catch (error) {
+    return failed(task, inode, locked, error);
+  }
+  if (!(ready instanceof Promise)) return begun;
+  return ready.then(
+    () => begun,
+    (error: unknown) => failed(task, inode, locked, error),
+  );
+}
+
+/** Nothing will be written to the folio. */
+function failed(task: Task, inode: LatchInode, { folio, held }: LockedFolio, error: unknown): never {
+  // It must not keep a promise that nobody keeps.
+  if (!folio.dirty) undelay(inode, folio);
+  held.release();
+  folio_put(task, folio);
+  throw error;
 }
 
 /** Promise the folio a block where it has none, and fill in what the write does not cover. @throws ENOSPC EIO */
@@ -163,8 +178,9 @@ function prepare(
   pos: number,
   len: number,
 ): Awaitable<void> {
-  if (extent !== undefined) return fillForWrite(task, inode, folio, extent, pos, len);
-  return andThen(delay(task, inode, folio), () => fillForWrite(task, inode, folio, undefined, pos, len));
+  const promise = extent === undefined ? delay(task, inode, folio) : undefined;
+  if (promise instanceof Promise) return promise.then(() => fillForWrite(task, inode, folio, extent, pos, len));
+  return fillForWrite(task, inode, folio, extent, pos, len);
 }
 
 /** Read or zero what the write does not cover. @param extent undefined: nothing was there before @throws EIO */

@@ -2,7 +2,7 @@
  * A row of the contract as it is checked at run time, found once: which rules speak at the call and which at the return, under which
  * name the caller states the lock of each, and what a row that may not block forbids.
  */
-import type { LockRule, Row } from '../contract/row.js';
+import type { LockName, LockRule, Row } from '../contract/row.js';
 import { NEVER_SLEEP } from '../sched/wait.js';
 
 /** What must be held: nothing, anything, or the lock exclusively. */
@@ -10,20 +10,34 @@ export const WANT_NONE = 0;
 export const WANT_ANY = 1;
 export const WANT_WRITE = 2;
 
-/** One rule as it is checked. */
-export interface RuleCheck {
+type Want = typeof WANT_NONE | typeof WANT_ANY | typeof WANT_WRITE;
+
+/** One rule as it is checked. A class, so that all of them have one shape: rules are looked at in every call. */
+export class RuleCheck {
   readonly rule: LockRule;
   /** The name under which the participants state the lock: the role, or `role/variant` where the row tells variants apart. */
   readonly key: string;
-  readonly want: typeof WANT_NONE | typeof WANT_ANY | typeof WANT_WRITE;
+  /** The lock that the rule speaks of. */
+  readonly lock: LockName;
+  readonly want: Want;
   /** The caller's lock is given up by the operation. */
   readonly released: boolean;
+
+  constructor(rule: LockRule, key: string, released: boolean) {
+    this.rule = rule;
+    this.key = key;
+    this.lock = rule.lock;
+    this.want = rule.mode === 'none' ? WANT_NONE : rule.mode === 'write' ? WANT_WRITE : WANT_ANY;
+    this.released = released;
+  }
 }
 
 export interface RowChecks {
   readonly row: Row;
   /** What the caller holds, or must not hold, at the call. */
   readonly atCall: readonly RuleCheck[];
+  /** Whether anything is to be looked at before the call. */
+  readonly asks: boolean;
   /** Alternatives: of each group one must be held at the call. */
   readonly groups: readonly (readonly RuleCheck[])[];
   /** The caller's locks as they are at the return: held still, or given up. */
@@ -65,6 +79,7 @@ function compile(row: Row): RowChecks {
   const fresh: RowChecks = {
     row,
     atCall: [...agreed, ...caller.filter(({ rule }) => rule.oneOf === undefined)],
+    asks: caller.length > 0,
     groups: [...alternatives.values()],
     atReturn: caller.filter(({ rule, want }) => rule.oneOf === undefined && want !== WANT_NONE && rule.of !== BATCH),
     released: caller.filter(({ released, rule }) => released && rule.of !== BATCH),
@@ -93,7 +108,7 @@ function agreedAtCall(caller: readonly RuleCheck[]): RuleCheck[] {
     const others = caller.filter(({ rule }) => rule !== one.rule && rule.lock === lock && rule.of === of);
     if (others.length === 0 || !others.every(({ rule }) => rule.mode === mode)) continue;
     if (others.every(({ rule }) => rule.atReturn === one.rule.atReturn)) continue;
-    agreed.push({ ...one, key: of, released: false });
+    agreed.push(new RuleCheck(one.rule, of, false));
   }
   return agreed;
 }
@@ -104,10 +119,6 @@ function check(row: Row, rule: LockRule): RuleCheck {
     (other) => other.of === rule.of && other.lock !== rule.lock && other.oneOf === undefined,
   );
   const role = ambiguous ? `${rule.of}.${rule.lock}` : rule.of;
-  return {
-    rule,
-    key: rule.variant === undefined ? role : `${role}/${rule.variant}`,
-    want: rule.mode === 'none' ? WANT_NONE : rule.mode === 'write' ? WANT_WRITE : WANT_ANY,
-    released: rule.atReturn === 'released',
-  };
+  const key = rule.variant === undefined ? role : `${role}/${rule.variant}`;
+  return new RuleCheck(rule, key, rule.atReturn === 'released');
 }

@@ -9,7 +9,9 @@ export class OpNode {
   readonly checks: object;
   /** How often this path was entered. */
   calls = 0;
+  /** The two that were entered last: most operations call one or two others in turns. */
   #last: OpNode | undefined;
+  #other: OpNode | undefined;
   #inner: Map<Row, OpNode> | undefined;
 
   constructor(row: Row, parent: OpNode | undefined, checks: object) {
@@ -22,8 +24,10 @@ export class OpNode {
   find(row: Row): OpNode | undefined {
     const last = this.#last;
     if (last?.row === row) return last;
+    const other = this.#other;
+    if (other?.row === row) return other;
     const found = this.#inner?.get(row);
-    if (found !== undefined) this.#last = found;
+    if (found !== undefined) this.#remember(found);
     return found;
   }
 
@@ -32,8 +36,13 @@ export class OpNode {
     const node = new OpNode(row, this, checks);
     this.#inner ??= new Map();
     this.#inner.set(row, node);
-    this.#last = node;
+    this.#remember(node);
     return node;
+  }
+
+  #remember(node: OpNode): void {
+    this.#other = this.#last;
+    this.#last = node;
   }
 
   /** The rows from the outermost to this one. */

@@ -30,7 +30,9 @@ export class ChainNode {
   fault: Fault | undefined;
   /** Where its last lock was first taken. */
   trace: Trace | undefined;
+  /** The two that were taken last: most tasks go on with one of them. */
   #last: ChainNode | undefined;
+  #other: ChainNode | undefined;
   #next: Map<number, ChainNode> | undefined;
 
   constructor(link: number, cls: LockClass | undefined, parent: ChainNode | undefined) {
@@ -42,8 +44,10 @@ export class ChainNode {
   find(link: number): ChainNode | undefined {
     const last = this.#last;
     if (last !== undefined && last.link === link) return last;
+    const other = this.#other;
+    if (other !== undefined && other.link === link) return other;
     const found = this.#next?.get(link);
-    if (found !== undefined) this.#last = found;
+    if (found !== undefined) this.#remember(found);
     return found;
   }
 
@@ -51,8 +55,13 @@ export class ChainNode {
     const node = new ChainNode(link, cls, this);
     this.#next ??= new Map();
     this.#next.set(link, node);
-    this.#last = node;
+    this.#remember(node);
     return node;
+  }
+
+  #remember(node: ChainNode): void {
+    this.#other = this.#last;
+    this.#last = node;
   }
 
   get next(): Iterable<ChainNode> {
