@@ -2,6 +2,7 @@
 import type { LockName, Row } from '../contract/row.js';
 import type { Task } from '../sched/task.js';
 import type { HeldLock, LockWatch } from '../sched/validator.js';
+import type { LockClassKey } from './lockdep/class.js';
 
 export type HeldMode = 'read' | 'write';
 
@@ -11,7 +12,8 @@ export interface Releasable {
 }
 
 export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> implements HeldLock, Disposable {
-  readonly name: L;
+  /** The class of the lock as it was taken. */
+  readonly key: LockClassKey<L>;
   readonly lock: Releasable;
   readonly mode: M;
   readonly subclass: number;
@@ -26,8 +28,8 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
   task: Task | undefined;
   released = false;
 
-  constructor(name: L, lock: Releasable, mode: M, task: Task, subclass: number) {
-    this.name = name;
+  constructor(key: LockClassKey<L>, lock: Releasable, mode: M, task: Task, subclass: number) {
+    this.key = key;
     this.lock = lock;
     this.mode = mode;
     this.subclass = subclass;
@@ -37,6 +39,10 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
     this.#trace = task.validator.stacks ? stackHere() : undefined;
     task.held.push(this);
     if (task.watch !== undefined) seen(task.watch, lock, mode);
+  }
+
+  get name(): L {
+    return this.key.name;
   }
 
   /** Where it was taken, where the deep checks are on. */

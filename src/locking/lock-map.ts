@@ -21,7 +21,7 @@ export class LockMap<L extends LockName> implements Releasable {
   /** Enter it; until the guard is released, what is taken is taken inside. */
   enter(task: Task): Held<L, 'write'> {
     task.validator.acquire(task, this, 'write', 0);
-    const held = new Held<L, 'write'>(this.key.name, this, 'write', task, 0);
+    const held = new Held<L, 'write'>(this.key, this, 'write', task, 0);
     task.validator.acquired(task, held, false);
     return held;
   }

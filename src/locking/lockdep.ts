@@ -267,8 +267,7 @@ const DEADLOCKS: ReadonlySet<ViolationKind> = new Set(['lock-order', 'lock-usage
 /** Readers of spinning locks and of RCU come in whoever waits; those of sleeping locks queue behind writers. */
 function readOf(held: HeldLock): ReadState {
   if (held.mode === 'write') return EXCLUSIVE;
-  const { kind } = (held.lock as TrackedLock).key;
-  return kind === 'rwsem' ? READ : READ_RECURSIVE;
+  return held.key.kind === 'rwsem' ? READ : READ_RECURSIVE;
 }
 
 function stackOf(task: Task | undefined, message: string): string {

@@ -83,7 +83,7 @@ export class RwLock<L extends LockName> implements Releasable {
   }
 
   #grant<M extends 'read' | 'write'>(task: Task, mode: M, subclass: number, trying: boolean): Held<L, M> {
-    const held = new Held<L, M>(this.key.name, this, mode, task, subclass);
+    const held = new Held<L, M>(this.key, this, mode, task, subclass);
     if (mode === 'read') this.#readers++;
     else this.#writer = held as Held<L, 'write'>;
     task.atomic++;

@@ -33,7 +33,7 @@ export class SeqLock<L extends LockName> extends SpinLock<L> {
       // A writer that is at it now ends only after this task has gone on, or is this task: the kernel would spin for ever.
       this.mustBeFree(task);
       task.validator.acquire(task, this, 'read recursive', 0);
-      const section = new Held<L, 'read'>(this.name, this, 'read', task, 0);
+      const section = new Held<L, 'read'>(this.key, this, 'read', task, 0);
       task.atomic++;
       task.validator.acquired(task, section, false);
       let result: T;

@@ -112,7 +112,7 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
   }
 
   #grant<M extends HeldMode>(task: Task, mode: M, subclass: number, trying: boolean): Held<L, M> {
-    const held = new Held<L, M>(this.name, this, mode, task, subclass);
+    const held = new Held<L, M>(this.key, this, mode, task, subclass);
     if (mode === 'read') this.#readers++;
     else this.#writer = held;
     task.validator.acquired(task, held, trying);

@@ -70,7 +70,7 @@ export class SpinLock<L extends LockName> implements Releasable {
   }
 
   #grant(task: Task, subclass: number, trying: boolean): Held<L, 'write'> {
-    const held = new Held<L, 'write'>(this.key.name, this, 'write', task, subclass);
+    const held = new Held<L, 'write'>(this.key, this, 'write', task, subclass);
     this.#holder = held;
     task.atomic++;
     task.validator.acquired(task, held, trying);

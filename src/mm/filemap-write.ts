@@ -42,9 +42,11 @@ class BufferedWrite {
   readonly #mapping: AddressSpace;
   readonly #host: ParticipantsOf<typeof rows.write_begin>;
   readonly #begin: () => Awaitable<WriteBegun>;
-  readonly #write_end: NonNullable<AOps['write_end']>;
-  /** Bytes of the write that lie in the present page. */
+  readonly #end: () => Awaitable<number>;
+  /** The present page: bytes of the write that lie in it, bytes that were copied, and what write_begin has said. */
   #length = 0;
+  #copied = 0;
+  #begun: WriteBegun | undefined;
 
   constructor(
     task: Task,
@@ -61,7 +63,11 @@ class BufferedWrite {
     this.#mapping = mapping;
     this.#host = { inode: mapping.host.i_rwsem };
     this.#begin = () => write_begin(task, file, mapping, iocb.ki_pos, this.#length);
-    this.#write_end = write_end;
+    this.#end = () => {
+      const begun = this.#begun;
+      if (begun === undefined) throw errno('EIO', 'write_end without write_begin');
+      return write_end(task, file, mapping, iocb.ki_pos, this.#length, this.#copied, begun);
+    };
   }
 
   run(): Awaitable<number> {
@@ -112,17 +118,18 @@ class BufferedWrite {
 
   #copyAndEnd(begun: WriteBegun): Awaitable<number> {
     const iter = this.#iter;
-    const pos = this.#iocb.ki_pos;
     const { folio } = begun;
     if (!folio_locked_by(this.#task, folio)) {
       // Reported already: what is written to the page must not be torn all the same.
       return andThen(folio_lock(this.#task, folio), () => this.#copyAndEnd(begun));
     }
-    const copied = iter.copy_from_iter(folio.data, pos & (PAGE_SIZE - 1), this.#length);
+    const copied = iter.copy_from_iter(folio.data, this.#iocb.ki_pos & (PAGE_SIZE - 1), this.#length);
     folio.referenced = true;
+    this.#begun = begun;
+    this.#copied = copied;
     let accepted: Awaitable<number>;
     try {
-      accepted = this.#end(pos, copied, begun);
+      accepted = call(this.#task, rows.write_end, { inode: this.#host.inode, folio: folio.lock }, this.#end);
     } catch (error) {
       iter.revert(copied);
       throw error;
@@ -134,17 +141,6 @@ class BufferedWrite {
         iter.revert(copied);
         throw error;
       },
-    );
-  }
-
-  #end(pos: number, copied: number, begun: WriteBegun): Awaitable<number> {
-    const task = this.#task;
-    const mapping = this.#mapping;
-    const length = this.#length;
-    const write_end = this.#write_end;
-    const { ki_filp: file } = this.#iocb;
-    return call(task, rows.write_end, { inode: mapping.host.i_rwsem, folio: begun.folio.lock }, () =>
-      write_end(task, file, mapping, pos, length, copied, begun),
     );
   }
 

@@ -8,6 +8,8 @@ import type { Task } from './task.js';
 /** A lock that a task holds, as the record of it on the task. */
 export interface HeldLock {
   readonly name: LockName;
+  /** Its class, whatever the nesting level. */
+  readonly key: TrackedLock['key'];
   /** The lock object itself: identity tells instances apart. */
   readonly lock: object;
   readonly mode: Exclude<RuleMode, 'any' | 'none'>;

@@ -56,7 +56,7 @@ export class Tracker {
 
   /** About to take a lock: validates the chain that this would make, unless it was before. */
   acquire(task: Task, lock: TrackedLock, mode: LockMode, subclass: number, nest: object | undefined): void {
-    const link = linkOf(task, lock, readState(mode), subclass, 0);
+    const link = linkOf(task, lock.key, readState(mode), subclass, 0);
     const node = this.#at(task).find(link);
     if (node?.plain === true) return;
     this.#validate(task, this.#at(task), link, lock, nest);
@@ -64,7 +64,7 @@ export class Tracker {
 
   /** A lock was taken. */
   acquired(task: Task, held: HeldLock, read: ReadState, trying: boolean): void {
-    const link = linkOf(task, held.lock as TrackedLock, read, held.subclass, trying ? LINK_TRY : 0);
+    const link = linkOf(task, held.key, read, held.subclass, trying ? LINK_TRY : 0);
     const at = this.#at(task);
     const node = at.find(link) ?? this.#first(task, at, link, held.lock as TrackedLock);
     node.count++;
@@ -215,9 +215,9 @@ export class Tracker {
   }
 }
 
-function linkOf(task: Task, lock: TrackedLock, read: ReadState, subclass: number, bits: number): number {
+function linkOf(task: Task, key: TrackedLock['key'], read: ReadState, subclass: number, bits: number): number {
   const off = task.completionsOff > 0 ? LINK_IRQ_OFF : 0;
-  return ((lock.key.id * SUBCLASSES + subclass) << LINK_SHIFT) | read | off | bits;
+  return ((key.id * SUBCLASSES + subclass) << LINK_SHIFT) | read | off | bits;
 }
 
 /** The stack of this moment, deeper than Node keeps by default; put into words only when it is read. */
