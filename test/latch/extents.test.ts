@@ -272,6 +272,25 @@ t.test('it behaves as an array of blocks', async () => {
   );
 });
 
+t.test('what was found is not looked up again until something changes', async (t) => {
+  const { host, handle, extents } = new Model(1000);
+  const { task } = host;
+  const insert = (logical: number): Promise<void> | void =>
+    extents.insert(task, handle, { logical, physical: logical + 100, length: 4, unwritten: false });
+  const locks = async (...blocks: number[]): Promise<[(number | undefined)[], number]> => {
+    const { taken } = task;
+    const found = [];
+    for (const block of blocks) found.push((await extents.find(task, block))?.physical);
+    return [found, task.taken - taken];
+  };
+  await insert(20);
+  t.same(await locks(10, 11, 19), [[undefined, undefined, undefined], 1], 'a hole up to the next extent');
+  t.same(await locks(20, 23, 12), [[120, 120, undefined], 1], 'and an extent beside it');
+  t.same(await locks(24, 1000), [[undefined, undefined], 1], 'another hole, without an end');
+  await insert(12);
+  t.same(await locks(12, 1000), [[112, undefined], 2], 'a change makes it forget');
+});
+
 t.test('many thousands of extents of a sparse file', async (t) => {
   const host = new TestHost();
   const root = Buffer.alloc(AREA_SIZE);
