@@ -49,6 +49,14 @@ export interface Planted {
   readonly reports: readonly Report[];
 }
 
+/** A filesystem that does something unusual, which is right. */
+export interface Unusual {
+  readonly what: string;
+  readonly changes: Changes;
+  /** Use it so that it does that. @returns whether it did */
+  use(stage: Stage): Promise<boolean>;
+}
+
 /** Mount a filesystem, use it, unmount it. @returns what was reported, each thing once */
 export async function play(
   name: string,
@@ -113,6 +121,13 @@ export async function reclaim({ sched, validator, memory }: Machine): Promise<vo
   await shrink_node(task, memory, 1, 4);
   inside.release();
   task_end(task);
+}
+
+/** The number of a file, as the argument of an ioctl. */
+export async function inoOf(sys: Syscalls, name: string): Promise<Buffer> {
+  const arg = Buffer.alloc(4);
+  arg.writeInt32LE((await sys.stat(name)).ino);
+  return arg;
 }
 
 /** Wait for a system call that may fail. @returns the errno's name, or 'ok' */

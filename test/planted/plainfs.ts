@@ -1,9 +1,3 @@
-/**
- * A small filesystem that does everything right, to derive wrong ones from: names live in the dcache, as in ramfs; each file has a fixed run of
- * blocks on the device, so that pages are read and written by requests that complete.
- */
-import { submit_bio } from '../../src/block/bio.js';
-import type { BlockDevice } from '../../src/block/block-device.js';
 import { setattr_copy } from '../../src/fs/attr.js';
 import { dget, dput } from '../../src/fs/dcache.js';
 import { d_add, d_instantiate, d_make_root } from '../../src/fs/dcache-alias.js';
@@ -17,7 +11,7 @@ import {
   new_inode,
   unlock_new_inode,
 } from '../../src/fs/icache.js';
-import { type Inode, i_size_write } from '../../src/fs/inode.js';
+import type { Inode } from '../../src/fs/inode.js';
 import {
   OffsetCtx,
   simple_offset_add,
@@ -25,7 +19,6 @@ import {
   simple_offset_remove,
   simple_statfs,
 } from '../../src/fs/libfs.js';
-import { mmap_with, vfs_page_mkwrite } from '../../src/fs/mmap.js';
 import type {
   dentry_operations,
   file_operations,
@@ -33,36 +26,20 @@ import type {
   super_operations,
   xattr_handler,
 } from '../../src/fs/operations.js';
-import { generic_file_llseek, generic_file_read_iter, generic_file_write_iter } from '../../src/fs/read-write.js';
 import type { FileSystemType } from '../../src/fs/super.js';
 import type { SuperBlock } from '../../src/fs/super-block.js';
 import { current_time, dir_changed, inode_set_ctime_current } from '../../src/fs/time.js';
 import { GUARDED, guard_read, guard_write } from '../../src/locking/guarded.js';
-import { filemap_grab_folio, folio_put } from '../../src/mm/filemap.js';
-import { file_write_and_wait_range } from '../../src/mm/filemap-wait.js';
-import { type Folio, PAGE_SIZE } from '../../src/mm/folio.js';
-import {
-  filemap_dirty_folio,
-  folio_end_read,
-  folio_end_writeback,
-  folio_hand_over,
-  folio_mark_dirty,
-  folio_mark_uptodate,
-  folio_start_writeback,
-  folio_unlock,
-} from '../../src/mm/folio-state.js';
+import { PAGE_SIZE } from '../../src/mm/folio.js';
 import type { address_space_operations } from '../../src/mm/operations.js';
-import { truncate_pagecache_range, truncate_setsize } from '../../src/mm/truncate.js';
-import { type Awaitable, andThen } from '../../src/sched/awaitable.js';
+import type { Awaitable } from '../../src/sched/awaitable.js';
 import { errno } from '../../src/sched/errno.js';
 import type { Task } from '../../src/sched/task.js';
+import { FILE_PAGES, inodeOf, plain_aops, plain_file_inode_operations, plain_fops } from './plain-file.js';
 
 const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
 const S_IFMT = 0o170000;
-/** The blocks of one file. */
-const FILE_PAGES = 64;
-const SECTORS = PAGE_SIZE / 512;
 
 /** What a wrong filesystem does in its own way. */
 export interface Changes {
@@ -77,127 +54,6 @@ export interface Changes {
   readonly xattr?: readonly xattr_handler[];
   readonly type?: Partial<FileSystemType>;
 }
-
-/** The device under an inode. */
-export function bdevOf(inode: Inode): BlockDevice {
-  const { s_bdev: bdev } = inode.i_sb;
-  if (bdev === undefined) throw errno('ENODEV');
-  return bdev;
-}
-
-/** The first sector of a page of a file. */
-export function sectorOf(inode: Inode, index: number): number {
-  return (inode.i_ino * FILE_PAGES + index) * SECTORS;
-}
-
-/** The file that a folio is of. */
-export function hostOf(folio: Folio): Inode {
-  const { mapping } = folio;
-  if (mapping === undefined) throw errno('EIO');
-  return mapping.host as Inode;
-}
-
-/** The inode of a name that exists. */
-export function inodeOf(dentry: Dentry): Inode {
-  const { d_inode: inode } = dentry;
-  if (inode === undefined) throw errno('ENOENT');
-  return inode;
-}
-
-export function read_folio(task: Task, _file: unknown, folio: Folio): void {
-  const inode = hostOf(folio);
-  folio_hand_over(folio);
-  submit_bio(task, bdevOf(inode), {
-    op: 'read',
-    sector: sectorOf(inode, folio.index),
-    vecs: [folio.data],
-    length: PAGE_SIZE,
-    end_io: (completion, error) => folio_end_read(completion, folio, error === undefined),
-  });
-}
-
-/** Hand a page under writeback to the device. */
-export function submit_write(task: Task, folio: Folio): void {
-  const inode = hostOf(folio);
-  submit_bio(task, bdevOf(inode), {
-    op: 'write',
-    sector: sectorOf(inode, folio.index),
-    vecs: [folio.data],
-    length: PAGE_SIZE,
-    end_io: (completion, error) => folio_end_writeback(completion, folio, error),
-  });
-}
-
-function writepage(task: Task, folio: Folio): void {
-  folio_start_writeback(task, folio);
-  folio_unlock(task, folio);
-  submit_write(task, folio);
-}
-
-/** What was not written yet reads as zeros. */
-function prepare(folio: Folio): void {
-  if (folio.uptodate) return;
-  folio.data.fill(0);
-  folio_mark_uptodate(folio);
-}
-
-export const plain_aops: address_space_operations = {
-  read_folio,
-  writepage,
-  dirty_folio: filemap_dirty_folio,
-  write_begin: (task, _file, mapping, pos) =>
-    andThen(filemap_grab_folio(task, mapping, Math.floor(pos / PAGE_SIZE)), ({ folio }) => {
-      prepare(folio);
-      return { folio, fsdata: undefined };
-    }),
-  write_end: (task, _file, _mapping, pos, _len, copied, { folio }) => {
-    const inode = hostOf(folio);
-    folio_mark_dirty(task, folio);
-    if (pos + copied > inode.i_size) i_size_write(task, inode, pos + copied);
-    folio_unlock(task, folio);
-    folio_put(task, folio);
-    return copied;
-  },
-};
-
-async function fallocate(
-  task: Task,
-  file: Parameters<NonNullable<file_operations['fallocate']>>[1],
-  _mode: number,
-  offset: number,
-  length: number,
-): Promise<void> {
-  const { f_inode: inode, f_mapping: mapping } = file;
-  using _inode = await inode.i_rwsem.write(task);
-  using invalidate = await mapping.invalidate_lock.write(task);
-  await file_write_and_wait_range(task, file, offset, offset + length - 1);
-  await truncate_pagecache_range(task, mapping, offset, offset + length - 1, invalidate);
-}
-
-export const plain_fops: file_operations = {
-  llseek: (_task, file, offset, whence) => generic_file_llseek(file, offset, whence),
-  read_iter: generic_file_read_iter,
-  write_iter: generic_file_write_iter,
-  fsync: (task, file, start, end) => file_write_and_wait_range(task, file, start, end),
-  mmap: (_task, file, vma) => mmap_with(file, vma, (task, vma, vmf) => vfs_page_mkwrite(task, vma, vmf, file.f_inode)),
-  fallocate,
-};
-
-/** Change the size with i_rwsem held, under invalidate_lock. */
-export async function setsize(task: Task, inode: Inode, size: number): Promise<void> {
-  const { i_mapping: mapping } = inode;
-  using held = await mapping.invalidate_lock.write(task);
-  await truncate_setsize(task, mapping, size, (size) => i_size_write(task, inode, size), held);
-}
-
-export const plain_file_inode_operations: inode_operations = {
-  setattr: (task, dentry, attr) => {
-    const inode = inodeOf(dentry);
-    return andThen(attr.size === undefined ? undefined : setsize(task, inode, attr.size), () =>
-      setattr_copy(inode, attr),
-    );
-  },
-};
 
 const offsets = new WeakMap<Inode, OffsetCtx>();
 

@@ -1,14 +1,13 @@
 /** The completion of a write takes a mutex, to count what was written. */
-import { submit_bio } from '../../../src/block/bio.js';
 import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Held } from '../../../src/locking/held.js';
 import { Mutex } from '../../../src/locking/mutex.js';
-import { type Folio, PAGE_SIZE } from '../../../src/mm/folio.js';
+import type { Folio } from '../../../src/mm/folio.js';
 import { folio_end_writeback, folio_start_writeback, folio_unlock } from '../../../src/mm/folio-state.js';
 import type { Errno } from '../../../src/sched/errno.js';
 import type { Task } from '../../../src/sched/task.js';
 import type { Planted } from '../harness.js';
-import { bdevOf, hostOf, sectorOf } from '../plainfs.js';
+import { submit_write } from '../plain-file.js';
 
 const counts = new Mutex('alloc_lock');
 
@@ -19,16 +18,9 @@ function end_io(task: Task, folio: Folio, error: Errno | undefined): void {
 }
 
 function writepage(task: Task, folio: Folio): void {
-  const inode = hostOf(folio);
   folio_start_writeback(task, folio);
   folio_unlock(task, folio);
-  submit_bio(task, bdevOf(inode), {
-    op: 'write',
-    sector: sectorOf(inode, folio.index),
-    vecs: [folio.data],
-    length: PAGE_SIZE,
-    end_io: (completion, error) => end_io(completion, folio, error),
-  });
+  submit_write(task, folio, end_io);
 }
 
 export const planted: Planted = {

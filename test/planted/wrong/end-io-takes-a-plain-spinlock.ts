@@ -1,29 +1,21 @@
 /** A spinlock is taken by the completion of a write, and by others without keeping completions away (spin_lock for spin_lock_irqsave). */
-import { submit_bio } from '../../../src/block/bio.js';
 import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { SpinLock } from '../../../src/locking/spinlock.js';
-import { type Folio, PAGE_SIZE } from '../../../src/mm/folio.js';
+import type { Folio } from '../../../src/mm/folio.js';
 import { folio_end_writeback, folio_start_writeback, folio_unlock } from '../../../src/mm/folio-state.js';
 import type { Task } from '../../../src/sched/task.js';
 import type { Planted } from '../harness.js';
-import { bdevOf, hostOf, sectorOf } from '../plainfs.js';
+import { submit_write } from '../plain-file.js';
 
 const list = new SpinLock('j_list_lock');
 
 function writepage(task: Task, folio: Folio): void {
-  const inode = hostOf(folio);
   list.lock(task).release();
   folio_start_writeback(task, folio);
   folio_unlock(task, folio);
-  submit_bio(task, bdevOf(inode), {
-    op: 'write',
-    sector: sectorOf(inode, folio.index),
-    vecs: [folio.data],
-    length: PAGE_SIZE,
-    end_io(completion, error) {
-      list.lock(completion).release();
-      folio_end_writeback(completion, folio, error);
-    },
+  submit_write(task, folio, function end_io(completion, folio, error) {
+    list.lock(completion).release();
+    folio_end_writeback(completion, folio, error);
   });
 }
 

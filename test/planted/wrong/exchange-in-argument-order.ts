@@ -3,7 +3,7 @@ import type { File } from '../../../src/fs/file.js';
 import { I_MUTEX_NONDIR2 } from '../../../src/fs/inode.js';
 import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
-import { outcome, type Planted } from '../harness.js';
+import { inoOf, outcome, type Planted } from '../harness.js';
 
 async function unlocked_ioctl(task: Task, file: File, _cmd: number, arg: Buffer): Promise<number> {
   const other = file.f_inode.i_sb.inodeHash.get(arg.readInt32LE(0));
@@ -18,12 +18,7 @@ export const planted: Planted = {
   changes: { fops: { unlocked_ioctl } },
   provoke: async ({ sys, other }) => {
     const [f, g] = [await sys.open('/f', O_CREAT | O_RDWR, 0o644), await other.open('/g', O_CREAT | O_RDWR, 0o644)];
-    const argument = async (name: string): Promise<Buffer> => {
-      const arg = Buffer.alloc(4);
-      arg.writeInt32LE((await sys.stat(name)).ino);
-      return arg;
-    };
-    const [first, second] = [await argument('/g'), await argument('/f')];
+    const [first, second] = [await inoOf(sys, '/g'), await inoOf(sys, '/f')];
     await Promise.all([outcome(sys.ioctl(f, 0x7801, first)), outcome(other.ioctl(g, 0x7801, second))]);
   },
   reports: [

@@ -4,7 +4,7 @@ import type { Folio } from '../../../src/mm/folio.js';
 import { folio_lock, folio_unlock } from '../../../src/mm/folio-state.js';
 import type { Task } from '../../../src/sched/task.js';
 import type { Planted } from '../harness.js';
-import { plain_aops } from '../plainfs.js';
+import { plain_aops } from '../plain-file.js';
 
 async function invalidate_folio(task: Task, folio: Folio): Promise<void> {
   folio_unlock(task, folio);

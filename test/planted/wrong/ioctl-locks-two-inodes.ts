@@ -2,7 +2,7 @@
 import type { File } from '../../../src/fs/file.js';
 import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
-import type { Planted } from '../harness.js';
+import { inoOf, type Planted } from '../harness.js';
 
 const EXCHANGE = 0x7801;
 
@@ -19,9 +19,7 @@ export const planted: Planted = {
   provoke: async ({ sys }) => {
     const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
     await sys.close(await sys.open('/g', O_CREAT | O_RDWR, 0o644));
-    const arg = Buffer.alloc(4);
-    arg.writeInt32LE((await sys.stat('/g')).ino);
-    await sys.ioctl(fd, EXCHANGE, arg);
+    await sys.ioctl(fd, EXCHANGE, await inoOf(sys, '/g'));
   },
   reports: [
     {

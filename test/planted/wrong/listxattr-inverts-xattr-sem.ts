@@ -4,7 +4,7 @@ import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { RwSem } from '../../../src/locking/rwsem.js';
 import type { Task } from '../../../src/sched/task.js';
 import type { Planted } from '../harness.js';
-import { inodeOf } from '../plainfs.js';
+import { inodeOf } from '../plain-file.js';
 
 const xattr_sem = new RwSem('xattr_sem');
 

@@ -5,7 +5,7 @@ import { type Folio, PAGE_SIZE } from '../../../src/mm/folio.js';
 import { folio_end_read, folio_hand_over, folio_unlock } from '../../../src/mm/folio-state.js';
 import type { Task } from '../../../src/sched/task.js';
 import { outcome, type Planted } from '../harness.js';
-import { bdevOf, hostOf } from '../plainfs.js';
+import { bdevOf, hostOf } from '../plain-file.js';
 
 function read_folio(task: Task, _file: unknown, folio: Folio): void {
   const bdev = bdevOf(hostOf(folio));

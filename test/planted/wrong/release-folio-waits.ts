@@ -4,7 +4,7 @@ import type { Folio } from '../../../src/mm/folio.js';
 import type { Task } from '../../../src/sched/task.js';
 import { might_sleep } from '../../../src/sched/wait.js';
 import type { Planted } from '../harness.js';
-import { plain_aops } from '../plainfs.js';
+import { plain_aops } from '../plain-file.js';
 
 function release_folio(task: Task, folio: Folio): boolean {
   might_sleep(task, 'the commit of the transaction');

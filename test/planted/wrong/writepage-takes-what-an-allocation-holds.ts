@@ -4,11 +4,10 @@ import type { Inode } from '../../../src/fs/inode.js';
 import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { RwSem } from '../../../src/locking/rwsem.js';
 import { type Folio, folio_put } from '../../../src/mm/folio.js';
-import { folio_start_writeback, folio_unlock } from '../../../src/mm/folio-state.js';
 import { folio_alloc } from '../../../src/mm/page-alloc.js';
 import type { Task } from '../../../src/sched/task.js';
 import { type Planted, reclaim } from '../harness.js';
-import { submit_write } from '../plainfs.js';
+import { writepage as plain_writepage } from '../plain-file.js';
 
 const xattr_sem = new RwSem('xattr_sem');
 
@@ -21,9 +20,7 @@ async function set(task: Task, _dentry: Dentry, inode: Inode): Promise<void> {
 
 async function writepage(task: Task, folio: Folio): Promise<void> {
   using _attributes = await xattr_sem.read(task);
-  folio_start_writeback(task, folio);
-  folio_unlock(task, folio);
-  submit_write(task, folio);
+  plain_writepage(task, folio);
 }
 
 export const planted: Planted = {
