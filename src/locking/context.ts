@@ -10,7 +10,7 @@ import type { Task } from '../sched/task.js';
 import type { HeldLock, LockWatch } from '../sched/validator.js';
 import { brokenAtCall, brokenGroup, checkHeldAtEnd, checkReturn } from './context-check.js';
 import { type Exclusive, type Held, heldBy } from './held.js';
-import { checksOf, type RowChecks, type RuleCheck, WANT_NONE, WANT_WRITE } from './row-checks.js';
+import { checksOf, ROLES, type RowChecks, type RuleCheck, WANT_NONE, WANT_WRITE } from './row-checks.js';
 import type { LockOptions } from './sleeplock.js';
 
 /**
@@ -71,18 +71,18 @@ interface CommonRoles {
  */
 function statedBy(participants: Participants, check: RuleCheck): LockRef | undefined {
   const common: CommonRoles = participants;
-  switch (check.key) {
-    case 'inode':
+  switch (check.role) {
+    case ROLES.inode:
       return common.inode;
-    case 'folio':
+    case ROLES.folio:
       return common.folio;
-    case 'dir':
+    case ROLES.dir:
       return common.dir;
-    case 'mapping':
+    case ROLES.mapping:
       return common.mapping;
-    case 'mm':
+    case ROLES.mm:
       return common.mm;
-    case 'sb':
+    case ROLES.sb:
       return common.sb;
     default:
       return participants[check.key];
@@ -104,7 +104,7 @@ function checkCall(task: Task, checks: RowChecks, participants: Participants): n
       continue;
     }
     if (check.released) kept--;
-    if (check.want === WANT_NONE || held.name !== check.lock || (check.want === WANT_WRITE && held.mode !== 'write')) {
+    if (check.want === WANT_NONE || held.key.lock !== check.number || (check.want === WANT_WRITE && !held.exclusive)) {
       brokenAtCall(task, checks.row, check, lock, held);
     }
   }
@@ -122,9 +122,9 @@ function checkGroups(task: Task, checks: RowChecks, participants: Participants):
       if (lock === undefined) continue;
       const held = heldBy(task, lock);
       if (held === undefined) stated ||= lock.name === check.lock;
-      else if (held.name === check.lock) {
+      else if (held.key.lock === check.number) {
         stated = true;
-        met ||= check.want !== WANT_WRITE || held.mode === 'write';
+        met ||= check.want !== WANT_WRITE || held.exclusive;
       }
       if (met) break;
     }
@@ -145,6 +145,15 @@ function watch(task: Task, checks: RowChecks, participants: Participants): LockW
 
 /** Operations that are called from outside any. */
 const outermost = new Map<Row, OpNode>();
+
+/** The one of them that was entered last. */
+let latest: OpNode | undefined;
+
+/** The node of an operation that is called from outside any, if it was before. */
+function rootOf(row: Row): OpNode | undefined {
+  if (latest?.row !== row) latest = outermost.get(row);
+  return latest;
+}
 
 /** An operation is called on this path for the first time. */
 function enter(parent: OpNode | undefined, row: Row): OpNode {
@@ -192,9 +201,9 @@ export function call<T>(
 ): Awaitable<T> {
   const participants = stated as Participants;
   const { validator } = task;
-  if (validator.enforce === 'off') return operation();
-  const op =
-    task.op === undefined ? (outermost.get(row) ?? enter(undefined, row)) : (task.op.find(row) ?? enter(task.op, row));
+  if (!validator.checking) return operation();
+  const parent = task.op;
+  const op = (parent === undefined ? rootOf(row) : parent.find(row)) ?? enter(parent, row);
   const checks = op.checks as RowChecks;
   const kept = checks.asks ? checkCall(task, checks, participants) : task.held.length;
   const mark = task.taken;
@@ -285,7 +294,7 @@ function leave(
 /** Whether a lock that was taken is the one that the row lets the operation return with; one of its name where nobody says whose. */
 function isTheOne(check: RuleCheck, held: HeldLock, lock: LockRef | undefined): boolean {
   if (lock !== undefined && held.lock !== lock) return false;
-  return held.name === check.lock && (check.want !== WANT_WRITE || held.mode === 'write');
+  return held.key.lock === check.number && (check.want !== WANT_WRITE || held.exclusive);
 }
 
 /**

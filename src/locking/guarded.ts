@@ -76,10 +76,10 @@ export function guard_write<L extends LockName>(
   second?: GuardLock<L>,
 ): boolean {
   const { validator } = task;
-  if (validator.enforce === 'off') return true;
+  if (!validator.checking) return true;
   if (validator.observer !== undefined) validator.observer.accessed(task, guarded.name, true, first);
-  if (heldBy(task, first)?.mode === 'write') return true;
-  if (second !== undefined && heldBy(task, second)?.mode === 'write') return true;
+  if (heldBy(task, first)?.exclusive === true) return true;
+  if (second !== undefined && heldBy(task, second)?.exclusive === true) return true;
   touched(task, guarded, first, 'changed', 'exclusively');
   return false;
 }
@@ -92,7 +92,7 @@ export function guard_read<L extends LockName>(
   second?: GuardLock<L>,
 ): boolean {
   const { validator } = task;
-  if (validator.enforce === 'off') return true;
+  if (!validator.checking) return true;
   if (validator.observer !== undefined) validator.observer.accessed(task, guarded.name, false, first);
   if (guarded.lockless || heldBy(task, first) !== undefined) return true;
   if (second !== undefined && heldBy(task, second) !== undefined) return true;
@@ -159,7 +159,7 @@ export class Guarded<T, L extends LockName> {
     const { task } = held;
     if (task === undefined) return;
     const { validator } = task;
-    if (validator.enforce === 'off') return;
+    if (!validator.checking) return;
     if (validator.observer !== undefined) validator.observer.accessed(task, this.#field.name, write, this.#lock);
     if (held.released || (held.lock as object) !== this.#lock)
       touched(task, this.#field, this.#lock, write ? 'changed' : 'read', 'by that guard');

@@ -15,7 +15,7 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
   /** The class of the lock as it was taken. */
   readonly key: LockClassKey<L>;
   readonly lock: Releasable;
-  readonly mode: M;
+  readonly exclusive: boolean;
   readonly subclass: number;
   seq: number;
   readonly takenIn: Row | undefined;
@@ -31,7 +31,7 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
   constructor(key: LockClassKey<L>, lock: Releasable, mode: M, task: Task, subclass: number) {
     this.key = key;
     this.lock = lock;
-    this.mode = mode;
+    this.exclusive = mode === 'write';
     this.subclass = subclass;
     this.task = task;
     this.seq = ++task.taken;
@@ -39,6 +39,10 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
     this.#trace = task.validator.stacks ? stackHere() : undefined;
     task.held.push(this);
     if (task.watch !== undefined) seen(task.watch, lock, mode);
+  }
+
+  get mode(): M {
+    return (this.exclusive ? 'write' : 'read') as M;
   }
 
   get name(): L {

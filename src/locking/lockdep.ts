@@ -78,7 +78,8 @@ export interface LockdepOptions {
 export type Locate = (operation: object, name: string) => string | undefined;
 
 export class Lockdep implements Validator {
-  enforce: EnforceLevel;
+  #enforce: EnforceLevel = 'off';
+  checking = false;
   stacks: boolean;
   /** How many violations were seen, repeated ones included. */
   total = 0;
@@ -110,12 +111,21 @@ export class Lockdep implements Validator {
     this.waits = new Waits(options.hungTask ?? 0, (sleeper) => this.#hung(sleeper));
   }
 
+  get enforce(): EnforceLevel {
+    return this.#enforce;
+  }
+
+  set enforce(level: EnforceLevel) {
+    this.#enforce = level;
+    this.checking = level !== 'off';
+  }
+
   acquire(task: Task, lock: TrackedLock, mode: LockMode, subclass: number, nest?: object): void {
-    if (this.enforce !== 'off') this.tracker.acquire(task, lock, mode, subclass, nest);
+    if (this.checking) this.tracker.acquire(task, lock, mode, subclass, nest);
   }
 
   acquired(task: Task, held: HeldLock, trying: boolean): void {
-    if (this.enforce === 'off') return;
+    if (!this.checking) return;
     this.tracker.acquired(task, held, readOf(held), trying);
     if (this.holdTimes) held.since = task.sched.monotonic();
     if (this.observer !== undefined) this.observer.taken(task, held);
@@ -266,7 +276,7 @@ const DEADLOCKS: ReadonlySet<ViolationKind> = new Set(['lock-order', 'lock-usage
 
 /** Readers of spinning locks and of RCU come in whoever waits; those of sleeping locks queue behind writers. */
 function readOf(held: HeldLock): ReadState {
-  if (held.mode === 'write') return EXCLUSIVE;
+  if (held.exclusive) return EXCLUSIVE;
   return held.key.kind === 'rwsem' ? READ : READ_RECURSIVE;
 }
 

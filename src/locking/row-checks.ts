@@ -4,11 +4,16 @@
  */
 import type { LockName, LockRule, Row } from '../contract/row.js';
 import { NEVER_SLEEP } from '../sched/wait.js';
+import { lock_number } from './lockdep/class.js';
 
 /** What must be held: nothing, anything, or the lock exclusively. */
 export const WANT_NONE = 0;
 export const WANT_ANY = 1;
 export const WANT_WRITE = 2;
+
+/** The roles that most rows have. */
+export const ROLES = { inode: 0, folio: 1, dir: 2, mapping: 3, mm: 4, sb: 5 } as const;
+const numbers: Readonly<Record<string, number>> = ROLES;
 
 type Want = typeof WANT_NONE | typeof WANT_ANY | typeof WANT_WRITE;
 
@@ -17,8 +22,11 @@ export class RuleCheck {
   readonly rule: LockRule;
   /** The name under which the participants state the lock: the role, or `role/variant` where the row tells variants apart. */
   readonly key: string;
-  /** The lock that the rule speaks of. */
+  /** The key as a number, if it is one of the frequent ones. */
+  readonly role: number;
+  /** The lock that the rule speaks of, and its number. */
   readonly lock: LockName;
+  readonly number: number;
   readonly want: Want;
   /** The caller's lock is given up by the operation. */
   readonly released: boolean;
@@ -26,7 +34,9 @@ export class RuleCheck {
   constructor(rule: LockRule, key: string, released: boolean) {
     this.rule = rule;
     this.key = key;
+    this.role = numbers[key] ?? -1;
     this.lock = rule.lock;
+    this.number = lock_number(rule.lock);
     this.want = rule.mode === 'none' ? WANT_NONE : rule.mode === 'write' ? WANT_WRITE : WANT_ANY;
     this.released = released;
   }

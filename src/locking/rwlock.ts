@@ -61,7 +61,7 @@ export class RwLock<L extends LockName> implements Releasable {
   }
 
   release(held: Held): void {
-    if (held.mode === 'read') this.#readers--;
+    if (!held.exclusive) this.#readers--;
     else this.#writer = undefined;
     const { task } = held;
     if (task === undefined) return;

@@ -93,7 +93,7 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
   }
 
   release(held: Held): void {
-    if (held.mode === 'read') this.#readers--;
+    if (!held.exclusive) this.#readers--;
     else this.#writer = undefined;
     if (this.isContended) this.#handOut();
   }

@@ -13,6 +13,8 @@ export interface HeldLock {
   /** The lock object itself: identity tells instances apart. */
   readonly lock: object;
   readonly mode: Exclude<RuleMode, 'any' | 'none'>;
+  /** Its mode is 'write'. */
+  readonly exclusive: boolean;
   readonly subclass: number;
   /** Which of the locks that its task has taken it is (Task.taken); it grows along the list of locks held. */
   readonly seq: number;
@@ -34,7 +36,7 @@ export type LockMode = 'write' | 'read' | 'read recursive';
 export interface TrackedLock {
   readonly name: LockName;
   /** Its class, whatever the nesting level. */
-  readonly key: { readonly id: number; readonly kind: string };
+  readonly key: { readonly id: number; readonly kind: string; readonly lock: number };
 }
 
 /** How one class came to be after another. */
@@ -98,6 +100,8 @@ export interface LockObserver {
 
 export interface Validator {
   readonly enforce: EnforceLevel;
+  /** Its level is not 'off'. */
+  readonly checking: boolean;
   /** Told of everything while it is set. */
   readonly observer: LockObserver | undefined;
   /** True where acquisitions record their stacks. */

@@ -15,6 +15,8 @@ export class LockClassKey<L extends LockName = LockName> {
   /** Small and dense. */
   readonly id: number;
   readonly name: L;
+  /** The number of the name. */
+  readonly lock: number;
   readonly kind: LockKind;
   /** Whose locks they are: a filesystem type, a kind of file; '' where the name says it all. */
   readonly owner: string;
@@ -27,6 +29,7 @@ export class LockClassKey<L extends LockName = LockName> {
   constructor(name: L, kind: LockKind, owner = '', compare?: (held: object, wanted: object) => number) {
     this.id = ++lastId;
     this.name = name;
+    this.lock = lock_number(name);
     this.kind = kind;
     this.owner = owner;
     this.compare = compare;
@@ -38,6 +41,16 @@ export class LockClassKey<L extends LockName = LockName> {
     const name = this.owner === '' ? this.name : `${this.owner}:${this.name}`;
     return subclass === 0 ? name : `${name}/${subclass}`;
   }
+}
+
+const numbers = new Map<LockName, number>();
+
+/** A number for the name of a lock: what is compared at every call is compared by number. */
+export function lock_number(name: LockName): number {
+  const known = numbers.get(name);
+  if (known !== undefined) return known;
+  numbers.set(name, numbers.size);
+  return numbers.size - 1;
 }
 
 let lastId = 0;
