@@ -23,6 +23,12 @@ const HUNG_TASK = 120_000;
 /** Of files in memory: what is cached of them is there twice, and reading it again costs a copy. */
 const MAX_CACHE_IN_MEMORY = 128 * 2 ** 20;
 
+/**
+ * Percent of the cache that may be dirty, and from which on it is written back. On a device in memory that only makes pages free to be dropped: what is
+ * written over before it is due need never be copied.
+ */
+const DIRTY_IN_MEMORY = { dirtyRatio: 80, dirtyBackgroundRatio: 40 };
+
 export interface MachineOptions {
   readonly enforce: EnforceLevel;
   readonly stacks: boolean;
@@ -47,10 +53,11 @@ export function newMachine(options: MachineOptions): ValidatedMachine {
     hungTask: HUNG_TASK,
     ...(options.stacks ? { locate } : {}),
   });
+  const dirty = options.inMemory === true ? DIRTY_IN_MEMORY : {};
   const most = options.inMemory === true ? MAX_CACHE_IN_MEMORY : MAX_CACHE;
   const limit = options.pageCache ?? Math.min(most, Math.max(MIN_CACHE, Math.floor(totalmem() / 8)));
   const printk = options.printk === undefined ? {} : { printk: options.printk };
-  return { sched, validator, memory: new MemoryControl(sched, { limit, validator }), ...printk };
+  return { sched, validator, memory: new MemoryControl(sched, { limit, validator, ...dirty }), ...printk };
 }
 
 /** The device that a source names. @throws CliError, ImageError */

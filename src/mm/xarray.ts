@@ -13,8 +13,12 @@ export type XaMark = 'dirty' | 'writeback' | 'towrite';
 
 /** Where the two halves of each 64-bit map begin in Node.bits. The first map says which slots are in use. */
 const PRESENT = 0;
-const MARK_AT: Readonly<Record<XaMark, number>> = { dirty: 2, writeback: 4, towrite: 6 };
 const MAPS_END = 8;
+
+/** The map of a mark. */
+function mapOf(mark: XaMark): number {
+  return mark === 'dirty' ? 2 : mark === 'writeback' ? 4 : 6;
+}
 
 /** What an XArray can hold: entries know their own index. */
 export interface XaEntry {
@@ -127,23 +131,23 @@ export class XArray<T extends XaEntry> {
   /** Mark the entry at `index`; nothing happens where there is none (xa_set_mark). */
   setMark(index: number, mark: XaMark): void {
     const leaf = this.#leaf(index);
-    if (leaf?.has(PRESENT, index & MASK) === true) set(leaf, MARK_AT[mark], index & MASK);
+    if (leaf?.has(PRESENT, index & MASK) === true) set(leaf, mapOf(mark), index & MASK);
   }
 
   /** Take a mark off (xa_clear_mark). */
   clearMark(index: number, mark: XaMark): void {
     const leaf = this.#leaf(index);
-    if (leaf !== undefined) clear(leaf, MARK_AT[mark], index & MASK);
+    if (leaf !== undefined) clear(leaf, mapOf(mark), index & MASK);
   }
 
   /** True where the entry at `index` has the mark (xa_get_mark). */
   getMark(index: number, mark: XaMark): boolean {
-    return this.#leaf(index)?.has(MARK_AT[mark], index & MASK) ?? false;
+    return this.#leaf(index)?.has(mapOf(mark), index & MASK) ?? false;
   }
 
   /** True where any entry has the mark (xa_marked). */
   marked(mark: XaMark): boolean {
-    return this.#root?.any(MARK_AT[mark]) ?? false;
+    return this.#root?.any(mapOf(mark)) ?? false;
   }
 
   /** The first entry from `start` to `max`, both inclusive, that has the mark if one is given (xa_find). */
@@ -156,7 +160,7 @@ export class XArray<T extends XaEntry> {
     const found: T[] = [];
     let node = this.#root;
     if (node === undefined || start > this.#max) return found;
-    const map = mark === undefined ? PRESENT : MARK_AT[mark];
+    const map = mark === undefined ? PRESENT : mapOf(mark);
     let slot = slotOf(start, node.level);
     // True while the path is that of `start`; left of it nothing counts, right of it everything does.
     let onPath = true;
