@@ -5,7 +5,7 @@ import { availableParallelism, cpus, release } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { json, type Result, table } from './table.js';
-import { type Bench, latchfs, type Mounted, root, start, stop, TARGETS, type Target } from './targets.js';
+import { type Bench, CHECKS, latchfs, type Mounted, root, start, stop, TARGETS, type Target } from './targets.js';
 import { measure, pinned, type Scale, works } from './works.js';
 
 interface Options {
@@ -139,12 +139,12 @@ try {
     load: readFileSync('/proc/loadavg', 'utf8').split(' ')[0],
     rounds: Number(given.rounds),
   };
-  if (given.json === true) console.log(json(results, base, machine));
+  if (given.json === true) console.log(json(results, base, CHECKS, machine));
   else {
-    console.log(table(results, names, base));
+    console.log(table(results, names, base, CHECKS));
     console.log(
       `Medians of ${machine.rounds} round${machine.rounds === 1 ? '' : 's'}, pinned to CPU ${machine.pinned} (${machine.cpu}), Linux ${machine.kernel}, Node ${machine.node}. ` +
-        `In brackets: how many times as fast as ${base}.`,
+        `In brackets: how many times as fast as ${base}. The checks' part is that of the throughput of ${CHECKS.off} that ${CHECKS.on} lacks.`,
     );
   }
 } finally {

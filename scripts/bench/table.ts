@@ -26,13 +26,34 @@ export function ratio(result: Result, target: string, base: string): number | un
   return median(ratios);
 }
 
+/** Two targets that differ in nothing but whether locking is checked. */
+export interface Checks {
+  readonly on: string;
+  readonly off: string;
+}
+
+/** The part of the throughput that the checks take, as a median of rounds: 0.1 is a tenth; below 0 where they seem to win. */
+export function taken(result: Result, { on, off }: Checks): number | undefined {
+  const part = ratio(result, on, off);
+  return part === undefined ? undefined : 1 - part;
+}
+
+function percent(part: number | undefined): string {
+  return part === undefined ? '-' : `${(100 * part).toFixed(1)} %`;
+}
+
 function shown(value: number, unit: string): string {
   return unit === 's' ? value.toFixed(3) : Math.round(value).toLocaleString('en-US');
 }
 
-/** One row a work, one column a target, each with its ratio to `base`: above 1 is faster, whatever the unit. */
-export function table(results: readonly Result[], targets: readonly string[], base: string): string {
+/**
+ * One row a work, one column a target, each with its ratio to `base`: above 1 is faster, whatever the unit. The last column is what the checks cost,
+ * where both of `checks` take part.
+ */
+export function table(results: readonly Result[], targets: readonly string[], base: string, checks: Checks): string {
+  const both = targets.includes(checks.on) && targets.includes(checks.off);
   const head = ['work', 'unit', ...targets.map((name) => (name === base ? name : `${name}\n(of ${base})`))];
+  if (both) head.push('checks\ntake');
   const aligned = head.map((_, i) => (i < 2 ? 'left' : 'right') as 'left' | 'right');
   const out = new Table({ head, colAligns: aligned, style: { head: [], border: [], compact: true } });
   for (const result of results) {
@@ -43,16 +64,18 @@ export function table(results: readonly Result[], targets: readonly string[], ba
       const relative = name === base ? undefined : ratio(result, name, base);
       return relative === undefined ? value : `${value} (${relative.toFixed(2)})`;
     });
+    if (both) cells.push(percent(taken(result, checks)));
     out.push([result.work, result.unit, ...cells]);
   }
   return out.toString();
 }
 
 /** The same for programs: medians, ratios and every sample. */
-export function json(results: readonly Result[], base: string, machine: object): string {
+export function json(results: readonly Result[], base: string, checks: Checks, machine: object): string {
   const rows = results.map((result) => ({
     work: result.work,
     unit: result.unit,
+    checks: taken(result, checks) ?? null,
     targets: Object.fromEntries(
       [...result.samples].map(([name, samples]) => [
         name,
