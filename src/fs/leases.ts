@@ -4,7 +4,7 @@ import { file_operations as rows } from '../contract/file.js';
 import { file_lock_operations as fl_rows } from '../contract/file-lock.js';
 import { lock_manager_operations as lm_rows } from '../contract/lock-manager.js';
 import { call } from '../locking/context.js';
-import { GUARDED, guard_write } from '../locking/guarded.js';
+import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -111,7 +111,9 @@ export function lease_modify(
 
 /** Leases that processes take: the holder gets a signal (lease_manager_ops). */
 export const lease_manager_ops: lock_manager_operations = {
-  lm_break: (_task, lease) => {
+  lm_break: (task, lease) => {
+    const context = lease.file?.f_inode.i_flctx;
+    if (context !== undefined) guard_read(task, GUARDED.flc_lists, context.flc_lock);
     if (lease.file !== undefined) f_getown(lease.file)?.signal('SIGIO');
     return false;
   },

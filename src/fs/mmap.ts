@@ -1,6 +1,7 @@
 /** Open files as the areas of an address space see them, and mapping and swapping to them (ksys_mmap_pgoff of mm/mmap.c, swapon of mm/swapfile.c). */
 import { file_operations } from '../contract/file.js';
 import { call } from '../locking/context.js';
+import { GUARDED, guard_read } from '../locking/guarded.js';
 import type { AddressSpace } from '../mm/address-space.js';
 import {
   filemap_page_mkwrite,
@@ -114,6 +115,7 @@ export async function vfs_page_mkwrite(
   inode: Inode,
   prepare?: MkwriteHooks['prepare'],
 ): Promise<number> {
+  guard_read(task, GUARDED.vma, vma.vm_mm.mmap_lock);
   const writing = await sb_start_pagefault(task, inode.i_sb);
   try {
     const update = (task: Task): Awaitable<void> => file_update_time(task, inode);

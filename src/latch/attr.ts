@@ -5,6 +5,7 @@ import type { Dentry } from '../fs/dentry.js';
 import { posix_acl_chmod } from '../fs/posix-acl-ops.js';
 import { inode_set_ctime_current } from '../fs/time.js';
 import type { FileAttr, Iattr } from '../fs/types.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { infoOf, with_handle } from './info.js';
@@ -23,6 +24,7 @@ function inodeOf(dentry: Dentry): LatchInode {
 /** With i_rwsem held exclusively. @throws EIO ENOSPC */
 export async function latch_setattr(task: Task, dentry: Dentry, attr: Iattr): Promise<void> {
   const inode = inodeOf(dentry);
+  guard_write(task, GUARDED.i_attr, inode.i_rwsem);
   if (attr.size !== undefined) await setSize(task, inode, attr.size);
   const info = infoOf(inode.i_sb);
   await with_handle(task, info, (handle) => {
@@ -42,6 +44,7 @@ export function fileattr_get(_task: Task, dentry: Dentry): FileAttr {
 /** @throws EOPNOTSUPP for flags that cannot be kept */
 export async function fileattr_set(task: Task, dentry: Dentry, attr: FileAttr): Promise<void> {
   const inode = inodeOf(dentry);
+  guard_write(task, GUARDED.i_attr, inode.i_rwsem);
   if ((attr.flags & ~SETTABLE) !== 0) throw errno('EOPNOTSUPP');
   const info = infoOf(inode.i_sb);
   await with_handle(task, info, (handle) => {

@@ -1,4 +1,6 @@
 /** Delayed allocation: a page that is written to where the file has a hole is promised a block, and gets one when it is written back. */
+import { I_FREEING } from '../fs/inode.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { AddressSpace } from '../mm/address-space.js';
 import { type Folio, PAGE_SIZE } from '../mm/folio.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
@@ -55,9 +57,14 @@ export function undelay(inode: LatchInode, folio: Folio): void {
 }
 
 /** ->invalidate_folio: a page that goes as a whole needs no block. */
-export function invalidate_folio(_task: Task, folio: Folio, offset: number, length: number): void {
+export function invalidate_folio(task: Task, folio: Folio, offset: number, length: number): void {
   const { mapping } = folio;
-  if (mapping !== undefined && offset === 0 && length === PAGE_SIZE) undelay(hostOf(mapping), folio);
+  if (mapping === undefined) return;
+  guard_write(task, GUARDED.page_tree, folio.lock);
+  // Nobody reaches an inode any more that goes away.
+  const inUse = (hostOf(mapping).i_state & I_FREEING) === 0;
+  if (inUse) guard_write(task, GUARDED.filling, mapping.invalidate_lock);
+  if (offset === 0 && length === PAGE_SIZE) undelay(hostOf(mapping), folio);
 }
 
 /** ->release_folio: a page with a promise is dirty, or about to be. */

@@ -71,6 +71,12 @@ function namesToChange(task: Task, dir: Inode): Directory {
   return latchInode(dir).directory;
 }
 
+/** A name of a file comes or goes: its i_rwsem is held exclusively. */
+function linksToChange(task: Task, inode: Inode): Inode {
+  guard_write(task, GUARDED.i_links, inode.i_rwsem);
+  return inode;
+}
+
 function lookup(task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry | undefined> {
   const info = infoOf(dir.i_sb);
   return andThen(namesToRead(task, dir).lookup(task, dentry.d_name), (entry) => {
@@ -104,6 +110,7 @@ type Fill = (handle: Handle, inode: LatchInode) => Awaitable<void>;
 /** Make an inode and give it its name, in one transaction; if that fails it goes again. @param fill what is particular to its type */
 function make(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number, fill?: Fill): Awaitable<void> {
   const info = infoOf(dir.i_sb);
+  guard_write(task, GUARDED.dir_entries, dir.i_rwsem);
   return andThen(posix_acl_create(task, dir, mode), (lists) => {
     let fresh: LatchInode | undefined;
     const named = (handle: Handle, made: LatchInode): Awaitable<void> =>
@@ -189,7 +196,7 @@ function link(task: Task, old: Dentry, dir: Inode, dentry: Dentry): Awaitable<vo
       () => namesToChange(task, dir).add(task, handle, dentry.d_name, inode.i_ino, dtype(inode)),
       () => info.orphans.del(task, handle, latchInode(inode)),
       () => {
-        inode.i_nlink++;
+        linksToChange(task, inode).i_nlink++;
         inode_set_ctime_current(inode);
         return changed(task, handle, inode);
       },
@@ -209,7 +216,7 @@ function unlink(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
     inTurn(
       () => namesToChange(task, dir).remove(task, handle, dentry.d_name),
       () => {
-        inode.i_nlink--;
+        linksToChange(task, inode).i_nlink--;
         return dropped(task, handle, inode);
       },
       () => dirty(task, handle, dir),
@@ -231,7 +238,7 @@ function rmdir(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
     inTurn(
       () => namesToChange(task, dir).remove(task, handle, dentry.d_name),
       () => {
-        inode.i_nlink = 0;
+        linksToChange(task, inode).i_nlink = 0;
         dir.i_nlink--;
         return dropped(task, handle, inode);
       },
@@ -241,8 +248,11 @@ function rmdir(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
 }
 
 /** A directory has moved from one parent to another: '..' and the link counts follow. */
-function reparent(inode: LatchInode, from: Inode, to: Inode): void {
+function reparent(task: Task, inode: LatchInode, from: Inode, to: Inode): void {
+  // A directory that stays with its parent is not locked: nothing of it changes.
+  if (!isDir(inode) || from !== to) linksToChange(task, inode);
   if (!isDir(inode) || from === to) return;
+  guard_write(task, GUARDED.dotdot, inode.i_sb.s_vfs_rename_sem);
   inode.parent = to.i_ino;
   from.i_nlink--;
   to.i_nlink++;
@@ -255,8 +265,8 @@ async function exchange(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, t
   await with_handle(task, info, async (handle) => {
     await namesToChange(task, oldDir).set(task, handle, old.d_name, b.i_ino, dtype(b));
     await namesToChange(task, newDir).set(task, handle, target.d_name, a.i_ino, dtype(a));
-    reparent(latchInode(a), oldDir, newDir);
-    reparent(latchInode(b), newDir, oldDir);
+    reparent(task, latchInode(a), oldDir, newDir);
+    reparent(task, latchInode(b), newDir, oldDir);
     for (const inode of [a, b]) {
       inode_set_ctime_current(inode);
       await changed(task, handle, inode);
@@ -334,13 +344,13 @@ function settle(task: Task, handle: Handle, { from, to, inode, victim }: Renamed
     () => {
       if (victim === undefined) return undefined;
       if (isDir(victim)) {
-        victim.i_nlink = 0;
+        linksToChange(task, victim).i_nlink = 0;
         to.i_nlink--;
-      } else victim.i_nlink--;
+      } else linksToChange(task, victim).i_nlink--;
       return dropped(task, handle, victim);
     },
     () => {
-      reparent(latchInode(inode), from, to);
+      reparent(task, latchInode(inode), from, to);
       inode_set_ctime_current(inode);
       return changed(task, handle, inode);
     },
@@ -367,6 +377,7 @@ async function tmpfile(task: Task, dir: Inode, file: File, mode: number): Promis
 /** Positions: 0 '.', 1 '..', and the key of an entry plus 2. */
 async function iterate_shared(task: Task, file: File, ctx: DirContext): Promise<void> {
   const dir = latchInode(file.f_inode);
+  guard_write(task, GUARDED.f_pos, file.f_pos_lock);
   if (ctx.pos === 0) {
     if (!ctx.actor('.', dir.i_ino, DT_DIR, 1)) return;
     ctx.pos = 1;
@@ -380,6 +391,7 @@ async function iterate_shared(task: Task, file: File, ctx: DirContext): Promise<
     ctx.pos = key + 3;
     return true;
   });
+  guard_write(task, GUARDED.f_pos, file.f_pos_lock);
 }
 
 export const dir_inode_operations: inode_operations = {

@@ -11,6 +11,7 @@ import {
   SEEK_DATA,
   SEEK_HOLE,
 } from '../fs/read-write.js';
+import { GUARDED, guard_read } from '../locking/guarded.js';
 import type { AddressSpace, MmFile } from '../mm/address-space.js';
 import { filemap_grab_folio, folio_put, type LockedFolio } from '../mm/filemap.js';
 import { type Folio, PAGE_SIZE, pageOf } from '../mm/folio.js';
@@ -66,6 +67,7 @@ function readRun(task: Task, inode: LatchInode, folios: readonly Folio[], from: 
   for (let i = from; i < folios.length; ) {
     const folio = folios[i];
     if (folio === undefined) return undefined;
+    if (folio.mapping !== undefined) guard_read(task, GUARDED.filling, folio.mapping.invalidate_lock);
     let found: Awaitable<Extent | undefined>;
     try {
       found = inode.extents.find(task, folio.index);

@@ -9,6 +9,7 @@ import type { Inode } from '../fs/inode.js';
 import type { export_operations, super_operations } from '../fs/operations.js';
 import type { FileSystemType } from '../fs/super.js';
 import { SB_POSIXACL, SB_RDONLY, type SuperBlock } from '../fs/super-block.js';
+import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -43,13 +44,14 @@ async function sync_fs(task: Task, sb: SuperBlock, wait: boolean): Promise<void>
   if (!wait) return;
   const { journal, bdev } = infoOf(sb);
   await journal.force_commit(task);
+  guard_read(task, GUARDED.s_on_disk, sb.s_umount);
   await blkdev_issue_flush(task, bdev);
 }
 
 /** The log is empty, and the device can be copied (ext4_freeze). @throws EIO */
 async function freeze_fs(task: Task, sb: SuperBlock): Promise<void> {
   const info = infoOf(sb);
-  if ((sb.s_flags & SB_RDONLY) === 0) await leave(task, info, () => info.journal.flush(task));
+  if ((sb.s_flags & SB_RDONLY) === 0) await leave(task, sb, info, () => info.journal.flush(task));
 }
 
 /** Changes go on; the first transaction says so. */
@@ -57,7 +59,10 @@ function unfreeze_fs(task: Task, sb: SuperBlock): Awaitable<void> {
   if ((sb.s_flags & SB_RDONLY) !== 0) return undefined;
   const info = infoOf(sb);
   info.super.clean = false;
-  return with_handle(task, info, (handle) => info.changeSuper(task, handle));
+  return with_handle(task, info, (handle) => {
+    guard_write(task, GUARDED.s_on_disk, sb.s_umount);
+    return info.changeSuper(task, handle);
+  });
 }
 
 /**
@@ -69,7 +74,7 @@ async function remount_fs(task: Task, sb: SuperBlock, flags: number): Promise<vo
   const readOnly = (flags & SB_RDONLY) !== 0;
   if (readOnly === ((sb.s_flags & SB_RDONLY) !== 0)) return;
   if (readOnly) {
-    await leave(task, info, () => info.journal.flush(task));
+    await leave(task, sb, info, () => info.journal.flush(task));
     return;
   }
   if (info.bdev.read_only || info.replayedInMemory || info.journal.error !== undefined) {
@@ -86,12 +91,14 @@ async function remount_fs(task: Task, sb: SuperBlock, flags: number): Promise<vo
 
 async function put_super(task: Task, sb: SuperBlock): Promise<void> {
   const info = infoOf(sb);
-  if ((sb.s_flags & SB_RDONLY) === 0) await leave(task, info, () => info.journal.destroy(task));
+  if ((sb.s_flags & SB_RDONLY) === 0) await leave(task, sb, info, () => info.journal.destroy(task));
 }
 
 /** Bring everything home, and say on the device that it is clean. */
-async function leave(task: Task, info: LatchInfo, flush: () => Promise<void>): Promise<void> {
+async function leave(task: Task, sb: SuperBlock, info: LatchInfo, flush: () => Promise<void>): Promise<void> {
+  guard_write(task, GUARDED.s_on_disk, sb.s_umount);
   await flush();
+  guard_write(task, GUARDED.s_on_disk, sb.s_umount);
   info.super.clean = true;
   await info.writeSuper(task);
   await sync_blockdev(task, info.bdev);
@@ -227,7 +234,10 @@ async function begin(task: Task, sb: SuperBlock, info: LatchInfo): Promise<void>
 async function beginWriting(task: Task, sb: SuperBlock, info: LatchInfo): Promise<void> {
   info.super.clean = false;
   info.super.mounts++;
-  await with_handle(task, info, (handle) => info.changeSuper(task, handle));
+  await with_handle(task, info, (handle) => {
+    guard_write(task, GUARDED.s_on_disk, sb.s_umount);
+    return info.changeSuper(task, handle);
+  });
   const { deleted, truncated } = await cleanOrphans(task, info);
   if (deleted + truncated > 0) {
     sb.machine.printk?.(`${sb.s_id}: deleted ${deleted} orphans, finished ${truncated} truncations`);

@@ -4,6 +4,7 @@ import type { Dentry } from '../fs/dentry.js';
 import type { Inode } from '../fs/inode.js';
 import type { xattr_handler } from '../fs/operations.js';
 import { inode_set_ctime_current } from '../fs/time.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -92,6 +93,7 @@ async function set(
     async (handle) => {
       try {
         using _sem = await inode.xattr_sem.write(task);
+        guard_write(task, GUARDED.xattrs, inode.i_rwsem);
         await change(task, handle, inode, name, value, flags);
         inode_set_ctime_current(inode);
       } finally {

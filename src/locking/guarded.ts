@@ -34,6 +34,20 @@ export const GUARDED = {
     'writers and truncation exclude each other; readers use the sequence count',
     'lockless',
   ),
+  i_links: field('inode.i_nlink', ['i_rwsem'], 'a file gets and loses its names while it is locked', 'lockless'),
+  i_attr: field('inode attributes', ['i_rwsem'], 'owner, mode and flags change together', 'lockless'),
+  xattrs: field(
+    'extended attributes',
+    ['i_rwsem'],
+    'what is checked about them is true when they are changed',
+    'lockless',
+  ),
+  dotdot: field(
+    'the parent of a directory',
+    ['s_vfs_rename_sem'],
+    'of directories that change parent one moves at a time',
+    'lockless',
+  ),
   dir_entries: field('directory entries', ['i_rwsem'], 'names are looked up shared and changed exclusively'),
   page_tree: field('address_space.i_pages', ['folio'], 'a folio enters and leaves the tree locked', 'lockless'),
   folio_dirty: field(
@@ -57,6 +71,23 @@ export const GUARDED = {
     'mounting, remounting and unmounting exclude each other',
     'lockless',
   ),
+  f_pos: field(
+    'file.f_pos',
+    ['f_pos_lock'],
+    'those who share an open directory list it one after the other',
+    'lockless',
+  ),
+  s_on_disk: field(
+    'the superblock on the device',
+    ['s_umount'],
+    'freezing, remounting and unmounting exclude each other',
+  ),
+  filling: field(
+    'pages that are filled',
+    ['invalidate_lock'],
+    'blocks do not go away while pages are filled from them',
+  ),
+  vma: field('vm_area_struct', ['mmap_lock'], 'an area is not unmapped while a fault is handled in it'),
   dquot: field('dquot usage and limits', ['dqio_sem', 'dqptr_sem'], 'the file and the memory of a quota agree'),
 } as const satisfies Record<string, GuardedField>;
 

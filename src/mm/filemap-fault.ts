@@ -1,5 +1,6 @@
 /** Faults on mapped files (filemap_fault, filemap_map_pages, filemap_page_mkwrite of mm/filemap.c). */
 import { vm_operations_struct as rows } from '../contract/vm.js';
+import { GUARDED, guard_read } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -54,6 +55,7 @@ export async function filemap_fault(task: Task, vmf: VmFault): Promise<number> {
       row: rows.huge_fault,
     });
   }
+  guard_read(task, GUARDED.vma, vmf.vma.vm_mm.mmap_lock);
   const mapping = file.f_mapping;
   const { pgoff } = vmf;
   if (pgoff >= pagesOf(mapping)) return VM_FAULT_SIGBUS;
@@ -79,6 +81,7 @@ export async function filemap_fault(task: Task, vmf: VmFault): Promise<number> {
       return VM_FAULT_SIGBUS;
     }
     folio_mark_accessed(found);
+    guard_read(task, GUARDED.vma, vmf.vma.vm_mm.mmap_lock);
     vmf.page = found;
     return VM_FAULT_LOCKED | major;
   } catch (error) {
@@ -185,11 +188,14 @@ export async function filemap_page_mkwrite(
 ): Promise<number> {
   const { page } = vmf;
   const { mapping } = vma;
+  guard_read(task, GUARDED.vma, vma.vm_mm.mmap_lock);
   if (page === undefined || mapping === undefined) return VM_FAULT_SIGBUS;
   try {
     await hooks.update?.(task);
     using _invalidate = await mapping.invalidate_lock.read(task);
     await page.lock.lock(task);
+    guard_read(task, GUARDED.vma, vma.vm_mm.mmap_lock);
+    guard_read(task, GUARDED.filling, mapping.invalidate_lock);
     if (page.mapping !== mapping || page.index >= pagesOf(mapping)) {
       folio_unlock(task, page);
       return VM_FAULT_NOPAGE;

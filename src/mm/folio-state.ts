@@ -5,6 +5,7 @@
 import { address_space_operations } from '../contract/address-space.js';
 import type { Row } from '../contract/row.js';
 import { call, type LockRef } from '../locking/context.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Exclusive } from '../locking/held.js';
 import type { LockOptions } from '../locking/sleeplock.js';
 import type { Awaitable } from '../sched/awaitable.js';
@@ -109,6 +110,14 @@ export function filemap_dirty_folio(task: Task, mapping: AddressSpace, folio: Fo
   if (folio.dirty) return false;
   if (folio.mapping !== mapping) return false;
   if (!folio.uptodate && folio.private === undefined) folio_violation(task, 'a folio is dirtied that is not uptodate');
+  const mapped = task.held.some(({ name }) => name === 'page_table_lock');
+  if (!mapped) guard_write(task, GUARDED.folio_dirty, folio.lock);
+  folio_account_dirtied(mapping, folio);
+  return true;
+}
+
+/** It is dirty, in the tree and in the counts (folio_account_dirtied). */
+export function folio_account_dirtied(mapping: AddressSpace, folio: Folio): void {
   folio.dirty = true;
   const { memory } = mapping;
   const bdi = mapping.host.i_bdi;
@@ -120,7 +129,6 @@ export function filemap_dirty_folio(task: Task, mapping: AddressSpace, folio: Fo
   mapping.nr_dirtied++;
   mapping.i_pages.setMark(folio.index, 'dirty');
   mapping.host.mark_dirty_pages();
-  return true;
 }
 
 /** The dirty bit goes; counts only, the tree's mark is the caller's business. */

@@ -1,0 +1,47 @@
+/** One scene on a fresh filesystem, with or without a mutant in it. */
+import { memoryDevice } from '../../src/block/memory-device.js';
+import { kill_sb, vfs_mount } from '../../src/fs/super.js';
+import { Process, syscalls } from '../../src/fs/syscalls.js';
+import { mkfs } from '../../src/latch/mkfs.js';
+import { latch_fs_type } from '../../src/latch/super.js';
+import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
+import { MemoryControl } from '../../src/mm/memory.js';
+import { RealScheduler } from '../../src/sched/real.js';
+import { Task } from '../../src/sched/task.js';
+import type { LockObserver } from '../../src/sched/validator.js';
+import type { Scene } from './scenes.js';
+
+const MIB = 2 ** 20;
+/** Milliseconds after which a scene hangs; one takes some twenty. */
+const PATIENCE = 3_000;
+
+export interface Played {
+  /** What the scene has returned, as text; or how it has failed. */
+  readonly result: string;
+  readonly violations: readonly Violation[];
+}
+
+/** @param observer told of everything from the mount on */
+export async function playScene(scene: Scene, observer: LockObserver): Promise<Played> {
+  const sched = new RealScheduler();
+  const violations: Violation[] = [];
+  const validator = new Lockdep('warn', (violation) => violations.push(violation));
+  const memory = new MemoryControl(sched, { limit: 32 * MIB, validator });
+  const device = memoryDevice(32 * MIB, sched, validator);
+  await mkfs(new Task(sched, validator, { comm: 'mkfs' }), device);
+  const play = async (): Promise<string> => {
+    validator.observer = observer;
+    const sb = await vfs_mount({ sched, validator, memory }, latch_fs_type, device, 0);
+    const processes = [new Process(sb), new Process(sb)] as const;
+    const result = await scene.run(syscalls(processes[0]), syscalls(processes[1]), sb);
+    for (const process of processes) await process.exit();
+    return `${JSON.stringify(result)}, ${await kill_sb(sb)} in use`;
+  };
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<string>((resolve) => {
+    timer = setTimeout(() => resolve('hangs'), PATIENCE);
+  });
+  const result = await Promise.race([play().catch((error: unknown) => `fails: ${String(error)}`), late]);
+  clearTimeout(timer);
+  return { result, violations };
+}
