@@ -1,0 +1,12 @@
+/** The machine that a mount runs on. */
+import t from 'tap';
+import { newMachine } from '../../src/cli/machine.js';
+import { PAGE_SIZE } from '../../src/mm/folio.js';
+
+t.test('files in memory are written back late, those of an image soon', async (t) => {
+  const options = { enforce: 'warn' as const, stacks: false, pageCache: 1000 * PAGE_SIZE, sink: () => undefined };
+  const { memory: ofImage } = newMachine(options);
+  t.same([ofImage.bg_thresh, ofImage.dirty_thresh], [100, 200]);
+  const { memory: inMemory } = newMachine({ ...options, inMemory: true });
+  t.same([inMemory.bg_thresh, inMemory.dirty_thresh], [400, 800], 'most of what is written over is not written twice');
+});
