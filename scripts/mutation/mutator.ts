@@ -130,8 +130,9 @@ export class Mutator implements LockObserver {
     const { task } = frame;
     const { way } = this.#mutant;
     const guard = guardOf(task, lock);
-    if (guard === undefined || task.completionsOff > 0) return;
-    if (way === 'dropped early') return;
+    // A section of a seqlock cannot be entered again in its middle.
+    const section = guard?.mode === 'read' && lock.tryLock !== undefined;
+    if (guard === undefined || section || task.completionsOff > 0 || way === 'dropped early') return;
     this.fired++;
     if (way === 'unlock forgotten') {
       forget(task, guard);
@@ -226,7 +227,7 @@ export class Mutator implements LockObserver {
 
 /** The guard gives nothing back. Also what is reported of that at the return is told again at the end of the task. */
 function forget(task: Task, guard: Held): void {
-  Object.defineProperty(task, 'excused', { get: () => undefined, set: () => undefined });
+  Object.defineProperty(task, 'excused', { get: () => new WeakSet(), set: () => undefined });
   Reflect.set(guard, 'release', () => undefined);
 }
 
@@ -257,17 +258,19 @@ function giveBack(task: Task, lock: AnyLock, guard: Held): Weakened {
 
 /** Take it again, if that needs no wait, in the owner's place. */
 function again({ task, lock, at, seq }: Weakened, mode: 'read' | 'write', subclass: number): Held | undefined {
-  const held =
-    lock.tryLock === undefined
-      ? mode === 'read'
-        ? lock.tryRead?.(task, subclass)
-        : lock.tryWrite?.(task, subclass)
-      : lock.tryLock(task, subclass);
+  const held = takeAgain(task, lock, mode, subclass);
   if (held === undefined) return undefined;
   task.held.pop();
   task.held.splice(Math.min(at, task.held.length), 0, held);
   held.seq = seq;
   return held;
+}
+
+/** Without a wait; RCU sections never wait. */
+function takeAgain(task: Task, lock: AnyLock, mode: 'read' | 'write', subclass: number): Held | undefined {
+  if (lock.tryLock !== undefined) return lock.tryLock(task, subclass);
+  if (lock.tryRead === undefined) return lock.read?.(task, subclass) as Held | undefined;
+  return mode === 'read' ? lock.tryRead(task, subclass) : lock.tryWrite?.(task, subclass);
 }
 
 /** The owner has again what it believes to have; where somebody else was faster it has nothing to give back. */

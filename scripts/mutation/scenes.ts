@@ -1,13 +1,21 @@
 /** What the mutants are run under: short workloads through system calls, two processes at a time, whose results can be compared. */
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../src/fs/drop-caches.js';
+import type { file_lock_operations, lock_manager_operations } from '../../src/fs/file-lock-operations.js';
+import { generic_drop_inode, iput } from '../../src/fs/icache.js';
 import { FIFREEZE, FITHAW, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../src/fs/ioctl.js';
+import { generic_setlease, lease_manager_ops } from '../../src/fs/leases.js';
+import { locks_get_lock_context } from '../../src/fs/lock-list.js';
 import { O_CREAT, O_DIRECTORY, O_NONBLOCK, O_RDWR, O_TMPFILE, O_TRUNC } from '../../src/fs/open-flags.js';
+import type { dentry_operations } from '../../src/fs/operations.js';
+import { posix_lock_file } from '../../src/fs/posix-locks.js';
 import { SEEK_DATA, SEEK_HOLE } from '../../src/fs/seek.js';
 import { SB_RDONLY, type SuperBlock } from '../../src/fs/super-block.js';
 import { LOCK_EX, LOCK_NB, LOCK_UN } from '../../src/fs/sys-fcntl.js';
 import { AT_FDCWD } from '../../src/fs/sys-path.js';
 import type { Syscalls } from '../../src/fs/syscalls.js';
+import { GUARDED, guard_read, guard_write } from '../../src/locking/guarded.js';
 import { fs_reclaim } from '../../src/locking/lock-map.js';
+import { compact_memory } from '../../src/mm/compaction.js';
 import { memory_failure } from '../../src/mm/memory-failure.js';
 import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../src/mm/mmap.js';
 import { shrink_node } from '../../src/mm/vmscan.js';
@@ -116,6 +124,7 @@ export const SCENES: readonly Scene[] = [
       const swap = await create(sys, '/swap', 2 ** 20);
       await sys.fsync(swap);
       const swapping = [await said(sys.swapon(swap)), await said(sys.swapoff(swap))];
+      await compact_memory(task, machine.memory, 'MIGRATE_SYNC');
       return [failed, swapping, sum(await sys.pread(fd, 40_000, 0))];
     },
   },
@@ -130,6 +139,7 @@ export const SCENES: readonly Scene[] = [
       await sys.store(own + 5000, Buffer.from('own'));
       const read = (await sys.load(own + 5000, 6)).toString();
       await sys.msync(shared, 20_480, 4);
+      await sys.store(shared + 9000, Buffer.from('again'));
       await sys.mremap(own, 20_480, 40_960);
       await sys.munmap(shared, 20_480);
       return [read, (await sys.pread(fd, 6, 5000)).toString()];
@@ -150,7 +160,7 @@ export const SCENES: readonly Scene[] = [
         { sec: 6, nsec: 0 },
       ]);
       const flags = await said(sys.ioctl(fd, FS_IOC_SETFLAGS, Buffer.from([0x40, 0, 0, 0])));
-      const seen = [await sys.listxattr('/t'), String(await sys.getxattr('/t', 'user.a')), flags];
+      const seen = [(await sys.listxattr('/t')).sort(), String(await sys.getxattr('/t', 'user.a')), flags];
       await sys.removexattr('/t', 'user.a');
       const got = await said(sys.ioctl(fd, FS_IOC_GETFLAGS, Buffer.alloc(4)));
       const { mode, uid, gid } = await other.stat('/t');
@@ -177,6 +187,82 @@ export const SCENES: readonly Scene[] = [
       const breaks = await said(other.open('/l', O_RDWR | O_NONBLOCK));
       await sys.fcntl_lease(reader, 'F_UNLCK');
       return [refused, busy, breaks];
+    },
+  },
+  {
+    name: 'callbacks of names',
+    run: async (sys, _other, sb) => {
+      const { s_root: root } = sb;
+      const folded: dentry_operations = {
+        d_hash: (_task, _dentry, name) => name.toLowerCase(),
+        d_compare: (_task, _dentry, candidate, name) => candidate.toLowerCase() === name.toLowerCase(),
+        d_revalidate: () => true,
+        d_weak_revalidate: () => true,
+        d_delete: (task, dentry) => !guard_write(task, GUARDED.d_inode, dentry.d_lock),
+        d_init: () => undefined,
+        d_release: () => undefined,
+        d_prune: (task, dentry) => void guard_write(task, GUARDED.d_inode, dentry.d_lock),
+        d_iput: (task, _dentry, inode) => iput(task, inode),
+        d_manage: () => undefined,
+      };
+      sb.s_d_op = folded;
+      if (root !== undefined) root.d_op = folded;
+      sb.s_op = {
+        ...sb.s_op,
+        drop_inode: (task, inode) => guard_write(task, GUARDED.i_state, inode.i_lock) && generic_drop_inode(inode),
+        free_inode: () => undefined,
+      };
+      await sys.mkdir('/Dir', 0o755);
+      await sys.symlink('dir', '/Link');
+      const fd = await create(sys, '/dir/Name');
+      const same = (await sys.stat('/DIR/name')).ino === (await sys.stat('/link/NAME')).ino;
+      await sys.close(fd);
+      await sys.unlink('/dir/NAME');
+      await sys.chdir('/dir');
+      const where = await sys.getcwd();
+      await sys.chdir('/');
+      await drop_caches(new Task(sb.sched, sb.machine.validator, { comm: 'drop' }), sb, DROP_SLAB);
+      return [same, where, await names(sys, '/')];
+    },
+  },
+  {
+    name: 'callbacks of locks',
+    run: async (sys, other, sb) => {
+      await sys.close(await create(sys, '/l'));
+      const inode = sb.inodeHash.get((await sys.stat('/l')).ino);
+      if (inode === undefined) return 'no inode';
+      // What these do in earnest is look at the other locks of the file.
+      const look = (task: Task): void => {
+        guard_read(task, GUARDED.flc_lists, locks_get_lock_context(inode).flc_lock);
+      };
+      const refuse = (task: Task): boolean => {
+        look(task);
+        return false;
+      };
+      const fl_ops: file_lock_operations = {
+        fl_copy_lock: look,
+        fl_release_private: (task, lock) => (lock.kind === 'lease' ? look(task) : undefined),
+      };
+      const fl_lmops: lock_manager_operations = { ...lease_manager_ops, lm_breaker_owns_lease: refuse };
+      inode.i_fop = {
+        ...inode.i_fop,
+        setlease: (task, file, _arg, lease) => generic_setlease(task, file, { ...lease, fl_ops, fl_lmops }),
+        lock: async (task, file, _cmd, lock) => {
+          const own: lock_manager_operations = { lm_lock_expirable: refuse, lm_expire_lock: () => undefined };
+          await posix_lock_file(task, file, { ...lock, fl_ops, fl_lmops: own });
+        },
+      };
+      const [a, b] = [await sys.open('/l', O_RDWR), await other.open('/l', O_RDWR)];
+      await sys.fcntl_lock(a, { l_type: 'F_WRLCK', l_start: 0, l_len: 100 });
+      await sys.fcntl_lock(a, { l_type: 'F_UNLCK', l_start: 10, l_len: 10 });
+      const refused = await said(other.fcntl_lock(b, { l_type: 'F_WRLCK', l_start: 0, l_len: 5 }));
+      await sys.close(a);
+      await other.close(b);
+      const reader = await sys.open('/l', 0);
+      await sys.fcntl_lease(reader, 'F_RDLCK');
+      const broken = await said(other.open('/l', O_RDWR | O_NONBLOCK));
+      await sys.fcntl_lease(reader, 'F_UNLCK');
+      return [refused, broken];
     },
   },
   {

@@ -1,6 +1,7 @@
 /** The inodes in memory (fs/inode.c): hash, reference counts, dirtying, the list of unused ones, eviction. */
 import { super_operations as rows } from '../contract/super.js';
 import { call } from '../locking/context.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import { truncate_inode_pages_final } from '../mm/truncate.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -143,6 +144,7 @@ function iputLast(task: Task, inode: Inode): Awaitable<void> {
   const lock = inode.i_lock.lock(task);
   let drop: boolean;
   try {
+    guard_write(task, GUARDED.i_state, inode.i_lock);
     drop =
       drop_inode === undefined
         ? generic_drop_inode(inode)

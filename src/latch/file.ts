@@ -11,7 +11,7 @@ import {
   SEEK_DATA,
   SEEK_HOLE,
 } from '../fs/read-write.js';
-import { GUARDED, guard_read } from '../locking/guarded.js';
+import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import type { AddressSpace, MmFile } from '../mm/address-space.js';
 import { filemap_grab_folio, folio_put, type LockedFolio } from '../mm/filemap.js';
 import { type Folio, PAGE_SIZE, pageOf } from '../mm/folio.js';
@@ -135,9 +135,12 @@ function write_begin(
   pos: number,
   len: number,
 ): Awaitable<WriteBegun> {
+  // What lies behind the end is prepared for a size that nobody else may change until write_end has set it.
+  const inode = hostOf(mapping);
+  if (pos + len > inode.i_size) guard_write(task, GUARDED.i_size, inode.i_rwsem);
   const grabbed = filemap_grab_folio(task, mapping, pageOf(pos));
-  if (grabbed instanceof Promise) return grabbed.then((locked) => begin(task, hostOf(mapping), locked, pos, len));
-  return begin(task, hostOf(mapping), grabbed, pos, len);
+  if (grabbed instanceof Promise) return grabbed.then((locked) => begin(task, inode, locked, pos, len));
+  return begin(task, inode, grabbed, pos, len);
 }
 
 function begin(task: Task, inode: LatchInode, locked: LockedFolio, pos: number, len: number): Awaitable<WriteBegun> {
@@ -222,6 +225,7 @@ function write_end(
   const { folio } = begun;
   const inode = inodeOf(folio);
   const oldSize = inode.i_size;
+  if (pos + copied > oldSize) guard_write(task, GUARDED.i_size, inode.i_rwsem);
   if (copied > 0) {
     folio_mark_uptodate(folio);
     folio_mark_dirty(task, folio);

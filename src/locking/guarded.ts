@@ -34,6 +34,7 @@ export const GUARDED = {
     'writers and truncation exclude each other; readers use the sequence count',
     'lockless',
   ),
+  i_state: field('inode.i_state', ['i_lock'], 'an inode is used again or goes away, not both', 'lockless'),
   i_links: field('inode.i_nlink', ['i_rwsem'], 'a file gets and loses its names while it is locked', 'lockless'),
   i_attr: field('inode attributes', ['i_rwsem'], 'owner, mode and flags change together', 'lockless'),
   xattrs: field(

@@ -107,11 +107,12 @@ function dirtyAlone(folio: Folio): boolean {
 
 /** dirty_folio for filesystems that keep nothing else about dirty pages: mark it in the tree, and the inode dirty (filemap_dirty_folio). */
 export function filemap_dirty_folio(task: Task, mapping: AddressSpace, folio: Folio): boolean {
+  if (!folio_locked_by(task, folio) && !task.held.some(({ name }) => name === 'page_table_lock')) {
+    guard_write(task, GUARDED.folio_dirty, folio.lock);
+  }
   if (folio.dirty) return false;
   if (folio.mapping !== mapping) return false;
   if (!folio.uptodate && folio.private === undefined) folio_violation(task, 'a folio is dirtied that is not uptodate');
-  const mapped = task.held.some(({ name }) => name === 'page_table_lock');
-  if (!mapped) guard_write(task, GUARDED.folio_dirty, folio.lock);
   folio_account_dirtied(mapping, folio);
   return true;
 }
