@@ -15,11 +15,17 @@ function unescapeOctal(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_match, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
 }
 
+/** The file behind a loop device, or the source itself. */
+function fileOf(source: string): string {
+  const loop = /^\/dev\/(loop\d+)$/.exec(source)?.[1];
+  return loop === undefined ? source : (lines(`/sys/block/${loop}/loop/backing_file`)[0] ?? source);
+}
+
 /** Where the image is mounted, as far as this process can see. */
 export function mountOf(path: string): string | undefined {
   for (const line of lines('/proc/self/mounts')) {
     const [source = '', target = '', type = ''] = line.split(' ');
-    if (type.startsWith('fuse') && unescapeOctal(source) === path) return unescapeOctal(target);
+    if (type.startsWith('fuse') && fileOf(unescapeOctal(source)) === path) return unescapeOctal(target);
   }
   return undefined;
 }

@@ -4,7 +4,7 @@ import type { MountOptions } from '../fuse/mount-options.js';
 import type { CacheMode } from '../fuse/session-options.js';
 import type { EnforceLevel } from '../sched/validator.js';
 import { CliError } from './error.js';
-import { parseSize } from './size.js';
+import { isMemory, parseSize } from './size.js';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export const TRANSPORTS = ['dev-fuse', 'fuse-native'] as const;
@@ -34,6 +34,8 @@ export interface MountSettings {
   flags: string[];
   /** Whether `.latchfs` is there. */
   control: boolean;
+  /** Whether root's mount of an image is one of a disk, by a loop device. */
+  blkdev: boolean;
   remount: boolean;
 }
 
@@ -51,6 +53,10 @@ export const OPTION_HELP: readonly (readonly [string, string])[] = [
   ['page_cache=SIZE', 'the most memory for cached pages'],
   ['log=FILE', 'append the log to FILE'],
   ['fsname=, subtype=', 'what /proc/mounts shows'],
+  [
+    'noblkdev',
+    'mount an image as root without a loop device: sync(2) then does not reach it, but its path is shown as the source',
+  ],
   ['nocontrol', 'without the control directory .latchfs in the root of the mount'],
   ['nonempty', 'mount over a directory that has files in it'],
   ['nodev, nosuid, noexec, …', 'passed on to the kernel'],
@@ -101,6 +107,7 @@ export function defaultSettings(): MountSettings {
     subtype: 'latchfs',
     flags: [],
     control: true,
+    blkdev: true,
     remount: false,
   };
 }
@@ -179,6 +186,12 @@ const PLAIN: Readonly<Record<string, (settings: MountSettings) => void>> = {
   nocontrol: (s) => {
     s.control = false;
   },
+  blkdev: (s) => {
+    s.blkdev = true;
+  },
+  noblkdev: (s) => {
+    s.blkdev = false;
+  },
   remount: (s) => {
     s.remount = true;
   },
@@ -256,6 +269,7 @@ export function parseOptions(lists: readonly string[], settings: MountSettings =
 export function kernelOptions(settings: MountSettings, source: string): MountOptions {
   return {
     fsname: settings.fsname ?? source,
+    ...(settings.blkdev && !isMemory(source) ? { image: source } : {}),
     ...(settings.subtype === undefined ? {} : { subtype: settings.subtype }),
     allowOther: settings.allowOther,
     defaultPermissions: settings.defaultPermissions,

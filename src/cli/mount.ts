@@ -41,7 +41,9 @@ export async function mountCommand(given: string, mountpoint: string, flags: Mou
   }
   // The filesystem is loaded only by the process that serves it.
   const { mountAndServe } = await import('./mount-serve.js');
-  await mountAndServe(source, resolve(mountpoint), { ...settings, fsname: settings.fsname ?? given }, flags);
+  // A name that was asked for is the one to be shown.
+  const shown = { fsname: settings.fsname ?? given, blkdev: settings.blkdev && settings.fsname === undefined };
+  await mountAndServe(source, resolve(mountpoint), { ...settings, ...shown }, flags);
 }
 
 function absolute(path: string): string {

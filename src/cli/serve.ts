@@ -46,7 +46,7 @@ export async function serve(mountpoint: string, sb: SuperBlock, log: Logger, opt
   process.on('unhandledRejection', lost);
   try {
     const why = await loop.run();
-    log.info({ requests: session.requests() }, `${mounted.mountpoint} ${why}`);
+    log.info({ requests: session.requests() }, `${mounted.mountpoint} ${session.destroyed ? 'unmounted' : why}`);
   } finally {
     device.close();
     await session.shutdown();

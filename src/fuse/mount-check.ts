@@ -2,7 +2,7 @@
 
 import { accessSync, constants, readdirSync, realpathSync, type Stats, statfsSync, statSync } from 'node:fs';
 import { codeOf, MountError, type MountOptions } from './mount-options.js';
-import { isFuse, mountAt } from './mountinfo.js';
+import { isFuse, mountAt, sourceOf } from './mountinfo.js';
 
 /**
  * Checks a mount point.
@@ -26,7 +26,7 @@ export function checkMountpoint(given: string, options: MountOptions): string {
   if (mounted !== undefined && isFuse(mounted)) {
     // The kernel may know the directory's attributes still; how much room there is it always asks.
     if (isDead(mountpoint)) throw dead(given);
-    throw new MountError('EBUSY', `${mounted.source} is already mounted on ${given}: umount ${given} first`);
+    throw new MountError('EBUSY', `${sourceOf(mounted)} is already mounted on ${given}: umount ${given} first`);
   }
   if (options.nonempty !== true && notEmpty(mountpoint)) {
     throw new MountError(

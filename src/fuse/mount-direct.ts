@@ -3,6 +3,7 @@
 import { closeSync, constants as fsConstants, openSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import { errno, mount } from './libc.js';
+import { attachLoop } from './loop-device.js';
 import { deviceError } from './mount-check.js';
 import { codeOf, MountError, type MountOptions } from './mount-options.js';
 
@@ -14,6 +15,8 @@ const MS_SYNCHRONOUS = 16;
 const MS_DIRSYNC = 128;
 const MS_NOATIME = 1024;
 const MS_NODIRATIME = 2048;
+/** Bytes of a block, as far as the kernel asks. */
+const BLOCK_SIZE = 4096;
 
 /** The flags of mount(2). Without CAP_SYS_ADMIN's word for it, nothing on the mount is trusted: nosuid and nodev. */
 export function mountFlags(options: MountOptions): number {
@@ -29,6 +32,28 @@ export function mountFlags(options: MountOptions): number {
   );
 }
 
+function typeOf(base: string, options: MountOptions): string {
+  return options.subtype === undefined ? base : `${base}.${options.subtype}`;
+}
+
+/**
+ * Mounts an image as a disk, by a loop device (fuseblk): only to such a mount does the kernel bring sync(2), and its umount(2) waits until
+ * the server is done.
+ * @param data the options of any fuse mount
+ * @returns whether it is mounted; where it cannot be, a plain mount may do
+ */
+function mountBlock(mountpoint: string, options: MountOptions, data: readonly string[]): boolean {
+  if (options.image === undefined) return false;
+  const loop = attachLoop(options.image, options.readOnly === true, BLOCK_SIZE);
+  if (loop === undefined) return false;
+  try {
+    const all = [...data, `blksize=${BLOCK_SIZE}`].join(',');
+    return mount(loop.path, mountpoint, typeOf('fuseblk', options), mountFlags(options), all) === 0;
+  } finally {
+    loop.close();
+  }
+}
+
 /**
  * Opens /dev/fuse and mounts it.
  * @param mountpoint absolute, a directory
@@ -42,7 +67,6 @@ export function mountDirect(mountpoint: string, options: MountOptions): number {
   } catch (error) {
     throw deviceError(codeOf(error));
   }
-  const type = options.subtype === undefined ? 'fuse' : `fuse.${options.subtype}`;
   const data = [
     `fd=${fd}`,
     'rootmode=40000',
@@ -52,8 +76,9 @@ export function mountDirect(mountpoint: string, options: MountOptions): number {
   if (options.allowOther === true) data.push('allow_other');
   if (options.defaultPermissions === true) data.push('default_permissions');
   if (options.maxRead !== undefined) data.push(`max_read=${options.maxRead}`);
-  if (mount(options.fsname ?? options.subtype ?? 'fuse', mountpoint, type, mountFlags(options), data.join(',')) === 0)
-    return fd;
+  if (mountBlock(mountpoint, options, data)) return fd;
+  const source = options.fsname ?? options.subtype ?? 'fuse';
+  if (mount(source, mountpoint, typeOf('fuse', options), mountFlags(options), data.join(',')) === 0) return fd;
   const error = errno();
   closeSync(fd);
   const code = getSystemErrorName(-error);

@@ -3,6 +3,8 @@
 export interface MountOptions {
   /** the mount's source, as `df` and /proc/mounts show it */
   readonly fsname?: string;
+  /** the file that is served: where the kernel can, it is mounted as a disk, and sync(2) reaches the server; its loop device is the source then */
+  readonly image?: string;
   /** shown as `fuse.SUBTYPE` */
   readonly subtype?: string;
   /** let users other than the mounter in */

@@ -63,8 +63,19 @@ export function mountAt(mountpoint: string): MountInfo | undefined {
   return mounts().findLast((mount) => mount.mountpoint === mountpoint);
 }
 
+/** What a mount is of, for people: of a loop device the file behind it. */
+export function sourceOf(mount: MountInfo): string {
+  const name = /^\/dev\/(loop\d+)$/.exec(mount.source)?.[1];
+  if (name === undefined) return mount.source;
+  try {
+    return readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').trimEnd();
+  } catch {
+    return mount.source;
+  }
+}
+
 export function isFuse(mount: MountInfo): boolean {
-  return mount.fstype === 'fuse' || mount.fstype.startsWith('fuse.') || mount.fstype === 'fuseblk';
+  return /^fuse(blk)?($|\.)/.test(mount.fstype);
 }
 
 /** The number of a fuse mount's connection: its directory in /sys/fs/fuse/connections. */

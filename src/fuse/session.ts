@@ -3,6 +3,7 @@
  * share (tasks, replies, interrupts, node ids, open files) is here.
  */
 import { SB_POSIXACL, type SuperBlock } from '../fs/super-block.js';
+import { sync_filesystem } from '../fs/sync.js';
 import { task_end } from '../locking/context.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { ERRNO, Errno, errnoOf } from '../sched/errno.js';
@@ -220,6 +221,18 @@ export class Session {
 
   #destroy(header: RequestHeader): void {
     this.destroyed = true;
+    const task = this.newTask(header);
+    void this.sb.sched.run(() => this.#leave(header, task));
+  }
+
+  /** The umount(2) of a disk waits for the answer to DESTROY: by then everything is on the device. */
+  async #leave(header: RequestHeader, task: Task): Promise<void> {
+    try {
+      await sync_filesystem(task, this.sb);
+    } catch (error) {
+      this.log.error({ err: error }, 'what was written last is lost');
+    }
+    task_end(task);
     this.transport.reply(header.unique, 0);
     this.#onDestroy();
   }

@@ -1,8 +1,9 @@
 /** What fsync and an unmount promise, seen from outside: in the image file, while it is mounted and afterwards. */
 import { copyFileSync, mkdtempSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { mountAt } from '../../src/fuse/mountinfo.js';
 import { latchfs, mount, run, sh } from './harness.js';
 import { lacking, needsRoot, unblemished } from './users.js';
 
@@ -48,6 +49,54 @@ ${act}'`;
     },
   );
 }
+
+/** Linux 6.18 is the first to bring sync(2) to the server of a disk. */
+const [major = 0, minor = 0] = release().split('.').map(Number);
+const noSync = major * 1000 + minor < 6018 ? `${release()} sends no SYNCFS` : false;
+for (const [cache, call] of [
+  ['auto', 'sync'],
+  ['always', 'sync'],
+  ['auto', 'sync -f f'],
+] as const) {
+  t.test(`${call} puts all on the device, cache=${cache}`, { skip: skip || noSync, timeout: 300_000 }, async (t) => {
+    t.equal((await run(latchfs, ['mkfs', image, '--size', '64M', '--force'])).status, 0, 'mkfs');
+    const mounted = await mount(image, `allow_other,cache=${cache}`);
+    let status = 255;
+    try {
+      t.match(mountAt(mounted.dir), { fstype: 'fuseblk', source: /^\/dev\/loop/ }, 'it is mounted as a disk');
+      t.equal((await mounted.sh(`echo "${cache} data for ${call}" >f; mkdir d; mv f d/; cp d/f f; ${call}`)).status, 0);
+      t.ok(stored(`${cache} data for ${call}\n`), 'the data is there');
+      // What a crash at this moment would leave.
+      const copy = join(scratch, 'copy');
+      copyFileSync(image, copy);
+      const after = await mount(copy, 'ro');
+      try {
+        t.equal((await after.sh('cat d/f')).stdout, `${cache} data for ${call}\n`, 'and so are the names');
+      } finally {
+        await after.unmount();
+      }
+      unblemished(t, mounted);
+    } finally {
+      status = await mounted.unmount();
+    }
+    t.equal(status, 0, 'clean unmount');
+    t.equal((await run('losetup', ['-j', image])).stdout, '', 'the loop device is free');
+  });
+}
+
+t.test('without a loop device an image is shown by its path', { skip }, async (t) => {
+  t.equal((await run(latchfs, ['mkfs', image, '--size', '64M', '--force'])).status, 0, 'mkfs');
+  for (const options of ['noblkdev', 'fsname=name', 'ro']) {
+    const mounted = await mount(image, options);
+    try {
+      const source = options === 'noblkdev' ? image : options === 'ro' ? /^\/dev\/loop/ : 'name';
+      t.match(mountAt(mounted.dir), { fstype: options === 'ro' ? 'fuseblk' : 'fuse', source });
+      unblemished(t, mounted);
+    } finally {
+      t.equal(await mounted.unmount(), 0);
+    }
+  }
+});
 
 t.test('an unmount leaves nothing dirty', { skip, timeout: 300_000 }, async (t) => {
   t.equal((await run(latchfs, ['mkfs', image, '--size', '64M', '--force'])).status, 0, 'mkfs');
