@@ -3,10 +3,10 @@
  * run. A check that does not read the rule must report it, or a result must differ.
  */
 import { parseArgs } from 'node:util';
+import { playScene } from '../../src/cli/workload/play.js';
+import { SCENES, type Scene } from '../../src/cli/workload/scenes.js';
 import { describe, type Mutant, mutantsOf, readsTheRule } from './mutants.js';
 import { Mutator } from './mutator.js';
-import { playScene } from './run.js';
-import { SCENES, type Scene } from './scenes.js';
 
 const USAGE = `usage: scripts/mutate [--rows PART] [--every N] [--verbose]
   --rows PART  only operations whose section.op contains PART

@@ -41,19 +41,39 @@ interface ContractFlags {
   readonly json?: boolean;
   readonly against?: string;
   readonly dubious?: boolean;
+  readonly observed?: boolean;
+  readonly coverage?: boolean;
 }
 
 async function contractCommand(operation: string | undefined, given: ContractFlags): Promise<void> {
   const json = given.json === true;
-  if (given.dubious === true) (await import('./contract-dubious.js')).printDubious(process.stdout, { json });
+  if (given.observed === true) {
+    const { printObserved } = await import('./contract-observed.js');
+    endWith(await printObserved(process.stdout, { json }));
+  } else if (given.coverage === true) {
+    const { measureCoverage, printCoverage } = await import('./contract-coverage.js');
+    endWith(printCoverage(process.stdout, await measured(measureCoverage), { json }));
+  } else if (given.dubious === true) (await import('./contract-dubious.js')).printDubious(process.stdout, { json });
   else if (given.against === undefined) {
     (await import('./contract.js')).printContract(process.stdout, operation, { json });
   } else {
     const text = readDocument(given.against);
     const { printDrift } = await import('./contract-against.js');
-    const status = printDrift(process.stdout, process.stderr, given.against, text, { json });
-    if (status !== 0) throw new Ended(status);
+    endWith(printDrift(process.stdout, process.stderr, given.against, text, { json }));
   }
+}
+
+/** What is in the way of a mount is one line. */
+async function measured<T>(body: () => Promise<T>): Promise<T> {
+  try {
+    return await body();
+  } catch (error) {
+    throw (await import('./machine.js')).asCliError(error);
+  }
+}
+
+function endWith(status: number): void {
+  if (status !== 0) throw new Ended(status);
 }
 
 /** @throws CliError (status 2) naming the file */
@@ -130,6 +150,11 @@ As a mount helper: latchfs SOURCE MOUNTPOINT -o OPTIONS, so that these work once
       'compare with a locking document: exits with 0 without drift, 1 with, 2 if it cannot be read',
     )
     .option('--dubious', 'list where the document contradicts itself or what is observed')
+    .option(
+      '--observed',
+      'run a workload and print which locks were held: exits with 1 where that is not what is prescribed',
+    )
+    .option('--coverage', 'run a workload and count the calls of each operation: exits with 1 where one is not called')
     .action(contractCommand);
   root
     .command('selftest')

@@ -1,14 +1,14 @@
-/** One scene on a fresh filesystem, with or without a mutant in it. */
-import { memoryDevice } from '../../src/block/memory-device.js';
-import { kill_sb, vfs_mount } from '../../src/fs/super.js';
-import { Process, syscalls } from '../../src/fs/syscalls.js';
-import { mkfs } from '../../src/latch/mkfs.js';
-import { latch_fs_type } from '../../src/latch/super.js';
-import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
-import { MemoryControl } from '../../src/mm/memory.js';
-import { RealScheduler } from '../../src/sched/real.js';
-import { Task } from '../../src/sched/task.js';
-import type { LockObserver } from '../../src/sched/validator.js';
+/** One scene on a fresh filesystem in memory, watched. */
+import { memoryDevice } from '../../block/memory-device.js';
+import { kill_sb, vfs_mount } from '../../fs/super.js';
+import { Process, syscalls } from '../../fs/syscalls.js';
+import { mkfs } from '../../latch/mkfs.js';
+import { latch_fs_type } from '../../latch/super.js';
+import { Lockdep, type Violation } from '../../locking/lockdep.js';
+import { MemoryControl } from '../../mm/memory.js';
+import { RealScheduler } from '../../sched/real.js';
+import { Task } from '../../sched/task.js';
+import type { LockObserver } from '../../sched/validator.js';
 import type { Scene } from './scenes.js';
 
 const MIB = 2 ** 20;

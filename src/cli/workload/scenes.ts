@@ -1,28 +1,30 @@
-/** What the mutants are run under: short workloads through system calls, two processes at a time, whose results can be compared. */
-import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../src/fs/drop-caches.js';
-import type { file_lock_operations, lock_manager_operations } from '../../src/fs/file-lock-operations.js';
-import { generic_drop_inode, iput } from '../../src/fs/icache.js';
-import { FIFREEZE, FITHAW, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../src/fs/ioctl.js';
-import { generic_setlease, lease_manager_ops } from '../../src/fs/leases.js';
-import { locks_get_lock_context } from '../../src/fs/lock-list.js';
-import { O_CREAT, O_DIRECTORY, O_NONBLOCK, O_RDWR, O_TMPFILE, O_TRUNC } from '../../src/fs/open-flags.js';
-import type { dentry_operations } from '../../src/fs/operations.js';
-import { posix_lock_file } from '../../src/fs/posix-locks.js';
-import { SEEK_DATA, SEEK_HOLE } from '../../src/fs/seek.js';
-import { SB_RDONLY, type SuperBlock } from '../../src/fs/super-block.js';
-import { LOCK_EX, LOCK_NB, LOCK_UN } from '../../src/fs/sys-fcntl.js';
-import { AT_FDCWD } from '../../src/fs/sys-path.js';
-import type { Syscalls } from '../../src/fs/syscalls.js';
-import { GUARDED, guard_read, guard_write } from '../../src/locking/guarded.js';
-import { fs_reclaim } from '../../src/locking/lock-map.js';
-import { compact_memory } from '../../src/mm/compaction.js';
-import { memory_failure } from '../../src/mm/memory-failure.js';
-import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../src/mm/mmap.js';
-import { shrink_node } from '../../src/mm/vmscan.js';
-import { Task } from '../../src/sched/task.js';
+/** A fixed workload: short scenes through system calls, two processes at a time, whose results can be compared. */
+import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../fs/drop-caches.js';
+import type { file_lock_operations, lock_manager_operations } from '../../fs/file-lock-operations.js';
+import { generic_drop_inode, iput } from '../../fs/icache.js';
+import { FIFREEZE, FITHAW, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../fs/ioctl.js';
+import { generic_setlease, lease_manager_ops } from '../../fs/leases.js';
+import { locks_get_lock_context } from '../../fs/lock-list.js';
+import { FASYNC, O_CREAT, O_DIRECTORY, O_NONBLOCK, O_RDWR, O_TMPFILE, O_TRUNC } from '../../fs/open-flags.js';
+import type { dentry_operations } from '../../fs/operations.js';
+import { posix_lock_file } from '../../fs/posix-locks.js';
+import { SEEK_DATA, SEEK_HOLE } from '../../fs/seek.js';
+import { SB_RDONLY, type SuperBlock } from '../../fs/super-block.js';
+import { LOCK_EX, LOCK_NB, LOCK_UN } from '../../fs/sys-fcntl.js';
+import { AT_FDCWD } from '../../fs/sys-path.js';
+import type { Syscalls } from '../../fs/syscalls.js';
+import { GUARDED, guard_read, guard_write } from '../../locking/guarded.js';
+import { fs_reclaim } from '../../locking/lock-map.js';
+import { compact_memory } from '../../mm/compaction.js';
+import { memory_failure } from '../../mm/memory-failure.js';
+import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../mm/mmap.js';
+import { shrink_node } from '../../mm/vmscan.js';
+import { Task } from '../../sched/task.js';
 
 export interface Scene {
   readonly name: string;
+  /** It gives the filesystem callbacks that latch does not have of itself. */
+  readonly lends?: true;
   /** @returns what must be the same whatever happens */
   run(sys: Syscalls, other: Syscalls, sb: SuperBlock): Promise<unknown>;
 }
@@ -146,6 +148,27 @@ export const SCENES: readonly Scene[] = [
     },
   },
   {
+    name: 'descriptors',
+    run: async (sys, other) => {
+      const fd = await create(sys, '/d', 9000);
+      const [from, to] = await sys.pipe2(O_NONBLOCK);
+      await sys.fcntl_setfl(from, FASYNC | O_NONBLOCK);
+      const empty = await sys.poll([{ fd: from, events: 1 }], 0);
+      const through = await sys.splice(fd, 0, to, undefined, 4096);
+      const full = await sys.poll([{ fd: from, events: 1 }], 0);
+      const copy = await sys.open('/e', O_CREAT | O_RDWR, 0o644);
+      const out = await sys.splice(from, undefined, copy, 100, 4096);
+      await sys.write(to, Buffer.from('piped'));
+      const read = String(await sys.read(from, 10));
+      const sent = await sys.sendfile(copy, fd, 0, 3000);
+      const advised = await said(Promise.resolve(sys.fadvise(fd, 0, 0, 4)));
+      const cloned = await said(sys.clone_file_range(fd, 0, 4096, copy, 0));
+      const second = await other.open('/e', O_RDWR);
+      const size = (await other.fstat(second)).size;
+      return [empty, full, through, out, read, sent, advised, cloned, size];
+    },
+  },
+  {
     name: 'attributes',
     run: async (sys, other) => {
       const fd = await create(sys, '/t');
@@ -191,6 +214,7 @@ export const SCENES: readonly Scene[] = [
   },
   {
     name: 'callbacks of names',
+    lends: true,
     run: async (sys, _other, sb) => {
       const { s_root: root } = sb;
       const folded: dentry_operations = {
@@ -227,6 +251,7 @@ export const SCENES: readonly Scene[] = [
   },
   {
     name: 'callbacks of locks',
+    lends: true,
     run: async (sys, other, sb) => {
       await sys.close(await create(sys, '/l'));
       const inode = sb.inodeHash.get((await sys.stat('/l')).ino);
