@@ -26,6 +26,8 @@ function numbers(seed: number): (n: number) => number {
 /** What a file holds for good between two moments, counted in events of the device. */
 interface Promised {
   readonly path: string;
+  /** The name that the file has by now: data is changed in place, also before the rename that came first is on the device. */
+  now: string;
   readonly content: Buffer;
   readonly from: number;
   /** From then on its name may be gone. */
@@ -58,7 +60,7 @@ class Worker {
   /** @param change it will be different, not only lose its name */
   #touch(path: string, change: boolean): void {
     for (const promise of this.promises) {
-      if (promise.path !== path) continue;
+      if (promise.now !== path) continue;
       promise.until = Math.min(promise.until, this.#now);
       if (change) promise.whole = Math.min(promise.whole, this.#now);
     }
@@ -143,7 +145,7 @@ class Worker {
   async #fsync(path: string, content: Buffer): Promise<void> {
     await this.world.fsync(path, this.choose(2) === 0, this.task);
     const forever = Number.POSITIVE_INFINITY;
-    this.promises.push({ path, content, from: this.#now, until: forever, whole: forever });
+    this.promises.push({ path, now: path, content, from: this.#now, until: forever, whole: forever });
   }
 
   async #rename(path: string, old: Buffer): Promise<void> {
@@ -152,6 +154,7 @@ class Worker {
     this.files.delete(path);
     const victim = this.files.get(target);
     this.files.delete(target);
+    for (const promise of this.promises) if (promise.now === path) promise.now = target;
     await this.world.rename(path, target, 0, this.task);
     if (target !== path || victim !== undefined) this.files.set(target, old);
   }
