@@ -1,28 +1,21 @@
 /** `latchfs contract --coverage`: which operations of the contract a fixed workload calls, through a mount and through system calls. */
 import Table from 'cli-table3';
 import { ALL_ROWS, type Row } from '../contract/index.js';
-import type { LockObserver } from '../sched/validator.js';
+import { Onlooker } from '../report/observed.js';
+import type { Task } from '../sched/task.js';
 import type { Output } from './contract.js';
 import { onMounts } from './workload/on-mounts.js';
 import { playScene } from './workload/play.js';
 import { SCENES } from './workload/scenes.js';
 
 /** How often each operation is called. */
-export class CallCount implements LockObserver {
+export class CallCount extends Onlooker {
   readonly #calls = new Map<string, number>();
 
-  entered(_task: unknown, row: Row): void {
+  override entered(_task: Task, row: Row): void {
     const key = keyOf(row);
     this.#calls.set(key, (this.#calls.get(key) ?? 0) + 1);
   }
-
-  left(): void {}
-  taken(): void {}
-  dropped(): void {}
-  slept(): void {}
-  woke(): void {}
-  ended(): void {}
-  accessed(): void {}
 
   of(row: Row): number {
     return this.#calls.get(keyOf(row)) ?? 0;

@@ -36,12 +36,24 @@ export interface Disagreement {
   readonly observed: string;
 }
 
-export class AccessLog implements LockObserver {
+/** One that looks at nothing, for those that look at some of it. */
+export class Onlooker implements LockObserver {
+  entered(_task: Task, _row: Row, _participants: Readonly<Record<string, object | undefined>>): void {}
+  accessed(_task: Task, _field: string, _write: boolean, _lock: object): void {}
+  left(): void {}
+  taken(): void {}
+  dropped(): void {}
+  slept(): void {}
+  woke(): void {}
+  ended(): void {}
+}
+
+export class AccessLog extends Onlooker {
   readonly #sets = new Map<string, Map<LockSet, number>>();
   readonly #rules = new Map<string, RuleCount>();
   readonly #guards = new Map<string, { kept: number; broken: number }>();
 
-  entered(task: Task, row: Row, participants: Readonly<Record<string, object | undefined>>): void {
+  override entered(task: Task, row: Row, participants: Readonly<Record<string, object | undefined>>): void {
     this.#count(`call ${row.section}.${row.op}`, lockSet(task.held, Object.values(participants)));
     for (const rule of row.rules) {
       if (rule.heldBy !== 'caller' || rule.oneOf !== undefined) continue;
@@ -60,7 +72,7 @@ export class AccessLog implements LockObserver {
     }
   }
 
-  accessed(task: Task, field: string, write: boolean, lock: object): void {
+  override accessed(task: Task, field: string, write: boolean, lock: object): void {
     const access = write ? 'write' : 'read';
     this.#count(`${access} ${field}`, lockSet(task.held, [lock]));
     const held = task.held.find((one) => one.lock === lock);
@@ -69,13 +81,6 @@ export class AccessLog implements LockObserver {
     else known.broken++;
     this.#guards.set(`${access} ${field}`, known);
   }
-
-  left(): void {}
-  taken(): void {}
-  dropped(): void {}
-  slept(): void {}
-  woke(): void {}
-  ended(): void {}
 
   /** Everything observed, in the order of first sight. */
   observations(): Observation[] {
