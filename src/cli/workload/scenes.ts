@@ -2,7 +2,7 @@
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../fs/drop-caches.js';
 import type { file_lock_operations, lock_manager_operations } from '../../fs/file-lock-operations.js';
 import { generic_drop_inode, iput } from '../../fs/icache.js';
-import { FIFREEZE, FITHAW, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../fs/ioctl.js';
+import { FIBMAP, FIFREEZE, FITHAW, FS_IOC_FIEMAP, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../fs/ioctl.js';
 import { generic_setlease, lease_manager_ops } from '../../fs/leases.js';
 import { locks_get_lock_context } from '../../fs/lock-list.js';
 import { FASYNC, O_CREAT, O_DIRECTORY, O_NONBLOCK, O_RDWR, O_TMPFILE, O_TRUNC } from '../../fs/open-flags.js';
@@ -98,6 +98,10 @@ export const SCENES: readonly Scene[] = [
       await sys.fallocate(fd, 3, 4096, 8192);
       await sys.fallocate(fd, 0, 0, 200_000);
       const holes = [await sys.lseek(fd, 0, SEEK_HOLE), await sys.lseek(fd, 0, SEEK_DATA)];
+      const map = Buffer.alloc(32);
+      map.writeBigUInt64LE(1n << 40n, 8);
+      const extents = (await sys.ioctl(fd, FS_IOC_FIEMAP, map)).readUInt32LE(20) > 0;
+      const mapped = (await sys.ioctl(fd, FIBMAP, Buffer.alloc(4))).readInt32LE(0) > 0;
       const copy = await create(sys, '/g', 10);
       const copied = await said(sys.copy_file_range(fd, 0, copy, 0, 30_000));
       await sys.fdatasync(copy);
@@ -106,7 +110,16 @@ export const SCENES: readonly Scene[] = [
       await sys.ftruncate(fd, 60_000);
       await sys.close(await other.open('/f', O_RDWR | O_TRUNC));
       await sys.sync();
-      return [sum(one), sum(two), holes, copied, (await sys.stat('/g')).size, (await sys.stat('/f')).size];
+      return [
+        sum(one),
+        sum(two),
+        holes,
+        extents,
+        mapped,
+        copied,
+        (await sys.stat('/g')).size,
+        (await sys.stat('/f')).size,
+      ];
     },
   },
   {
