@@ -56,6 +56,16 @@ export type LockName =
   | 's_orphan_lock'
   | 'fs_reclaim';
 
+/** Locks whose holders may not sleep: of an operation that may block in some cases they say which case it is. */
+export const NEVER_SLEEP: ReadonlySet<LockName> = new Set([
+  'rcu',
+  'd_lock',
+  'i_lock',
+  'flc_lock',
+  'rename_lock',
+  'swap_lock',
+]);
+
 /**
  * read: held shared, or stronger; write: held exclusively; none: must not be held; any: held, in whichever mode
  * (for a seqlock: inside a read section that retries, or as its writer).

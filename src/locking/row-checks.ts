@@ -2,8 +2,7 @@
  * A row of the contract as it is checked at run time, found once: which rules speak at the call and which at the return, under which
  * name the caller states the lock of each, and what a row that may not block forbids.
  */
-import type { LockName, LockRule, Row } from '../contract/row.js';
-import { NEVER_SLEEP } from '../sched/wait.js';
+import { type LockName, type LockRule, NEVER_SLEEP, type Row } from '../contract/row.js';
 import { lock_number } from './lockdep/class.js';
 
 /** What must be held: nothing, anything, or the lock exclusively. */

@@ -1,5 +1,5 @@
 /** Wait queues: the one way to block. */
-import type { Row } from '../contract/row.js';
+import { NEVER_SLEEP, type Row } from '../contract/row.js';
 import { errno } from './errno.js';
 import type { Timer } from './scheduler.js';
 import type { Task } from './task.js';
@@ -33,16 +33,6 @@ export function might_sleep(task: Task, what: string): void {
 
 /** Kinds of locks whose holders may not sleep. */
 const SPINNING: ReadonlySet<string> = new Set(['spinlock', 'rwlock', 'seqlock', 'rcu']);
-
-/** Locks whose holders may not sleep: of an operation that may block in some cases they say which case it is. */
-export const NEVER_SLEEP: ReadonlySet<string> = new Set([
-  'rcu',
-  'd_lock',
-  'i_lock',
-  'flc_lock',
-  'rename_lock',
-  'swap_lock',
-]);
 
 /** Of an operation that may block in some cases: the task holds a lock that its row names and whose holder may not sleep. */
 function isAtomicCase(task: Task, row: Row): boolean {
