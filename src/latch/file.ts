@@ -225,6 +225,7 @@ function write_end(
   const { folio } = begun;
   const inode = inodeOf(folio);
   const oldSize = inode.i_size;
+  // Asked here and not only where the size is set: a lock taken in between would come too late for the comparison.
   if (pos + copied > oldSize) guard_write(task, GUARDED.i_size, inode.i_rwsem);
   if (copied > 0) {
     folio_mark_uptodate(folio);
