@@ -10,20 +10,15 @@ import { SCENES } from './workload/scenes.js';
 
 /** How often each operation is called. */
 export class CallCount extends Onlooker {
-  readonly #calls = new Map<string, number>();
+  readonly #calls = new Map<Row, number>();
 
   override entered(_task: Task, row: Row): void {
-    const key = keyOf(row);
-    this.#calls.set(key, (this.#calls.get(key) ?? 0) + 1);
+    this.#calls.set(row, this.of(row) + 1);
   }
 
   of(row: Row): number {
-    return this.#calls.get(keyOf(row)) ?? 0;
+    return this.#calls.get(row) ?? 0;
   }
-}
-
-function keyOf(row: Row): string {
-  return `${row.section}.${row.op}`;
 }
 
 /** One operation's calls. */

@@ -52,7 +52,7 @@ async function contractCommand(operation: string | undefined, given: ContractFla
     endWith(await printObserved(process.stdout, { json }));
   } else if (given.coverage === true) {
     const { measureCoverage, printCoverage } = await import('./contract-coverage.js');
-    endWith(printCoverage(process.stdout, await measured(measureCoverage), { json }));
+    endWith(printCoverage(process.stdout, await measureCoverage(), { json }));
   } else if (given.dubious === true) (await import('./contract-dubious.js')).printDubious(process.stdout, { json });
   else if (given.against === undefined) {
     (await import('./contract.js')).printContract(process.stdout, operation, { json });
@@ -60,15 +60,6 @@ async function contractCommand(operation: string | undefined, given: ContractFla
     const text = readDocument(given.against);
     const { printDrift } = await import('./contract-against.js');
     endWith(printDrift(process.stdout, process.stderr, given.against, text, { json }));
-  }
-}
-
-/** What is in the way of a mount is one line. */
-async function measured<T>(body: () => Promise<T>): Promise<T> {
-  try {
-    return await body();
-  } catch (error) {
-    throw (await import('./machine.js')).asCliError(error);
   }
 }
 

@@ -14,6 +14,7 @@ import { latch_fs_type } from '../latch/super.js';
 import { type Logger, openLog, violationSink } from '../report/log.js';
 import { ViolationHistory } from '../report/violations.js';
 import { Task } from '../sched/task.js';
+import type { LockObserver } from '../sched/validator.js';
 import { addControl } from './control.js';
 import { isDaemon, tellParent } from './daemon.js';
 import { CliError, describe } from './error.js';
@@ -47,8 +48,14 @@ export async function mountAndServe(
   flags: { readonly log?: string; readonly logLevel: string },
 ): Promise<void> {
   const log = openLog({ level: flags.logLevel, ...fileOf(settings.log ?? flags.log) });
+  const onReady = (): void => {
+    if (!isDaemon()) return;
+    // It must not keep the directory that it was started in busy.
+    process.chdir('/');
+    void tellParent({ ready: true });
+  };
   try {
-    await run(source, mountpoint, settings, log);
+    await serveFilesystem(source, mountpoint, settings, log, { onReady });
   } catch (error) {
     const failure = asCliError(error);
     if (!isDaemon()) throw failure;
@@ -61,7 +68,26 @@ function fileOf(file: string | undefined): { file?: string } {
   return file === undefined ? {} : { file };
 }
 
-async function run(source: string, mountpoint: string, settings: MountSettings, log: Logger): Promise<void> {
+/** Who has part in the serving. */
+export interface Hooks {
+  /** Called when the mount answers. */
+  readonly onReady: () => void;
+  /** Told of everything from the mount of the filesystem on. */
+  readonly observer?: LockObserver;
+}
+
+/**
+ * Mount a filesystem here and serve it until somebody unmounts it.
+ * @param source as of mountAndServe
+ * @throws CliError, ImageError, FormatError, MountError where it cannot be mounted
+ */
+export async function serveFilesystem(
+  source: string,
+  mountpoint: string,
+  settings: MountSettings,
+  log: Logger,
+  hooks: Hooks,
+): Promise<void> {
   const violations = new ViolationHistory();
   const machine = newMachine({
     enforce: settings.enforce,
@@ -71,6 +97,7 @@ async function run(source: string, mountpoint: string, settings: MountSettings, 
     ...(settings.pageCache === undefined ? {} : { pageCache: settings.pageCache }),
     inMemory: isMemory(source),
   });
+  machine.validator.observer = hooks.observer;
   const task = new Task(machine.sched, machine.validator, { comm: 'mount' });
   const bdev = openSource(machine, source, settings.size, settings.readOnly);
   await blkdev_get(task, bdev, settings.readOnly ? 'read' : 'write', machine);
@@ -82,7 +109,7 @@ async function run(source: string, mountpoint: string, settings: MountSettings, 
     const sb = await vfs_mount(machine, latch_fs_type, bdev, superFlags(settings));
     sb.kernelChecksPermissions = settings.defaultPermissions;
     const attach = () => addControl(sb, machine.validator, mountpoint, violations, log);
-    await served(sb, settings.control ? attach : undefined, source, mountpoint, settings, log);
+    await served(sb, settings.control ? attach : undefined, source, mountpoint, settings, log, hooks);
   } finally {
     await blkdev_put(task, bdev);
   }
@@ -96,6 +123,7 @@ async function served(
   mountpoint: string,
   settings: MountSettings,
   log: Logger,
+  { onReady }: Hooks,
 ): Promise<void> {
   const removeControl = addControlDirectory?.();
   try {
@@ -107,12 +135,7 @@ async function served(
       readOnly: settings.readOnly,
       direct: settings.cache === 'none' || !isMemory(source),
       generated: settings.control,
-      onReady: () => {
-        if (!isDaemon()) return;
-        // It must not keep the directory that it was started in busy.
-        process.chdir('/');
-        void tellParent({ ready: true });
-      },
+      onReady,
     });
   } finally {
     await removeControl?.();

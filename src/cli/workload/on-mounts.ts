@@ -4,21 +4,13 @@ import { mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { blkdev_get, blkdev_put } from '../../block/block-device.js';
-import { memoryDevice } from '../../block/memory-device.js';
-import { kill_sb, vfs_mount } from '../../fs/super.js';
 import { unmountFuse } from '../../fuse/mount.js';
 import type { CacheMode } from '../../fuse/session-options.js';
-import { mkfs } from '../../latch/mkfs.js';
-import { latch_fs_type } from '../../latch/super.js';
-import { openLog, violationSink } from '../../report/log.js';
-import { ViolationHistory } from '../../report/violations.js';
-import { Task } from '../../sched/task.js';
+import { openLog } from '../../report/log.js';
 import type { LockObserver } from '../../sched/validator.js';
-import { addControl } from '../control.js';
 import { CliError } from '../error.js';
-import { newMachine } from '../machine.js';
-import { serve } from '../serve.js';
+import { defaultSettings } from '../mount-options.js';
+import { serveFilesystem } from '../mount-serve.js';
 
 const SIZE = 64 * 2 ** 20;
 const child = fileURLToPath(new URL('mount-child.js', import.meta.url));
@@ -32,38 +24,18 @@ export async function onMounts(observer: LockObserver): Promise<void> {
 }
 
 async function onMount(cache: CacheMode, observer: LockObserver): Promise<void> {
-  const log = openLog({ level: 'warn' });
-  const violations = new ViolationHistory();
-  const machine = newMachine({
-    enforce: 'warn',
-    stacks: false,
-    sink: violations.sink(violationSink(log)),
-    inMemory: true,
-  });
-  machine.validator.observer = observer;
-  const device = memoryDevice(SIZE, machine.sched, machine.validator);
-  const task = new Task(machine.sched, machine.validator, { comm: 'coverage' });
-  await blkdev_get(task, device, 'write', machine);
-  await mkfs(task, device);
-  const sb = await vfs_mount(machine, latch_fs_type, device, 0);
-  sb.kernelChecksPermissions = true;
   const mountpoint = mkdtempSync(join(tmpdir(), 'latchfs-coverage-'));
-  const removeControl = addControl(sb, machine.validator, mountpoint, violations, log);
+  let worked: Promise<void> = Promise.resolve();
+  const onReady = (): void => {
+    worked = work(mountpoint).finally(() => unmountFuse(mountpoint, false));
+    // It is waited for below, when nothing is served any more.
+    worked.catch(() => undefined);
+  };
+  const settings = { ...defaultSettings(), cache, size: SIZE };
   try {
-    let worked: Promise<void> = Promise.resolve();
-    const ready = (): void => {
-      worked = work(mountpoint).finally(() => unmountFuse(mountpoint, false));
-      // It is waited for below, when nothing is served any more.
-      worked.catch(() => undefined);
-    };
-    const kernel = { fsname: 'memory', subtype: 'latchfs', defaultPermissions: true };
-    const options = { source: 'memory', cache, readOnly: false, direct: true, generated: true };
-    await serve(mountpoint, sb, log, { ...options, kernel, onReady: ready });
+    await serveFilesystem('memory', mountpoint, settings, openLog({ level: 'warn' }), { onReady, observer });
     await worked;
   } finally {
-    await removeControl();
-    await kill_sb(sb);
-    await blkdev_put(task, device);
     rmdirSync(mountpoint);
   }
 }
