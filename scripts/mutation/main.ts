@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { playScene } from '../../src/cli/workload/play.js';
-import { SCENES, type Scene } from '../../src/cli/workload/scenes.js';
+import { SCENES, type Scene } from '../../src/cli/workload/scenes/index.js';
 import { describe, type Mutant, mutantsOf, readsTheRule } from './mutants.js';
 import { Mutator } from './mutator.js';
 

@@ -6,7 +6,7 @@ import type { Task } from '../sched/task.js';
 import type { Output } from './contract.js';
 import { onMounts } from './workload/on-mounts.js';
 import { playScene } from './workload/play.js';
-import { SCENES } from './workload/scenes.js';
+import { SCENES } from './workload/scenes/index.js';
 
 /** How often each operation is called. */
 export class CallCount extends Onlooker {

@@ -2,7 +2,7 @@
 import { AccessLog, observedText } from '../report/observed.js';
 import type { Output } from './contract.js';
 import { playScene } from './workload/play.js';
-import { SCENES, type Scene } from './workload/scenes.js';
+import { SCENES, type Scene } from './workload/scenes/index.js';
 
 /**
  * Run the workload through system calls and print what was observed.

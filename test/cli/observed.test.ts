@@ -2,7 +2,7 @@
 import t from 'tap';
 import { measureCoverage, printCoverage } from '../../src/cli/contract-coverage.js';
 import { printObserved } from '../../src/cli/contract-observed.js';
-import { SCENES, type Scene } from '../../src/cli/workload/scenes.js';
+import { SCENES, type Scene } from '../../src/cli/workload/scenes/index.js';
 import { inode_operations } from '../../src/contract/inode.js';
 import { call } from '../../src/locking/context.js';
 import { Task } from '../../src/sched/task.js';

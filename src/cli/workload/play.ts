@@ -9,7 +9,7 @@ import { MemoryControl } from '../../mm/memory.js';
 import { RealScheduler } from '../../sched/real.js';
 import { Task } from '../../sched/task.js';
 import type { LockObserver } from '../../sched/validator.js';
-import type { Scene } from './scenes.js';
+import type { Scene } from './scenes/scene.js';
 
 const MIB = 2 ** 20;
 /** Milliseconds after which a scene hangs; one takes some twenty. */

@@ -1,0 +1,12 @@
+/** A fixed workload: short scenes through system calls, two processes at a time, whose results can be compared. */
+
+import { DATA } from './data.js';
+import { DESCRIPTORS } from './descriptors.js';
+import { LOCKS } from './locks.js';
+import { NAMES } from './names.js';
+import type { Scene } from './scene.js';
+import { SUPERBLOCK } from './superblock.js';
+
+export type { Scene };
+
+export const SCENES: readonly Scene[] = [...NAMES, ...DATA, ...DESCRIPTORS, ...LOCKS, ...SUPERBLOCK];

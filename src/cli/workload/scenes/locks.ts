@@ -1,0 +1,76 @@
+/** Scenes of locks on files and of leases. */
+import type { file_lock_operations, lock_manager_operations } from '../../../fs/file-lock-operations.js';
+import { generic_setlease, lease_manager_ops } from '../../../fs/leases.js';
+import { locks_get_lock_context } from '../../../fs/lock-list.js';
+import { O_NONBLOCK, O_RDWR } from '../../../fs/open-flags.js';
+import { posix_lock_file } from '../../../fs/posix-locks.js';
+import { LOCK_EX, LOCK_NB, LOCK_UN } from '../../../fs/sys-fcntl.js';
+import { GUARDED, guard_read } from '../../../locking/guarded.js';
+import type { Task } from '../../../sched/task.js';
+import { create, type Scene, said } from './scene.js';
+
+export const LOCKS: readonly Scene[] = [
+  {
+    name: 'locks',
+    run: async (sys, other) => {
+      const fd = await create(sys, '/l');
+      const second = await other.open('/l', O_RDWR);
+      await sys.fcntl_lock(fd, { l_type: 'F_WRLCK', l_start: 0, l_len: 10 });
+      const refused = await said(other.fcntl_lock(second, { l_type: 'F_WRLCK', l_start: 0, l_len: 5 }));
+      const waiting = other.fcntl_lock(second, { l_type: 'F_RDLCK', l_start: 0, l_len: 5 }, true);
+      await sys.fcntl_lock(fd, { l_type: 'F_UNLCK', l_start: 0, l_len: 10 });
+      await waiting;
+      await sys.flock(fd, LOCK_EX);
+      const busy = await said(other.flock(second, LOCK_EX | LOCK_NB));
+      await sys.flock(fd, LOCK_UN);
+      await other.close(second);
+      await sys.close(fd);
+      const reader = await sys.open('/l', 0);
+      await sys.fcntl_lease(reader, 'F_RDLCK');
+      const breaks = await said(other.open('/l', O_RDWR | O_NONBLOCK));
+      await sys.fcntl_lease(reader, 'F_UNLCK');
+      return [refused, busy, breaks];
+    },
+  },
+  {
+    name: 'callbacks of locks',
+    lends: true,
+    run: async (sys, other, sb) => {
+      await sys.close(await create(sys, '/l'));
+      const inode = sb.inodeHash.get((await sys.stat('/l')).ino);
+      if (inode === undefined) return 'no inode';
+      // What these do in earnest is look at the other locks of the file.
+      const look = (task: Task): void => {
+        guard_read(task, GUARDED.flc_lists, locks_get_lock_context(inode).flc_lock);
+      };
+      const refuse = (task: Task): boolean => {
+        look(task);
+        return false;
+      };
+      const fl_ops: file_lock_operations = {
+        fl_copy_lock: look,
+        fl_release_private: (task, lock) => (lock.kind === 'lease' ? look(task) : undefined),
+      };
+      const fl_lmops: lock_manager_operations = { ...lease_manager_ops, lm_breaker_owns_lease: refuse };
+      inode.i_fop = {
+        ...inode.i_fop,
+        setlease: (task, file, _arg, lease) => generic_setlease(task, file, { ...lease, fl_ops, fl_lmops }),
+        lock: async (task, file, _cmd, lock) => {
+          const own: lock_manager_operations = { lm_lock_expirable: refuse, lm_expire_lock: () => undefined };
+          await posix_lock_file(task, file, { ...lock, fl_ops, fl_lmops: own });
+        },
+      };
+      const [a, b] = [await sys.open('/l', O_RDWR), await other.open('/l', O_RDWR)];
+      await sys.fcntl_lock(a, { l_type: 'F_WRLCK', l_start: 0, l_len: 100 });
+      await sys.fcntl_lock(a, { l_type: 'F_UNLCK', l_start: 10, l_len: 10 });
+      const refused = await said(other.fcntl_lock(b, { l_type: 'F_WRLCK', l_start: 0, l_len: 5 }));
+      await sys.close(a);
+      await other.close(b);
+      const reader = await sys.open('/l', 0);
+      await sys.fcntl_lease(reader, 'F_RDLCK');
+      const broken = await said(other.open('/l', O_RDWR | O_NONBLOCK));
+      await sys.fcntl_lease(reader, 'F_UNLCK');
+      return [refused, broken];
+    },
+  },
+];
