@@ -3,12 +3,12 @@ import type { BlockDevice } from '../block/block-device.js';
 import { brelse, sb_bread, sb_getblk } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
-import { errno } from '../sched/errno.js';
+import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { ALLOC_CREDITS, type Allocator } from './alloc.js';
-import { clearBit, firstSet, isSet, setBit } from './bitmap.js';
+import { clearBit, countSet, firstSet, isSet, setBit } from './bitmap.js';
 import { GROUP_BLOCKS, INODE_BITMAP, INODE_SIZE, INODES_PER_BLOCK, ROOM_BITMAP, ROOT_BLOCK } from './format/layout.js';
-import type { Superblock } from './format/superblock.js';
+import { COMPAT_INODE_BLOCKS, type Superblock } from './format/superblock.js';
 import { type Bitmap, type Group, type Groups, groupOf, isUsable } from './groups.js';
 import type { Handle } from './journal/types.js';
 
@@ -74,6 +74,29 @@ export class InodeAllocator {
         return this.#newBlock(task, handle).then((block) => this.#claim(task, handle, block, mode));
       return this.#claim(task, handle, found, mode);
     });
+  }
+
+  /** Inodes that blocks of inodes have room for. */
+  get freeSlots(): number {
+    return Math.max(0, this.#super.inodeBlocks * INODES_PER_BLOCK - this.#super.inodes);
+  }
+
+  /** Count the blocks of inodes where the superblock does not say how many there are. A group that is damaged counts as if it had none. @throws EIO */
+  async countBlocks(task: Task): Promise<void> {
+    if ((this.#super.compat & COMPAT_INODE_BLOCKS) !== 0) return;
+    this.#super.inodeBlocks = 0;
+    for (let number = 0; number < this.#groups.count; number++) {
+      try {
+        const group = await this.#groups.load(task, number);
+        const bh = await this.#groups.read(task, group, INODE_BITMAP);
+        if (bh === undefined) continue;
+        this.#super.inodeBlocks += countSet(bh.b_data, group.size);
+        brelse(bh);
+      } catch (error) {
+        if (!isErrno(error, 'EIO')) throw error;
+      }
+    }
+    this.#super.compat |= COMPAT_INODE_BLOCKS;
   }
 
   /** A block of inodes with a free slot. */
@@ -144,6 +167,7 @@ export class InodeAllocator {
     } finally {
       brelse(bh);
     }
+    this.#super.inodeBlocks++;
     await this.#mark(task, handle, INODE_BITMAP, block, true);
     await this.#mark(task, handle, ROOM_BITMAP, block, true);
     this.#group = groupOf(block);
@@ -193,6 +217,7 @@ export class InodeAllocator {
   }
 
   async #freeBlock(task: Task, handle: Handle, block: number, bh: BufferHead): Promise<void> {
+    this.#super.inodeBlocks--;
     await this.#mark(task, handle, INODE_BITMAP, block, false);
     await this.#mark(task, handle, ROOM_BITMAP, block, false);
     handle.forget(task, bh);

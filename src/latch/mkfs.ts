@@ -24,7 +24,14 @@ import {
   ROOT_BLOCK,
   ROOT_INO,
 } from './format/layout.js';
-import { encodeSuper, FormatError, INCOMPAT_CSUM, INCOMPAT_JOURNAL, VERSION } from './format/superblock.js';
+import {
+  COMPAT_INODE_BLOCKS,
+  encodeSuper,
+  FormatError,
+  INCOMPAT_CSUM,
+  INCOMPAT_JOURNAL,
+  VERSION,
+} from './format/superblock.js';
 import { emptyRoot, KIND_DIRECTORY } from './format/tree.js';
 import { journal_format } from './journal/load.js';
 
@@ -69,10 +76,12 @@ export async function mkfs(task: Task, bdev: BlockDevice, options: MkfsOptions =
   encodeSuper(head, {
     version: VERSION,
     incompat: journaled ? INCOMPAT_JOURNAL | INCOMPAT_CSUM : 0,
+    compat: COMPAT_INODE_BLOCKS,
     clean: true,
     blocks,
     freeBlocks: free - (used - GROUP_HEAD),
     inodes: 1,
+    inodeBlocks: 1,
     orphan: 0,
     generation: random(4).readUInt32LE(),
     mounts: 0,

@@ -116,8 +116,10 @@ const latch_super_operations: super_operations = {
   remount_fs,
   put_super,
   statfs: (_task, dentry) => {
-    const { super: disk, alloc } = infoOf(dentry.d_sb);
+    const { super: disk, alloc, inodes } = infoOf(dentry.d_sb);
     const free = alloc.available;
+    // What may still be created if nothing else takes blocks: a create takes one of them, also where a block of inodes is made for it.
+    const ffree = inodes.freeSlots + free * INODES_PER_BLOCK;
     return {
       f_type: LATCH_MAGIC,
       f_bsize: BLOCK_SIZE,
@@ -125,8 +127,8 @@ const latch_super_operations: super_operations = {
       f_blocks: disk.blocks,
       f_bfree: free,
       f_bavail: free,
-      f_files: disk.inodes + free * INODES_PER_BLOCK,
-      f_ffree: free * INODES_PER_BLOCK,
+      f_files: disk.inodes + ffree,
+      f_ffree: ffree,
       f_namelen: 255,
       f_fsid: disk.uuid.readUInt32LE(0),
       f_flags: 0,
@@ -224,6 +226,7 @@ async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice): Promis
 
 /** Finish what a crash has interrupted, and read the root. */
 async function begin(task: Task, sb: SuperBlock, info: LatchInfo): Promise<void> {
+  await info.inodes.countBlocks(task);
   if ((sb.s_flags & SB_RDONLY) === 0) await beginWriting(task, sb, info);
   const root = await latch_iget(task, info, ROOT_INO);
   if ((root.i_mode & 0o170000) !== 0o040000) throw errno('EIO', 'the root is not a directory');

@@ -132,6 +132,11 @@ t.test('fsck', async (t) => {
   const damages: readonly [string, RegExp, (v: Victim) => void][] = [
     ['free blocks of the superblock', /superblock: says \d+ free blocks/, (v) => v.editSuper({ freeBlocks: 1 })],
     ['inodes of the superblock', /superblock: says 7 inodes in use/, (v) => v.editSuper({ inodes: 7 })],
+    [
+      'blocks of inodes of the superblock',
+      /superblock: says 70 blocks of inodes, there are/,
+      (v) => v.editSuper({ inodeBlocks: 70 }),
+    ],
     ['the place of the journal', /superblock: the journal begins at block 9/, (v) => v.editSuper({ journalFirst: 9 })],
     ['the length of the journal', /superblock: the journal has 3 blocks/, (v) => v.editSuper({ journalLength: 3 })],
     ["the journal's superblock", /journal: its superblock is damaged/, (v) => v.block(5).fill(7, 0, 100)],

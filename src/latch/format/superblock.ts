@@ -12,6 +12,8 @@ export const INCOMPAT_JOURNAL = 1;
 export const INCOMPAT_CSUM = 2;
 /** Features that this latchfs knows; a device with others is refused. */
 export const KNOWN_INCOMPAT = INCOMPAT_JOURNAL | INCOMPAT_CSUM;
+/** Feature that others may ignore: the blocks of inodes are counted. Who does not know it drops it with the count. */
+export const COMPAT_INODE_BLOCKS = 1;
 
 /**
  *     0  8  magic "LATCHFS1"            48  8  first inode of the orphan list, 0 for none
@@ -22,16 +24,20 @@ export const KNOWN_INCOMPAT = INCOMPAT_JOURNAL | INCOMPAT_CSUM;
  *    24  8  blocks on the device        96  4  first block of the journal, 0 for none
  *    32  8  free blocks                100  4  blocks of the journal
  *    40  8  inodes in use              104  8  key of the hash of names
+ *   136  4  features, compatible       140  4  blocks of inodes
  *
  * The orphan list: inodes without a name that were open, and files whose truncation was under way. It goes on in each inode (format/inode.ts).
  */
 export interface Superblock {
   readonly version: number;
   readonly incompat: number;
+  compat: number;
   clean: boolean;
   readonly blocks: number;
   freeBlocks: number;
   inodes: number;
+  /** Only with COMPAT_INODE_BLOCKS. */
+  inodeBlocks: number;
   orphan: number;
   generation: number;
   mounts: number;
@@ -64,6 +70,8 @@ export function encodeSuper(block: Buffer, sb: Superblock): void {
   b.writeUInt32LE(sb.journalFirst, 96);
   b.writeUInt32LE(sb.journalLength, 100);
   sb.hashKey.copy(b, 104, 0, 8);
+  b.writeUInt32LE(sb.compat >>> 0, 136);
+  b.writeUInt32LE(sb.inodeBlocks, 140);
   b.writeUInt32LE(crc32(b.subarray(12)), 8);
 }
 
@@ -99,10 +107,12 @@ export function decodeSuper(block: Buffer, name: string, deviceBlocks: number): 
   return {
     version,
     incompat,
+    compat: b.readUInt32LE(136),
     clean: b.readUInt32LE(20) === 1,
     blocks,
     freeBlocks: Number(b.readBigUInt64LE(32)),
     inodes: Number(b.readBigUInt64LE(40)),
+    inodeBlocks: b.readUInt32LE(140),
     orphan: Number(b.readBigUInt64LE(48)),
     generation: b.readUInt32LE(56),
     mounts: b.readUInt32LE(60),

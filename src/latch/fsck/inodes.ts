@@ -3,6 +3,7 @@ import { brelse, sb_bread } from '../../block/buffer-cache.js';
 import { isSet } from '../bitmap.js';
 import { AREA_SIZE, areaOf, type DiskInode, decodeInode, inodeIsSealed, inodeSeed } from '../format/inode.js';
 import { BLOCK_SIZE, GROUP_HEAD, INODE_SIZE, INODES_PER_BLOCK, MAX_FILE_BYTES, ROOT_INO } from '../format/layout.js';
+import { COMPAT_INODE_BLOCKS } from '../format/superblock.js';
 import type { FsckContext } from './context.js';
 import type { ReadGroup } from './groups.js';
 import { checkBlocks } from './trees.js';
@@ -16,12 +17,16 @@ const NSEC = 1_000_000_000;
 
 /** Read all blocks of inodes, and check what is in them. */
 export async function checkInodes(context: FsckContext, groups: readonly ReadGroup[]): Promise<void> {
+  let blocks = 0;
   for (const group of groups) {
     for (let at = 0; at < group.size; at++) {
       const room = isSet(group.room, at);
       if (isSet(group.inodes, at)) {
         if (at < GROUP_HEAD) context.problem(`group ${group.number}`, `the inode bitmap has the head's block ${at}`);
-        else await checkBlock(context, group.base + at, room);
+        else {
+          blocks++;
+          await checkBlock(context, group.base + at, room);
+        }
       } else if (room) {
         context.problem(`group ${group.number}`, `the room bitmap has block ${group.base + at}, which holds no inodes`);
       }
@@ -30,6 +35,10 @@ export async function checkInodes(context: FsckContext, groups: readonly ReadGro
   const root = context.inodes.get(ROOT_INO);
   if (root === undefined) context.problem(`inode ${ROOT_INO}`, 'the root is missing');
   else if ((root.disk.mode & S_IFMT) !== S_IFDIR) context.problem(`inode ${ROOT_INO}`, 'the root is not a directory');
+  const { compat, inodeBlocks } = context.super;
+  if ((compat & COMPAT_INODE_BLOCKS) !== 0 && inodeBlocks !== blocks) {
+    context.problem('superblock', `says ${inodeBlocks} blocks of inodes, there are ${blocks}`);
+  }
   if (context.super.inodes !== context.inodes.size) {
     context.problem('superblock', `says ${context.super.inodes} inodes in use, there are ${context.inodes.size}`);
   }
