@@ -1,5 +1,6 @@
 /** Files whose content is made when they are opened, and which take commands (fs/seq_file.c and what proc makes of it). */
 import type { File } from '../fs/file.js';
+import { FASYNC, O_DIRECT } from '../fs/open-flags.js';
 import type { file_operations, inode_operations } from '../fs/operations.js';
 import type { IovIter } from '../mm/iov-iter.js';
 import type { Kiocb } from '../mm/operations.js';
@@ -27,6 +28,11 @@ class Content {
   constructor(text: string) {
     this.bytes = Buffer.from(text, 'utf8');
   }
+
+  /** How long it is; the file's size is 0 always. */
+  get fdinfo(): string {
+    return `content-bytes:\t${this.bytes.length}\n`;
+  }
 }
 
 function read_iter(iocb: Kiocb, iter: IovIter): number {
@@ -52,6 +58,11 @@ export function controlFileOperations(control: ControlFile): file_operations {
       touched(task);
       return read_iter(iocb, iter);
     },
+    check_flags: (flags) => {
+      // There is no device behind it to go to, and nothing that anybody could be told of.
+      if ((flags & (O_DIRECT | FASYNC)) !== 0) throw errno('EINVAL');
+    },
+    show_fdinfo: (_task, { private_data: content }) => (content instanceof Content ? content.fdinfo : ''),
     flush: touched,
     release: touched,
   };

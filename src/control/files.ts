@@ -23,10 +23,7 @@ export interface ControlSources extends ControlTarget {
 
 /** One line of /proc/mounts. */
 function mountLine(task: Task, sb: SuperBlock, mountpoint: string): Awaitable<string> {
-  return andThen(show_mount_options(task, sb), (options) => {
-    const all = options === '' ? 'rw' : options;
-    return `${sb.s_id} ${mountpoint} ${sb.s_type} ${all} 0 0\n`;
-  });
+  return andThen(show_mount_options(task, sb), (options) => `${sb.s_id} ${mountpoint} ${sb.s_type} ${options} 0 0\n`);
 }
 
 /** This filesystem and what is mounted within it, as /proc/mounts shows mounts. */

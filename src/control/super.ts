@@ -2,7 +2,13 @@
 
 import { d_make_root } from '../fs/dcache-alias.js';
 import { Inode } from '../fs/inode.js';
-import { OffsetCtx, simple_add, simple_lookup, simple_offset_dir_operations, simple_statfs } from '../fs/libfs.js';
+import {
+  OffsetCtx,
+  simple_add,
+  simple_lookup,
+  simple_offset_dir_operations,
+  simple_super_operations,
+} from '../fs/libfs.js';
 import type { FileSystemType } from '../fs/super.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { current_time } from '../fs/time.js';
@@ -39,7 +45,7 @@ export function controlFsType(files: readonly ControlFile[], owner: ControlOwner
     fill_super: (task: Task, sb: SuperBlock) => {
       sb.s_magic = CONTROL_MAGIC;
       sb.s_maxbytes = Number.MAX_SAFE_INTEGER;
-      sb.s_op = { statfs: simple_statfs };
+      sb.s_op = simple_super_operations;
       sb.generated = true;
       const offsets = new OffsetCtx();
       const root = newInode(sb, ROOT_INO, S_IFDIR | 0o700, owner);

@@ -167,6 +167,12 @@ export function generic_drop_inode(inode: Inode): boolean {
   return inode.i_nlink === 0 || inode.i_sb.inodeHash.get(inode.i_ino) !== inode;
 }
 
+/** ->drop_inode of a filesystem whose inodes are nowhere but in memory: kept without a name, they could never be found (generic_delete_inode). */
+export function generic_delete_inode(task: Task, inode: Inode): boolean {
+  guard_write(task, GUARDED.i_state, inode.i_lock);
+  return true;
+}
+
 /** The filesystem is shutting down: what is dirty is written, then it goes. */
 async function writeAndEvict(task: Task, inode: Inode): Promise<void> {
   try {
@@ -269,7 +275,7 @@ function destroy(task: Task, inode: Inode): Awaitable<void> {
   const { destroy_inode, free_inode } = sb.s_op;
   evicted(inode);
   const free = (): void => {
-    if (free_inode !== undefined) sb.rcu.call(() => free_inode(inode));
+    if (free_inode !== undefined) sb.rcu.call(() => call(sb.softirq, rows.free_inode, {}, () => free_inode(inode)));
   };
   if (destroy_inode === undefined) return free();
   return andThen(

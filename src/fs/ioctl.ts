@@ -17,6 +17,12 @@ export const FIGETBSZ = 2;
 export const FIONREAD = 0x541b;
 export const FS_IOC_GETFLAGS = 0x80086601;
 export const FS_IOC_SETFLAGS = 0x40086602;
+/** The same from a process of 32 bits. */
+const FS_IOC32_GETFLAGS = 0x80046601;
+export const FS_IOC32_SETFLAGS = 0x40046602;
+export const FS_IOC_GETVERSION = 0x80087601;
+export const FS_IOC_SETVERSION = 0x40087602;
+export const FS_IOC_GETFSUUID = 0x80111500;
 export const FS_IOC_FSGETXATTR = 0x801c581f;
 export const FS_IOC_FSSETXATTR = 0x401c5820;
 export const FS_IOC_FIEMAP = 0xc020660b;
@@ -54,6 +60,32 @@ function need(arg: Buffer, bytes: number): void {
  * @throws ENOTTY for a command that nobody knows; EPERM EROFS EINVAL EOPNOTSUPP EFAULT and what the command throws
  */
 export function vfs_ioctl(task: Task, file: File, cmd: number, arg: Buffer): Awaitable<Buffer> {
+  const done = do_vfs_ioctl(task, file, cmd, arg);
+  if (done !== undefined) return done;
+  const { unlocked_ioctl } = file.f_op;
+  if (unlocked_ioctl === undefined) throw errno('ENOTTY');
+  return answered(call(task, file_operations.unlocked_ioctl, {}, () => unlocked_ioctl(task, file, cmd, arg)));
+}
+
+/** As vfs_ioctl, for a process of 32 bits on a kernel of 64 (compat_sys_ioctl): the filesystem is asked by ->compat_ioctl. */
+export function compat_ioctl(task: Task, file: File, cmd: number, arg: Buffer): Awaitable<Buffer> {
+  const native: Readonly<Record<number, number>> = {
+    [FS_IOC32_GETFLAGS]: FS_IOC_GETFLAGS,
+    [FS_IOC32_SETFLAGS]: FS_IOC_SETFLAGS,
+  };
+  const done = do_vfs_ioctl(task, file, native[cmd >>> 0] ?? cmd, arg);
+  if (done !== undefined) return done;
+  const { compat_ioctl: op } = file.f_op;
+  if (op === undefined) throw errno('ENOTTY');
+  return answered(call(task, file_operations.compat_ioctl, {}, () => op(task, file, cmd, arg)));
+}
+
+function answered(answer: Awaitable<Buffer | number>): Awaitable<Buffer> {
+  return andThen(answer, (value) => (typeof value === 'number' ? NOTHING : value));
+}
+
+/** The commands that mean the same for every filesystem. @returns undefined for others (ENOIOCTLCMD) */
+function do_vfs_ioctl(task: Task, file: File, cmd: number, arg: Buffer): Awaitable<Buffer> | undefined {
   const { f_inode: inode, f_dentry: dentry } = file;
   const isReg = (inode.i_mode & S_IFMT) === S_IFREG;
   switch (cmd >>> 0) {
@@ -92,14 +124,7 @@ export function vfs_ioctl(task: Task, file: File, cmd: number, arg: Buffer): Awa
       if (isReg) return ioctl_preallocate(task, file, FALLOC_FL_ZERO_RANGE, arg);
       break;
   }
-  return toFilesystem(task, file, cmd, arg);
-}
-
-function toFilesystem(task: Task, file: File, cmd: number, arg: Buffer): Awaitable<Buffer> {
-  const { unlocked_ioctl } = file.f_op;
-  if (unlocked_ioctl === undefined) throw errno('ENOTTY');
-  const answer = call(task, file_operations.unlocked_ioctl, {}, () => unlocked_ioctl(task, file, cmd, arg));
-  return andThen(answer, (value) => (typeof value === 'number' ? NOTHING : value));
+  return undefined;
 }
 
 async function setFlags(task: Task, file: File, flags: number): Promise<Buffer> {

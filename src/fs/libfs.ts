@@ -8,8 +8,9 @@ import { d_alloc, d_drop, dput } from './dcache.js';
 import { d_add } from './dcache-alias.js';
 import type { Dentry } from './dentry.js';
 import type { File } from './file.js';
+import { generic_delete_inode } from './icache.js';
 import type { Inode } from './inode.js';
-import type { file_operations } from './operations.js';
+import type { file_operations, super_operations } from './operations.js';
 import { generic_file_llseek } from './seek.js';
 import { kill_sb } from './super.js';
 import type { SuperBlock } from './super-block.js';
@@ -106,6 +107,12 @@ export function simple_statfs(_task: Task, dentry: Dentry): Awaitable<Kstatfs> {
     f_flags: 0,
   };
 }
+
+/** What filesystems without a device have in common (simple_super_operations). */
+export const simple_super_operations: super_operations = {
+  statfs: simple_statfs,
+  drop_inode: generic_delete_inode,
+};
 
 /** Unmount a filesystem that lives in the dcache: its names lose the reference that kept them there (kill_litter_super). */
 export async function kill_litter_super(task: Task, sb: SuperBlock): Promise<number> {

@@ -3,7 +3,7 @@ import { dentry_operations } from '../contract/dentry.js';
 import { super_operations } from '../contract/super.js';
 import { call } from '../locking/context.js';
 import { RwSem } from '../locking/rwsem.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { dentryLocks, dget, dput } from './dcache.js';
@@ -14,7 +14,16 @@ import {
   DCACHE_NEED_AUTOMOUNT,
   type Dentry,
 } from './dentry.js';
-import type { Machine, SuperBlock } from './super-block.js';
+import {
+  type Machine,
+  SB_DIRSYNC,
+  SB_LAZYTIME,
+  SB_NOATIME,
+  SB_NODIRATIME,
+  SB_RDONLY,
+  SB_SYNCHRONOUS,
+  type SuperBlock,
+} from './super-block.js';
 
 /** One mount of a filesystem (struct vfsmount). */
 export interface VfsMount {
@@ -162,19 +171,34 @@ async function automount(
   }
 }
 
-/** The options of a mounted filesystem, as /proc/mounts shows them (show_options). Takes namespace_sem shared. */
+/** What the flags of a superblock say (show_sb_opts and show_mnt_opts of fs/proc_namespace.c). */
+const SHOWN_FLAGS: readonly (readonly [number, string])[] = [
+  [SB_SYNCHRONOUS, 'sync'],
+  [SB_DIRSYNC, 'dirsync'],
+  [SB_LAZYTIME, 'lazytime'],
+  [SB_NOATIME, 'noatime'],
+  [SB_NODIRATIME, 'nodiratime'],
+];
+
+/**
+ * The options of a mounted filesystem, as /proc/mounts shows them: those that the VFS knows, then the filesystem's own (->show_options). Takes namespace_sem
+ * shared.
+ */
 export function show_mount_options(task: Task, sb: SuperBlock): Awaitable<string> {
   const { show_options } = sb.s_op;
-  const { s_root: root } = sb;
-  if (show_options === undefined || root === undefined) return '';
+  const { s_root: root, s_flags: flags } = sb;
+  const known = SHOWN_FLAGS.filter(([flag]) => (flags & flag) !== 0).map(([, name]) => name);
+  const general = [(flags & SB_RDONLY) === 0 ? 'rw' : 'ro', ...known].join(',');
+  if (show_options === undefined || root === undefined) return general;
   const { namespace_sem } = namespaceOf(sb.machine);
-  return andThen(namespace_sem.read(task), (held) => {
-    try {
-      return call(task, super_operations.show_options, { namespace: namespace_sem, sb: sb.s_umount }, () =>
-        show_options(task, root),
-      );
-    } finally {
-      held.release();
-    }
-  });
+  const own = andThen(namespace_sem.read(task), (held) =>
+    withCleanup(
+      () =>
+        call(task, super_operations.show_options, { namespace: namespace_sem, sb: sb.s_umount }, () =>
+          show_options(task, root),
+        ),
+      () => held.release(),
+    ),
+  );
+  return andThen(own, (options) => (options === '' ? general : `${general},${options}`));
 }

@@ -60,18 +60,23 @@ export function get_inode_acl(task: Task, inode: Inode, type: AclType): Awaitabl
   const known = get_cached_acl(inode, type);
   if (known !== undefined) return known ?? undefined;
   const { get_inode_acl: op } = inode.i_op;
-  if (op === undefined) {
-    set_cached_acl(inode, type, undefined);
-    return undefined;
-  }
-  return andThen(
-    call(task, inode_operations.get_inode_acl, {}, () => op(task, inode, type, false)),
-    (acl) => {
-      // Whoever set one meanwhile knows better.
-      if (get_cached_acl(inode, type) === undefined) set_cached_acl(inode, type, acl);
-      return acl;
-    },
-  );
+  if (op === undefined) return keep(inode, type, undefined);
+  const asked = call(task, inode_operations.get_inode_acl, {}, () => op(task, inode, type, false));
+  return andThen(asked, (acl) => keep(inode, type, acl));
+}
+
+/** As get_inode_acl, for who came by a name: ->get_acl is asked where the filesystem has it (__get_acl). */
+function get_acl(task: Task, dentry: Dentry, inode: Inode, type: AclType): Awaitable<PosixAcl | undefined> {
+  const { get_acl: op } = inode.i_op;
+  if (op === undefined || get_cached_acl(inode, type) !== undefined) return get_inode_acl(task, inode, type);
+  const asked = call(task, inode_operations.get_acl, { inode: inode.i_rwsem }, () => op(task, dentry, type));
+  return andThen(asked, (acl) => keep(inode, type, acl));
+}
+
+/** Keep in memory what the filesystem has said, unless somebody set one meanwhile, who knows better. */
+function keep(inode: Inode, type: AclType, acl: PosixAcl | undefined): PosixAcl | undefined {
+  if (get_cached_acl(inode, type) === undefined) set_cached_acl(inode, type, acl);
+  return acl;
 }
 
 /**
@@ -82,12 +87,7 @@ export function vfs_get_acl(task: Task, dentry: Dentry, type: AclType): Awaitabl
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
   if (!hasAcls(inode) || isSymlink(inode.i_mode)) throw errno('EOPNOTSUPP');
-  const { get_acl } = inode.i_op;
-  const found =
-    get_acl === undefined
-      ? get_inode_acl(task, inode, type)
-      : call(task, inode_operations.get_acl, { inode: inode.i_rwsem }, () => get_acl(task, dentry, type));
-  return andThen(found, (acl) => {
+  return andThen(get_acl(task, dentry, inode, type), (acl) => {
     if (acl === undefined) throw errno('ENODATA');
     return acl;
   });

@@ -2,7 +2,7 @@
 import type { BlockDevice } from '../block/block-device.js';
 import { class_key, type LockClassKey } from '../locking/lockdep/class.js';
 import { Mutex } from '../locking/mutex.js';
-import { Rcu } from '../locking/rcu.js';
+import type { Rcu } from '../locking/rcu.js';
 import { RwSem } from '../locking/rwsem.js';
 import { SeqLock } from '../locking/seqlock.js';
 import type { Bdi } from '../mm/backing-dev.js';
@@ -47,7 +47,6 @@ export class SuperBlock {
   /** The classes of i_rwsem, of files and of directories (file_system_type.i_mutex_key and i_mutex_dir_key). */
   readonly i_mutex_key: LockClassKey<'i_rwsem'>;
   readonly i_mutex_dir_key: LockClassKey<'i_rwsem'>;
-  readonly rcu = new Rcu();
   /** The file system type's name, for /proc/mounts and reports. */
   readonly s_type: string;
   /** What is mounted: 'memory', or the image's path. */
@@ -91,6 +90,7 @@ export class SuperBlock {
   readonly s_wb_err = new Errseq();
   /** Who is writing, and freezing. */
   readonly s_writers = new SuperWriters();
+  #softirq: Task | undefined;
 
   constructor(machine: Machine, type: string) {
     this.machine = machine;
@@ -98,6 +98,11 @@ export class SuperBlock {
     this.i_mutex_key = class_key('i_rwsem', 'rwsem', type);
     this.i_mutex_dir_key = class_key('i_rwsem', 'rwsem', `${type}-directory`);
     this.s_wb = new WbLists(machine.sched);
+  }
+
+  /** That of the machine: a walk may go from one filesystem to another. */
+  get rcu(): Rcu {
+    return this.machine.memory.rcu;
   }
 
   get memory(): MemoryControl {
@@ -111,6 +116,12 @@ export class SuperBlock {
   /** A task of the filesystem's own: writeback, journal, shutdown. */
   newTask(options: TaskOptions): Task {
     return new Task(this.machine.sched, this.machine.validator, options);
+  }
+
+  /** In which RCU callbacks run: they interrupt somebody, and may not sleep. */
+  get softirq(): Task {
+    this.#softirq ??= this.newTask({ comm: 'rcu', context: 'completion' });
+    return this.#softirq;
   }
 
   /** See MappingHost.mark_dirty_pages. */

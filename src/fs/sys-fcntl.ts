@@ -8,7 +8,7 @@ import { fcntl_getlk, fcntl_setlease, fcntl_setlk, setfl } from './fcntl.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import type { FileLockType } from './file-lock.js';
 import { get_file } from './file-table.js';
-import { FICLONE, FICLONERANGE, FIONREAD, vfs_ioctl } from './ioctl.js';
+import { compat_ioctl, FICLONE, FICLONERANGE, FIONREAD, vfs_ioctl } from './ioctl.js';
 import { fcntl_getlease } from './leases.js';
 import { OFFSET_MAX } from './lock-list.js';
 import { vfs_flock } from './locks.js';
@@ -157,4 +157,17 @@ export function ioctl(
   }
   if (cmd === FICLONE || cmd === FICLONERANGE) return clone(task, p, file, cmd, arg);
   return vfs_ioctl(task, file, cmd, arg);
+}
+
+/** ioctl(2) of a program for 32 bits. @param cmd as such a program says it @returns what the call fills in */
+export function ioctl32(
+  task: Task,
+  p: Process,
+  fd: number,
+  cmd: number,
+  arg: Buffer = Buffer.alloc(0),
+): Awaitable<Buffer> {
+  const file = p.files.get(fd);
+  if (cmd === FICLONE || cmd === FICLONERANGE) return clone(task, p, file, cmd, arg);
+  return compat_ioctl(task, file, cmd, arg);
 }

@@ -1,7 +1,8 @@
 /** Timestamps (fs/inode.c, kernel/time/timekeeping.c): current_time, relatime, and which operation changes which time. */
 import { inode_operations } from '../contract/inode.js';
 import { call } from '../locking/context.js';
-import { type Awaitable, withCleanup } from '../sched/awaitable.js';
+import { type Awaitable, orElse, withCleanup } from '../sched/awaitable.js';
+import { Errno } from '../sched/errno.js';
 import type { Scheduler } from '../sched/scheduler.js';
 import type { Task } from '../sched/task.js';
 import { EPOCH, type Timespec, timespecCompare, timespecEqual } from '../sched/time.js';
@@ -157,6 +158,10 @@ export function atime_needs_update(inode: Inode): boolean {
   return stale(inode, now) && !timespecEqual(inode.i_atime, now);
 }
 
+function onlyErrno(error: unknown): void {
+  if (!(error instanceof Errno)) throw error;
+}
+
 /** Data were read: atime by the rules of relatime (touch_atime). Callers that opened with O_NOATIME do not call it. */
 export function touch_atime(task: Task, inode: Inode): Awaitable<void> {
   if (!atime_needs_update(inode)) return undefined;
@@ -164,7 +169,8 @@ export function touch_atime(task: Task, inode: Inode): Awaitable<void> {
   const writing = sb_start_write_trylock(task, inode.i_sb);
   if (writing === 'frozen') return undefined;
   return withCleanup(
-    () => inode_update_time(task, inode, current_time(inode), S_ATIME),
+    // A read is not to fail because the filesystem cannot keep when it was.
+    () => orElse(() => inode_update_time(task, inode, current_time(inode), S_ATIME), onlyErrno),
     () => sb_end_write(writing),
   );
 }

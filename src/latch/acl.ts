@@ -37,6 +37,13 @@ export function latch_get_inode_acl(
   return read(task, inode, type);
 }
 
+/** ->get_acl, for the attribute of a file: as it is stored. @throws EIO */
+export function latch_get_acl(task: Task, { d_inode }: Dentry, type: AclType): Awaitable<PosixAcl | undefined> {
+  if (d_inode === undefined) throw errno('ENOENT');
+  const inode = latchInode(d_inode);
+  return inode.xattrBlock === 0 ? undefined : read(task, inode, type);
+}
+
 async function read(task: Task, inode: LatchInode, type: AclType): Promise<PosixAcl | undefined> {
   const value = await getAttribute(task, inode, nameOf(type));
   return value === undefined ? undefined : posix_acl_from_xattr(value);

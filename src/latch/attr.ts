@@ -2,12 +2,17 @@
 
 import { setattr_copy } from '../fs/attr.js';
 import type { Dentry } from '../fs/dentry.js';
+import { FS_NODUMP_FL } from '../fs/fileattr.js';
+import type { Inode } from '../fs/inode.js';
 import { posix_acl_chmod } from '../fs/posix-acl-ops.js';
-import { inode_set_ctime_current } from '../fs/time.js';
-import type { FileAttr, Iattr } from '../fs/types.js';
+import { generic_fillattr, STATX_ATTR_NODUMP } from '../fs/stat.js';
+import { generic_update_time, inode_set_ctime_current } from '../fs/time.js';
+import type { FileAttr, Iattr, Kstat } from '../fs/types.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
+import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import type { Timespec } from '../sched/time.js';
 import { infoOf, with_handle } from './info.js';
 import { applyFlags, type LatchInode, latchInode, writeInode } from './inode.js';
 import { setSize } from './truncate.js';
@@ -34,6 +39,24 @@ export async function latch_setattr(task: Task, dentry: Dentry, attr: Iattr): Pr
   });
   // The access list follows the mode.
   if (attr.mode !== undefined) await posix_acl_chmod(task, dentry, inode.i_mode);
+}
+
+/** What the VFS knows and the flags of chattr that only latch does (ext4_getattr). */
+export function latch_getattr(_task: Task, dentry: Dentry): Kstat {
+  const inode = inodeOf(dentry);
+  const stat = generic_fillattr(inode);
+  if ((inode.flags & FS_NODUMP_FL) !== 0) stat.attributes |= STATX_ATTR_NODUMP;
+  stat.attributes_mask |= STATX_ATTR_NODUMP;
+  return stat;
+}
+
+/**
+ * Set times. They reach the device with the inode, or with the transaction that is open (btrfs_update_time).
+ * @throws EROFS where the journal was aborted: they would never reach it
+ */
+export function latch_update_time(task: Task, inode: Inode, now: Timespec, flags: number): Awaitable<void> {
+  if (infoOf(inode.i_sb).journal.error !== undefined) throw errno('EROFS');
+  return generic_update_time(task, inode, now, flags);
 }
 
 export function fileattr_get(_task: Task, dentry: Dentry): FileAttr {

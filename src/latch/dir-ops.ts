@@ -3,7 +3,7 @@
 import { d_add, d_instantiate, d_splice_alias } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
 import type { File } from '../fs/file.js';
-import { inode_init_owner, insert_inode_locked, iput, unlock_new_inode } from '../fs/icache.js';
+import { inode_init_owner, insert_inode_locked, iput, new_inode, unlock_new_inode } from '../fs/icache.js';
 import type { Inode } from '../fs/inode.js';
 import type { file_operations, inode_operations } from '../fs/operations.js';
 import { posix_acl_create } from '../fs/posix-acl-ops.js';
@@ -13,13 +13,14 @@ import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen, inTurn, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { acl_credits, init_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
-import { fileattr_get, fileattr_set, latch_setattr } from './attr.js';
+import { acl_credits, init_acl, latch_get_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
+import { fileattr_get, fileattr_set, latch_getattr, latch_setattr, latch_update_time } from './attr.js';
 import type { Directory } from './dir.js';
 import { AREA_SIZE } from './format/inode.js';
 import { latch_fsync } from './fsync.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
-import { LatchInode, latch_iget, latchInode, setOps, writeInode } from './inode.js';
+import { type LatchInode, latch_iget, latchInode, setOps, writeInode } from './inode.js';
+import { latch_compat_ioctl, latch_ioctl } from './ioctl.js';
 import type { Handle } from './journal/types.js';
 import { writeLongLink } from './link-ops.js';
 import { latch_listxattr } from './xattr.js';
@@ -92,7 +93,7 @@ function lookup(task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry | unde
 function newInode(task: Task, handle: Handle, dir: Inode, mode: number, rdev: number): Awaitable<LatchInode> {
   const info = infoOf(dir.i_sb);
   return andThen(info.inodes.allocate(task, handle, mode), (ino) => {
-    const inode = new LatchInode(dir.i_sb);
+    const inode = latchInode(new_inode(task, dir.i_sb));
     inode.i_ino = ino;
     inode_init_owner(task, inode, dir, mode);
     inode.i_rdev = rdev;
@@ -406,11 +407,19 @@ export const dir_inode_operations: inode_operations = {
   rename,
   tmpfile,
   setattr: latch_setattr,
+  getattr: latch_getattr,
+  update_time: latch_update_time,
   listxattr: latch_listxattr,
   get_inode_acl: latch_get_inode_acl,
+  get_acl: latch_get_acl,
   set_acl: latch_set_acl,
   fileattr_get,
   fileattr_set,
 };
 
-export const dir_operations: file_operations = { iterate_shared, fsync: latch_fsync };
+export const dir_operations: file_operations = {
+  iterate_shared,
+  fsync: latch_fsync,
+  unlocked_ioctl: latch_ioctl,
+  compat_ioctl: latch_compat_ioctl,
+};

@@ -30,8 +30,8 @@ import { pagecache_isize_extended } from '../mm/truncate.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { latch_get_inode_acl, latch_set_acl } from './acl.js';
-import { fileattr_get, fileattr_set, latch_setattr } from './attr.js';
+import { latch_get_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
+import { fileattr_get, fileattr_set, latch_getattr, latch_setattr, latch_update_time } from './attr.js';
 import { delay, hostOf, invalidate_folio, isDelayed, release_folio, undelay } from './delayed.js';
 import { endOf } from './extents.js';
 import { latch_fiemap } from './fiemap.js';
@@ -40,6 +40,7 @@ import { BLOCK_SIZE } from './format/layout.js';
 import { latch_fsync } from './fsync.js';
 import { infoOf } from './info.js';
 import type { LatchInode } from './inode.js';
+import { latch_compat_ioctl, latch_ioctl } from './ioctl.js';
 import { SECTORS } from './map.js';
 import { latch_mmap } from './mmap.js';
 import { latch_swap_activate } from './swap.js';
@@ -304,14 +305,19 @@ export const file_operations: FileOperations = {
   write_iter: generic_file_write_iter,
   fsync: latch_fsync,
   fallocate: latch_fallocate,
+  unlocked_ioctl: latch_ioctl,
+  compat_ioctl: latch_compat_ioctl,
   mmap: latch_mmap,
 };
 
 export const file_inode_operations: inode_operations = {
   setattr: latch_setattr,
+  getattr: latch_getattr,
+  update_time: latch_update_time,
   listxattr: latch_listxattr,
   fiemap: latch_fiemap,
   get_inode_acl: latch_get_inode_acl,
+  get_acl: latch_get_acl,
   set_acl: latch_set_acl,
   fileattr_get,
   fileattr_set,

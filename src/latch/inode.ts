@@ -52,6 +52,7 @@ export class LatchInode extends Inode {
   /** What its checksum begins with, once that was asked for. */
   seed: number | undefined;
   #area: Buffer | undefined;
+  #freed = false;
   #extents: ExtentTree | undefined;
   #xattr_sem: RwSem<'xattr_sem'> | undefined;
   #directory: Directory | undefined;
@@ -61,8 +62,15 @@ export class LatchInode extends Inode {
     this.#area = area;
   }
 
-  /** The root of its tree: made when it is first asked for, because many files never have any data. */
+  /** It is taken apart: what asks for its data from now on asks too late. */
+  free(): void {
+    this.#freed = true;
+    this.#area = this.#extents = this.#directory = undefined;
+  }
+
+  /** The root of its tree: made when it is first asked for, because many files never have any data. @throws EIO where the inode was freed */
   get area(): Buffer {
+    if (this.#freed) throw errno('EIO', `inode ${this.i_ino} is used after it was freed`);
     if (this.#area === undefined) {
       this.#area = Buffer.alloc(AREA_SIZE);
       emptyRoot(this.#area, kindOf(this));

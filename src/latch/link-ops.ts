@@ -6,8 +6,8 @@ import type { inode_operations } from '../fs/operations.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { latch_get_inode_acl, latch_set_acl } from './acl.js';
-import { latch_setattr } from './attr.js';
+import { latch_get_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
+import { latch_getattr, latch_setattr, latch_update_time } from './attr.js';
 import { infoOf } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
@@ -44,12 +44,17 @@ async function readLong(task: Task, inode: LatchInode): Promise<string> {
 export const symlink_inode_operations: inode_operations = {
   get_link,
   setattr: latch_setattr,
+  getattr: latch_getattr,
+  update_time: latch_update_time,
   listxattr: latch_listxattr,
 };
 
 export const special_inode_operations: inode_operations = {
   setattr: latch_setattr,
+  getattr: latch_getattr,
+  update_time: latch_update_time,
   listxattr: latch_listxattr,
   get_inode_acl: latch_get_inode_acl,
+  get_acl: latch_get_acl,
   set_acl: latch_set_acl,
 };

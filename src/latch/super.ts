@@ -5,6 +5,7 @@ import type { BlockDevice } from '../block/block-device.js';
 import { brelse, sb_bread, sync_blockdev } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
 import { d_make_root } from '../fs/dcache-alias.js';
+import type { Dentry } from '../fs/dentry.js';
 import type { Inode } from '../fs/inode.js';
 import type { export_operations, super_operations } from '../fs/operations.js';
 import type { FileSystemType } from '../fs/super.js';
@@ -18,6 +19,7 @@ import { BLOCK_SIZE, INODES_PER_BLOCK, LATCH_MAGIC, MAX_FILE_BYTES, ROOT_INO } f
 import { decodeSuper, FormatError, INCOMPAT_JOURNAL, type Superblock } from './format/superblock.js';
 import { infoOf, LatchInfo, with_handle } from './info.js';
 import { LatchInode, latch_iget, latchInode, writeInode } from './inode.js';
+import { destroy_inode, free_inode } from './inode-cache.js';
 import { journal_load } from './journal/load.js';
 import { NoJournal } from './journal/none.js';
 import type { Journal } from './journal/types.js';
@@ -105,8 +107,16 @@ async function leave(task: Task, sb: SuperBlock, info: LatchInfo, flush: () => P
   await blkdev_issue_flush(task, info.bdev);
 }
 
+/** How it is mounted, behind what the VFS says: the size as tmpfs shows it, and what becomes of it in a crash (ext4_show_options). */
+function show_options(_task: Task, root: Dentry): string {
+  const { super: disk, journaled } = infoOf(root.d_sb);
+  return `size=${disk.blocks * (BLOCK_SIZE / 1024)}k,${journaled ? 'data=ordered' : 'nojournal'}`;
+}
+
 const latch_super_operations: super_operations = {
   alloc_inode: (sb) => new LatchInode(sb),
+  destroy_inode,
+  free_inode,
   dirty_inode,
   write_inode,
   evict_inode,
@@ -115,6 +125,7 @@ const latch_super_operations: super_operations = {
   unfreeze_fs,
   remount_fs,
   put_super,
+  show_options,
   statfs: (_task, dentry) => {
     const { super: disk, alloc, inodes } = infoOf(dentry.d_sb);
     const free = alloc.available;

@@ -1,6 +1,7 @@
 /** What tests of the VFS need: latch mounted in this process on a device in memory, and tasks of users. */
 import { type FaultPolicy, faultyDevice } from '../../src/block/faulty-device.js';
 import { memoryDevice } from '../../src/block/memory-device.js';
+import type { Row } from '../../src/contract/row.js';
 import type { Dentry } from '../../src/fs/dentry.js';
 import type { Inode } from '../../src/fs/inode.js';
 import { kill_sb, vfs_mount } from '../../src/fs/super.js';
@@ -10,6 +11,7 @@ import { latch_fs_type } from '../../src/latch/super.js';
 import { task_end } from '../../src/locking/context.js';
 import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
 import { MemoryControl } from '../../src/mm/memory.js';
+import { Onlooker } from '../../src/report/observed.js';
 import type { Awaitable } from '../../src/sched/awaitable.js';
 import { RealScheduler } from '../../src/sched/real.js';
 import type { Timer } from '../../src/sched/scheduler.js';
@@ -134,4 +136,25 @@ export async function outcome(body: () => unknown): Promise<string> {
   } catch (error) {
     return error instanceof Error && 'code' in error ? String(error.code) : String(error);
   }
+}
+
+/** The operations that are called while `body` runs, in order, by name. */
+export async function opsCalled(
+  { machine: { validator } }: Pick<World, 'machine'>,
+  body: () => unknown,
+): Promise<string[]> {
+  if (!(validator instanceof Lockdep)) throw new Error('nobody validates');
+  const called: string[] = [];
+  class Names extends Onlooker {
+    override entered(_task: Task, { op }: Row): void {
+      called.push(op);
+    }
+  }
+  validator.observer = new Names();
+  try {
+    await body();
+  } finally {
+    validator.observer = undefined;
+  }
+  return called;
 }

@@ -53,6 +53,7 @@ const F_SETLKW = 7;
 const F_GETLK = 5;
 const FS_IOC_GETFLAGS = 0x80086601;
 const FS_IOC_SETFLAGS = 0x40086602;
+const FS_IOC_GETVERSION = 0x80087601;
 const FIBMAP = 1;
 const RENAME_EXCHANGE = 2;
 
@@ -126,6 +127,7 @@ function attributes(): void {
   setxattr('d/f', 'user.a', Buffer.from('value'), 5, 0);
   getxattr('d/f', 'user.a', Buffer.alloc(10), 10);
   getxattr('d/f', 'system.posix_acl_access', Buffer.alloc(100), 100);
+  setxattr('d/f', 'trusted.t', Buffer.from('t'), 1, 0);
   listxattr('d/f', Buffer.alloc(100), 100);
   removexattr('d/f', 'user.a');
   const fd = openSync('d/f', 'r');
@@ -133,6 +135,7 @@ function attributes(): void {
   ioctl(fd, FS_IOC_GETFLAGS, flags);
   flags.writeUInt32LE(0x40, 0);
   ioctl(fd, FS_IOC_SETFLAGS, flags);
+  ioctl(fd, FS_IOC_GETVERSION, Buffer.alloc(8));
   fchmodSync(fd, 0o644);
   closeSync(fd);
 }

@@ -1,10 +1,10 @@
 /** The rest: IOCTL, POLL, BMAP, SYNCFS. */
-import { FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS, vfs_ioctl } from '../../fs/ioctl.js';
+import { compat_ioctl, FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, vfs_ioctl } from '../../fs/ioctl.js';
 import { sync_filesystem } from '../../fs/sync.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
-import { Notify } from '../protocol/flags.js';
+import { IOCTL, Notify } from '../protocol/flags.js';
 import type { Message } from '../protocol/message.js';
 import { notifyInvalInode } from '../protocol/notify.js';
 import { decodeBmap, decodeIoctl, decodePoll } from '../protocol/read-files.js';
@@ -14,11 +14,14 @@ import type { Session } from '../session.js';
 import { withDentry } from './names.js';
 import { inodeOf, replyOk, withFile } from './reply.js';
 
+const CHANGES_ATTRIBUTES = new Set([FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_FSSETXATTR]);
+
 export function ioctl(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
-  const { fh, cmd, data, out_size } = decodeIoctl(m);
-  const done = withFile(s, task, h, fh, 'read', (file) => vfs_ioctl(task, file, cmd, data));
+  const { fh, flags, cmd, data, out_size } = decodeIoctl(m);
+  const run = (flags & IOCTL.COMPAT) === 0 ? vfs_ioctl : compat_ioctl;
+  const done = withFile(s, task, h, fh, 'read', (file) => run(task, file, cmd, data));
   return andThen(done, (answer) => {
-    if (cmd === FS_IOC_SETFLAGS || cmd === FS_IOC_FSSETXATTR) attributesChanged(s, h);
+    if (CHANGES_ATTRIBUTES.has(cmd)) attributesChanged(s, h);
     if (answer.length > out_size) throw errno('EINVAL', `ioctl ${cmd} answers ${answer.length} bytes`);
     const size = encodeIoctl(s.transport.out, 0);
     s.transport.data.add(answer, 0, answer.length);

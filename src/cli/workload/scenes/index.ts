@@ -1,7 +1,9 @@
 /** A fixed workload: short scenes through system calls, two processes at a time, whose results can be compared. */
 
+import { CONTROL } from './control.js';
 import { DATA } from './data.js';
 import { DESCRIPTORS } from './descriptors.js';
+import { INODES } from './inodes.js';
 import { LOCKS } from './locks.js';
 import { NAMES } from './names.js';
 import type { Scene } from './scene.js';
@@ -9,4 +11,12 @@ import { SUPERBLOCK } from './superblock.js';
 
 export type { Scene };
 
-export const SCENES: readonly Scene[] = [...NAMES, ...DATA, ...DESCRIPTORS, ...LOCKS, ...SUPERBLOCK];
+export const SCENES: readonly Scene[] = [
+  ...NAMES,
+  ...DATA,
+  ...DESCRIPTORS,
+  ...INODES,
+  ...CONTROL,
+  ...LOCKS,
+  ...SUPERBLOCK,
+];

@@ -1,0 +1,36 @@
+/** Control files as open files, reached by processes from the filesystem that they belong to. */
+import t from 'tap';
+import { attachControl, CONTROL_NAME } from '../../src/control/automount.js';
+import { lookup_mnt } from '../../src/fs/namespace.js';
+import { FASYNC, O_DIRECT, O_NONBLOCK, O_RDWR } from '../../src/fs/open-flags.js';
+import { Process, syscalls } from '../../src/fs/syscalls.js';
+import { newWorld, opsCalled, outcome } from '../fs/world.js';
+
+t.test('flags, fdinfo, and the end of their inodes', async (t) => {
+  const world = await newWorld();
+  const { sb, run } = world;
+  const files = [{ name: 'one', show: () => 'four', write: () => undefined }];
+  const remove = await run((task) => attachControl(task, sb, files, { uid: 0, gid: 0 }));
+  const process = new Process(sb);
+  const sys = syscalls(process);
+  const fd = await sys.open(`/${CONTROL_NAME}/one`, O_RDWR);
+  t.match(await sys.fdinfo(fd), /^content-bytes:\t4$/m, 'how long it is, which its size does not tell');
+  t.equal(await outcome(() => sys.fcntl_setfl(fd, FASYNC)), 'EINVAL');
+  t.equal(await outcome(() => sys.fcntl_setfl(fd, O_DIRECT)), 'EINVAL');
+  t.equal(await outcome(() => sys.fcntl_setfl(fd, O_NONBLOCK)), 'ok');
+  await sys.close(fd);
+  // Cached now: walked under RCU, from one filesystem into another.
+  t.equal((await sys.stat(`/${CONTROL_NAME}/one`)).size, 0);
+  const point = sb.s_root?.d_children?.get(CONTROL_NAME);
+  const control = point === undefined ? undefined : lookup_mnt(point)?.mnt_sb;
+  t.equal(control?.inodeHash.size, 2);
+  await process.exit();
+  const called = await opsCalled(world, () => run(remove));
+  t.equal(called.filter((op) => op === 'drop_inode').length, 2, 'nobody keeps what cannot be found again');
+  t.equal(control?.inodeHash.size, 0);
+  t.equal(await world.end(), 0);
+  t.same(
+    world.violations.map(({ message }) => message),
+    [],
+  );
+});
