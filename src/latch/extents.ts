@@ -13,6 +13,7 @@ import type { RwSem } from '../locking/rwsem.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import type { Run } from './alloc.js';
 import type { TreeFormat } from './btree/node.js';
 import { put, update } from './btree/put.js';
 import { remove } from './btree/remove.js';
@@ -20,6 +21,12 @@ import type { BTree } from './btree/tree.js';
 import { decodeExtent, EXTENT_SIZE, type Extent, encodeExtent } from './format/inode.js';
 import { KIND_EXTENTS } from './format/tree.js';
 import type { Handle } from './journal/types.js';
+
+/** A hole of a file, in blocks. */
+export interface Hole {
+  readonly logical: number;
+  readonly length: number;
+}
 
 export const extent_format: TreeFormat = {
   name: 'extents',
@@ -144,6 +151,38 @@ export class ExtentTree {
         }),
       ),
     );
+  }
+
+  /**
+   * Map the beginning of a hole to blocks that `allocate` takes. Takes i_data_sem exclusively from the look at what is there on until it is mapped: writeback
+   * and fallocate may come to the same hole at once.
+   * @param allocate gets the extent before the hole, and how many blocks are wanted
+   * @param giveBack takes them back where they cannot be mapped
+   * @returns how many blocks were mapped; 0 where the first one is mapped by now
+   * @throws ENOSPC, also what `allocate` throws: nothing has changed; EIO
+   */
+  async fill(
+    task: Task,
+    handle: Handle,
+    hole: Hole,
+    unwritten: boolean,
+    allocate: (before: Extent | undefined, length: number) => Awaitable<Run>,
+    giveBack: (run: Run) => Awaitable<void>,
+  ): Promise<number> {
+    using _sem = await this.#sem.write(task);
+    const before = await this.#floor(task, hole.logical);
+    if (before !== undefined && endOf(before) > hole.logical) return 0;
+    const after = await this.#after(task, hole.logical);
+    const run = await allocate(before, Math.min(hole.length, (after?.logical ?? MAX_LOGICAL) - hole.logical));
+    const extent = { logical: hole.logical, physical: run.start, length: run.length, unwritten };
+    this.#forget();
+    try {
+      await this.#replace(task, handle, [before, after], [before, extent, after]);
+    } catch (error) {
+      await giveBack(run);
+      throw error;
+    }
+    return run.length;
   }
 
   #mapped(extent: Extent): Errno {

@@ -3,7 +3,8 @@ import { SECTOR_SIZE, submit_bio_wait } from '../block/bio.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { endOf } from './extents.js';
+import type { Run } from './alloc.js';
+import { endOf, type Hole } from './extents.js';
 import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE, INODES_PER_BLOCK } from './format/layout.js';
 import { infoOf } from './info.js';
@@ -12,17 +13,11 @@ import type { Handle } from './journal/types.js';
 
 export const SECTORS = BLOCK_SIZE / SECTOR_SIZE;
 
-/** A hole of a file, in blocks. */
-export interface Hole {
-  readonly logical: number;
-  readonly length: number;
-}
-
 /**
  * Map the beginning of a hole to fresh blocks, behind those of the block before it where they are free. The caller marks the inode
  * dirty.
  * @param unwritten they read as zeroes; otherwise the caller writes to them in this transaction
- * @returns how many blocks were mapped, at least one
+ * @returns how many blocks were mapped; 0 where somebody else has mapped the first one
  * @throws ENOSPC: then nothing was
  */
 export async function mapRun(
@@ -33,18 +28,17 @@ export async function mapRun(
   unwritten: boolean,
 ): Promise<number> {
   const { alloc } = infoOf(inode.i_sb);
-  const { logical } = hole;
-  const before = logical > 0 ? await inode.extents.find(task, logical - 1) : undefined;
-  // Behind the block before, or near the inode.
-  const near = Math.floor(inode.i_ino / INODES_PER_BLOCK) + 1 + logical;
-  const goal = before === undefined ? near : before.physical + (logical - before.logical);
-  const { start, length } = await alloc.allocate(task, handle, hole.length, goal);
-  try {
-    await inode.extents.insert(task, handle, { logical, physical: start, length, unwritten });
-  } catch (error) {
-    await alloc.free(task, handle, start, length);
-    throw error;
-  }
+  const allocate = (before: Extent | undefined, length: number): Awaitable<Run> => {
+    // Behind the block before, or near the inode.
+    const behind = before !== undefined && endOf(before) === hole.logical;
+    const goal = behind
+      ? before.physical + before.length
+      : Math.floor(inode.i_ino / INODES_PER_BLOCK) + 1 + hole.logical;
+    return alloc.allocate(task, handle, length, goal);
+  };
+  const length = await inode.extents.fill(task, handle, hole, unwritten, allocate, (run) =>
+    alloc.free(task, handle, run.start, run.length),
+  );
   inode.i_blocks += length * SECTORS;
   return length;
 }

@@ -137,17 +137,14 @@ async function mapFirst(task: Task, handle: Handle, inode: LatchInode, batch: re
   const first = batch[0]?.index ?? 0;
   const row = consecutive(batch);
   let extent = await inode.extents.find(task, first);
-  let count = row;
   if (extent === undefined) {
-    const next = await inode.extents.next(task, first);
-    const length = Math.min(row, (next?.logical ?? Number.POSITIVE_INFINITY) - first);
-    count = await mapRun(task, handle, inode, { logical: first, length }, false);
+    await mapRun(task, handle, inode, { logical: first, length: row }, false);
+    // Not always what was just mapped: fallocate does not wait for pages under writeback, and may have been faster.
     extent = await inode.extents.find(task, first);
     if (extent === undefined) throw errno('EIO', `page ${first} of inode ${inode.i_ino} has no block`);
-  } else {
-    count = Math.min(row, endOf(extent) - first);
-    if (extent.unwritten) count = (await markWritten(task, handle, inode, first, first + count)) - first;
   }
+  let count = Math.min(row, endOf(extent) - first);
+  if (extent.unwritten) count = (await markWritten(task, handle, inode, first, first + count)) - first;
   const folios = batch.slice(0, count);
   for (const folio of folios) undelay(inode, folio);
   return { folios, start: extent.physical + (first - extent.logical) };

@@ -291,6 +291,40 @@ t.test('what was found is not looked up again until something changes', async (t
   t.same(await locks(12, 1000), [[112, undefined], 2], 'a change makes it forget');
 });
 
+t.test('two who come to one hole do not both fill it', async (t) => {
+  const { host, handle, extents } = new Model(1000);
+  const other = new TestHost().task;
+  await extents.insert(host.task, handle, { logical: 20, physical: 120, length: 4, unwritten: false });
+  let go = (): void => undefined;
+  const waiting = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  const wanted: number[] = [];
+  const keep = (): never => assert.fail('nothing is given back');
+  const first = extents.fill(
+    host.task,
+    handle,
+    { logical: 10, length: 100 },
+    false,
+    async (_before, length) => {
+      wanted.push(length);
+      await waiting;
+      return { start: 500, length: 6 };
+    },
+    keep,
+  );
+  const allocate = (_before: unknown, length: number): { start: number; length: number } => {
+    wanted.push(length);
+    return { start: 600, length };
+  };
+  const second = extents.fill(other, handle, { logical: 12, length: 4 }, true, allocate, keep);
+  const third = extents.fill(other, handle, { logical: 16, length: 100 }, true, allocate, keep);
+  go();
+  t.same(await Promise.all([first, second, third]), [6, 0, 4], 'the second finds its block mapped');
+  t.same(wanted, [10, 4], 'up to the next extent');
+  t.match(await extents.find(host.task, 12), { physical: 500, length: 6, unwritten: false });
+});
+
 t.test('many thousands of extents of a sparse file', async (t) => {
   const host = new TestHost();
   const root = Buffer.alloc(AREA_SIZE);
