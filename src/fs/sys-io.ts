@@ -58,20 +58,25 @@ async function atPosition<T>(task: Task, file: File, body: (pos: number) => Prom
 
 /** @throws EBADF EISDIR EINVAL EAGAIN EINTR EIO */
 export function read(task: Task, p: Process, fd: number, count: number): Promise<Buffer> {
-  const file = p.files.get(fd);
+  return readAt(task, p.files.get(fd), count, 0);
+}
+
+/** Read at the file's position, and move it. */
+function readAt(task: Task, file: File, count: number, flags: number): Promise<Buffer> {
   return atPosition(task, file, async (pos) => {
-    const bytes = await readInto(task, file, count, pos, 0);
+    const bytes = await readInto(task, file, count, pos, flags);
     file.f_pos = pos + bytes.length;
     return bytes;
   });
 }
 
-/** @throws ESPIPE for a pipe, and as read */
+/** @throws ESPIPE for a pipe; EINVAL for a position below 0, and as read */
 export function pread(task: Task, p: Process, fd: number, count: number, pos: number): Promise<Buffer> {
+  if (pos < 0) throw errno('EINVAL');
   return preadv2(task, p, fd, count, pos, 0);
 }
 
-/** @param flags RWF_*; with RWF_HIPRI the completion is polled for */
+/** @param pos -1 for the file's own @param flags RWF_*; with RWF_HIPRI the completion is polled for */
 export async function preadv2(
   task: Task,
   p: Process,
@@ -81,7 +86,7 @@ export async function preadv2(
   flags: number,
 ): Promise<Buffer> {
   if ((flags & ~RWF_ALL) !== 0) throw errno('EOPNOTSUPP');
-  if (pos === -1) return read(task, p, fd, count);
+  if (pos === -1) return readAt(task, p.files.get(fd), count, flags);
   if (pos < 0) throw errno('EINVAL');
   const file = p.files.get(fd);
   if (pipeOf(file) !== undefined) throw errno('ESPIPE');
@@ -144,19 +149,26 @@ async function writeFrom(
 
 /** @throws EBADF EISDIR EINVAL EFBIG ENOSPC EPIPE EAGAIN EINTR EIO */
 export function write(task: Task, p: Process, fd: number, bytes: Buffer): Promise<number> {
-  const file = p.files.get(fd);
+  return writeAt(task, p, p.files.get(fd), bytes, 0);
+}
+
+/** Write at the file's position, and move it. */
+function writeAt(task: Task, p: Process, file: File, bytes: Buffer, flags: number): Promise<number> {
   return atPosition(task, file, async (pos) => {
-    const written = await writeFrom(task, p, file, bytes, pos, 0);
-    file.f_pos = ((file.f_flags & O_APPEND) !== 0 ? file.f_inode.i_size - written : pos) + written;
+    const written = await writeFrom(task, p, file, bytes, pos, flags);
+    const appended = (file.f_flags & O_APPEND) !== 0 || (flags & RWF_APPEND) !== 0;
+    file.f_pos = (appended ? file.f_inode.i_size - written : pos) + written;
     return written;
   });
 }
 
+/** @throws ESPIPE for a pipe; EINVAL for a position below 0, and as write */
 export function pwrite(task: Task, p: Process, fd: number, bytes: Buffer, pos: number): Promise<number> {
+  if (pos < 0) throw errno('EINVAL');
   return pwritev2(task, p, fd, bytes, pos, 0);
 }
 
-/** @param flags RWF_* */
+/** @param pos -1 for the file's own @param flags RWF_* */
 export async function pwritev2(
   task: Task,
   p: Process,
@@ -166,8 +178,9 @@ export async function pwritev2(
   flags: number,
 ): Promise<number> {
   if ((flags & ~RWF_ALL) !== 0) throw errno('EOPNOTSUPP');
-  if (pos < 0) throw errno('EINVAL');
   const file = p.files.get(fd);
+  if (pos === -1) return writeAt(task, p, file, bytes, flags);
+  if (pos < 0) throw errno('EINVAL');
   if (pipeOf(file) !== undefined) throw errno('ESPIPE');
   return writeFrom(task, p, file, bytes, pos, flags);
 }

@@ -151,6 +151,10 @@ t.test('reading, writing and descriptors', (t) =>
     t.same(await sys.read(fd, 1), bytes(''));
     t.same(await sys.pread(fd, 3, 1), bytes('ell'));
     t.equal(await sys.pwrite(fd, bytes('J'), 0), 1);
+    await sys.lseek(fd, 2, SEEK_SET);
+    t.equal(await sys.pwritev2(fd, bytes('l'), -1, 0), 1, 'at the position of the file');
+    t.same(await sys.preadv2(fd, 2, -1, 0), bytes('lo'));
+    await sys.lseek(fd, 0, SEEK_END);
     await sys.fcntl_setfl(fd, O_APPEND);
     await sys.lseek(fd, 0, SEEK_SET);
     t.equal(await sys.writev(fd, [bytes('!'), bytes('?')]), 2);
@@ -169,6 +173,8 @@ t.test('reading, writing and descriptors', (t) =>
     for (const open of [10, 20, other]) await sys.close(open);
     t.equal(await outcome(() => sys.close(other)), 'EBADF');
     t.equal(await outcome(() => sys.lseek(fd, -1, SEEK_SET)), 'EINVAL');
+    t.equal(await outcome(() => sys.pread(fd, 1, -1)), 'EINVAL');
+    t.equal(await outcome(() => sys.pwrite(fd, bytes('x'), -1)), 'EINVAL');
     const reader = await sys.open('/f', 0);
     t.equal(await outcome(() => sys.write(reader, bytes('x'))), 'EBADF');
     t.equal(await outcome(() => sys.ftruncate(reader, 0)), 'EINVAL');
