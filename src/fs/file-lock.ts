@@ -7,6 +7,9 @@ import type { file_lock_operations, lock_manager_operations } from './file-lock-
 export type FileLockKind = 'posix' | 'ofd' | 'flock' | 'lease';
 export type FileLockType = 'F_RDLCK' | 'F_WRLCK' | 'F_UNLCK';
 
+/** 'deferred': a lock manager asked, and is told when it has the lock (lm_grant) or may ask again (lm_notify) (FILE_LOCK_DEFERRED). */
+export type LockOutcome = 'granted' | 'deferred';
+
 export interface FileLock {
   kind: FileLockKind;
   type: FileLockType;

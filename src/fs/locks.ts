@@ -4,7 +4,7 @@ import { call } from '../locking/context.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import type { File } from './file.js';
-import type { FileLock } from './file-lock.js';
+import type { FileLock, LockOutcome } from './file-lock.js';
 import { flock_lock_file } from './flock.js';
 import { lease_modify } from './leases.js';
 import { locks_delete_block, locks_dispose_list, OFFSET_MAX } from './lock-list.js';
@@ -13,6 +13,7 @@ import { posix_lock_file, posix_test_lock } from './posix-locks.js';
 export const F_GETLK = 5;
 export const F_SETLK = 6;
 export const F_SETLKW = 7;
+export const F_CANCELLK = 1029;
 
 /**
  * The lock that stands in the way of `lock`, or undefined (vfs_test_lock). A filesystem with a lock operation of its own turns the request
@@ -32,12 +33,17 @@ export function vfs_test_lock(task: Task, file: File, lock: FileLock): Awaitable
  * @throws EAGAIN EDEADLK EINTR, as posix_lock_file
  */
 export function vfs_lock(task: Task, file: File, lock: FileLock): Awaitable<void> {
+  return andThen(vfs_lock_file(task, file, lock), () => undefined);
+}
+
+/** As vfs_lock, for lock managers, who may be told later (vfs_lock_file). @returns 'deferred' where they will be */
+export function vfs_lock_file(task: Task, file: File, lock: FileLock): Awaitable<LockOutcome> {
   const { lock: op } = file.f_op;
-  if (op !== undefined) {
-    return call(task, rows.lock, {}, () => op(task, file, lock.wait ? F_SETLKW : F_SETLK, lock));
-  }
-  const outcome = posix_lock_file(task, file, lock);
-  return outcome instanceof Promise ? outcome.then(() => undefined) : undefined;
+  if (op === undefined) return posix_lock_file(task, file, lock);
+  return andThen(
+    call(task, rows.lock, {}, () => op(task, file, lock.wait ? F_SETLKW : F_SETLK, lock)),
+    (outcome) => outcome ?? 'granted',
+  );
 }
 
 /** flock(2). @throws EAGAIN EINTR, as flock_lock_file */
@@ -47,9 +53,15 @@ export function vfs_flock(task: Task, file: File, lock: FileLock): Awaitable<voi
   return call(task, rows.flock, {}, () => op(task, file, lock.wait ? F_SETLKW : F_SETLK, lock));
 }
 
-/** Give up a request that a lock manager made and that was deferred (vfs_cancel_lock). @returns whether it waited */
-export function vfs_cancel_lock(task: Task, file: File, lock: FileLock): boolean {
-  return locks_delete_block(task, file.f_inode.i_sb, lock);
+/** Give up a request that a lock manager made and that was deferred (vfs_cancel_lock). */
+export function vfs_cancel_lock(task: Task, file: File, lock: FileLock): Awaitable<void> {
+  if (locks_delete_block(task, file.f_inode.i_sb, lock)) return undefined;
+  const { lock: op } = file.f_op;
+  if (op === undefined) return undefined;
+  return andThen(
+    call(task, rows.lock, {}, () => op(task, file, F_CANCELLK, lock)),
+    () => undefined,
+  );
 }
 
 function unlockAll(kind: FileLock['kind'], owner: FileLock['owner'], file: File): FileLock {
@@ -61,6 +73,17 @@ export function locks_remove_posix(task: Task, file: File, owner: FileLock['owne
   const context = file.f_inode.i_flctx;
   if (context === undefined || context.flc_posix.length === 0) return undefined;
   return vfs_lock(task, file, unlockAll('posix', owner, file));
+}
+
+/** A server that is gone has closed nothing: what was locked through an open file goes, whoever owns it. */
+export async function locks_remove_owners(task: Task, file: File): Promise<void> {
+  const locks = file.f_inode.i_flctx?.flc_posix ?? [];
+  const owners = new Set(locks.filter((lock) => lock.file === file && lock.kind === 'posix').map(({ owner }) => owner));
+  for (const owner of owners) await locks_remove_posix(task, file, owner);
+  const flocks = file.f_inode.i_flctx?.flc_flock ?? [];
+  for (const { owner } of flocks.filter((lock) => lock.file === file)) {
+    await vfs_flock(task, file, unlockAll('flock', owner, file));
+  }
 }
 
 /**

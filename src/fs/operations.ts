@@ -8,7 +8,7 @@ import type { Task } from '../sched/task.js';
 import type { Timespec } from '../sched/time.js';
 import type { Dentry } from './dentry.js';
 import type { File } from './file.js';
-import type { FileLock } from './file-lock.js';
+import type { FileLock, LockOutcome } from './file-lock.js';
 import type { Inode } from './inode.js';
 import type { OffsetCtx } from './libfs.js';
 import type { VfsMount } from './namespace.js';
@@ -79,8 +79,8 @@ export interface file_operations {
   /** Bytes `start` to `end` inclusive. */
   fsync?(task: Task, file: File, start: number, end: number, datasync: boolean): Awaitable<void>;
   fasync?(task: Task, fd: number, file: File, on: boolean): Awaitable<void>;
-  /** POSIX locks (F_GETLK, F_SETLK, F_SETLKW and the OFD forms). */
-  lock?(task: Task, file: File, cmd: number, lock: FileLock): Awaitable<void>;
+  /** POSIX locks: F_GETLK turns `lock` into what is in its way, or into F_UNLCK; F_SETLK, F_SETLKW; F_CANCELLK gives up one that was deferred. */
+  lock?(task: Task, file: File, cmd: number, lock: FileLock): Awaitable<LockOutcome | undefined>;
   check_flags?(flags: number): void;
   flock?(task: Task, file: File, cmd: number, lock: FileLock): Awaitable<void>;
   splice_write?(task: Task, pipe: object, file: File, pos: number, length: number, flags: number): Awaitable<number>;

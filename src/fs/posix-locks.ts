@@ -7,7 +7,7 @@ import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { File } from './file.js';
-import type { FileLock } from './file-lock.js';
+import type { FileLock, LockOutcome } from './file-lock.js';
 import type { FileLockContext } from './file-lock-context.js';
 import type { Inode } from './inode.js';
 import {
@@ -142,9 +142,6 @@ function part(task: Task, context: FileLockContext, lock: FileLock, start: numbe
   copy.end = end;
   return copy;
 }
-
-/** 'deferred': a lock manager asked, with lm_notify, and is told when to ask again (FILE_LOCK_DEFERRED). */
-export type LockOutcome = 'granted' | 'deferred';
 
 /**
  * Take, change or drop a POSIX or OFD lock (posix_lock_file, and posix_lock_file_wait where `request.wait`). At once where nothing stands in

@@ -1,5 +1,6 @@
 /** Open files by the handle that the kernel knows them by. */
 import type { File } from '../fs/file.js';
+import { locks_remove_owners } from '../fs/locks.js';
 import { fput } from '../fs/open.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -39,6 +40,7 @@ export class Handles {
     for (const [fh, file] of this.#files.entries()) {
       if (file === undefined) continue;
       this.remove(fh);
+      await locks_remove_owners(task, file);
       await fput(task, file);
     }
   }

@@ -41,6 +41,7 @@ import { latch_fsync } from './fsync.js';
 import { infoOf } from './info.js';
 import type { LatchInode } from './inode.js';
 import { latch_compat_ioctl, latch_ioctl } from './ioctl.js';
+import { latch_flock, latch_lock, latch_setlease } from './locks.js';
 import { SECTORS } from './map.js';
 import { latch_mmap } from './mmap.js';
 import { latch_swap_activate } from './swap.js';
@@ -305,6 +306,9 @@ export const file_operations: FileOperations = {
   write_iter: generic_file_write_iter,
   fsync: latch_fsync,
   fallocate: latch_fallocate,
+  lock: latch_lock,
+  flock: latch_flock,
+  setlease: latch_setlease,
   unlocked_ioctl: latch_ioctl,
   compat_ioctl: latch_compat_ioctl,
   mmap: latch_mmap,

@@ -2,11 +2,13 @@
 import type { file_lock_operations, lock_manager_operations } from '../../../fs/file-lock-operations.js';
 import { generic_setlease, lease_manager_ops } from '../../../fs/leases.js';
 import { locks_get_lock_context } from '../../../fs/lock-list.js';
+import { LockManager } from '../../../fs/lock-manager.js';
 import { O_NONBLOCK, O_RDWR } from '../../../fs/open-flags.js';
 import { posix_lock_file } from '../../../fs/posix-locks.js';
 import { LOCK_EX, LOCK_NB, LOCK_UN } from '../../../fs/sys-fcntl.js';
 import { GUARDED, guard_read } from '../../../locking/guarded.js';
-import type { Task } from '../../../sched/task.js';
+import { Task } from '../../../sched/task.js';
+import { WaitQueue, wait_event } from '../../../sched/wait.js';
 import { create, type Scene, said } from './scene.js';
 
 export const LOCKS: readonly Scene[] = [
@@ -16,6 +18,9 @@ export const LOCKS: readonly Scene[] = [
       const fd = await create(sys, '/l');
       const second = await other.open('/l', O_RDWR);
       await sys.fcntl_lock(fd, { l_type: 'F_WRLCK', l_start: 0, l_len: 10 });
+      const seen = (await other.fcntl_testlock(second, { l_type: 'F_RDLCK' })).l_type;
+      await sys.fcntl_lock(fd, { l_type: 'F_UNLCK', l_start: 4, l_len: 2 });
+      await sys.fcntl_lock(fd, { l_type: 'F_WRLCK', l_start: 4, l_len: 2 });
       const refused = await said(other.fcntl_lock(second, { l_type: 'F_WRLCK', l_start: 0, l_len: 5 }));
       const waiting = other.fcntl_lock(second, { l_type: 'F_RDLCK', l_start: 0, l_len: 5 }, true);
       await sys.fcntl_lock(fd, { l_type: 'F_UNLCK', l_start: 0, l_len: 10 });
@@ -29,7 +34,58 @@ export const LOCKS: readonly Scene[] = [
       await sys.fcntl_lease(reader, 'F_RDLCK');
       const breaks = await said(other.open('/l', O_RDWR | O_NONBLOCK));
       await sys.fcntl_lease(reader, 'F_UNLCK');
-      return [refused, busy, breaks];
+      return [seen, refused, busy, breaks];
+    },
+  },
+  {
+    name: 'clients far away',
+    run: async (sys, other, sb) => {
+      const fd = await create(sys, '/r');
+      const { ino } = await sys.stat('/r');
+      await sys.close(fd);
+      const task = new Task(sb.sched, sb.machine.validator, { comm: 'nfsd' });
+      const told: string[] = [];
+      const calls = new WaitQueue();
+      const tell = (what: string) => (): void => {
+        told.push(what);
+        calls.wake_all();
+      };
+      const heard = (count: number): Promise<void> => wait_event(task, calls, () => told.length >= count);
+      const manager = new LockManager(sb, { lease: 60_000 });
+      const [near, far] = ['near', 'far'].map((name) =>
+        manager.connect({
+          granted: tell(`${name} has it`),
+          notify: tell(`${name} may ask`),
+          recall: tell(`${name} gives back`),
+        }),
+      );
+      if (near === undefined || far === undefined) return 'no client';
+      const [ours, theirs] = [await near.open(task, ino, O_RDWR), await far.open(task, ino, O_RDWR)];
+      const whole = { type: 'F_WRLCK', start: 0, length: 0 } as const;
+      const outcomes = [await near.lock(task, ours, whole)];
+      // The other one is told when it may ask again, or when it has the lock.
+      for (const wish of ['notify', 'grant'] as const) {
+        outcomes.push(await far.lock(task, theirs, whole, wish));
+        await near.lock(task, ours, { ...whole, type: 'F_UNLCK' });
+        await heard(outcomes.length - 1);
+        if (wish === 'notify') await near.lock(task, ours, whole);
+      }
+      await far.close(task, theirs);
+      await near.close(task, ours);
+      await near.delegate(task, await near.open(task, ino, 0), 'F_RDLCK');
+      // What it does itself does not break it.
+      await near.close(task, await near.open(task, ino, O_RDWR | O_NONBLOCK));
+      const broken = await said(other.open('/r', O_RDWR | O_NONBLOCK));
+      await heard(3);
+      await near.destroy(task);
+      // A client that is not heard of loses its lock to whoever wants it.
+      const brief = new LockManager(sb, { lease: 0 });
+      const silent = brief.connect();
+      await silent.lock(task, await silent.open(task, ino, O_RDWR), whole);
+      const mine = await other.open('/r', O_RDWR);
+      await other.fcntl_lock(mine, { l_type: 'F_WRLCK' });
+      await manager.stop(task);
+      return [outcomes, told, broken];
     },
   },
   {
@@ -57,7 +113,7 @@ export const LOCKS: readonly Scene[] = [
         setlease: (task, file, _arg, lease) => generic_setlease(task, file, { ...lease, fl_ops, fl_lmops }),
         lock: async (task, file, _cmd, lock) => {
           const own: lock_manager_operations = { lm_lock_expirable: refuse, lm_expire_lock: () => undefined };
-          await posix_lock_file(task, file, { ...lock, fl_ops, fl_lmops: own });
+          return await posix_lock_file(task, file, { ...lock, fl_ops, fl_lmops: own });
         },
       };
       const [a, b] = [await sys.open('/l', O_RDWR), await other.open('/l', O_RDWR)];
