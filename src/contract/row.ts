@@ -27,6 +27,8 @@ export type LockName =
   | 'dqio_sem'
   | 'dqonoff_sem'
   | 'dqptr_sem'
+  | 'dq_lock'
+  | 'dq_data_lock'
   | 'folio'
   | 'invalidate_lock'
   | 'i_pages'

@@ -15,6 +15,7 @@ import type { FileLockContext } from './file-lock-context.js';
 import type { LruEntry, Membership } from './lru.js';
 import type { file_operations, inode_operations } from './operations.js';
 import type { PosixAcl } from './posix-acl-types.js';
+import type { Dquot } from './quota/types.js';
 import type { SuperBlock } from './super-block.js';
 
 /** i_state bits. */
@@ -38,6 +39,8 @@ export const S_NOATIME = 2;
 export const S_APPEND = 4;
 export const S_IMMUTABLE = 8;
 export const S_DEAD = 16;
+/** Not counted for anybody's quota. */
+export const S_NOQUOTA = 32;
 export const S_DIRSYNC = 64;
 /** In use for swapping: nobody else may change it. */
 export const S_SWAPFILE = 256;
@@ -102,6 +105,8 @@ export class Inode implements MappingHost, LruEntry<Inode> {
   /** Cached ACLs; undefined: not looked at yet, null: there is none. */
   i_acl: PosixAcl | null | undefined;
   i_default_acl: PosixAcl | null | undefined;
+  /** For whom it is charged, by type of quota; undefined: not looked up yet. */
+  i_dquot: Dquot[] | undefined;
   i_flctx: FileLockContext | undefined;
   /** Dentries that name it. One element for nearly everything. */
   readonly i_dentry: Dentry[] = [];

@@ -13,6 +13,7 @@ import type { Inode } from './inode.js';
 import type { OffsetCtx } from './libfs.js';
 import type { VfsMount } from './namespace.js';
 import type { PosixAcl } from './posix-acl-types.js';
+import type { QuotaType } from './quota/types.js';
 import type { SuperBlock } from './super-block.js';
 import type { DirContext, FiemapInfo, FileAttr, Iattr, Kstat, Kstatfs } from './types.js';
 
@@ -132,6 +133,10 @@ export interface super_operations {
   remount_fs?(task: Task, sb: SuperBlock, flags: number, data: string): Awaitable<void>;
   umount_begin?(task: Task, sb: SuperBlock): Awaitable<void>;
   show_options?(task: Task, root: Dentry): string;
+  /** Up to `length` bytes of a quota file, fewer at its end. dqio_sem is held. */
+  quota_read?(task: Task, sb: SuperBlock, type: QuotaType, length: number, offset: number): Awaitable<Buffer>;
+  /** Write to a quota file, which may grow. dqio_sem is held exclusively. @returns bytes written */
+  quota_write?(task: Task, sb: SuperBlock, type: QuotaType, bytes: Buffer, offset: number): Awaitable<number>;
 }
 
 /** How a server finds inodes by number (struct export_operations). */

@@ -15,6 +15,7 @@ import type { Dentry } from './dentry.js';
 import type { Inode } from './inode.js';
 import { Lru } from './lru.js';
 import type { dentry_operations, export_operations, super_operations, xattr_handler } from './operations.js';
+import { type dquot_operations, QuotaInfo, type quotactl_ops } from './quota/types.js';
 import { SuperWriters } from './super-writers.js';
 import { WbLists } from './wb-lists.js';
 
@@ -62,6 +63,8 @@ export class SuperBlock {
   s_op: super_operations = {};
   s_d_op: dentry_operations = {};
   s_xattr: readonly xattr_handler[] = [];
+  dq_op: dquot_operations | undefined;
+  s_qcop: quotactl_ops | undefined;
   s_export_op: export_operations | undefined;
   s_root: Dentry | undefined;
   /** The kernel checks permissions before a request of a mount comes (default_permissions). */
@@ -91,6 +94,9 @@ export class SuperBlock {
   /** Who is writing, and freezing. */
   readonly s_writers = new SuperWriters();
   #softirq: Task | undefined;
+
+  /** Quotas, which are off unless the filesystem loads them. */
+  readonly s_dquot = new QuotaInfo();
 
   constructor(machine: Machine, type: string) {
     this.machine = machine;

@@ -10,6 +10,7 @@ import * as fs from './sys-fs.js';
 import * as io from './sys-io.js';
 import * as mm from './sys-mm.js';
 import * as names from './sys-names.js';
+import * as quota from './sys-quota.js';
 
 export { Process, type ProcessOptions } from './process.js';
 
@@ -30,7 +31,8 @@ export interface Syscalls
     CallsOf<typeof attr>,
     CallsOf<typeof fcntl>,
     CallsOf<typeof mm>,
-    CallsOf<typeof fs> {}
+    CallsOf<typeof fs>,
+    CallsOf<typeof quota> {}
 
 type Unbound = (task: Task, process: Process, ...args: unknown[]) => unknown;
 
@@ -41,7 +43,7 @@ function isCall(value: unknown): value is Unbound {
 /** The system calls of a process. */
 export function syscalls(process: Process): Syscalls {
   const bound: Record<string, (...args: unknown[]) => Promise<unknown>> = {};
-  for (const module of [names, io, attr, fcntl, mm, fs]) {
+  for (const module of [names, io, attr, fcntl, mm, fs, quota]) {
     for (const [name, call] of Object.entries<unknown>(module)) {
       if (isCall(call)) bound[name] = (...args) => process.run(name, (task) => call(task, process, ...args));
     }

@@ -89,7 +89,18 @@ export const GUARDED = {
     'blocks do not go away while pages are filled from them',
   ),
   vma: field('vm_area_struct', ['mmap_lock'], 'an area is not unmapped while a fault is handled in it'),
-  dquot: field('dquot usage and limits', ['dqio_sem', 'dqptr_sem'], 'the file and the memory of a quota agree'),
+  dquot: field('dquot usage and limits', ['dq_data_lock'], 'what is asked for is checked and added in one step'),
+  i_dquot: field(
+    'inode.i_dquot',
+    ['dqptr_sem', 'dq_data_lock'],
+    'an inode is charged to those to whom it belongs at that moment',
+  ),
+  dquot_on: field(
+    'quotas in use',
+    ['dqonoff_sem', 'dqptr_sem'],
+    'a quota is not switched off while it is read or written',
+  ),
+  quota_file: field('the quota file', ['dqio_sem'], 'its tree changes in one step'),
 } as const satisfies Record<string, GuardedField>;
 
 /** A lock that guards something. */

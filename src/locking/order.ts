@@ -55,12 +55,18 @@ export const LOCK_ORDER: readonly OrderEdge[] = [
   edge('folio', 'i_pages', 'folios enter and leave the tree locked'),
 
   // Quota: fs/quota/dquot.c.
-  edge('s_umount', 'dqonoff_sem', 'quotas are switched with the superblock locked'),
-  edge('dqonoff_sem', 'dqptr_sem', 'switching them changes the pointers of inodes'),
-  edge('i_rwsem', 'dqptr_sem', 'a file that grows is charged with the file locked'),
-  edge('dqptr_sem', 'dqio_sem', 'a quota that is not in memory is read'),
-  edge('dqio_sem', 'j_barrier', 'what is written to a quota file goes through the journal'),
-  edge('dqio_sem', 'invalidate_lock', 'and through the cache of the quota file'),
+  edge('s_umount', 'dqonoff_sem', 'quotas are switched, and written back by a sync, with the superblock locked'),
+  edge('dqonoff_sem', 'j_barrier', 'what is written to a quota file is a part of a transaction'),
+  edge('j_barrier', 'dqptr_sem', 'a charge is a part of the transaction that takes or gives back what is charged'),
+  edge('folio', 'dqptr_sem', 'a page that is promised a block is charged'),
+  edge('i_data_sem', 'dqptr_sem', 'a block map that grows is charged'),
+  edge('xattr_sem', 'dqptr_sem', 'attributes that grow are charged'),
+  edge('dqptr_sem', 'dq_lock', 'a quota that is not in memory is read'),
+  edge('dq_lock', 'dqio_sem', 'one quota is read or written, then its file'),
+  edge('dqio_sem', 'i_data_sem/2', 'the blocks of a quota file are looked up'),
+  edge('i_data_sem/2', 'alloc_lock', 'a quota file grows'),
+  edge('dqio_sem', 'dq_data_lock', 'what is written is what is in memory then'),
+  edge('folio', 'dq_data_lock', 'a promise that is void is given back where nobody may wait'),
 
   // The filesystem itself: transactions outside, allocation inside.
   edge('xattr_sem', 'j_barrier', 'attributes are changed in a transaction'),

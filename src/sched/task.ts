@@ -54,6 +54,8 @@ export class Task {
   umask = 0;
   /** Permissions were checked before the request came here: by the kernel, for a mount with default_permissions. */
   permitted = false;
+  /** Nobody knows for whom it works, so that its identity makes no exceptions: pages that a kernel writes back some time. */
+  anonymous = false;
   readonly sched: Scheduler;
   readonly validator: Validator;
   readonly context: TaskContext;

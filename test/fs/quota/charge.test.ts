@@ -1,0 +1,237 @@
+/** Charging inodes: limits and their grace, promises, changes of hands, and what of it reaches the quota files. */
+import t from 'tap';
+import {
+  dquot_alloc_inode,
+  dquot_alloc_space,
+  dquot_claim_space,
+  dquot_drop,
+  dquot_free_inode,
+  dquot_free_space,
+  dquot_initialize,
+  dquot_release_reservation,
+  dquot_reserve_space,
+  dquot_transfer,
+} from '../../../src/fs/quota/charge.js';
+import { dquot_commit } from '../../../src/fs/quota/dquot.js';
+import { dquot_quotactl_ops as ctl } from '../../../src/fs/quota/quotactl.js';
+import { dquot_disable, dquot_writeback_dquots } from '../../../src/fs/quota/switch.js';
+import { GRPQUOTA, type IfDqblk, type QuotaType, USRQUOTA } from '../../../src/fs/quota/types.js';
+import { outcome, user } from '../world.js';
+import { FakeFs, type FakeInode } from './fake.js';
+
+const KIB = 1024;
+
+const limit = (fs: FakeFs, type: QuotaType, id: number, dqblk: Partial<IfDqblk>): Promise<void> =>
+  fs.run(async (task) => ctl.set_dqblk(task, fs.sb, type, id, dqblk));
+const quota = (fs: FakeFs, type: QuotaType, id: number): Promise<IfDqblk> =>
+  fs.run(async (task) => ctl.get_dqblk(task, fs.sb, type, id));
+
+/** An inode of a user that is charged. */
+async function charged(fs: FakeFs, uid: number, gid = uid): Promise<FakeInode> {
+  const inode = fs.inode(uid, gid);
+  await fs.run(
+    async (task) => {
+      await dquot_initialize(task, inode);
+      await dquot_alloc_inode(task, inode);
+    },
+    user(uid, gid),
+  );
+  return inode;
+}
+
+const take = (fs: FakeFs, inode: FakeInode, bytes: number, cred = user(inode.i_uid)): Promise<string> =>
+  fs.run((task) => outcome(() => dquot_alloc_space(task, inode, bytes, inode.counting(bytes))), cred);
+
+t.test('hard limits hold for users, not for who has CAP_SYS_RESOURCE', async (t) => {
+  const fs = await FakeFs.mount();
+  await limit(fs, USRQUOTA, 1000, { dqb_bhardlimit: 10, dqb_ihardlimit: 2 });
+  const inode = await charged(fs, 1000);
+  t.equal(await take(fs, inode, 10 * KIB), 'ok', 'up to the limit');
+  t.equal(await take(fs, inode, 512), 'EDQUOT');
+  t.equal(inode.i_blocks, 20, 'what is refused is not counted by the inode');
+  t.equal((await quota(fs, USRQUOTA, 1000)).dqb_curspace, 10 * KIB, 'nor by the quota');
+  t.equal((await quota(fs, GRPQUOTA, 1000)).dqb_curspace, 10 * KIB, 'nor by the group that would have allowed it');
+  t.equal(await take(fs, inode, 4 * KIB, user(0)), 'ok', 'root may');
+  const late = fs.task();
+  late.anonymous = true;
+  t.equal(
+    await outcome(() => dquot_alloc_space(late, inode, 1, inode.counting(0))),
+    'EDQUOT',
+    'nobody in particular may not',
+  );
+  await fs.run(
+    (task) => dquot_alloc_space(task, inode, 2 * KIB, inode.counting(2 * KIB), { nofail: true }),
+    user(1000),
+  );
+  t.equal((await quota(fs, USRQUOTA, 1000)).dqb_curspace, 16 * KIB, 'what has happened is counted');
+  await fs.run((task) => dquot_free_space(task, inode, 16 * KIB, inode.counting(-16 * KIB)), user(1000));
+  t.equal(await take(fs, inode, 10 * KIB), 'ok');
+  await charged(fs, 1000);
+  t.equal(await outcome(() => charged(fs, 1000)), 'EDQUOT', 'a third inode');
+  await fs.run((task) => dquot_free_inode(task, inode));
+  t.equal((await quota(fs, USRQUOTA, 1000)).dqb_curinodes, 1);
+  t.same(fs.messages(), []);
+});
+
+t.test('a group limits what its members have together', async (t) => {
+  const fs = await FakeFs.mount();
+  await limit(fs, GRPQUOTA, 50, { dqb_bhardlimit: 8 });
+  const [one, two] = [await charged(fs, 1, 50), await charged(fs, 2, 50)];
+  t.equal(await take(fs, one, 5 * KIB), 'ok');
+  t.equal(await take(fs, two, 4 * KIB), 'EDQUOT');
+  t.equal((await quota(fs, USRQUOTA, 2)).dqb_curspace, 0, 'the user was not charged for what the group has refused');
+  t.equal(await take(fs, two, 3 * KIB), 'ok');
+});
+
+t.test('soft limits become hard when their grace is over', async (t) => {
+  const fs = await FakeFs.mount();
+  await fs.run(async (task) => ctl.set_info(task, fs.sb, USRQUOTA, { dqi_bgrace: 100, dqi_igrace: 50 }));
+  await limit(fs, USRQUOTA, 7, { dqb_bsoftlimit: 4, dqb_bhardlimit: 100, dqb_isoftlimit: 1 });
+  const inode = await charged(fs, 7);
+  const now = (): number => fs.sched.realtime().sec;
+  t.equal(await take(fs, inode, 4 * KIB), 'ok');
+  t.equal((await quota(fs, USRQUOTA, 7)).dqb_btime, 0, 'up to the limit nothing begins');
+  t.equal(await take(fs, inode, 4 * KIB), 'ok');
+  t.equal((await quota(fs, USRQUOTA, 7)).dqb_btime, now() + 100, 'above it the grace begins');
+  await fs.sched.advance(99_000);
+  t.equal(await take(fs, inode, KIB), 'ok', 'within it');
+  await fs.sched.advance(2_000);
+  t.equal(await take(fs, inode, KIB), 'EDQUOT', 'after it');
+  t.equal(await take(fs, inode, KIB, user(0)), 'ok', 'root may');
+  await fs.run((task) => dquot_free_space(task, inode, 6 * KIB, inode.counting(-6 * KIB)));
+  t.equal((await quota(fs, USRQUOTA, 7)).dqb_btime, 0, 'below the limit it is forgotten');
+  t.equal(await take(fs, inode, KIB), 'ok');
+  await charged(fs, 7);
+  t.equal((await quota(fs, USRQUOTA, 7)).dqb_itime, now() + 50);
+  await fs.sched.advance(51_000);
+  t.equal(await outcome(() => charged(fs, 7)), 'EDQUOT');
+  await limit(fs, USRQUOTA, 7, { dqb_isoftlimit: 10 });
+  t.equal((await quota(fs, USRQUOTA, 7)).dqb_itime, 0, 'a higher limit ends it');
+  await limit(fs, USRQUOTA, 7, { dqb_isoftlimit: 1 });
+  t.equal((await quota(fs, USRQUOTA, 7)).dqb_itime, now() + 50, 'a lower one begins it');
+  t.same(fs.messages(), []);
+});
+
+t.test('promises count as used, and are in memory only', async (t) => {
+  const fs = await FakeFs.mount({ journaled: true });
+  await limit(fs, USRQUOTA, 9, { dqb_bhardlimit: 8 });
+  const inode = await charged(fs, 9);
+  const promise = (bytes: number): Promise<string> =>
+    fs.run((task) => outcome(() => dquot_reserve_space(task, inode, bytes, inode.promising(bytes))), user(9));
+  t.equal(await promise(6 * KIB), 'ok');
+  t.equal(await promise(4 * KIB), 'EDQUOT');
+  t.equal((await quota(fs, USRQUOTA, 9)).dqb_curspace, 6 * KIB);
+  t.equal((await fs.quotas()).get(9)?.dqb_curspace, 0, 'the file does not know');
+  await fs.run((task) => dquot_release_reservation(task, inode, 2 * KIB, inode.promising(-2 * KIB)));
+  t.equal(await promise(4 * KIB), 'ok');
+  const kept = (): void => {
+    inode.reserved -= 8 * KIB;
+  };
+  await fs.run((task) => dquot_claim_space(task, inode, 8 * KIB, kept));
+  t.equal((await fs.quotas()).get(9)?.dqb_curspace, 8 * KIB, 'it does when the promise is kept');
+  t.equal(inode.reserved, 0);
+  t.same(fs.messages(), []);
+});
+
+t.test('what changes hands is charged to the new owner', async (t) => {
+  const fs = await FakeFs.mount();
+  await limit(fs, GRPQUOTA, 70, { dqb_bhardlimit: 5 });
+  const inode = await charged(fs, 1, 1);
+  await take(fs, inode, 8 * KIB);
+  await fs.run((task) => dquot_reserve_space(task, inode, 4 * KIB, inode.promising(4 * KIB)));
+  const give = (uid: number, gid: number, cred = user(0)): Promise<string> =>
+    fs.run(
+      (task) =>
+        outcome(async () => {
+          await dquot_transfer(task, inode, uid, gid);
+          inode.i_uid = uid;
+          inode.i_gid = gid;
+        }),
+      cred,
+    );
+  t.equal(await give(1, 70, user(1)), 'EDQUOT', 'a group that has no room');
+  t.equal((await quota(fs, GRPQUOTA, 70)).dqb_curinodes, 0, 'has got nothing');
+  t.equal(await give(2, 1), 'ok');
+  t.same(await quota(fs, USRQUOTA, 1).then((q) => [q.dqb_curspace, q.dqb_curinodes]), [0, 0]);
+  t.same(await quota(fs, USRQUOTA, 2).then((q) => [q.dqb_curspace, q.dqb_curinodes]), [12 * KIB, 1]);
+  t.same(await quota(fs, GRPQUOTA, 1).then((q) => [q.dqb_curspace, q.dqb_curinodes]), [12 * KIB, 1]);
+  await fs.run((task) => dquot_release_reservation(task, inode, 4 * KIB, inode.promising(-4 * KIB)));
+  t.equal((await quota(fs, USRQUOTA, 2)).dqb_curspace, 8 * KIB, 'the promise went along');
+  t.same(fs.messages(), []);
+});
+
+t.test('many tasks at once: everything is counted once, and a quota is read once', async (t) => {
+  const fs = await FakeFs.mount({ journaled: true });
+  await limit(fs, USRQUOTA, 3, { dqb_bhardlimit: 100 });
+  await fs.run((task) => dquot_writeback_dquots(task, fs.sb));
+  fs.called.length = 0;
+  const inodes = Array.from({ length: 8 }, () => fs.inode(3, 4));
+  const results = await Promise.all(
+    inodes.map((inode) =>
+      fs.run(async (task) => {
+        await dquot_initialize(task, inode);
+        await dquot_alloc_inode(task, inode);
+        return outcome(() => dquot_alloc_space(task, inode, 15 * KIB, inode.counting(15 * KIB)));
+      }, user(3)),
+    ),
+  );
+  t.equal(results.filter((result) => result === 'ok').length, 6, 'as many as fit');
+  t.equal((await fs.quotas()).get(3)?.dqb_curspace, 90 * KIB);
+  t.equal((await fs.quotas(GRPQUOTA)).get(4)?.dqb_curinodes, 8);
+  await Promise.all(inodes.map((inode, i) => fs.run((task) => dquot_transfer(task, inode, 10 + (i % 2), undefined))));
+  const [a, b] = [await quota(fs, USRQUOTA, 10), await quota(fs, USRQUOTA, 11)];
+  t.equal(a.dqb_curspace + b.dqb_curspace, 90 * KIB);
+  t.same(fs.messages(), []);
+});
+
+t.test('who says nothing leaves the file, some time after the last inode', async (t) => {
+  const fs = await FakeFs.mount();
+  const inode = await charged(fs, 20);
+  await take(fs, inode, 3 * KIB);
+  await fs.run((task) => dquot_writeback_dquots(task, fs.sb));
+  t.equal((await fs.quotas()).get(20)?.dqb_curspace, 3 * KIB, 'a sync writes');
+  await fs.run(async (task) => {
+    await dquot_free_space(task, inode, 3 * KIB, inode.counting(-3 * KIB));
+    await dquot_free_inode(task, inode);
+    dquot_drop(task, inode);
+  });
+  t.ok((await fs.quotas()).has(20));
+  await fs.sched.advance(1500);
+  t.notOk((await fs.quotas()).has(20));
+  t.ok(fs.called.includes('release_dquot'));
+  const again = await charged(fs, 20);
+  t.equal(await take(fs, again, KIB), 'ok', 'it comes back');
+  await limit(fs, USRQUOTA, 21, { dqb_bhardlimit: 5 });
+  await fs.run((task) => dquot_disable(task, fs.sb));
+  t.equal(again.i_dquot, undefined, 'switched off');
+  t.equal((await fs.quotas()).get(20)?.dqb_curspace, KIB, 'with everything in the file');
+  t.equal((await fs.quotas()).get(21)?.dqb_bhardlimit, 5 * KIB, 'limits stay');
+  t.equal(await take(fs, again, KIB), 'ok', 'nobody is charged then');
+  t.same(fs.messages(), []);
+});
+
+t.test('what cannot be written stays dirty', async (t) => {
+  const fs = await FakeFs.mount({ journaled: true });
+  const inode = await charged(fs, 30);
+  fs.broken = true;
+  t.equal(await take(fs, inode, KIB), 'ok');
+  t.equal(await fs.run((task) => outcome(() => dquot_writeback_dquots(task, fs.sb))), 'EIO', 'a sync says so');
+  fs.broken = false;
+  await fs.run((task) => dquot_writeback_dquots(task, fs.sb));
+  t.equal((await fs.quotas()).get(30)?.dqb_curspace, KIB);
+});
+
+t.test('operations and numbers are held to their locks', async (t) => {
+  const fs = await FakeFs.mount();
+  const inode = await charged(fs, 40);
+  const [dquot] = inode.i_dquot ?? [];
+  if (dquot === undefined) throw new Error('not charged');
+  await fs.run((task) => dquot_commit(task, dquot));
+  t.match(fs.messages()[0], /quotas in use is read without dqonoff_sem or dqptr_sem/);
+  fs.violations.length = 0;
+  const { quota_read } = fs.sb.s_op;
+  t.type(quota_read, 'function');
+  const { write_dquot } = await import('../../../src/fs/quota/dquot.js');
+  await fs.run((task) => write_dquot(task, dquot, fs.sb.s_dquot.dqptr_sem));
+  t.match(fs.messages()[0], /dquot_operations.write_dquot/);
+});
