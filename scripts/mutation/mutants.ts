@@ -44,14 +44,12 @@ export function describe({ row, way, rule, before }: Mutant): string {
   return before === undefined ? `${what}: ${way}` : `${what}: ${way} with ${before.lock} of ${before.of}`;
 }
 
-/** @param pattern a part of `section.op`; '' for all */
-export function mutantsOf(pattern: string): Mutant[] {
-  return ALL_ROWS.filter((row) => nameOf(row).includes(pattern)).flatMap((row) => [
-    ...row.rules.flatMap((rule) => waysOf(row, rule).map((way): Mutant => ({ row, way, rule }))),
-    ...swapped(row),
-    ...(row.mayBlock === 'no' ? [{ row, way: 'sleep planted' as const }] : []),
-  ]);
-}
+/** Every way to weaken every rule. */
+export const ALL_MUTANTS: readonly Mutant[] = ALL_ROWS.flatMap((row) => [
+  ...row.rules.flatMap((rule) => waysOf(row, rule).map((way): Mutant => ({ row, way, rule }))),
+  ...swapped(row),
+  ...(row.mayBlock === 'no' ? [{ row, way: 'sleep planted' as const }] : []),
+]);
 
 function waysOf(row: Row, rule: LockRule): Way[] {
   if (rule.mode === 'none') return ['held though it must not be'];

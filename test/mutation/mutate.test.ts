@@ -1,31 +1,33 @@
-/** Mutation of the contract, for a few rows: what is weakened is noticed by something that does not read the rule, and what is not is said. */
+/** Mutation of the contract: what is weakened is noticed by something that does not read the rule, or ARCHITECTURE.md argues why nothing can. */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { arguedSurvivors } from '../../scripts/mutation/argued.js';
+import { drawn, parse } from '../../scripts/mutation/options.js';
 
 const main = fileURLToPath(new URL('../../scripts/mutation/main.js', import.meta.url));
 
 function mutate(...args: string[]): { status: number | null; lines: string[]; errors: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--enable-source-maps', main, ...args], {
     encoding: 'utf8',
-    timeout: 60_000,
+    timeout: 240_000,
   });
   return { status, lines: stdout.trimEnd().split('\n'), errors: stderr };
 }
 
 t.test('every way to weaken the lock of a directory is noticed', (t) => {
-  const { status, lines } = mutate('--rows', 'inode_operations.create', '--verbose');
+  const { status, lines } = mutate('--only', 'inode_operations.create/', '--verbose');
   t.equal(status, 0);
   t.equal(lines.at(-1), 'mutants 4, killed 4');
   t.match(
     lines[0],
-    /^killed: inode_operations.create\/i_rwsem\/dir: not taken by guarded-state guarded#directory entries/,
+    /^killed: inode_operations.create\/i_rwsem\/dir: not taken by guarded-state guarded#directory entries in names/,
   );
   t.end();
 });
 
 t.test('a page that stays locked makes a reader hang, or is found at the end of its task', (t) => {
-  const { status, lines } = mutate('--rows', 'address_space_operations.write_end', '--verbose');
+  const { status, lines } = mutate('--only', 'address_space_operations.write_end/', '--verbose');
   t.equal(status, 0);
   t.match(
     lines.find((line) => line.includes('unlock forgotten')),
@@ -35,24 +37,63 @@ t.test('a page that stays locked makes a reader hang, or is found at the end of 
 });
 
 t.test('a sleep under a spinlock is found whatever the row says', (t) => {
-  const { status, lines } = mutate('--rows', 'lock_manager_operations.lm_break', '--verbose');
-  t.match(
-    lines.find((line) => line.includes('lm_break: sleep planted')),
-    /^killed: .*sleep-in-atomic/,
-  );
-  t.equal(status, 1, 'not all are reached');
+  const { status, lines } = mutate('--only', '/lm_break: sleep/', '--verbose');
+  t.match(lines[0], /^killed: .*sleep-in-atomic/);
+  t.equal(status, 0);
   t.end();
 });
 
 t.test('what nothing notices is said, with an exit status', (t) => {
-  const { status, lines } = mutate('--rows', 'inode_operations.tmpfile');
+  const { status, lines } = mutate('--only', 'inode_operations.tmpfile/');
   t.equal(status, 1);
-  t.same(lines, ['survived: inode_operations.tmpfile/i_rwsem/dir: held though it must not be', 'mutants 1, killed 0']);
+  t.same(lines, [
+    'survived: inode_operations.tmpfile/i_rwsem/dir: held though it must not be',
+    'mutants 1, killed 0, survived 1',
+  ]);
   t.end();
 });
 
-t.test('bad options', (t) => {
-  t.match(mutate('--rows', 'nothing'), { status: 2, errors: /^no operation is called 'nothing'\n$/ });
-  t.match(mutate('--every', 'x'), { status: 2 });
+t.test('what ARCHITECTURE.md argues for survives in fact', (t) => {
+  const argued = [...arguedSurvivors().keys()];
+  const { status, lines, errors } = mutate('--argued');
+  t.equal(errors, '');
+  t.equal(status, 0);
+  t.same(lines.slice(0, -1), argued.map((id) => `argued: ${id}`).sort());
+  t.equal(lines.at(-1), `mutants ${argued.length}, killed 0, argued ${argued.length}`);
+  t.ok(argued.length > 0);
+  t.end();
+});
+
+t.test('the table of survivors', (t) => {
+  const text = ['| mutant | why |', '|---|---|', '| `a.b/c/d: not taken` | because |', '| `scripts/mutate` | x |'];
+  t.same([...arguedSurvivors(text.join('\n'))], [['a.b/c/d: not taken', 'because']]);
+  t.end();
+});
+
+t.test('a list, without a run', (t) => {
+  const { status, lines } = mutate('--list', '--only', '/inode_operations\\.(create|mkdir)\\/.*: not taken/');
+  t.equal(status, 0);
+  t.same(lines, ['inode_operations.create/i_rwsem/dir: not taken', 'inode_operations.mkdir/i_rwsem/dir: not taken']);
+  t.end();
+});
+
+t.test('a seed gives the same sample again', (t) => {
+  const all = Array.from({ length: 100 }, (_, i) => i);
+  t.same(drawn(all, 10, 7), drawn(all, 10, 7));
+  t.notSame(drawn(all, 10, 7), drawn(all, 10, 8));
+  t.equal(drawn(all, 10, 7).length, 10);
+  t.equal(drawn(all, 1000, 7).length, 100);
+  t.not(parse(['--sample', '3']).seed, parse(['--sample', '3']).seed);
+  t.end();
+});
+
+t.test('help and bad options', (t) => {
+  t.match(mutate('--help'), { status: 0, lines: [/^usage: scripts\/mutate /], errors: '' });
+  const refused = (args: string[], errors: RegExp) => t.match(mutate(...args), { status: 2, errors });
+  refused(['--only', 'nothing'], /^no mutant is called that \(see scripts\/mutate --help\)\n$/);
+  refused(['--only', '/(/'], /^--only \/\(\/ is no regular expression \(see/);
+  refused(['--sample', 'x'], /^--sample takes a number from 1 on, not 'x' \(see/);
+  refused(['--seed', '0'], /^--seed takes a number from 1 on, not '0' \(see/);
+  refused(['--bogus'], /^Unknown option '--bogus'.*\(see scripts\/mutate --help\)\n$/);
   t.end();
 });
