@@ -1,6 +1,8 @@
 /** Changing attributes (fs/attr.c). */
 import { inode_operations } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
+import type { Exclusive } from '../locking/held.js';
+import { truncate_pagecache } from '../mm/truncate.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -197,6 +199,18 @@ export function do_truncate(task: Task, dentry: Dentry, size: number, file: File
   const kill_suidgid = !task.cred.capable('CAP_FSETID');
   const attr: Iattr = file === undefined ? { size, open: true } : { size, file, mtime: 'now' };
   return notify_change(task, dentry, { ...attr, kill_suidgid });
+}
+
+/**
+ * A file has its new size: the pages behind it go, then the blocks (vmtruncate, as ->truncate was called before each filesystem did it by itself). For a
+ * filesystem's setattr, with i_rwsem held exclusively.
+ * @throws what ->truncate throws
+ */
+export async function vmtruncate(task: Task, inode: Inode, held: Exclusive<'invalidate_lock'>): Promise<void> {
+  await truncate_pagecache(task, inode.i_mapping, inode.i_size, held);
+  const { truncate } = inode.i_op;
+  if (truncate === undefined) return;
+  await call(task, inode_operations.truncate, { inode: inode.i_rwsem }, () => truncate(task, inode));
 }
 
 /**

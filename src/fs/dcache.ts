@@ -122,6 +122,11 @@ async function joinLookup(task: Task, parent: Dentry, name: string, pending: Den
   return d_alloc_parallel(task, parent, name);
 }
 
+/** Whether the dentry is being looked up for the first time: its filesystem has not said yet what it is (d_in_lookup). */
+export function d_in_lookup(dentry: Dentry): boolean {
+  return (dentry.d_flags & DCACHE_PAR_LOOKUP) !== 0;
+}
+
 /** The first lookup of a name has ended, however it did (d_lookup_done). */
 export function d_lookup_done(dentry: Dentry): void {
   if ((dentry.d_flags & DCACHE_PAR_LOOKUP) === 0) return;

@@ -1,7 +1,7 @@
 /** Open files: from the opening of an inode to the last close (fs/open.c do_dentry_open, fs/file_table.c). */
 import { file_operations as rows } from '../contract/file.js';
 import { call } from '../locking/context.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { dget, dput } from './dcache.js';
@@ -46,7 +46,7 @@ export function allow_write_access(inode: Inode): void {
 }
 
 /** Count a file among the openers of its inode, as long as it is open. @throws ETXTBSY */
-export function file_accounts(file: File): void {
+function file_accounts(file: File): void {
   const { f_inode: inode, f_mode: mode } = file;
   if ((mode & FMODE_WRITE) !== 0) get_write_access(inode);
   else if ((mode & FMODE_READ) !== 0) inode.i_readcount++;
@@ -98,6 +98,21 @@ export function do_dentry_open(
   } catch (error) {
     return failed(error);
   }
+}
+
+/** The end of opening a file whose inode has come only now: it is counted, and ->open called. @throws ETXTBSY; what ->open throws */
+export function file_finish(task: Task, file: File): Awaitable<void> {
+  const { f_inode: inode } = file;
+  const { open } = file.f_op;
+  file_accounts(file);
+  if (open === undefined) return undefined;
+  return orElse(
+    () => call(task, rows.open, {}, () => open(task, inode, file)),
+    (error) => {
+      file_unaccounts(file);
+      throw error;
+    },
+  );
 }
 
 function openFifo(task: Task, inode: Inode, file: File): Promise<void> {

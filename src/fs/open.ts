@@ -3,16 +3,16 @@ import { inode_operations as rows } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
 import type { Held } from '../locking/held.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
-import { type Errno, errno, isErrno } from '../sched/errno.js';
+import { Errno, errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { do_truncate, inode_owner_or_capable } from './attr.js';
 import { file_remove_privs } from './attr-privs.js';
-import { d_alloc, dget, dput } from './dcache.js';
+import { d_alloc, d_alloc_parallel, d_lookup_done, dget, dput } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import { File, FMODE_CREATED, FMODE_OPENED } from './file.js';
-import { do_dentry_open, file_accounts, fput, get_write_access, modeOf, put_write_access } from './file-table.js';
+import { do_dentry_open, file_finish, fput, get_write_access, modeOf, put_write_access } from './file-table.js';
 import { I_LINKABLE, I_MUTEX_NORMAL, type Inode, S_APPEND, S_DEAD } from './inode.js';
-import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, LOOKUP_OPEN, lookup_dcache, lookup_locked } from './lookup.js';
+import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, LOOKUP_OPEN, lookup_dcache, lookup_locked, NAME_MAX } from './lookup.js';
 import { vfs_create, vfs_prepare_mode } from './namei.js';
 import { O_ACCMODE, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_TRUNC } from './open-flags.js';
 import { inode_permission, isDir, MAY_EXEC, MAY_OPEN, MAY_READ, MAY_WRITE } from './permission.js';
@@ -122,7 +122,7 @@ export async function open_or_create(
   }
   try {
     const made = await lookup_open(task, parent, name, creating, mode, readOnly);
-    if (made.file !== undefined) return { file: made.file, dentry: made.dentry, created: made.created };
+    if (made.file !== undefined) return await openedAtomically(task, made.file, made, creating);
     if (made.created) return await openCreated(task, made.dentry, creating);
     if ((flags & O_EXCL) !== 0) {
       await dput(task, made.dentry);
@@ -131,6 +131,23 @@ export async function open_or_create(
     return await openFound(task, made.dentry, creating);
   } finally {
     sb_end_write(writing);
+  }
+}
+
+/** The filesystem has opened the file; one that was there before must still be one that the caller may open (do_open). */
+async function openedAtomically(
+  task: Task,
+  file: File,
+  { dentry, created }: Looked,
+  flags: number,
+): Promise<OpenedOrCreated> {
+  try {
+    if (!created) await may_open(task, file.f_inode, flags);
+    return { file, dentry, created };
+  } catch (error) {
+    await fput(task, file);
+    await dput(task, dentry);
+    throw error;
   }
 }
 
@@ -179,8 +196,7 @@ async function lookup_open(
   using _held: Held<'i_rwsem'> = await take(task, rows.create, 'dir', dir.i_rwsem, I_MUTEX_NORMAL);
   if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
   const excl = (flags & O_EXCL) !== 0;
-  const { atomic_open } = dir.i_op;
-  if (atomic_open !== undefined && readOnly === undefined) return await atomic(task, parent, name, flags, mode);
+  if (dir.i_op.atomic_open !== undefined) return await atomic(task, parent, name, flags, mode, readOnly);
   const dentry = await lookup_locked(task, parent, name, LOOKUP_OPEN | LOOKUP_CREATE | (excl ? LOOKUP_EXCL : 0));
   if (!dentry.isNegative) return { dentry, created: false };
   try {
@@ -194,44 +210,87 @@ async function lookup_open(
   }
 }
 
-/**
- * One call of the filesystem looks up, makes and opens (atomic_open), with i_rwsem of the directory held exclusively because of O_CREAT. It calls finish_open where it
- * did, and otherwise leaves the dentry for us to open.
- */
-async function atomic(task: Task, parent: Dentry, name: string, flags: number, mode: number): Promise<Looked> {
-  const dir = dirOf(parent);
-  const cached = await lookup_dcache(task, parent, name, LOOKUP_OPEN | LOOKUP_CREATE);
-  if (cached !== undefined && !cached.isNegative) return { dentry: cached, created: false };
-  const dentry = cached ?? d_alloc(task, parent, name);
-  const file = new File(dget(dentry), dir, flags & ~(O_CREAT | O_EXCL | O_TRUNC), modeOf(flags), task.cred);
+/** Why the caller may not make anything in a directory, or undefined (may_o_create). */
+async function refusal(task: Task, dir: Inode, readOnly: Errno | undefined): Promise<Errno | undefined> {
+  if (readOnly !== undefined) return readOnly;
   try {
-    const { atomic_open } = dir.i_op;
     await inode_permission(task, dir, MAY_WRITE | MAY_EXEC);
-    const bits = vfs_prepare_mode(task, dir, mode, ANY_PERMISSION, S_IFREG);
-    await call(task, rows.atomic_open, { 'dir/create': dir.i_rwsem }, () =>
-      atomic_open?.(task, dir, dentry, file, flags, bits),
-    );
-    if ((file.f_mode & FMODE_OPENED) !== 0) {
-      return { dentry, created: (file.f_mode & FMODE_CREATED) !== 0, file };
-    }
-    await dput(task, dentry);
-    return { dentry, created: (file.f_mode & FMODE_CREATED) !== 0 };
+    return undefined;
   } catch (error) {
-    await dput(task, dentry);
-    await dput(task, dentry);
+    if (error instanceof Errno) return error;
     throw error;
   }
 }
 
-/** For atomic_open and tmpfile: the file is open now, on what its dentry names (finish_open). @throws ENOENT ETXTBSY */
-export function finish_open(file: File): void {
+/**
+ * One call of the filesystem looks up, makes and opens (atomic_open), with i_rwsem of the directory held exclusively because of O_CREAT. It calls finish_open where it
+ * did, and otherwise names the dentry for us to open. Who may not make files may find one all the same: then it is called without O_CREAT.
+ */
+async function atomic(
+  task: Task,
+  parent: Dentry,
+  name: string,
+  flags: number,
+  mode: number,
+  readOnly: Errno | undefined,
+): Promise<Looked> {
+  const dir = dirOf(parent);
+  if (name.length > NAME_MAX) throw errno('ENAMETOOLONG');
+  const intent = LOOKUP_OPEN | LOOKUP_CREATE | ((flags & O_EXCL) !== 0 ? LOOKUP_EXCL : 0);
+  const cached = await lookup_dcache(task, parent, name, intent);
+  if (cached !== undefined && !cached.isNegative) return { dentry: cached, created: false };
+  const refused = await refusal(task, dir, readOnly);
+  const { dentry } = cached === undefined ? await d_alloc_parallel(task, parent, name) : { dentry: cached };
+  // The file has a reference of its own to the dentry.
+  const file = new File(dget(dentry), dir, flags & ~(O_CREAT | O_EXCL | O_TRUNC), modeOf(flags), task.cred);
+  let found = dentry;
+  try {
+    found =
+      (await callAtomic(task, dir, dentry, file, refused === undefined ? flags : flags & ~O_CREAT, mode)) ?? dentry;
+  } catch (error) {
+    await dput(task, dentry);
+    await dput(task, dentry);
+    throw refused !== undefined && isErrno(error, 'ENOENT') ? refused : error;
+  }
+  const created = (file.f_mode & FMODE_CREATED) !== 0;
+  if ((file.f_mode & FMODE_OPENED) !== 0) return { dentry, created, file };
+  await dput(task, dentry);
+  if (found !== dentry) await dput(task, dentry);
+  return { dentry: found, created };
+}
+
+async function callAtomic(
+  task: Task,
+  dir: Inode,
+  dentry: Dentry,
+  file: File,
+  flags: number,
+  mode: number,
+): Promise<Dentry | undefined> {
+  const { atomic_open } = dir.i_op;
+  const bits = vfs_prepare_mode(task, dir, mode, ANY_PERMISSION, S_IFREG);
+  try {
+    return await call(task, rows.atomic_open, { 'dir/create': dir.i_rwsem }, () =>
+      atomic_open?.(task, dir, dentry, file, flags, bits),
+    );
+  } finally {
+    d_lookup_done(dentry);
+  }
+}
+
+/**
+ * For atomic_open and tmpfile: the file is open now, on what its dentry names (finish_open).
+ * @throws ENOENT ETXTBSY; what ->open throws
+ */
+export function finish_open(task: Task, file: File): Awaitable<void> {
   const inode = file.f_dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
   file.f_inode = inode;
   file.f_op = inode.i_fop;
   file.f_wb_err = file.f_mapping.wb_err.sample();
-  file_accounts(file);
-  file.f_mode |= FMODE_OPENED;
+  return andThen(file_finish(task, file), () => {
+    file.f_mode |= FMODE_OPENED;
+  });
 }
 
 /**
@@ -253,7 +312,7 @@ async function vfs_tmpfile(task: Task, parent: Dentry, flags: number, mode: numb
   try {
     const bits = vfs_prepare_mode(task, dir, mode, ANY_PERMISSION, S_IFREG);
     await call(task, rows.tmpfile, { dir: dir.i_rwsem }, () => tmpfile(task, dir, file, bits));
-    if ((file.f_mode & FMODE_OPENED) === 0) finish_open(file);
+    if ((file.f_mode & FMODE_OPENED) === 0) await finish_open(task, file);
   } catch (error) {
     await dput(task, dentry);
     throw error;

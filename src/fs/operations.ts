@@ -45,6 +45,11 @@ export interface inode_operations {
   fiemap?(task: Task, inode: Inode, info: FiemapInfo, start: number, length: number): Awaitable<void>;
   /** `flags`: S_ATIME, S_MTIME, S_CTIME, S_VERSION. */
   update_time?(task: Task, inode: Inode, now: Timespec, flags: number): Awaitable<void>;
+  /**
+   * Look up `dentry` where it is in lookup, with O_CREAT make the file where it is not there, and open it (finish_open).
+   * @returns where it has not opened it: the dentry to be opened, with a reference if it is another one; undefined for `dentry` (finish_no_open)
+   * @throws ENOENT
+   */
   atomic_open?(
     task: Task,
     dir: Inode,
@@ -52,8 +57,10 @@ export interface inode_operations {
     file: File,
     openFlag: number,
     createMode: number,
-  ): Awaitable<void>;
+  ): Awaitable<Dentry | undefined>;
   tmpfile?(task: Task, dir: Inode, file: File, mode: number): Awaitable<void>;
+  /** The file has another size, i_size, and its pages behind that are gone: free their blocks. */
+  truncate?(task: Task, inode: Inode): Awaitable<void>;
   fileattr_set?(task: Task, dentry: Dentry, attr: FileAttr): Awaitable<void>;
   fileattr_get?(task: Task, dentry: Dentry): Awaitable<FileAttr>;
   get_offset_ctx?(task: Task, inode: Inode): OffsetCtx;

@@ -1,10 +1,13 @@
 /** What can be done in a directory: look up, create, link, remove, rename, list. Called with i_rwsem held as the contract says. */
 
+import { d_in_lookup } from '../fs/dcache.js';
 import { d_add, d_instantiate, d_splice_alias } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
-import type { File } from '../fs/file.js';
+import { type File, FMODE_CREATED } from '../fs/file.js';
 import { inode_init_owner, insert_inode_locked, iput, new_inode, unlock_new_inode } from '../fs/icache.js';
 import type { Inode } from '../fs/inode.js';
+import { finish_open } from '../fs/open.js';
+import { O_CREAT } from '../fs/open-flags.js';
 import type { file_operations, inode_operations } from '../fs/operations.js';
 import { posix_acl_create } from '../fs/posix-acl-ops.js';
 import { current_time, dir_changed, inode_set_ctime_current } from '../fs/time.js';
@@ -169,6 +172,25 @@ function mknod(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: numbe
 
 function create(task: Task, dir: Inode, dentry: Dentry, mode: number): Awaitable<void> {
   return make(task, dir, dentry, mode, 0);
+}
+
+/** Look up where nobody has yet; make and open in one step where there is nothing (gfs2_atomic_open). @throws ENOENT without O_CREAT */
+function atomic_open(
+  task: Task,
+  dir: Inode,
+  dentry: Dentry,
+  file: File,
+  flags: number,
+  mode: number,
+): Awaitable<Dentry | undefined> {
+  return andThen(d_in_lookup(dentry) ? lookup(task, dir, dentry) : undefined, (other) => {
+    if (!(other ?? dentry).isNegative) return other;
+    if ((flags & O_CREAT) === 0) throw errno('ENOENT');
+    return andThen(make(task, dir, dentry, mode, 0), () => {
+      file.f_mode |= FMODE_CREATED;
+      return andThen(finish_open(task, file), () => undefined);
+    });
+  });
 }
 
 function mkdir(task: Task, dir: Inode, dentry: Dentry, mode: number): Awaitable<void> {
@@ -405,6 +427,7 @@ export const dir_inode_operations: inode_operations = {
   rmdir,
   mknod,
   rename,
+  atomic_open,
   tmpfile,
   setattr: latch_setattr,
   getattr: latch_getattr,

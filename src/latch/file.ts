@@ -45,7 +45,7 @@ import { latch_flock, latch_lock, latch_setlease } from './locks.js';
 import { SECTORS } from './map.js';
 import { latch_mmap } from './mmap.js';
 import { latch_swap_activate } from './swap.js';
-import { latch_fallocate } from './truncate.js';
+import { latch_fallocate, latch_truncate } from './truncate.js';
 import { writepage, writepages } from './writepages.js';
 import { latch_listxattr } from './xattr.js';
 
@@ -315,6 +315,7 @@ export const file_operations: FileOperations = {
 };
 
 export const file_inode_operations: inode_operations = {
+  truncate: latch_truncate,
   setattr: latch_setattr,
   getattr: latch_getattr,
   update_time: latch_update_time,

@@ -2,6 +2,7 @@
 
 import type { BlockDevice } from '../block/block-device.js';
 import { sb_find_get_block } from '../block/buffer-cache.js';
+import { vmtruncate } from '../fs/attr.js';
 import { file_remove_suid } from '../fs/attr-privs.js';
 import {
   FALLOC_FL_COLLAPSE_RANGE,
@@ -11,12 +12,13 @@ import {
   FALLOC_FL_ZERO_RANGE,
 } from '../fs/fallocate.js';
 import type { File } from '../fs/file.js';
-import { i_size_write } from '../fs/inode.js';
+import { type Inode, i_size_write } from '../fs/inode.js';
 import { file_update_time } from '../fs/time.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Exclusive } from '../locking/held.js';
 import { PAGE_SIZE } from '../mm/folio.js';
 import { filemap_write_and_wait_range } from '../mm/page-writeback.js';
-import { truncate_inode_pages_range, truncate_pagecache } from '../mm/truncate.js';
+import { truncate_inode_pages_range } from '../mm/truncate.js';
 import { zero_partial_folio } from '../mm/zero-edge.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -93,13 +95,22 @@ export async function setSize(task: Task, inode: LatchInode, size: number): Prom
     await zeroRange(task, inode, old, Math.min(size, roundUp(old)), held);
     return;
   }
-  await truncate_pagecache(task, inode.i_mapping, size, held);
+  await vmtruncate(task, inode, held);
+}
+
+/** ->truncate: free the blocks behind the end of a file (ext4_truncate). With i_rwsem held exclusively. @throws EIO EROFS */
+export async function latch_truncate(task: Task, given: Inode): Promise<void> {
+  const inode = latchInode(given);
+  guard_write(task, GUARDED.i_size, inode.i_rwsem);
+  const info = infoOf(inode.i_sb);
+  const first = Math.ceil(inode.i_size / BLOCK_SIZE);
   // Pages that were being written when they went may have got blocks meanwhile.
-  if (!shrinks && (await inode.extents.next(task, first)) === undefined) return;
+  if (!info.orphans.has(inode) && (await inode.extents.next(task, first)) === undefined) return;
   await with_handle(task, info, async (handle) => {
-    if (!shrinks) await info.orphans.add(task, handle, inode);
+    await info.orphans.add(task, handle, inode);
     await freeBlocks(task, handle, inode, first, MAX_LOGICAL);
-    await info.orphans.del(task, handle, inode);
+    // One without a name stays there until it is deleted.
+    if (inode.i_nlink > 0) await info.orphans.del(task, handle, inode);
     await writeInode(task, handle, info, inode);
   });
 }

@@ -74,6 +74,7 @@ function names(): void {
   symlinkSync('f', 'd/s');
   readlinkSync('d/s');
   mknod('d/p', 0o010644, 0);
+  mknod('d/r', 0o100644, 0);
   renameSync('d/l', 'd/m');
   renameat2(AT_FDCWD, 'd/m', AT_FDCWD, 'd/s', RENAME_EXCHANGE);
   mkdirSync('e');
@@ -86,7 +87,7 @@ function names(): void {
   const nameless = openSync('d', O_TMPFILE | constants.O_RDWR, 0o600);
   writeSync(nameless, 'nameless');
   closeSync(nameless);
-  for (const name of ['d/p', 'e/m', 'd/s']) unlinkSync(name);
+  for (const name of ['d/p', 'd/r', 'e/m', 'd/s']) unlinkSync(name);
   rmdirSync('e');
   statfsSync('.');
 }

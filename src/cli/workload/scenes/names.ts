@@ -20,6 +20,7 @@ export const NAMES: readonly Scene[] = [
           await p.mkdir(`/a/d${i}`, 0o755);
           await p.symlink('target', `/a/s${i}`);
           await p.mknod(`/a/p${i}`, 0o010644);
+          await p.mknod(`/b/r${i}`, 0o100644);
           await p.link(`/a/${i}`, `/b/l${i}`);
           await p.rename(`/a/${i}`, `/b/${i}`);
           await p.rename(`/a/d${i}`, `/b/d${i}`);
