@@ -1,6 +1,6 @@
 # latchfs: the targets that a newcomer needs. `make run` and `make test` work on a fresh clone.
 PREFIX ?= /usr/local
-# Where mount(8) looks for mount.fuse.latchfs, and nowhere else; it is left out where it may not be written.
+# Where mount(8) looks for mount.fuse.latchfs, and nowhere else, and fsck(8) for fsck.latchfs; they are left out where it may not be written.
 HELPERDIR ?= /sbin
 MNT    ?= mnt
 NPM     = npm --no-audit --no-fund --loglevel=error
@@ -34,14 +34,17 @@ install: build
 	install -d $(DESTDIR)$(PREFIX)/lib/latchfs $(DESTDIR)$(PREFIX)/bin
 	cp -r package.json dist node_modules $(DESTDIR)$(PREFIX)/lib/latchfs/
 	install -d $(DESTDIR)$(PREFIX)/lib/latchfs/scripts
-	install -m 755 scripts/latchfs scripts/mount.fuse.latchfs $(DESTDIR)$(PREFIX)/lib/latchfs/scripts/
+	install -m 755 scripts/latchfs scripts/mount.fuse.latchfs scripts/fsck.latchfs $(DESTDIR)$(PREFIX)/lib/latchfs/scripts/
 	ln -sf ../lib/latchfs/scripts/latchfs $(DESTDIR)$(PREFIX)/bin/latchfs
 	@install -d $(DESTDIR)$(HELPERDIR) 2>/dev/null && \
-	  ln -sf $(abspath $(PREFIX))/lib/latchfs/scripts/mount.fuse.latchfs $(DESTDIR)$(HELPERDIR)/mount.fuse.latchfs 2>/dev/null || \
-	  echo "$(DESTDIR)$(HELPERDIR) may not be written: 'mount -t fuse.latchfs' will not work"
+	  ln -sf $(abspath $(PREFIX))/lib/latchfs/scripts/mount.fuse.latchfs $(DESTDIR)$(HELPERDIR)/mount.fuse.latchfs 2>/dev/null && \
+	  ln -sf $(abspath $(PREFIX))/lib/latchfs/scripts/fsck.latchfs $(DESTDIR)$(HELPERDIR)/fsck.latchfs && \
+	  ln -sf fsck.latchfs $(DESTDIR)$(HELPERDIR)/fsck.fuse.latchfs || \
+	  echo "$(DESTDIR)$(HELPERDIR) may not be written: 'mount -t fuse.latchfs' and 'fsck -t latchfs' will not work"
 
 uninstall:
-	rm -rf $(DESTDIR)$(PREFIX)/lib/latchfs $(DESTDIR)$(PREFIX)/bin/latchfs $(DESTDIR)$(HELPERDIR)/mount.fuse.latchfs
+	rm -rf $(DESTDIR)$(PREFIX)/lib/latchfs $(DESTDIR)$(PREFIX)/bin/latchfs $(DESTDIR)$(HELPERDIR)/mount.fuse.latchfs \
+	  $(DESTDIR)$(HELPERDIR)/fsck.latchfs $(DESTDIR)$(HELPERDIR)/fsck.fuse.latchfs
 
 clean:
 	rm -rf dist build .tap *.tsbuildinfo

@@ -1,34 +1,73 @@
-/** `latchfs fsck IMAGE`: say what is wrong with an image, one line each. Exit status 0: nothing; 1: something; 2: it could not be checked. */
+/** `latchfs fsck IMAGE`: say what is wrong with an image, one line each, and repair it where that is asked for. Exit status: that of fsck(8). */
 import { blkdev_get, blkdev_put } from '../block/block-device.js';
-import { FormatError } from '../latch/format/superblock.js';
-import { fsck } from '../latch/fsck/fsck.js';
+import { type FsckResult, fsck, type Repair } from '../latch/fsck/fsck.js';
 import { Task } from '../sched/task.js';
-import { CliError } from './error.js';
-import { asCliError, newMachine, openSource } from './machine.js';
+import { describe } from './error.js';
+import { newMachine, openSource } from './machine.js';
 import { isMemory } from './size.js';
 
-/** @returns the exit status. @throws CliError with status 2 where the image cannot be checked: missing, in use, no latchfs */
-export async function fsckCommand(image: string): Promise<number> {
-  if (isMemory(image)) throw new CliError('memory holds nothing that could be checked: name an image', 2);
+/** The bits of the exit status, as fsck(8) has them. */
+export const FSCK_NONDESTRUCT = 1;
+export const FSCK_UNCORRECTED = 4;
+export const FSCK_ERROR = 8;
+export const FSCK_USAGE = 16;
+
+export interface FsckFlags {
+  /** Only look. */
+  readonly n?: boolean;
+  /** Repair what is safe; `a` is another name for it. */
+  readonly p?: boolean;
+  readonly a?: boolean;
+  /** Repair everything. */
+  readonly y?: boolean;
+}
+
+/** @returns the exit status */
+export async function fsckCommand(image: string, flags: FsckFlags): Promise<number> {
+  const repair = chosen(flags);
+  if (repair === undefined) return fail('only one of -n, -p (or -a) and -y can be given', FSCK_USAGE);
+  if (isMemory(image)) return fail('memory holds nothing that could be checked: name an image', FSCK_USAGE);
+  try {
+    return await check(image, repair);
+  } catch (error) {
+    const text = describe(error);
+    return fail(text.includes(image) ? text : `${image} cannot be checked: ${text}`, FSCK_ERROR);
+  }
+}
+
+function fail(text: string, status: number): number {
+  process.stderr.write(`latchfs: ${text}\n`);
+  return status;
+}
+
+function chosen({ n, p, a, y }: FsckFlags): Repair | undefined {
+  const safe = p === true || a === true;
+  if (Number(n === true) + Number(safe) + Number(y === true) > 1) return undefined;
+  return y === true ? 'all' : safe ? 'safe' : 'look';
+}
+
+async function check(image: string, repair: Repair): Promise<number> {
   const machine = newMachine({ enforce: 'warn', stacks: false, sink: () => undefined });
   const task = new Task(machine.sched, machine.validator, { comm: 'fsck' });
+  const readOnly = repair === 'look';
+  const bdev = openSource(machine, image, undefined, readOnly);
+  await blkdev_get(task, bdev, readOnly ? 'read' : 'write', machine);
   try {
-    const bdev = openSource(machine, image, undefined, true);
-    await blkdev_get(task, bdev, 'read', machine);
-    try {
-      const result = await fsck(task, bdev, (line) => process.stdout.write(`${image}: ${line}\n`));
-      const log = result.replayed > 0 ? `, ${result.replayed} transactions of the log were replayed in memory` : '';
-      const words = result.problems === 0 ? 'clean' : `${result.problems} problems`;
-      const used = `${result.inodes} inodes, ${result.blocksUsed} of ${result.blocks} blocks in use`;
-      process.stdout.write(`${image}: ${words}, ${used}${log}\n`);
-      return result.problems === 0 ? 0 : 1;
-    } finally {
-      await blkdev_put(task, bdev);
-    }
-  } catch (error) {
-    const damaged = error instanceof FormatError && error.message.includes('checksum');
-    const known = asCliError(error);
-    if (known instanceof CliError) throw new CliError(known.message, damaged ? 1 : 2);
-    throw new CliError(`${image} cannot be checked: ${error instanceof Error ? error.message : String(error)}`, 2);
+    const result = await fsck(task, bdev, (line) => process.stdout.write(`${image}: ${line}\n`), repair);
+    process.stdout.write(`${image}: ${summary(image, result, repair)}\n`);
+    return (result.repaired ? FSCK_NONDESTRUCT : 0) | (result.left > 0 ? FSCK_UNCORRECTED : 0);
+  } finally {
+    await blkdev_put(task, bdev);
   }
+}
+
+function summary(image: string, result: FsckResult, repair: Repair): string {
+  const { problems, left, repaired, replayed } = result;
+  const where = repair === 'look' ? ' in memory' : '';
+  const log = replayed > 0 ? `, ${replayed} transactions of the log were replayed${where}` : '';
+  const used = `${result.inodes} inodes, ${result.blocksUsed} of ${result.blocks} blocks in use${log}`;
+  if (problems === 0) return `clean, ${used}`;
+  if (left === 0) return `${problems} problems, all repaired, ${used}`;
+  const remedy = repair === 'all' ? '' : `; repair them with: latchfs fsck -y ${image}`;
+  return `${repaired ? `${problems} problems, ${left} are left` : `${problems} problems`}, ${used}${remedy}`;
 }

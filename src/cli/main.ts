@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { CliError, describe } from './error.js';
+import type { FsckFlags } from './fsck.js';
 import type { MkfsFlags } from './image.js';
 import type { MountFlags } from './mount.js';
 import { LOG_LEVELS, OPTION_HELP, TRANSPORTS } from './mount-options.js';
@@ -124,12 +125,24 @@ As a mount helper: latchfs SOURCE MOUNTPOINT -o OPTIONS, so that these work once
     .action(async (image: string, given: MkfsFlags) => (await import('./image.js')).mkfsCommand(image, given));
   root
     .command('fsck')
-    .description('check an image that is not mounted: each problem is one line; status 0 none, 1 some, 2 not checked')
+    .description('check an image that is not mounted, and repair it: each problem is one line')
     .argument('<image>', 'path of the image')
-    .action(async (image: string) => {
+    .option('-n', 'only look, which is the default: nothing is written, the log is replayed in memory')
+    .option('-p', 'replay the log; repair if all that is wrong can be put right without a choice and without a loss')
+    .option('-a', 'the same as -p')
+    .option('-y', 'repair everything')
+    .option('-f', 'check though it says that it is clean, which is always done')
+    .addHelpText(
+      'after',
+      `
+Exit status, as of fsck(8): 0 nothing is wrong; 1 all that was wrong is repaired; 4 something is wrong still; 5 both; 8 it could not be
+checked; 16 the command line is wrong. Without a loss are: counts, bitmaps, link counts, types of entries, '..', the copy of the superblock.
+-y also gives what has no name one in /lost+found ('#' and the number of the inode), copies blocks that two files have, takes the superblock from
+its copy, begins the journal anew, keeps of damaged trees what is left, and clears what is none. What was repaired is checked again.`,
+    )
+    .action(async (image: string, given: FsckFlags) => {
       const { fsckCommand } = await import('./fsck.js');
-      const status = await fsckCommand(image);
-      if (status !== 0) throw new Ended(status);
+      endWith(await fsckCommand(image, given));
     });
   root
     .command('contract')
@@ -211,7 +224,7 @@ export async function main(args: readonly string[]): Promise<number> {
     return 0;
   } catch (error) {
     if (error instanceof Ended) return error.status;
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : args[0] === 'fsck' ? 16 : 2;
     process.stderr.write(`latchfs: ${describe(error)}\n`);
     return error instanceof CliError ? error.status : 1;
   }

@@ -62,6 +62,17 @@ export function entryAt(data: Buffer, at: number): Entry {
   return { ino: data.readUIntLE(at + INO, 6), type: data[at + TYPE] ?? 0 };
 }
 
+/** The record of an entry. */
+export function encodeEntry(key: number, name: string, ino: number, type: number): Buffer {
+  const record = Buffer.allocUnsafe(NAME + name.length);
+  putKey(dir_format, record, 0, key);
+  record.writeUIntLE(ino, INO, 6);
+  record[TYPE] = type;
+  record[LENGTH] = name.length;
+  record.write(name, NAME, 'latin1');
+  return record;
+}
+
 export class Directory {
   readonly tree: BTree;
   readonly #keyOf: (name: string) => number;
@@ -121,13 +132,7 @@ export class Directory {
       while (taken.has(number)) number++;
       if (number >= SAME) throw errno('ENOSPC', 'too many names of one hash');
       const key = this.#keyOf(name) + number;
-      const record = Buffer.allocUnsafe(NAME + name.length);
-      putKey(dir_format, record, 0, key);
-      record.writeUIntLE(ino, INO, 6);
-      record[TYPE] = type;
-      record[LENGTH] = name.length;
-      record.write(name, NAME, 'latin1');
-      return put(this.tree, task, handle, key, record);
+      return put(this.tree, task, handle, key, encodeEntry(key, name, ino, type));
     });
   }
 

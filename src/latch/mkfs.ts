@@ -6,7 +6,7 @@ import type { BlockDevice } from '../block/block-device.js';
 import type { Task } from '../sched/task.js';
 import type { Timespec } from '../sched/time.js';
 import { fillBits, setBit } from './bitmap.js';
-import { encodeGroup, groupSeed } from './format/group.js';
+import { encodeGroup, GROUP_OFFSET, groupSeed } from './format/group.js';
 import { areaOf, encodeInode, inodeSeed, sealInode } from './format/inode.js';
 import {
   BLOCK_BITMAP,
@@ -25,11 +25,14 @@ import {
   ROOT_INO,
 } from './format/layout.js';
 import {
+  COMPAT_COPY,
   COMPAT_INODE_BLOCKS,
+  copyBlock,
   encodeSuper,
   FormatError,
   INCOMPAT_CSUM,
   INCOMPAT_JOURNAL,
+  SUPER_OFFSET,
   VERSION,
 } from './format/superblock.js';
 import { emptyRoot, KIND_DIRECTORY } from './format/tree.js';
@@ -73,13 +76,16 @@ export async function mkfs(task: Task, bdev: BlockDevice, options: MkfsOptions =
   const block = (n: number): Buffer => head.subarray(n * BLOCK_SIZE, (n + 1) * BLOCK_SIZE);
   let free = 0;
   for (let group = 0; group < groups; group++) free += groupSize(blocks, group) - GROUP_HEAD;
+  // A device that ends with the process needs no copy of it.
+  const copy = copyBlock(blocks);
+  const alone = journaled && groups === 1 ? 1 : 0;
   encodeSuper(head, {
     version: VERSION,
     incompat: journaled ? INCOMPAT_JOURNAL | INCOMPAT_CSUM : 0,
-    compat: COMPAT_INODE_BLOCKS,
+    compat: journaled ? COMPAT_INODE_BLOCKS | COMPAT_COPY : COMPAT_INODE_BLOCKS,
     clean: true,
     blocks,
-    freeBlocks: free - (used - GROUP_HEAD),
+    freeBlocks: free - (used - GROUP_HEAD) - alone,
     inodes: 1,
     inodeBlocks: 1,
     orphan: 0,
@@ -92,11 +98,12 @@ export async function mkfs(task: Task, bdev: BlockDevice, options: MkfsOptions =
     hashKey: random(8),
   });
   fillBits(block(BLOCK_BITMAP), 0, used, true);
+  if (alone > 0) setBit(block(BLOCK_BITMAP), copy);
   setBit(block(INODE_BITMAP), ROOT_BLOCK);
   setBit(block(ROOM_BITMAP), ROOT_BLOCK);
   const seed = groupSeed(uuid, 0);
   encodeGroup(head, seed, {
-    freeBlocks: groupSize(blocks, 0) - used,
+    freeBlocks: groupSize(blocks, 0) - used - alone,
     blockBitmap: crc32(block(BLOCK_BITMAP), seed),
     inodeBitmap: crc32(block(INODE_BITMAP), seed),
     roomBitmap: crc32(block(ROOM_BITMAP), seed),
@@ -105,6 +112,11 @@ export async function mkfs(task: Task, bdev: BlockDevice, options: MkfsOptions =
   encodeInode(root, rootInode(options, task.sched.realtime()));
   emptyRoot(areaOf(root), KIND_DIRECTORY);
   if (journaled) sealInode(root, inodeSeed(uuid, ROOT_INO));
+  if (journaled) {
+    const bytes = Buffer.alloc(BLOCK_SIZE);
+    head.copy(bytes, SUPER_OFFSET, SUPER_OFFSET, GROUP_OFFSET);
+    await submit_bio_wait(task, bdev, { op: 'write', sector: copy * 8, vecs: [bytes], length: BLOCK_SIZE });
+  }
   await submit_bio_wait(task, bdev, { op: 'write', sector: 0, vecs: [head], length: head.length, fua: true });
 }
 

@@ -38,7 +38,7 @@ const NAME = 16;
 const RUN = 8;
 const NAME_MAX = 255;
 /** Longer values have blocks of their own. */
-const INLINE_VALUE = 1024;
+export const INLINE_VALUE = 1024;
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX. */
 export const VALUE_MAX = 65536;
 export const LIST_MAX = 65536;
@@ -149,10 +149,7 @@ export class XattrStore implements TreeHost {
     try {
       bh = sb_getblk(task, space.bdev, run.start);
       await handle.get_write_access(task, bh);
-      bh.b_data.fill(0);
-      bh.b_data.writeUInt32LE(MAGIC, 4);
-      bh.b_data.writeUIntLE(space.ino, 8, 6);
-      bh.b_data.writeUInt32LE(run.start, 16);
+      initXattrRoot(bh.b_data, space.ino, run.start);
       emptyRoot(bh.b_data.subarray(NODE_HEAD, NODE_HEAD + space.bodyBytes), KIND_XATTR);
       bh.uptodate = true;
       bh.verified = true;
@@ -249,7 +246,7 @@ export class XattrStore implements TreeHost {
     const runs = value.length > INLINE_VALUE ? await this.#write(task, handle, value) : [];
     try {
       const key = old?.key ?? (await this.#freeKey(task, name));
-      await put(this.tree, task, handle, key, this.#record(key, name, value, runs));
+      await put(this.tree, task, handle, key, encodeXattr(key, name, value, runs, this.seed));
     } catch (error) {
       await this.#freeRuns(task, handle, runs);
       throw error;
@@ -293,22 +290,6 @@ export class XattrStore implements TreeHost {
     while (taken.has(number)) number++;
     if (number >= SAME) throw errno('ENOSPC', 'too many names of one hash');
     return this.#space.keyOf(name) + number;
-  }
-
-  #record(key: number, name: string, value: Buffer, runs: readonly Run[]): Buffer {
-    const head = Buffer.alloc(NAME);
-    putKey(xattr_format, head, 0, key);
-    head[NAME_LENGTH] = name.length;
-    head.writeUInt16LE(runs.length, RUNS);
-    head.writeUInt32LE(value.length, VALUE_LENGTH);
-    if (runs.length === 0) return Buffer.concat([head, Buffer.from(name, 'latin1'), value]);
-    const places = Buffer.alloc(4 + runs.length * RUN);
-    places.writeUInt32LE(crc32(value, this.seed), 0);
-    for (const [i, { start, length }] of runs.entries()) {
-      places.writeUInt32LE(start, 4 + i * RUN);
-      places.writeUInt32LE(length, 8 + i * RUN);
-    }
-    return Buffer.concat([head, Buffer.from(name, 'latin1'), places]);
   }
 
   /** Put a value into blocks of its own. */
@@ -355,6 +336,37 @@ export class XattrStore implements TreeHost {
   }
 }
 
+/** The record of an attribute. @param runs where its value is; none for one that is in the record */
+export function encodeXattr(key: number, name: string, value: Buffer, runs: readonly Run[], seed: number): Buffer {
+  const head = Buffer.alloc(NAME);
+  putKey(xattr_format, head, 0, key);
+  head[NAME_LENGTH] = name.length;
+  head.writeUInt16LE(runs.length, RUNS);
+  head.writeUInt32LE(value.length, VALUE_LENGTH);
+  if (runs.length === 0) return Buffer.concat([head, Buffer.from(name, 'latin1'), value]);
+  const places = Buffer.alloc(4 + runs.length * RUN);
+  places.writeUInt32LE(crc32(value, seed), 0);
+  for (const [i, { start, length }] of runs.entries()) {
+    places.writeUInt32LE(start, 4 + i * RUN);
+    places.writeUInt32LE(length, 8 + i * RUN);
+  }
+  return Buffer.concat([head, Buffer.from(name, 'latin1'), places]);
+}
+
+/** Make a block the root of an inode's attributes, without any yet. */
+export function initXattrRoot(data: Buffer, ino: number, block: number): void {
+  data.fill(0);
+  data.writeUInt32LE(MAGIC, 4);
+  data.writeUIntLE(ino, 8, 6);
+  data.writeUInt32LE(block, 16);
+}
+
+/** Say how many bytes the names have, and put the checksum in. */
+export function sealXattrRoot(data: Buffer, seed: number, names: number): void {
+  data.writeUInt32LE(names, NAMES);
+  data.writeUInt32LE(crc32(data.subarray(4), seed), 0);
+}
+
 function damaged(space: XattrSpace, problem: string): Errno {
   return errno('EIO', `${xattr_format.name} of inode ${space.ino}: ${problem}`);
 }
@@ -367,6 +379,14 @@ export function rootProblem(space: Pick<XattrSpace, 'ino' | 'seed'>, bh: BufferH
   if (data.readUIntLE(8, 6) !== space.ino) return `attributes of inode ${data.readUIntLE(8, 6)}`;
   if (data.readUInt32LE(16) !== bh.b_blocknr) return `attributes of block ${data.readUInt32LE(16)}`;
   return undefined;
+}
+
+/** Whether a block says that it is the root of an inode's attributes, whatever else is wrong with it. */
+export function isRootOf(space: Pick<XattrSpace, 'ino'>, bh: BufferHead): boolean {
+  const { b_data: data } = bh;
+  return (
+    data.readUInt32LE(4) === MAGIC && data.readUIntLE(8, 6) === space.ino && data.readUInt32LE(16) === bh.b_blocknr
+  );
 }
 
 /** The bytes of all names as the root says them. */

@@ -23,7 +23,7 @@ import { kill_sb, vfs_mount } from '../../src/fs/super.js';
 import type { Machine as FsMachine, SuperBlock } from '../../src/fs/super-block.js';
 import { sync_filesystem, vfs_fsync_range } from '../../src/fs/sync.js';
 import { vfs_setxattr } from '../../src/fs/xattr.js';
-import { fsck } from '../../src/latch/fsck/fsck.js';
+import { type FsckResult, fsck, type Repair } from '../../src/latch/fsck/fsck.js';
 import { type MkfsOptions, mkfs } from '../../src/latch/mkfs.js';
 import { latch_fs_type } from '../../src/latch/super.js';
 import { IovIter } from '../../src/mm/iov-iter.js';
@@ -46,6 +46,17 @@ export async function problemsOf(image: Buffer): Promise<string[]> {
   const lines: string[] = [];
   await fsck(m.task(), m.bdev, (line) => lines.push(line));
   return lines;
+}
+
+/** An image after a repair, what was told, and what came of it. */
+export async function repaired(
+  image: Buffer,
+  repair: Repair = 'all',
+): Promise<{ readonly image: Buffer; readonly lines: readonly string[]; readonly result: FsckResult }> {
+  const m = machine(image);
+  const lines: string[] = [];
+  const result = await fsck(m.task(), m.bdev, (line) => lines.push(line), repair);
+  return { image: m.driver.now, lines, result };
 }
 
 /** One mounted image. */

@@ -113,6 +113,9 @@ t.test('mount(8), remount and fstab', { skip }, async (t) => {
   t.equal(installed.status, 0, installed.stderr);
   t.equal((await run(join(staged, 'usr/bin/latchfs'), ['--version'])).status, 0, 'what is installed runs');
   t.equal((await run('readlink', [join(staged, helper)])).stdout, '/usr/lib/latchfs/scripts/mount.fuse.latchfs\n');
+  const checker = await run('readlink', [join(staged, 'sbin/fsck.latchfs')]);
+  t.equal(checker.stdout, '/usr/lib/latchfs/scripts/fsck.latchfs\n');
+  t.ok(existsSync(join(staged, 'usr/lib/latchfs/scripts/fsck.latchfs')));
   // Where one is installed on this machine, it is put back afterwards.
   const before = `${helper}.before-test`;
   const had = existsSync(helper);

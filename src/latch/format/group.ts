@@ -53,10 +53,16 @@ export function decodeGroup(block: Buffer, seed: number, size: number): GroupDes
   }
   if (b.readUInt32LE(0) !== MAGIC) return 'the descriptor has a wrong magic';
   if (b.readUInt32LE(4) !== crc32(b.subarray(8), seed)) return "the descriptor's checksum is wrong";
-  const freeBlocks = b.readUInt32LE(8);
-  if (freeBlocks > size - GROUP_HEAD) return `the descriptor says that ${freeBlocks} of ${size} blocks are free`;
+  const group = rawGroup(block);
+  const { freeBlocks } = group;
+  return freeBlocks > size - GROUP_HEAD ? `the descriptor says that ${freeBlocks} of ${size} blocks are free` : group;
+}
+
+/** What the fields of a descriptor hold, be it damaged or not. */
+export function rawGroup(block: Buffer): GroupDescriptor {
+  const b = block.subarray(GROUP_OFFSET, GROUP_OFFSET + SIZE);
   return {
-    freeBlocks,
+    freeBlocks: b.readUInt32LE(8),
     blockBitmap: b.readUInt32LE(12),
     inodeBitmap: b.readUInt32LE(16),
     roomBitmap: b.readUInt32LE(20),

@@ -1,13 +1,14 @@
 /**
  * Where things are on a latch device. Blocks of 4096 bytes, integers little-endian. The device is cut into groups of 32,768 blocks (128 MiB):
  *
- *     block 0 of a group   the superblock at byte 1024 (group 0 only), and the group's descriptor at byte 2048 (format/group.ts)
+ *     block 0 of a group   the superblock at byte 1024 (group 0, and a copy in group 1), and the group's descriptor at byte 2048 (format/group.ts)
  *     block 1 of a group   block bitmap: bit n says that block n of the group is in use
  *     block 2 of a group   inode bitmap: bit n says that block n of the group holds inodes
  *     block 3 of a group   room bitmap: bit n says that block n of the group holds inodes and has a slot that is free
  *
  * A group whose descriptor is all zeroes was never used: nothing but these four blocks is in use there, and its bitmaps are not read. So mkfs need not
- * write the groups of a large device. In group 0 the block of the root's inode and the journal follow the head.
+ * write the groups of a large device. In group 0 the block of the root's inode and the journal follow the head; where
+ * there is no other group, its last block holds the copy of the superblock.
  *
  * An inode's number is its block * 16 + its slot: where it lies follows from its number, and a block of inodes is taken and given back like any other. A
  * slot whose mode is 0 is free.

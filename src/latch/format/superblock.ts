@@ -1,5 +1,6 @@
 /** The superblock of a latch device, at byte 1024 of block 0. It lies in one sector, which a device writes whole or not at all. */
 import { crc32 } from 'node:zlib';
+import { GROUP_BLOCKS, groupsOf } from './layout.js';
 
 /** Where it begins, in bytes. */
 export const SUPER_OFFSET = 1024;
@@ -14,6 +15,8 @@ export const INCOMPAT_CSUM = 2;
 export const KNOWN_INCOMPAT = INCOMPAT_JOURNAL | INCOMPAT_CSUM;
 /** Feature that others may ignore: the blocks of inodes are counted. Who does not know it drops it with the count. */
 export const COMPAT_INODE_BLOCKS = 1;
+/** Another one: in `copyBlock` there is a copy of the superblock, for fsck. What changes all the time is in it as mkfs has left it. */
+export const COMPAT_COPY = 2;
 
 /**
  *     0  8  magic "LATCHFS1"            48  8  first inode of the orphan list, 0 for none
@@ -96,7 +99,9 @@ export function decodeSuper(block: Buffer, name: string, deviceBlocks: number): 
     throw new FormatError(`${name} has the format of an early latchfs (version ${version}): make it anew`);
   }
   if (crc32(b.subarray(12)) !== b.readUInt32LE(8)) {
-    throw new FormatError(`${name}: the superblock's checksum is wrong; the image is damaged: restore it from a copy`);
+    throw new FormatError(
+      `${name}: the superblock's checksum is wrong; repair the image with: latchfs fsck -y ${name}`,
+    );
   }
   const blocks = Number(b.readBigUInt64LE(24));
   if (blocks > deviceBlocks) {
@@ -104,12 +109,18 @@ export function decodeSuper(block: Buffer, name: string, deviceBlocks: number): 
       `${name} is truncated: ${deviceBlocks} blocks of ${blocks} are there; restore it from a copy`,
     );
   }
+  return fieldsOf(block);
+}
+
+/** What the fields of a superblock hold, be it damaged or not. */
+export function fieldsOf(block: Buffer): Superblock {
+  const b = block.subarray(SUPER_OFFSET, SUPER_OFFSET + SIZE);
   return {
-    version,
-    incompat,
+    version: b.readUInt32LE(12),
+    incompat: b.readUInt32LE(16),
+    blocks: Number(b.readBigUInt64LE(24)),
     compat: b.readUInt32LE(136),
     clean: b.readUInt32LE(20) === 1,
-    blocks,
     freeBlocks: Number(b.readBigUInt64LE(32)),
     inodes: Number(b.readBigUInt64LE(40)),
     inodeBlocks: b.readUInt32LE(140),
@@ -122,4 +133,15 @@ export function decodeSuper(block: Buffer, name: string, deviceBlocks: number): 
     journalLength: b.readUInt32LE(100),
     hashKey: Buffer.from(b.subarray(104, 112)),
   };
+}
+
+/** Whether the checksum of a superblock is right, whatever its magic. */
+export function superIsSealed(block: Buffer): boolean {
+  const b = block.subarray(SUPER_OFFSET, SUPER_OFFSET + SIZE);
+  return crc32(b.subarray(12)) === b.readUInt32LE(8);
+}
+
+/** The block with the copy: the first one of the second group; where there is none, the last one of the first, which is in use for that. */
+export function copyBlock(blocks: number): number {
+  return groupsOf(blocks) > 1 ? GROUP_BLOCKS : Math.min(blocks, GROUP_BLOCKS) - 1;
 }

@@ -1,25 +1,109 @@
-/** What a check of a filesystem has found so far. */
+/** What a check of a filesystem has found so far, and how things shall be. Nothing here is written: see write.ts. */
 import type { BlockDevice } from '../../block/block-device.js';
+import { brelse, sb_bread } from '../../block/buffer-cache.js';
 import type { Task } from '../../sched/task.js';
-import { isSet, setBit } from '../bitmap.js';
-import type { DiskInode } from '../format/inode.js';
+import { BODY_BYTES, type TreeHost } from '../btree/tree.js';
+import { nameKey } from '../dir.js';
+import type { DiskInode, Extent } from '../format/inode.js';
 import { GROUP_BLOCKS, GROUP_HEAD } from '../format/layout.js';
 import { INCOMPAT_CSUM, type Superblock } from '../format/superblock.js';
+import { checksumSeed } from '../format/tree.js';
+import { Usage } from './usage.js';
 
-/** An inode that is in use, and what the rest of the filesystem says of it. */
+const S_IFMT = 0o170000;
+export const S_IFDIR = 0o040000;
+export const S_IFREG = 0o100000;
+export const S_IFLNK = 0o120000;
+
+/** An entry of a directory. */
+export interface DirEntry {
+  /** Where it is in the directory. */
+  readonly key: number;
+  readonly name: string;
+  readonly ino: number;
+  readonly type: number;
+}
+
+/** How the entries of a directory shall change. */
+export interface DirEdits {
+  /** Keys of entries that go. */
+  readonly drop: Set<number>;
+  /** Types that entries get, by key. */
+  readonly retype: Map<number, number>;
+  readonly add: Omit<DirEntry, 'key'>[];
+}
+
+/** An extended attribute that is kept. */
+export interface Attribute {
+  readonly name: string;
+  readonly value: Buffer;
+}
+
+/** An inode that is in use: as it shall be, and what the rest of the filesystem says of it. */
 export interface Seen {
   readonly ino: number;
-  readonly disk: DiskInode;
-  /** Of a directory: the root of its tree. */
+  disk: DiskInode;
+  /** The area as it was read: of directories only. */
   readonly area: Buffer | undefined;
-  /** Names that were found. */
+  /** It must be written. */
+  dirty: boolean;
+  /** Its tree must be made anew, of these. */
+  extents?: Extent[];
+  entries?: DirEntry[];
+  edits?: DirEdits;
+  /** Nodes of a tree without fault that is made anew all the same: they are free afterwards. */
+  oldNodes?: number[];
+  /** Its attributes must be made anew, of these. */
+  attributes?: Attribute[];
+  /** What its area shall be, where that is no tree. */
+  plainArea?: Buffer;
+  /** Blocks of each kind that are its own, without what is to be made anew. */
+  readonly blocks: { nodes: number; data: number; attributes: number };
+  /** Names that were found and are kept. */
   names: number;
   /** Of a directory: directories in it. */
   subdirectories: number;
-  /** Of a directory: the directory that its name is in. */
-  foundIn: number | undefined;
+  /** Of a directory: has it entries? */
+  hasEntries: boolean;
+  /** Of a directory: the directory that its name is in, and the key of that. */
+  foundIn: { readonly dir: number; readonly key: number } | undefined;
   /** On the orphan list. */
   orphan: boolean;
+}
+
+export function typeOf(disk: DiskInode): number {
+  return disk.mode & S_IFMT;
+}
+
+export function isDirectory(seen: Seen): boolean {
+  return typeOf(seen.disk) === S_IFDIR;
+}
+
+export function editsOf(dir: Seen): DirEdits {
+  dir.edits ??= { drop: new Set(), retype: new Map(), add: [] };
+  return dir.edits;
+}
+
+/** How bad a problem is: whether its repair can lose nothing and needs no choice. */
+export type Severity = 'safe' | 'grave';
+
+/** What was found, as it is told. */
+export class Report {
+  readonly #tell: (line: string) => void;
+  problems = 0;
+  /** Those whose repair may lose something. */
+  grave = 0;
+
+  constructor(tell: (line: string) => void) {
+    this.#tell = tell;
+  }
+
+  /** Something is wrong. @param where such as 'group 3' or 'inode 64' */
+  problem(where: string, what: string, severity: Severity = 'grave'): void {
+    this.problems++;
+    if (severity === 'grave') this.grave++;
+    this.#tell(`${where}: ${what}`);
+  }
 }
 
 export class FsckContext {
@@ -28,60 +112,102 @@ export class FsckContext {
   readonly super: Superblock;
   readonly checked: boolean;
   readonly inodes = new Map<number, Seen>();
-  /** Every block that something uses. */
-  readonly #used: Uint8Array;
+  /** Slots that shall be free, by number. */
+  readonly cleared = new Set<number>();
+  /** Blocks of inodes; and those of them that are to be made. */
+  readonly inodeBlocks = new Set<number>();
+  readonly newInodeBlocks = new Set<number>();
+  readonly usage: Usage;
+  /** Where data that two files had shall be: copies to make, from the block that keeps it. */
+  readonly copies: { readonly from: number; readonly to: number }[] = [];
+  /** The lowest key of a name in a directory. */
+  readonly keyOf: (name: string) => number;
   /** For messages about blocks that two use: by whom, for those blocks that are no file's data. */
   readonly #owners = new Map<number, string>();
-  readonly #report: (line: string) => void;
-  problems = 0;
+  readonly #report: Report;
 
-  constructor(task: Task, bdev: BlockDevice, superblock: Superblock, report: (line: string) => void) {
+  constructor(task: Task, bdev: BlockDevice, superblock: Superblock, report: Report) {
     this.task = task;
     this.bdev = bdev;
     this.super = superblock;
     this.checked = (superblock.incompat & INCOMPAT_CSUM) !== 0;
-    this.#used = new Uint8Array(Math.ceil(superblock.blocks / 8));
+    this.usage = new Usage(superblock.blocks);
+    const hash = { k0: superblock.hashKey.readUInt32LE(0), k1: superblock.hashKey.readUInt32LE(4) };
+    this.keyOf = (name) => nameKey(hash, name);
     this.#report = report;
   }
 
   /** Something is wrong. @param where such as 'group 3' or 'inode 64' */
-  problem(where: string, what: string): void {
-    this.problems++;
-    this.#report(`${where}: ${what}`);
+  problem(where: string, what: string, severity: Severity = 'grave'): void {
+    this.#report.problem(where, what, severity);
   }
 
-  /**
-   * Blocks are used by `owner`. Those out of range, or in use already, are told.
-   * @returns false where one of them cannot be its
-   */
-  claim(owner: string, start: number, length: number, metadata = false): boolean {
-    let good = true;
-    for (let block = start; block < start + length; block++) {
-      if (block <= 0 || block >= this.super.blocks) {
-        this.problem(owner, `block ${block} lies beyond the end of the device`);
-        return false;
-      }
-      if (block % GROUP_BLOCKS < GROUP_HEAD && owner !== 'head') {
-        this.problem(owner, `block ${block} is part of the head of a group`);
-        good = false;
-      } else if (isSet(this.#used, block)) {
-        const other = this.#owners.get(block);
-        this.problem(owner, `block ${block} is in use already${other === undefined ? '' : ` (${other})`}`);
-        good = false;
-      } else {
-        setBit(this.#used, block);
-        if (metadata) this.#owners.set(block, owner);
-      }
+  /** Block `block` of the device, copied. @returns undefined where it cannot be read, which is told */
+  async read(block: number, where: string): Promise<Buffer | undefined> {
+    try {
+      const bh = await sb_bread(this.task, this.bdev, block);
+      const bytes = Buffer.from(bh.b_data);
+      brelse(bh);
+      return bytes;
+    } catch (error) {
+      this.problem(where, `block ${block} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+      return undefined;
     }
+  }
+
+  /** A block of metadata that is `owner`'s. @returns false where it cannot be, which is told */
+  claimMetadata(owner: string, block: number): boolean {
+    const where = this.#placeProblem(block);
+    if (where !== undefined) {
+      this.problem(owner, where);
+      return false;
+    }
+    const shared = this.usage.isUsed(block);
+    const good = this.usage.claimMetadata(block);
+    if (shared) this.#tellShared(owner, block);
+    if (good) this.#owners.set(block, owner);
     return good;
   }
 
-  /** The heads of the groups, which nobody else may have. */
-  claimHead(block: number, length: number): void {
-    for (let n = block; n < Math.min(block + length, this.super.blocks); n++) setBit(this.#used, n);
+  /** A run of blocks of data. Those that something else has, or that cannot be data, are told: see shared.ts for what becomes of them. */
+  claimData(owner: string, start: number, length: number): void {
+    for (let block = start; block < start + length; block++) {
+      if (this.usage.claimData(block)) continue;
+      if (block % GROUP_BLOCKS < GROUP_HEAD) this.problem(owner, `block ${block} is part of the head of a group`);
+      else this.#tellShared(owner, block);
+    }
   }
 
-  isUsed(block: number): boolean {
-    return isSet(this.#used, block);
+  #tellShared(owner: string, block: number): void {
+    const other = this.#owners.get(block);
+    this.problem(owner, `block ${block} is in use already${other === undefined ? '' : ` (${other})`}`);
   }
+
+  #placeProblem(block: number): string | undefined {
+    if (block <= 0 || block >= this.super.blocks) return `block ${block} lies beyond the end of the device`;
+    return block % GROUP_BLOCKS < GROUP_HEAD ? `block ${block} is part of the head of a group` : undefined;
+  }
+
+  /** Blocks that nobody may have: the heads of the groups, and what lies behind the last one. */
+  claimHead(block: number, length: number): void {
+    for (let n = block; n < Math.min(block + length, this.super.blocks); n++) this.usage.claimMetadata(n);
+  }
+}
+
+function unchanged(): never {
+  throw new Error('a check changes nothing');
+}
+
+/** The tree of an inode, to be read only. */
+export function hostOf(context: FsckContext, ino: number, disk: DiskInode): TreeHost {
+  return {
+    bdev: context.bdev,
+    ino,
+    seed: checksumSeed(context.super.uuid, ino, disk.generation),
+    bodyBytes: BODY_BYTES,
+    allocate: unchanged,
+    free: unchanged,
+    root_access: unchanged,
+    root_changed: unchanged,
+  };
 }

@@ -1,91 +1,100 @@
-/** Checking directories: their entries, and that everything has as many names as it says. */
-import { nameKey } from '../dir.js';
-import { checkDirectory } from '../dir-check.js';
+/** Checking directories: that entries name what exists, and that everything hangs together (passes 2 and 3 of e2fsck). */
 import { ROOT_INO } from '../format/layout.js';
-import type { FsckContext, Seen } from './context.js';
-import { S_IFDIR } from './inodes.js';
-import { hostOf } from './trees.js';
+import { type DirEntry, editsOf, type FsckContext, isDirectory, type Seen } from './context.js';
+import { forEachEntry } from './trees.js';
 
 const S_IFMT = 0o170000;
 
-export function isDirectory(seen: Seen): boolean {
-  return (seen.disk.mode & S_IFMT) === S_IFDIR;
+/** A name of a directory. */
+interface Place {
+  readonly dir: Seen;
+  readonly entry: DirEntry;
 }
 
 /** Go through the entries of every directory. */
 export async function checkDirectories(context: FsckContext): Promise<void> {
-  for (const seen of context.inodes.values()) {
-    if (isDirectory(seen)) await checkEntries(context, seen);
+  const places = new Map<Seen, Place[]>();
+  for (const dir of context.inodes.values()) {
+    if (isDirectory(dir)) await forEachEntry(context, dir, (entry) => checkEntry(context, places, { dir, entry }));
   }
+  for (const [child, list] of places) choose(context, child, list);
+  for (const dir of context.inodes.values())
+    if (isDirectory(dir) && dir.foundIn !== undefined) checkReach(context, dir);
 }
 
-async function checkEntries(context: FsckContext, dir: Seen): Promise<void> {
-  const where = `directory ${dir.ino}`;
-  const { hashKey } = context.super;
-  const hash = { k0: hashKey.readUInt32LE(0), k1: hashKey.readUInt32LE(4) };
-  const area = dir.area ?? Buffer.alloc(0);
-  const keyOf = (name: string): number => nameKey(hash, name);
-  await checkDirectory(context.task, hostOf(context, dir.ino, dir.disk), area, context.super.blocks, keyOf, {
-    problem: ({ message, entry }) => {
-      // What is wrong with the tree was told with the inode's blocks.
-      if (entry !== undefined) context.problem(where, message);
-    },
-    node: () => true,
-    entry: (name, ino, type) => checkEntry(context, dir, name, ino, type),
-  });
+function whereOf({ dir, entry }: Place): string {
+  return `directory ${dir.ino}, name ${JSON.stringify(entry.name)}`;
 }
 
-/** One name. */
-export function checkEntry(context: FsckContext, dir: Seen, name: string, ino: number, type: number): void {
-  const where = `directory ${dir.ino}, name ${JSON.stringify(name)}`;
-  const child = context.inodes.get(ino);
+function drop({ dir, entry }: Place): void {
+  editsOf(dir).drop.add(entry.key);
+}
+
+function checkEntry(context: FsckContext, places: Map<Seen, Place[]>, place: Place): void {
+  const { dir, entry } = place;
+  const child = context.inodes.get(entry.ino);
   if (child === undefined) {
-    context.problem(where, `names inode ${ino}, which is free`);
+    context.problem(whereOf(place), `names inode ${entry.ino}, which is free`);
+    drop(place);
     return;
   }
-  child.names++;
   const real = (child.disk.mode & S_IFMT) >>> 12;
-  if (type !== real) context.problem(where, `says type ${type}, inode ${ino} has type ${real}`);
-  if (!isDirectory(child)) return;
-  dir.subdirectories++;
-  if (child.foundIn !== undefined)
-    context.problem(where, `names directory ${ino}, which has a name in ${child.foundIn}`);
-  child.foundIn = dir.ino;
-  if (child.disk.parent !== dir.ino) {
-    context.problem(`directory ${ino}`, `its '..' is ${child.disk.parent}, and it is in ${dir.ino}`);
+  if (entry.type !== real) {
+    context.problem(whereOf(place), `says type ${entry.type}, inode ${entry.ino} has type ${real}`, 'safe');
+    editsOf(dir).retype.set(entry.key, real);
   }
+  if (!isDirectory(child)) {
+    child.names++;
+    return;
+  }
+  const list = places.get(child);
+  if (list === undefined) places.set(child, [place]);
+  else list.push(place);
 }
 
-/** Link counts, and that everything can be reached. */
-export function checkLinks(context: FsckContext): void {
-  for (const seen of context.inodes.values()) {
-    const where = `inode ${seen.ino}`;
-    const { nlink } = seen.disk;
-    if (seen.ino === ROOT_INO) {
-      if (seen.foundIn !== undefined) context.problem(where, `the root has a name in ${seen.foundIn}`);
-      if (seen.disk.parent !== ROOT_INO) context.problem(where, `the root's '..' is ${seen.disk.parent}`);
-    } else if (seen.names === 0 && nlink > 0) context.problem(where, `has ${nlink} links and no name`);
-    const right = isDirectory(seen) && (nlink > 0 || seen.names > 0) ? 2 + seen.subdirectories : seen.names;
-    if (nlink !== right && (seen.names > 0 || seen.ino === ROOT_INO)) {
-      context.problem(where, `has ${nlink} links, ${right} are right`);
+/** A directory has one name: of several the one where its '..' leads. */
+function choose(context: FsckContext, child: Seen, places: readonly Place[]): void {
+  const { ino } = child;
+  if (ino === ROOT_INO) {
+    for (const place of places) {
+      context.problem(whereOf(place), `names the root, which has no name`);
+      drop(place);
     }
-    if (nlink === 0 && seen.names === 0 && !seen.orphan) {
-      context.problem(where, 'has no name, and is not on the orphan list');
-    }
-    if (isDirectory(seen) && seen.names > 0) checkReach(context, seen);
+    return;
   }
+  const right = places.find(({ dir }) => dir.ino === child.disk.parent) ?? places[0];
+  if (right === undefined) return;
+  for (const place of places) {
+    if (place === right) continue;
+    context.problem(whereOf(place), `names directory ${ino}, which has a name in ${right.dir.ino}`);
+    drop(place);
+  }
+  child.names = 1;
+  child.foundIn = { dir: right.dir.ino, key: right.entry.key };
+  if (child.disk.parent === right.dir.ino) return;
+  context.problem(`directory ${ino}`, `its '..' is ${child.disk.parent}, and it is in ${right.dir.ino}`, 'safe');
+  setParent(child, right.dir.ino);
 }
 
-/** A directory leads up to the root. */
+/** Let '..' of a directory lead elsewhere. */
+export function setParent(child: Seen, parent: number): void {
+  child.disk = { ...child.disk, parent };
+  child.dirty = true;
+}
+
+/** A directory leads up to the root, or to one without a name. The first one of a circle loses its name. */
 function checkReach(context: FsckContext, seen: Seen): void {
   const passed = new Set<number>();
-  for (let dir: Seen | undefined = seen; dir !== undefined && dir.ino !== ROOT_INO; ) {
-    if (passed.has(dir.ino)) {
-      // Told once, by the one with the lowest number.
-      if (Math.min(...passed) === seen.ino) context.problem(`directory ${seen.ino}`, 'is in a circle of directories');
-      return;
+  for (let dir: Seen | undefined = seen; dir?.foundIn !== undefined; dir = context.inodes.get(dir.foundIn.dir)) {
+    if (!passed.has(dir.ino)) {
+      passed.add(dir.ino);
+      continue;
     }
-    passed.add(dir.ino);
-    dir = dir.foundIn === undefined ? undefined : context.inodes.get(dir.foundIn);
+    context.problem(`directory ${dir.ino}`, 'is in a circle of directories');
+    const above = context.inodes.get(dir.foundIn.dir);
+    if (above !== undefined) editsOf(above).drop.add(dir.foundIn.key);
+    dir.names = 0;
+    dir.foundIn = undefined;
+    return;
   }
 }

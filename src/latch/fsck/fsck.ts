@@ -1,89 +1,135 @@
-/** Checking a whole filesystem: every invariant of the format. Nothing is written. */
+/** Checking a whole filesystem, every invariant of the format; and repairing it (e2fsck). */
 import type { BlockDevice } from '../../block/block-device.js';
-import { brelse, sb_bread } from '../../block/buffer-cache.js';
-import { Errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
-import { BLOCK_SIZE, GROUP_BLOCKS, journalBlocks, ROOT_BLOCK } from '../format/layout.js';
-import { decodeSuper, INCOMPAT_JOURNAL, type Superblock } from '../format/superblock.js';
-import { MIN_JOURNAL_BLOCKS } from '../journal/layout.js';
-import { read_journal_super, recover } from '../journal/recovery.js';
-import { FsckContext } from './context.js';
-import { checkDirectories, checkLinks } from './dirs.js';
-import { checkUse, readGroups } from './groups.js';
+import { groupsOf } from '../format/layout.js';
+import { COMPAT_COPY, copyBlock, type Superblock } from '../format/superblock.js';
+import { FsckContext, Report, type Seen } from './context.js';
+import { checkDirectories } from './dirs.js';
+import { checkUse, type ReadGroup, readGroups } from './groups.js';
 import { checkInodes } from './inodes.js';
-import { checkOrphans } from './orphans.js';
+import { type JournalState, openLog, renewJournal } from './journal.js';
+import { checkLinks, checkOrphans, linkOrphans, setLinks } from './links.js';
+import { connect } from './lost.js';
+import { settleShared } from './shared.js';
+import { Space } from './space.js';
+import { findSuper } from './superblock.js';
+import { writeAll } from './write.js';
+
+/**
+ * What may be done. `look`: nothing is written, the log is replayed in memory. `safe`: repair if all that is wrong can be put right without losing anything, and
+ * else only replay the log. `all`: repair everything.
+ */
+export type Repair = 'look' | 'safe' | 'all';
 
 export interface FsckResult {
+  /** What was wrong at first. */
   readonly problems: number;
-  /** Transactions of the log that were replayed, in memory. */
+  /** Something was repaired. */
+  readonly repaired: boolean;
+  /** What is wrong now. */
+  readonly left: number;
+  /** Transactions of the log that were replayed. */
   readonly replayed: number;
   readonly inodes: number;
   readonly blocksUsed: number;
   readonly blocks: number;
 }
 
-async function readSuper(task: Task, bdev: BlockDevice): Promise<Superblock> {
-  const bh = await sb_bread(task, bdev, 0);
-  try {
-    return decodeSuper(bh.b_data, bdev.name, Math.floor(bdev.size / BLOCK_SIZE));
-  } finally {
-    brelse(bh);
-  }
+/** One look at everything. */
+interface Look {
+  readonly context: FsckContext;
+  readonly report: Report;
+  readonly groups: readonly ReadGroup[];
+  readonly journal: JournalState;
+  readonly orphans: number[] | undefined;
+  readonly nameless: readonly Seen[];
 }
 
-/** Where the journal lies, if that can be. */
-function journalPlace(disk: Superblock): string | undefined {
-  const { journalFirst: first, journalLength: length } = disk;
-  if (first !== ROOT_BLOCK + 1) return `the journal begins at block ${first}`;
-  if (length < MIN_JOURNAL_BLOCKS || first + length > Math.min(GROUP_BLOCKS, disk.blocks)) {
-    return `the journal has ${length} blocks (${journalBlocks(disk.blocks)} are usual)`;
-  }
-  return undefined;
-}
+/** Damage that only shows when other damage is repaired needs another round; more than this means that it does not end. */
+const ROUNDS = 5;
 
 /**
- * Check a device that nobody has mounted. What is in its log is replayed in memory first.
- * @param report called with each thing that is wrong: where, and what
- * @throws FormatError where it is no filesystem that this latchfs knows
+ * Check a device that nobody has mounted, and repair it if that is asked for. What was repaired is checked again.
+ * @param tell called with each thing that is wrong: where, and what; after a repair with what is wrong then
+ * @throws FormatError where it is no filesystem that this latchfs knows; EIO; ENOSPC where there is no room for the repair
  */
-export async function fsck(task: Task, bdev: BlockDevice, report: (line: string) => void): Promise<FsckResult> {
-  let disk = await readSuper(task, bdev);
-  let replayed = 0;
-  let early = 0;
-  const tell = (line: string): void => {
-    early++;
-    report(line);
-  };
-  const journaled = (disk.incompat & INCOMPAT_JOURNAL) !== 0;
-  const misplaced = journaled ? journalPlace(disk) : undefined;
-  if (misplaced !== undefined) tell(`superblock: ${misplaced}`);
-  else if (journaled) {
-    const sb = await read_journal_super(task, bdev, disk.journalFirst, disk.journalLength);
-    if (sb === undefined) tell('journal: its superblock is damaged');
-    else {
-      try {
-        replayed = (await recover(task, bdev, disk.journalFirst, sb, true)).recovered.transactions;
-      } catch (error) {
-        if (!(error instanceof Errno)) throw error;
-        tell(`journal: ${error.message}`);
-      }
-    }
-    disk = await readSuper(task, bdev);
-    if (replayed > 0 && disk.clean) tell('superblock: says that it is clean, and the log was not empty');
+export async function fsck(
+  task: Task,
+  bdev: BlockDevice,
+  tell: (line: string) => void,
+  repair: Repair = 'look',
+): Promise<FsckResult> {
+  let look = await lookAt(task, bdev, tell, repair);
+  const { problems } = look.report;
+  const { replayed } = look.journal;
+  let repaired = false;
+  for (let round = 0; round < ROUNDS && mayRepair(look, repair); round++) {
+    await repairAll(look);
+    repaired = true;
+    look = await lookAt(task, bdev, tell, repair);
   }
-  const context = new FsckContext(task, bdev, disk, report);
-  const groups = await readGroups(context);
-  if (journaled && misplaced === undefined) context.claim('journal', disk.journalFirst, disk.journalLength);
-  await checkInodes(context, groups);
-  await checkDirectories(context);
-  checkOrphans(context);
-  checkLinks(context);
-  checkUse(context, groups);
+  const { context, report } = look;
+  const { blocks, freeBlocks } = context.super;
   return {
-    problems: context.problems + early,
+    problems,
+    repaired,
+    left: report.problems,
     replayed,
     inodes: context.inodes.size,
-    blocksUsed: disk.blocks - disk.freeBlocks,
-    blocks: disk.blocks,
+    blocksUsed: blocks - freeBlocks,
+    blocks,
   };
+}
+
+function mayRepair({ report }: Look, repair: Repair): boolean {
+  if (report.problems === 0 || repair === 'look') return false;
+  return repair === 'all' || report.grave === 0;
+}
+
+async function lookAt(task: Task, bdev: BlockDevice, tell: (line: string) => void, repair: Repair): Promise<Look> {
+  const report = new Report(tell);
+  let found = await findSuper(task, bdev, report);
+  const inMemory = repair === 'look' || (repair === 'safe' && report.grave > 0);
+  const journal = await openLog(task, bdev, found.super, report, inMemory);
+  if (journal.replayed > 0) {
+    // What is wrong with the superblock was told; the log may have brought a sound one.
+    found = await findSuper(task, bdev, new Report(() => undefined));
+    if (found.super.clean) report.problem('superblock', 'says that it is clean, and the log was not empty', 'safe');
+  }
+  const context = new FsckContext(task, bdev, rightSuper(found.super, journal), report);
+  const groups = await readGroups(context);
+  const { journalFirst, journalLength, blocks, compat } = context.super;
+  for (let n = 0; n < journalLength; n++) context.claimMetadata('journal', journalFirst + n);
+  if ((compat & COMPAT_COPY) !== 0 && groupsOf(blocks) === 1) {
+    context.claimMetadata('copy of the superblock', copyBlock(blocks));
+  }
+  await checkInodes(context, groups);
+  await checkDirectories(context);
+  const orphans = checkOrphans(context);
+  const nameless = checkLinks(context);
+  checkUse(context, groups, !found.stale);
+  if (found.stale) context.super.generation = nextGeneration(context);
+  return { context, report, groups, journal, orphans, nameless };
+}
+
+/** The superblock with the place of the journal as it is. */
+function rightSuper(disk: Superblock, { first, length }: JournalState): Superblock {
+  return { ...disk, journalFirst: first, journalLength: length };
+}
+
+/** One that no inode has had, as far as can be known. */
+function nextGeneration(context: FsckContext): number {
+  let most = context.super.generation;
+  for (const { disk } of context.inodes.values()) most = Math.max(most, disk.generation);
+  return (most + 1) >>> 0;
+}
+
+async function repairAll({ context, groups, journal, orphans, nameless }: Look): Promise<void> {
+  if (journal.lost) await renewJournal(context.task, context.bdev, journal);
+  const space = new Space(context, groups);
+  await settleShared(context, (near) => space.spare(near));
+  await connect(context, nameless, space);
+  if (orphans !== undefined) linkOrphans(context, orphans);
+  setLinks(context);
+  await writeAll(context, groups, space);
 }

@@ -1,97 +1,239 @@
-/** Checking every inode by itself: its checksum, its fields, its blocks. */
-import { brelse, sb_bread } from '../../block/buffer-cache.js';
+/** Finding the blocks of inodes, and checking every inode by itself (pass 1 of e2fsck): its checksum, its fields, its blocks. */
 import { isSet } from '../bitmap.js';
-import { AREA_SIZE, areaOf, type DiskInode, decodeInode, inodeIsSealed, inodeSeed } from '../format/inode.js';
-import { BLOCK_SIZE, GROUP_HEAD, INODE_SIZE, INODES_PER_BLOCK, MAX_FILE_BYTES, ROOT_INO } from '../format/layout.js';
-import { COMPAT_INODE_BLOCKS } from '../format/superblock.js';
-import type { FsckContext } from './context.js';
+import { Node } from '../btree/node.js';
+import { dir_format } from '../dir.js';
+import { extent_format } from '../extents.js';
+import { AREA_SIZE, areaOf, decodeInode, inodeIsSealed, inodeSeed } from '../format/inode.js';
+import { GROUP_BLOCKS, GROUP_HEAD, INODE_SIZE, INODES_PER_BLOCK, ROOT_BLOCK, ROOT_INO } from '../format/layout.js';
+import { type FsckContext, S_IFDIR, S_IFLNK, S_IFREG, type Seen, typeOf } from './context.js';
+import { checkFields, checkInlineLink, checkLongLink, checkSizes, isType } from './fields.js';
 import type { ReadGroup } from './groups.js';
-import { checkBlocks } from './trees.js';
+import { checkAttributes, checkDirTree, scanExtents } from './trees.js';
 
-const S_IFMT = 0o170000;
-export const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
-const S_IFLNK = 0o120000;
-const TYPES = new Set([0o010000, 0o020000, S_IFDIR, 0o060000, S_IFREG, S_IFLNK, 0o140000]);
-const NSEC = 1_000_000_000;
+/** What a block looks like that is said to hold inodes. */
+type Look = 'inodes' | 'empty' | 'other';
 
 /** Read all blocks of inodes, and check what is in them. */
 export async function checkInodes(context: FsckContext, groups: readonly ReadGroup[]): Promise<void> {
-  let blocks = 0;
-  for (const group of groups) {
-    for (let at = 0; at < group.size; at++) {
-      const room = isSet(group.room, at);
-      if (isSet(group.inodes, at)) {
-        if (at < GROUP_HEAD) context.problem(`group ${group.number}`, `the inode bitmap has the head's block ${at}`);
-        else {
-          blocks++;
-          await checkBlock(context, group.base + at, room);
+  await new InodeScan(context, groups).run();
+  if (!context.inodes.has(ROOT_INO)) context.problem(`inode ${ROOT_INO}`, 'the root is missing');
+}
+
+class InodeScan {
+  readonly #context: FsckContext;
+  readonly #groups: readonly ReadGroup[];
+  /** Blocks whose inodes are still to be checked. */
+  readonly #queue: number[] = [];
+  /** Blocks of inodes in which none is in use. */
+  readonly #empty: number[] = [];
+
+  constructor(context: FsckContext, groups: readonly ReadGroup[]) {
+    this.#context = context;
+    this.#groups = groups;
+  }
+
+  async run(): Promise<void> {
+    await this.#adopt(ROOT_BLOCK, true);
+    for (const group of this.#groups) {
+      for (let at = 0; at < group.size; at++) if (isSet(group.inodes, at)) await this.#marked(group, at);
+    }
+    await this.#drain();
+    for (const group of this.#groups) if (!group.inodesTrusted) await this.#search(group);
+    for (const block of this.#empty) this.#takeEmpty(block);
+  }
+
+  async #marked(group: ReadGroup, at: number): Promise<void> {
+    const block = group.base + at;
+    if (at < GROUP_HEAD) {
+      this.#context.problem(`group ${group.number}`, `the inode bitmap has the head's block ${at}`);
+    } else if (!this.#context.inodeBlocks.has(block) && !(await this.#adopt(block, false))) {
+      this.#context.problem(`inode block ${block}`, 'holds no inodes');
+    }
+  }
+
+  /** Take a block for one of inodes, if it looks like one. @returns whether it does */
+  async #adopt(block: number, whatever: boolean): Promise<boolean> {
+    const context = this.#context;
+    const bytes = await context.read(block, `inode block ${block}`);
+    const look = bytes === undefined ? 'other' : this.#look(block, bytes);
+    if (look === 'other' && !whatever) return false;
+    if (look === 'empty' && !whatever) {
+      this.#empty.push(block);
+      return true;
+    }
+    if (!context.claimMetadata(`inode block ${block}`, block)) return false;
+    context.inodeBlocks.add(block);
+    this.#queue.push(block);
+    return true;
+  }
+
+  #look(block: number, bytes: Buffer): Look {
+    let empty = true;
+    for (let slot = 0; slot < INODES_PER_BLOCK; slot++) {
+      const inode = bytes.subarray(slot * INODE_SIZE, (slot + 1) * INODE_SIZE);
+      if (empty && inode.some((byte) => byte !== 0)) empty = false;
+      if (inode.readUInt32LE(0) === 0) continue;
+      if (this.#isSealed(block * INODES_PER_BLOCK + slot, inode) || looksSane(inode)) return 'inodes';
+    }
+    return empty ? 'empty' : 'other';
+  }
+
+  #isSealed(ino: number, bytes: Buffer): boolean {
+    return this.#context.checked && inodeIsSealed(bytes, inodeSeed(this.#context.super.uuid, ino));
+  }
+
+  async #drain(): Promise<void> {
+    for (let block = this.#queue.shift(); block !== undefined; block = this.#queue.shift()) {
+      const bytes = await this.#context.read(block, `inode block ${block}`);
+      if (bytes === undefined) continue;
+      for (let slot = 0; slot < INODES_PER_BLOCK; slot++) {
+        const inode = bytes.subarray(slot * INODE_SIZE, (slot + 1) * INODE_SIZE);
+        const ino = block * INODES_PER_BLOCK + slot;
+        if (inode.readUInt32LE(0) !== 0) await this.#inode(ino, inode);
+        else if (inode.some((byte) => byte !== 0)) {
+          this.#context.problem(`inode ${ino}`, 'is free, and not filled with zeroes', 'safe');
+          this.#context.cleared.add(ino);
         }
-      } else if (room) {
-        context.problem(`group ${group.number}`, `the room bitmap has block ${group.base + at}, which holds no inodes`);
       }
     }
   }
-  const root = context.inodes.get(ROOT_INO);
-  if (root === undefined) context.problem(`inode ${ROOT_INO}`, 'the root is missing');
-  else if ((root.disk.mode & S_IFMT) !== S_IFDIR) context.problem(`inode ${ROOT_INO}`, 'the root is not a directory');
-  const { compat, inodeBlocks } = context.super;
-  if ((compat & COMPAT_INODE_BLOCKS) !== 0 && inodeBlocks !== blocks) {
-    context.problem('superblock', `says ${inodeBlocks} blocks of inodes, there are ${blocks}`);
+
+  async #inode(ino: number, bytes: Buffer): Promise<void> {
+    const named: number[] = [];
+    await checkInode(this.#context, ino, bytes, (other) => named.push(other));
+    for (const other of named) await this.#named(other);
   }
-  if (context.super.inodes !== context.inodes.size) {
-    context.problem('superblock', `says ${context.super.inodes} inodes in use, there are ${context.inodes.size}`);
+
+  /** A name stands for an inode: perhaps in a block that the bitmap does not know. */
+  async #named(ino: number): Promise<void> {
+    const context = this.#context;
+    const block = Math.floor(ino / INODES_PER_BLOCK);
+    if (context.inodeBlocks.has(block) || this.#empty.includes(block)) return;
+    const group = this.#groups[Math.floor(block / GROUP_BLOCKS)];
+    if (group === undefined || block - group.base < GROUP_HEAD || block - group.base >= group.size) return;
+    const bytes = await context.read(block, `inode block ${block}`);
+    const slot = (ino % INODES_PER_BLOCK) * INODE_SIZE;
+    if (bytes === undefined || !this.#isSealed(ino, bytes.subarray(slot, slot + INODE_SIZE))) return;
+    if (await this.#adopt(block, false)) context.problem(`inode block ${block}`, 'is not in the inode bitmap');
+  }
+
+  /** The inode bitmap is damaged: blocks of inodes are found by what is in them. Those that nothing names are files that nobody misses, or lost ones. */
+  async #search(group: ReadGroup): Promise<void> {
+    const context = this.#context;
+    for (let at = GROUP_HEAD; at < group.size; at++) {
+      const block = group.base + at;
+      if (context.usage.isUsed(block) || (group.blocksTrusted && !isSet(group.blocks, at))) continue;
+      const bytes = await context.read(block, `inode block ${block}`);
+      if (bytes === undefined || !this.#holdsSealed(block, bytes)) continue;
+      context.problem(`inode block ${block}`, 'is not in the inode bitmap');
+      await this.#adopt(block, true);
+      await this.#drain();
+    }
+  }
+
+  #holdsSealed(block: number, bytes: Buffer): boolean {
+    for (let slot = 0; slot < INODES_PER_BLOCK; slot++) {
+      const inode = bytes.subarray(slot * INODE_SIZE, (slot + 1) * INODE_SIZE);
+      const ino = block * INODES_PER_BLOCK + slot;
+      if (inode.readUInt32LE(0) !== 0 && this.#isSealed(ino, inode)) return true;
+    }
+    return false;
+  }
+
+  /** A block of inodes in which none is: it can as well be anything else's. */
+  #takeEmpty(block: number): void {
+    const context = this.#context;
+    const group = this.#groups[Math.floor(block / GROUP_BLOCKS)];
+    const kept =
+      group !== undefined &&
+      !context.usage.isUsed(block) &&
+      group.inodesTrusted &&
+      isSet(group.blocks, block - group.base) &&
+      context.claimMetadata(`inode block ${block}`, block);
+    if (kept) context.inodeBlocks.add(block);
+    else context.problem(`inode block ${block}`, 'holds no inodes');
   }
 }
 
-async function checkBlock(context: FsckContext, block: number, room: boolean): Promise<void> {
-  context.claim(`inode block ${block}`, block, 1, true);
-  const bh = await sb_bread(context.task, context.bdev, block);
-  const bytes = Buffer.from(bh.b_data);
-  brelse(bh);
-  let used = 0;
-  for (let slot = 0; slot < INODES_PER_BLOCK; slot++) {
-    const inode = bytes.subarray(slot * INODE_SIZE, (slot + 1) * INODE_SIZE);
-    if (inode.readUInt32LE(0) === 0) continue;
-    used++;
-    await checkInode(context, block * INODES_PER_BLOCK + slot, inode);
-  }
-  if (room !== used < INODES_PER_BLOCK) {
-    const says = room ? 'has room' : 'is full';
-    context.problem(`inode block ${block}`, `the room bitmap says that it ${says}, ${used} of its inodes are in use`);
-  }
-}
-
-async function checkInode(context: FsckContext, ino: number, bytes: Buffer): Promise<void> {
-  const where = `inode ${ino}`;
-  if (context.checked && !inodeIsSealed(bytes, inodeSeed(context.super.uuid, ino))) {
-    context.problem(where, 'the checksum is wrong');
-  }
+/** Whether bytes without the right checksum are an inode's all the same: random ones hardly ever pass. */
+function looksSane(bytes: Buffer): boolean {
   const disk = decodeInode(bytes);
-  const type = disk.mode & S_IFMT;
-  const area = type === S_IFDIR ? Buffer.from(areaOf(bytes)) : undefined;
-  context.inodes.set(ino, { ino, disk, area, names: 0, subdirectories: 0, foundIn: undefined, orphan: false });
-  if (!TYPES.has(type) || disk.mode > 0o177777) {
+  const times = [disk.atime, disk.mtime, disk.ctime, disk.btime];
+  return isType(disk.mode) && times.every(({ nsec }) => nsec < 1_000_000_000) && hasRoot(typeOf(disk), areaOf(bytes));
+}
+
+/** Whether the area is the root of a tree, where the type wants one. */
+function hasRoot(type: number, area: Buffer): boolean {
+  if (type !== S_IFDIR && type !== S_IFREG) return true;
+  return new Node(type === S_IFDIR ? dir_format : extent_format, area, 0, area.length).problem() === undefined;
+}
+
+async function checkInode(
+  context: FsckContext,
+  ino: number,
+  bytes: Buffer,
+  names: (ino: number) => void,
+): Promise<void> {
+  const where = `inode ${ino}`;
+  const sealed = !context.checked || inodeIsSealed(bytes, inodeSeed(context.super.uuid, ino));
+  if (!sealed) context.problem(where, 'the checksum is wrong');
+  const disk = decodeInode(bytes);
+  if (!isType(disk.mode)) {
     context.problem(where, `mode ${disk.mode.toString(8)} is none`);
+    context.cleared.add(ino);
     return;
   }
-  checkFields(context, where, disk, type);
-  const inline = type === S_IFLNK && disk.size <= AREA_SIZE;
-  if (inline && areaOf(bytes).indexOf(0) !== disk.size && disk.size < AREA_SIZE) {
-    context.problem(where, `the target of the symlink is not ${disk.size} bytes long`);
+  const area = Buffer.from(areaOf(bytes));
+  const seen: Seen = {
+    ino,
+    disk,
+    area: typeOf(disk) === S_IFDIR ? area : undefined,
+    dirty: !sealed,
+    blocks: { nodes: 0, data: 0, attributes: 0 },
+    names: 0,
+    subdirectories: 0,
+    hasEntries: false,
+    foundIn: undefined,
+    orphan: false,
+  };
+  context.inodes.set(ino, seen);
+  if (!(await checkContents(context, seen, area, sealed, names))) {
+    context.inodes.delete(ino);
+    context.cleared.add(ino);
   }
-  await checkBlocks(context, ino, disk, areaOf(bytes), inline);
 }
 
-function checkFields(context: FsckContext, where: string, disk: DiskInode, type: number): void {
-  if (type === S_IFREG && disk.size > MAX_FILE_BYTES) context.problem(where, `a size of ${disk.size} bytes`);
-  if (type === S_IFLNK && (disk.size === 0 || disk.size >= BLOCK_SIZE)) {
-    context.problem(where, `a symlink of ${disk.size} bytes`);
+/** @returns false where nothing of it can be kept: nothing has been claimed then */
+async function checkContents(
+  context: FsckContext,
+  seen: Seen,
+  area: Buffer,
+  sealed: boolean,
+  names: (ino: number) => void,
+): Promise<boolean> {
+  const type = typeOf(seen.disk);
+  if (type !== S_IFDIR && seen.ino === ROOT_INO) {
+    context.problem(`inode ${ROOT_INO}`, 'the root is not a directory');
+    return false;
   }
-  if (type !== S_IFREG && type !== S_IFDIR && type !== S_IFLNK && disk.size !== 0) {
-    context.problem(where, `a special file with a size of ${disk.size} bytes`);
+  const inline = type === S_IFLNK && seen.disk.size <= AREA_SIZE;
+  let end = 0;
+  if (type === S_IFDIR) await checkDirTree(context, seen, area, names);
+  else if (type === S_IFREG || (type === S_IFLNK && !inline)) {
+    const scan = await scanExtents(context, seen, area);
+    const hopeless = type === S_IFREG && !sealed && scan.runs.length === 0 && !hasRoot(type, area);
+    if (hopeless || (type === S_IFLNK && !(await checkLongLink(context, seen, area)))) return false;
+    scan.claim();
+    ({ end } = scan);
+  } else if (inline) {
+    if (!checkInlineLink(context, seen, area)) return false;
+  } else if (area.some((byte) => byte !== 0)) {
+    context.problem(`inode ${seen.ino}`, 'a special file with a tree');
+    seen.plainArea = Buffer.alloc(AREA_SIZE);
+    seen.dirty = true;
   }
-  for (const name of ['atime', 'mtime', 'ctime', 'btime'] as const) {
-    if (disk[name].nsec >= NSEC) context.problem(where, `${name} has ${disk[name].nsec} nanoseconds`);
-  }
+  await checkAttributes(context, seen);
+  checkFields(context, seen, end);
+  checkSizes(context, seen);
+  return true;
 }

@@ -1,113 +1,253 @@
-/** Checking the trees of inodes: extents, directory entries, and the blocks that they take. */
-import { checkTree, type TreeVisitor } from '../btree/check.js';
-import type { TreeFormat } from '../btree/node.js';
-import { BODY_BYTES, type TreeHost } from '../btree/tree.js';
-import { dir_format, nameKey } from '../dir.js';
-import { endOf } from '../extents.js';
+/** Checking the trees of inodes: extents, directory entries, attributes, and the blocks that they take; and saving what is left of damaged ones. */
+import { checkTree, type Problem } from '../btree/check.js';
+import { dir_format, entryAt, nameAt } from '../dir.js';
+import { checkDirectory } from '../dir-check.js';
+import { endOf, extent_format, MAX_LOGICAL } from '../extents.js';
 import { checkExtents } from '../extents-check.js';
-import type { DiskInode } from '../format/inode.js';
-import { checksumSeed } from '../format/tree.js';
+import { decodeExtent, type Extent } from '../format/inode.js';
 import { checkXattrs } from '../xattr-check.js';
-import type { FsckContext } from './context.js';
+import { type DirEntry, type FsckContext, hostOf, type Seen } from './context.js';
+import { keyed, possibleName } from './names.js';
 
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
-const S_IFLNK = 0o120000;
+/** Problems of a tree in an inode's area, told; and whether there were some. */
+class TreeProblems {
+  readonly nodes: number[] = [];
+  damaged = false;
+  readonly #context: FsckContext;
+  readonly #ino: number;
 
-function unchanged(): never {
-  throw new Error('a check changes nothing');
-}
+  constructor(context: FsckContext, ino: number) {
+    this.#context = context;
+    this.#ino = ino;
+  }
 
-/** The tree of an inode, to be read only. */
-export function hostOf(context: FsckContext, ino: number, disk: DiskInode): TreeHost {
-  return {
-    bdev: context.bdev,
-    ino,
-    seed: checksumSeed(context.super.uuid, ino, disk.generation),
-    bodyBytes: BODY_BYTES,
-    allocate: unchanged,
-    free: unchanged,
-    root_access: unchanged,
-    root_changed: unchanged,
+  readonly problem = ({ block, message }: Problem): void => {
+    const where = block === undefined ? 'the root of its tree' : `block ${block} of its tree`;
+    this.told(`inode ${this.#ino}`, `${where}: ${message}`);
   };
+
+  told(where: string, what: string): void {
+    this.damaged = true;
+    this.#context.problem(where, what);
+  }
+
+  readonly node = (block: number): boolean => this.nodes.push(block) > 0;
+
+  /** Whether the tree can stay as it is: nothing is wrong with it, and nothing else has its nodes, which is told. */
+  stays(owner: string): boolean {
+    if (this.damaged) return false;
+    const taken = this.nodes.filter((block) => this.#context.usage.isMetadata(block));
+    for (const block of taken) this.#context.problem(owner, `block ${block} is in use already`);
+    return taken.length === 0;
+  }
+
+  claim(owner: string, counts: Seen['blocks']): void {
+    for (const block of this.nodes) this.#context.claimMetadata(owner, block);
+    counts.nodes = this.nodes.length;
+  }
 }
 
-/** Go through the tree in an inode's area. */
-export function walkTree(
-  context: FsckContext,
-  ino: number,
-  disk: DiskInode,
-  area: Buffer,
-  format: TreeFormat,
-  visitor: TreeVisitor,
-): Promise<void> {
-  return checkTree(context.task, hostOf(context, ino, disk), format, area, context.super.blocks, visitor);
+/** The extents of a file as they were found, or saved. */
+export interface ExtentScan {
+  /** First blocks on the device, and lengths, in turn. */
+  readonly runs: readonly number[];
+  /** The block of the file behind the last one that is written. */
+  readonly end: number;
+  /** Takes the blocks. */
+  claim(): void;
+}
+
+/** Look at every extent of a file or of a long symlink; those of a damaged tree become `seen.extents`. Nothing is claimed yet. */
+export async function scanExtents(context: FsckContext, seen: Seen, area: Buffer): Promise<ExtentScan> {
+  const { task } = context;
+  const { blocks } = context.super;
+  const where = `inode ${seen.ino}`;
+  const host = hostOf(context, seen.ino, seen.disk);
+  const found = new TreeProblems(context, seen.ino);
+  const runs: number[] = [];
+  let end = 0;
+  const add = (extent: Extent): void => {
+    runs.push(extent.physical, extent.length);
+    if (!extent.unwritten) end = endOf(extent);
+  };
+  await checkExtents(task, host, area, blocks, { problem: found.problem, node: found.node, extent: add });
+  const stays = found.stays(`${where}, tree`);
+  if (!stays) {
+    const saved: Saved[] = [];
+    await checkTree(task, host, extent_format, area, blocks, {
+      problem: () => undefined,
+      node: () => true,
+      record: (data, at, _key, _block, sound) => saved.push({ extent: decodeExtent(data, at), sound }),
+      salvage: true,
+    });
+    seen.extents = inOrder(saved, blocks);
+    seen.dirty = true;
+    runs.length = 0;
+    end = 0;
+    seen.extents.forEach(add);
+  }
+  const claim = (): void => {
+    const whole = seen.extents === undefined;
+    if (whole) found.claim(`${where}, tree`, seen.blocks);
+    const all = whole ? runs : (seen.extents ?? []).flatMap(({ physical, length }) => [physical, length]);
+    for (let i = 0; i < all.length; i += 2) {
+      const length = all[i + 1] ?? 0;
+      context.claimData(where, all[i] ?? 0, length);
+      seen.blocks.data += length;
+    }
+  };
+  return { runs, end, claim };
+}
+
+interface Saved {
+  readonly extent: Extent;
+  /** It was in a node without fault. */
+  readonly sound: boolean;
+}
+
+/** What can be extents of one file among those that were saved: sound ones first, and of others what they leave room for. */
+export function inOrder(saved: readonly Saved[], blocks: number): Extent[] {
+  const possible = saved.filter(
+    ({ extent: { physical, length }, extent }) =>
+      length > 0 && physical > 0 && physical + length <= blocks && endOf(extent) <= MAX_LOGICAL,
+  );
+  const sound = disjoint(possible.filter((each) => each.sound));
+  const others = disjoint(possible.filter((each) => !each.sound));
+  let i = 0;
+  const fitting = others.filter((extent) => {
+    while (i < sound.length && endOf(sound[i] ?? extent) <= extent.logical) i++;
+    const next = sound[i];
+    return next === undefined || next.logical >= endOf(extent);
+  });
+  return joined([...sound, ...fitting].sort((a, b) => a.logical - b.logical));
+}
+
+/** In order; of those that overlap, the first. */
+function disjoint(saved: readonly Saved[]): Extent[] {
+  const out: Extent[] = [];
+  for (const { extent } of [...saved].sort((a, b) => a.extent.logical - b.extent.logical)) {
+    const last = out[out.length - 1];
+    if (last === undefined || endOf(last) <= extent.logical) out.push(extent);
+  }
+  return out;
+}
+
+/** Extents in order, those that continue each other made one. */
+function joined(list: readonly Extent[]): Extent[] {
+  const out: Extent[] = [];
+  for (const extent of list) append(out, extent);
+  return out;
+}
+
+/** Put an extent behind the others; into the last one, where it continues that. */
+export function append(out: Extent[], extent: Extent): void {
+  const last = out[out.length - 1];
+  const goesOn =
+    last !== undefined &&
+    endOf(last) === extent.logical &&
+    last.physical + last.length === extent.physical &&
+    last.unwritten === extent.unwritten;
+  if (goesOn) last.length += extent.length;
+  else out.push({ ...extent });
 }
 
 /**
- * Every block that an inode has is its own, and they are as many as it says.
- * @param inline a symlink whose target is in the inode
+ * Every entry of a directory by itself; whether what it names exists is seen later.
+ * @param names called with each inode that is named
  */
-export async function checkBlocks(
+export async function checkDirTree(
   context: FsckContext,
-  ino: number,
-  disk: DiskInode,
+  seen: Seen,
   area: Buffer,
-  inline: boolean,
+  names: (ino: number) => void,
 ): Promise<void> {
-  const where = `inode ${ino}`;
-  const type = disk.mode & S_IFMT;
-  let nodes = 0;
-  let data = 0;
-  const visitor = {
-    problem: ({ block, message }: { block: number | undefined; message: string }): void => {
-      context.problem(
-        where,
-        `${block === undefined ? 'the root of its tree' : `block ${block} of its tree`}: ${message}`,
-      );
+  const { task, keyOf } = context;
+  const { blocks } = context.super;
+  const host = hostOf(context, seen.ino, seen.disk);
+  const found = new TreeProblems(context, seen.ino);
+  await checkDirectory(task, host, area, blocks, keyOf, {
+    problem: (problem) => {
+      if (problem.entry === undefined) found.problem(problem);
+      else found.told(`directory ${seen.ino}`, problem.message);
     },
-    node: (block: number): boolean => {
-      if (!context.claim(`${where}, tree`, block, 1, true)) return false;
-      nodes++;
-      return true;
+    node: found.node,
+    entry: (_name, ino) => {
+      seen.hasEntries = true;
+      names(ino);
     },
-  };
-  if (type === S_IFDIR) {
-    await walkTree(context, ino, disk, area, dir_format, { ...visitor, record: () => undefined });
-    if (disk.size !== nodes * 4096) context.problem(where, `a directory of ${disk.size} bytes with ${nodes} blocks`);
-  } else if (type === S_IFREG || (type === S_IFLNK && !inline)) {
-    let end = 0;
-    await checkExtents(context.task, hostOf(context, ino, disk), area, context.super.blocks, {
-      ...visitor,
-      extent: (extent) => {
-        end = endOf(extent);
-        if (context.claim(where, extent.physical, extent.length)) data += extent.length;
-      },
-    });
-    if (type === S_IFLNK && (data !== 1 || end !== 1))
-      context.problem(where, 'a long symlink has one block, its first');
-  } else if (!inline && area.some((byte) => byte !== 0)) context.problem(where, 'a special file with a tree');
-  const attributes = disk.xattrBlock === 0 ? 0 : await attributeBlocks(context, ino, disk);
-  const blocks = nodes + data + attributes;
-  if (disk.blocks !== blocks * 8) context.problem(where, `says ${disk.blocks} sectors, and has ${blocks * 8}`);
+  });
+  if (found.stays(`inode ${seen.ino}, tree`)) {
+    found.claim(`inode ${seen.ino}, tree`, seen.blocks);
+    return;
+  }
+  const entries: Omit<DirEntry, 'key'>[] = [];
+  await checkTree(task, host, dir_format, area, blocks, {
+    problem: () => undefined,
+    node: () => true,
+    record: (data, at, key, _block, sound) => {
+      const name = nameAt(data, at);
+      const { ino, type } = entryAt(data, at);
+      const right = keyOf(name) === key - (key % 256);
+      if (possibleName(name) && ino !== 0 && (sound || right)) entries.push({ name, ino, type });
+    },
+    salvage: true,
+  });
+  seen.entries = keyed(entries, keyOf);
+  seen.dirty = true;
+  seen.hasEntries = seen.entries.length > 0;
+  for (const { ino } of seen.entries) names(ino);
 }
 
-/** @returns how many blocks the attributes take */
-async function attributeBlocks(context: FsckContext, ino: number, disk: DiskInode): Promise<number> {
-  const where = `inode ${ino}, extended attributes`;
-  const { hashKey, blocks } = context.super;
-  const hash = { k0: hashKey.readUInt32LE(0), k1: hashKey.readUInt32LE(4) };
-  let found = 0;
-  const claim = (start: number, length: number): boolean => {
-    if (!context.claim(where, start, length, true)) return false;
-    found += length;
-    return true;
-  };
-  await checkXattrs(context.task, hostOf(context, ino, disk), disk.xattrBlock, blocks, (name) => nameKey(hash, name), {
+/** Call `visit` with the entries of a directory as it was read, or as they were saved; and `node` with the blocks that they were read from. */
+export async function forEachEntry(
+  context: FsckContext,
+  dir: Seen,
+  visit: (entry: DirEntry) => void,
+  node: (block: number) => void = () => undefined,
+): Promise<void> {
+  if (dir.entries !== undefined) {
+    for (const entry of dir.entries) visit(entry);
+    return;
+  }
+  await checkTree(
+    context.task,
+    hostOf(context, dir.ino, dir.disk),
+    dir_format,
+    dir.area ?? Buffer.alloc(0),
+    context.super.blocks,
+    {
+      // What is wrong with the tree was told with the inode's blocks.
+      problem: () => undefined,
+      node: (block) => {
+        node(block);
+        return true;
+      },
+      record: (data, at, key) => visit({ key, name: nameAt(data, at), ...entryAt(data, at) }),
+    },
+  );
+}
+
+/** The attributes of an inode, and the blocks that they take. */
+export async function checkAttributes(context: FsckContext, seen: Seen): Promise<void> {
+  const { xattrBlock } = seen.disk;
+  if (xattrBlock === 0) return;
+  const where = `inode ${seen.ino}, extended attributes`;
+  const host = hostOf(context, seen.ino, seen.disk);
+  const taken: number[] = [];
+  const { damaged, kept } = await checkXattrs(context.task, host, xattrBlock, context.super.blocks, context.keyOf, {
     problem: ({ block, message }) => context.problem(where, `block ${block}: ${message}`),
-    node: (block) => claim(block, 1),
-    value: claim,
+    node: (block) => taken.push(block) > 0,
+    value: (start, length) => {
+      for (let block = start; block < start + length; block++) taken.push(block);
+    },
   });
-  return found;
+  const conflict = new Set(taken).size !== taken.length || taken.some((block) => context.usage.isMetadata(block));
+  if (!damaged && !conflict) {
+    for (const block of taken) context.claimMetadata(where, block);
+    seen.blocks.attributes = taken.length;
+    return;
+  }
+  if (!damaged) context.problem(where, 'some of their blocks are in use already');
+  seen.attributes = await kept();
+  seen.dirty = true;
 }

@@ -136,6 +136,12 @@ export function encodeJournalSuper(sb: JournalSuper): Buffer {
   return b;
 }
 
+/** How many blocks a journal says that it has, by its superblock. @returns undefined where that is none */
+export function journalLengthOf(b: Buffer): number | undefined {
+  const header = decodeHeader(b, seedOfJournal(Buffer.from(b.subarray(HEADER + 16, HEADER + 32))));
+  return header?.type === BLOCK_SUPER ? get48(b, HEADER + 8) : undefined;
+}
+
 /**
  * @param length blocks that the journal is said to have
  * @returns undefined where this is not the superblock of a journal of that length, or damaged

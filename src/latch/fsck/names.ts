@@ -1,0 +1,26 @@
+/** Names of entries that fsck puts into directories. Pure data. */
+import type { DirEntry } from './context.js';
+
+/** Names of one hash have this many keys from the first on. */
+const SAME = 256;
+
+/** Whether a file can have that name. */
+export function possibleName(name: string): boolean {
+  return name !== '' && name !== '.' && name !== '..' && name.length <= 255 && !/[/\0]/.test(name);
+}
+
+/** Give entries the keys of their names, in order. Of several with one name, the first is kept. */
+export function keyed(entries: readonly Omit<DirEntry, 'key'>[], keyOf: (name: string) => number): DirEntry[] {
+  const names = new Set<string>();
+  const sorted = entries
+    .filter(({ name }) => !names.has(name) && names.add(name))
+    .map((entry) => ({ ...entry, key: keyOf(entry.name) }))
+    .sort((a, b) => a.key - b.key);
+  const out: DirEntry[] = [];
+  for (const entry of sorted) {
+    const last = out[out.length - 1];
+    const key = last !== undefined && last.key >= entry.key ? last.key + 1 : entry.key;
+    if (key < entry.key + SAME) out.push({ ...entry, key });
+  }
+  return out;
+}
