@@ -68,6 +68,19 @@ export class MappedFile implements VmFile {
     return call(task, file_operations.mmap, {}, () => mmap(task, this.file, vma));
   }
 
+  get_unmapped_area(
+    task: Task,
+    mm: MmStruct,
+    addr: number,
+    length: number,
+    pgoff: number,
+    flags: number,
+  ): Awaitable<number> | undefined {
+    const { get_unmapped_area: op } = this.file.f_op;
+    if (op === undefined) return undefined;
+    return call(task, file_operations.get_unmapped_area, {}, () => op(task, this.file, mm, addr, length, pgoff, flags));
+  }
+
   async fsync(task: Task, start: number, end: number): Promise<void> {
     await vfs_fsync_range(task, this.file, start, end, false);
   }

@@ -1,6 +1,7 @@
 /** The operations that a filesystem gives to the VFS, spelt as the document spells them (include/linux/fs.h, dcache.h, xattr.h). */
 
 import type { IovIter } from '../mm/iov-iter.js';
+import type { MmStruct } from '../mm/mm-struct.js';
 import type { Kiocb, WritebackControl } from '../mm/operations.js';
 import type { VmArea } from '../mm/vma.js';
 import type { Awaitable } from '../sched/awaitable.js';
@@ -89,6 +90,19 @@ export interface file_operations {
   fasync?(task: Task, fd: number, file: File, on: boolean): Awaitable<void>;
   /** POSIX locks: F_GETLK turns `lock` into what is in its way, or into F_UNLCK; F_SETLK, F_SETLKW; F_CANCELLK gives up one that was deferred. */
   lock?(task: Task, file: File, cmd: number, lock: FileLock): Awaitable<LockOutcome | undefined>;
+  /**
+   * Where a mapping of `length` bytes from page `pgoff` of the file on goes in `mm`, the address space of who asks, whose mmap_lock is held exclusively.
+   * @param addr a hint @param flags MAP_*
+   */
+  get_unmapped_area?(
+    task: Task,
+    file: File,
+    mm: MmStruct,
+    addr: number,
+    length: number,
+    pgoff: number,
+    flags: number,
+  ): Awaitable<number>;
   check_flags?(flags: number): void;
   flock?(task: Task, file: File, cmd: number, lock: FileLock): Awaitable<void>;
   splice_write?(task: Task, pipe: object, file: File, pos: number, length: number, flags: number): Awaitable<number>;

@@ -34,6 +34,7 @@ import { latch_get_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { fileattr_get, fileattr_set, latch_getattr, latch_setattr, latch_update_time } from './attr.js';
 import { delay, hostOf, invalidate_folio, isDelayed, release_folio, undelay } from './delayed.js';
 import { endOf } from './extents.js';
+import { latch_fadvise } from './fadvise.js';
 import { latch_fiemap } from './fiemap.js';
 import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE } from './format/layout.js';
@@ -43,7 +44,7 @@ import type { LatchInode } from './inode.js';
 import { latch_compat_ioctl, latch_ioctl } from './ioctl.js';
 import { latch_flock, latch_lock, latch_setlease } from './locks.js';
 import { SECTORS } from './map.js';
-import { latch_mmap } from './mmap.js';
+import { latch_get_unmapped_area, latch_mmap } from './mmap.js';
 import { latch_swap_activate } from './swap.js';
 import { latch_fallocate, latch_truncate } from './truncate.js';
 import { writepage, writepages } from './writepages.js';
@@ -312,6 +313,8 @@ export const file_operations: FileOperations = {
   unlocked_ioctl: latch_ioctl,
   compat_ioctl: latch_compat_ioctl,
   mmap: latch_mmap,
+  get_unmapped_area: latch_get_unmapped_area,
+  fadvise: latch_fadvise,
 };
 
 export const file_inode_operations: inode_operations = {

@@ -2,7 +2,9 @@
 import type { File } from '../fs/file.js';
 import { mmap_with, vfs_page_mkwrite } from '../fs/mmap.js';
 import { touch_atime } from '../fs/time.js';
-import type { Folio } from '../mm/folio.js';
+import { type Folio, PAGE_SIZE } from '../mm/folio.js';
+import type { MmStruct } from '../mm/mm-struct.js';
+import { thp_get_unmapped_area } from '../mm/unmapped-area.js';
 import type { VmArea } from '../mm/vma.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
@@ -16,6 +18,18 @@ export function latch_mmap(task: Task, file: File, vma: VmArea): Awaitable<void>
     vfs_page_mkwrite(task, vma, vmf, inode, (task, folio) => map_for_write(task, inode, folio)),
   );
   return touch_atime(task, inode);
+}
+
+/** ->get_unmapped_area: huge entries can map it where it lies in its address space as in the file. @throws ENOMEM */
+export function latch_get_unmapped_area(
+  _task: Task,
+  _file: File,
+  mm: MmStruct,
+  addr: number,
+  length: number,
+  pgoff: number,
+): number {
+  return thp_get_unmapped_area(mm, addr, length, pgoff * PAGE_SIZE);
 }
 
 /** A hole that is written through a mapping is promised a block. @throws ENOSPC EIO */

@@ -4,7 +4,7 @@ import { SpinLock } from '../locking/spinlock.js';
 import { errno } from '../sched/errno.js';
 import { PAGE_SIZE } from './folio.js';
 import type { MemoryControl } from './memory.js';
-import { PageTable, PMD_PAGES } from './page-table.js';
+import { PageTable } from './page-table.js';
 import type { VmArea } from './vma.js';
 
 /** The lowest address that can be mapped (vm.mmap_min_addr), and the first that no process has (TASK_SIZE). */
@@ -70,19 +70,23 @@ export class MmStruct {
     if (at >= 0) this.#vmas.splice(at, 1);
   }
 
+  /** Whether `length` bytes can be mapped at an address and nothing is there. mmap_lock is held. */
+  fits(address: number, length: number): boolean {
+    const inside = address >= MMAP_MIN_ADDR && address + length <= TASK_SIZE;
+    return inside && this.overlapping(address, address + length).length === 0;
+  }
+
   /**
-   * Where `length` bytes fit (get_unmapped_area): at `hint` if that is free, else as high as possible, on a boundary of 2 MiB where they are that many.
+   * Where `length` bytes fit (mm_get_unmapped_area): at `hint` if that is free, else as high as possible, `beyond` bytes behind a multiple of `align`.
+   * mmap_lock is held exclusively.
    * @throws ENOMEM where there is no such gap
    */
-  get_unmapped_area(hint: number, length: number): number {
-    if (hint >= MMAP_MIN_ADDR && hint + length <= TASK_SIZE && this.overlapping(hint, hint + length).length === 0) {
-      return hint;
-    }
-    const align = length >= PMD_PAGES * PAGE_SIZE ? PMD_PAGES * PAGE_SIZE : PAGE_SIZE;
+  get_unmapped_area(hint: number, length: number, align = PAGE_SIZE, beyond = 0): number {
+    if (this.fits(hint, length)) return hint;
     let end = MMAP_BASE;
     for (let i = this.#vmas.length - 1; i >= -1; i--) {
       const vma = i < 0 ? undefined : this.#vmas[i];
-      const start = Math.floor((end - length) / align) * align;
+      const start = Math.floor((end - length - beyond) / align) * align + beyond;
       if (start >= (vma?.vm_end ?? MMAP_MIN_ADDR)) return start;
       if (vma !== undefined && vma.vm_start < end) end = vma.vm_start;
     }

@@ -7,6 +7,7 @@ import { PAGE_SIZE } from './folio.js';
 import type { MemoryControl } from './memory.js';
 import { MMAP_MIN_ADDR, MmStruct, TASK_SIZE } from './mm-struct.js';
 import { zap_page_range } from './rmap.js';
+import { get_unmapped_area } from './unmapped-area.js';
 import {
   VM_DONTEXPAND,
   VM_EXEC,
@@ -72,7 +73,7 @@ const pageUp = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE) * PAGE_SI
  * MAP_FIXED_NOREPLACE; EACCES to write to a shared file that may not be written; ENODEV where the file cannot be mapped; what its mmap throws
  */
 export async function mmap_region(task: Task, mm: MmStruct, request: MmapRequest): Promise<number> {
-  const { addr, flags, file, offset = 0 } = request;
+  const { flags, file, offset = 0 } = request;
   const length = pageUp(request.length);
   const shared = (flags & 3) === MAP_SHARED;
   if (length === 0 || (!shared && (flags & 3) !== MAP_PRIVATE) || offset % PAGE_SIZE !== 0) throw errno('EINVAL');
@@ -86,7 +87,7 @@ export async function mmap_region(task: Task, mm: MmStruct, request: MmapRequest
     vm_flags |= VM_MAYSHARE;
   }
   using _mmap = await mm.mmap_lock.write(task);
-  const start = await place(task, mm, addr, length, flags);
+  const start = await place(task, mm, request, length);
   if (mm.vmas.length >= MAX_MAP_COUNT) throw errno('ENOMEM', 'too many areas');
   const vma = new VmArea(
     mm,
@@ -102,9 +103,12 @@ export async function mmap_region(task: Task, mm: MmStruct, request: MmapRequest
 }
 
 /** Where the area goes; what is there with MAP_FIXED goes away. mmap_lock is held exclusively. */
-async function place(task: Task, mm: MmStruct, addr: number, length: number, flags: number): Promise<number> {
+async function place(task: Task, mm: MmStruct, request: MmapRequest, length: number): Promise<number> {
+  const { addr, flags, file, offset = 0 } = request;
   const fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) !== 0;
-  if (!fixed) return mm.get_unmapped_area(addr - (addr % PAGE_SIZE), length);
+  if (!fixed) {
+    return await get_unmapped_area(task, mm, file, addr - (addr % PAGE_SIZE), length, offset / PAGE_SIZE, flags);
+  }
   if (addr % PAGE_SIZE !== 0) throw errno('EINVAL');
   if (addr + length > TASK_SIZE) throw errno('ENOMEM');
   if (addr < MMAP_MIN_ADDR) throw errno('EPERM');
@@ -270,8 +274,8 @@ export async function mremap(
     vma.vm_end = old + length;
     return old;
   }
-  const start = mm.get_unmapped_area(0, length);
   const pgoff = vma.vm_pgoff + (old - vma.vm_start) / PAGE_SIZE;
+  const start = await get_unmapped_area(task, mm, vma.vm_file, 0, length, pgoff, 0);
   const moved = await dup_vma(task, vma, mm, start, start + length, pgoff);
   const gone = await detach(task, mm, old, oldEnd);
   vma_link(moved);

@@ -61,6 +61,15 @@ export interface VmFile extends MmFile {
   fput(task: Task): Awaitable<void>;
   /** The file's own mmap, called through its row: sets vma.vm_ops (call_mmap). @throws ENODEV */
   mmap(task: Task, vma: VmArea): Awaitable<void>;
+  /** Where the file wants to be mapped, called through its row; undefined where it does not care. @throws what the operation throws */
+  get_unmapped_area?(
+    task: Task,
+    mm: MmStruct,
+    addr: number,
+    length: number,
+    pgoff: number,
+    flags: number,
+  ): Awaitable<number> | undefined;
   /** Write bytes `start` to `end`, inclusive, for msync (vfs_fsync_range). */
   fsync(task: Task, start: number, end: number): Awaitable<void>;
 }

@@ -2,10 +2,12 @@
 import type { AddressSpace } from '../../src/mm/address-space.js';
 import { generic_file_mmap } from '../../src/mm/filemap-fault.js';
 import { file_write_and_wait_range } from '../../src/mm/filemap-wait.js';
+import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { load, store } from '../../src/mm/gup.js';
 import type { MmStruct } from '../../src/mm/mm-struct.js';
 import { MAP_SHARED, mm_alloc, mmap_region, PROT_READ, PROT_WRITE } from '../../src/mm/mmap.js';
 import { newRaState } from '../../src/mm/readahead-state.js';
+import { thp_get_unmapped_area } from '../../src/mm/unmapped-area.js';
 import type { VmArea, VmFile, vm_operations_struct } from '../../src/mm/vma.js';
 import type { Task } from '../../src/sched/task.js';
 import type { FakeFile, World } from './fake-file.js';
@@ -40,6 +42,10 @@ export class TestVmFile implements VmFile {
     generic_file_mmap(this.f_mapping, vma);
     if (this.#ops !== undefined) vma.vm_ops = { ...vma.vm_ops, ...this.#ops };
     this.#prepare?.(vma);
+  }
+
+  get_unmapped_area(_task: Task, mm: MmStruct, addr: number, length: number, pgoff: number): number {
+    return thp_get_unmapped_area(mm, addr, length, pgoff * PAGE_SIZE);
   }
 
   fsync(task: Task, start: number, end: number): Promise<void> {

@@ -5,6 +5,7 @@ import { DATA } from './data.js';
 import { DESCRIPTORS } from './descriptors.js';
 import { INODES } from './inodes.js';
 import { LOCKS } from './locks.js';
+import { MEMORY } from './memory.js';
 import { NAMES } from './names.js';
 import type { Scene } from './scene.js';
 import { SUPERBLOCK } from './superblock.js';
@@ -14,6 +15,7 @@ export type { Scene };
 export const SCENES: readonly Scene[] = [
   ...NAMES,
   ...DATA,
+  ...MEMORY,
   ...DESCRIPTORS,
   ...INODES,
   ...CONTROL,

@@ -1,0 +1,78 @@
+/** Scenes of the memory of processes: swapped, moved, mapped. */
+import { O_RDWR } from '../../../fs/open-flags.js';
+import type { SuperBlock } from '../../../fs/super-block.js';
+import type { Syscalls } from '../../../fs/syscalls.js';
+import { fs_reclaim } from '../../../locking/lock-map.js';
+import { compact_memory } from '../../../mm/compaction.js';
+import { PAGE_SIZE } from '../../../mm/folio.js';
+import { MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../mm/mmap.js';
+import { PMD_SIZE } from '../../../mm/unmapped-area.js';
+import { shrink_node } from '../../../mm/vmscan.js';
+import { Task } from '../../../sched/task.js';
+import { create, type Scene, sum } from './scene.js';
+
+const RW = PROT_READ | PROT_WRITE;
+const FALLOC_FL_PUNCH_HOLE = 3;
+
+function kernelTask(sb: SuperBlock, comm: string): Task {
+  return new Task(sb.sched, sb.machine.validator, { comm });
+}
+
+/** Memory is short: everything goes that can. */
+async function reclaim(sb: SuperBlock): Promise<void> {
+  const task = kernelTask(sb, 'reclaim');
+  const { memory } = sb.machine;
+  const inside = fs_reclaim.enter(task);
+  for (let pass = 0; pass < 4; pass++) await shrink_node(task, memory, memory.nr_pages, 0);
+  inside.release();
+}
+
+/** Fill some memory of a process, have it swapped out to an open file, and look at it again. */
+async function swapThrough(sys: Syscalls, sb: SuperBlock, fd: number): Promise<readonly unknown[]> {
+  await sys.swapon(fd);
+  const at = await sys.mmap(0, 24 * PAGE_SIZE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+  await sys.store(at, Buffer.alloc(24 * PAGE_SIZE, 'swapped'));
+  await reclaim(sb);
+  const out = [...sb.memory.swap].map(({ inuse_pages }) => inuse_pages > 0);
+  const some = sum(await sys.load(at, 8 * PAGE_SIZE));
+  await sys.swapoff(fd);
+  const rest = sum(await sys.load(at, 24 * PAGE_SIZE));
+  await sys.munmap(at, 24 * PAGE_SIZE);
+  return [out, some, rest, [...sb.memory.swap].length];
+}
+
+export const MEMORY: readonly Scene[] = [
+  {
+    name: 'swap',
+    run: async (sys, _other, sb) => {
+      const fd = await create(sys, '/swap', 64 * PAGE_SIZE);
+      await sys.fsync(fd);
+      return await swapThrough(sys, sb, fd);
+    },
+  },
+  {
+    name: 'compaction',
+    run: async (sys, other, sb) => {
+      // The second slab has few pages, the first one room for them.
+      const fd = await create(sys, '/c', 600 * PAGE_SIZE);
+      await sys.fsync(fd);
+      await sys.fallocate(fd, FALLOC_FL_PUNCH_HOLE, 0, 200 * PAGE_SIZE);
+      const mapped = await other.mmap(0, PAGE_SIZE, RW, MAP_SHARED, await other.open('/c', O_RDWR), 599 * PAGE_SIZE);
+      await other.store(mapped, Buffer.from('moves'));
+      const { moved } = await compact_memory(kernelTask(sb, 'kcompactd'), sb.memory, 'MIGRATE_SYNC');
+      const after = String(await other.load(mapped, 5));
+      await sys.fsync(fd);
+      return [moved > 0, after, sum(await sys.pread(fd, 20 * PAGE_SIZE, 590 * PAGE_SIZE))];
+    },
+  },
+  {
+    name: 'fault around',
+    run: async (sys) => {
+      const fd = await create(sys, '/a', 40 * PAGE_SIZE);
+      await sys.fadvise(fd, 0, 0, 3);
+      const at = await sys.mmap(0, 2 * PMD_SIZE, PROT_READ, MAP_SHARED, fd, 8 * PAGE_SIZE);
+      const read = sum(await sys.load(at, 20 * PAGE_SIZE));
+      return [(at % PMD_SIZE) / PAGE_SIZE, read];
+    },
+  },
+];
