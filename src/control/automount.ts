@@ -16,12 +16,14 @@ import type { Task } from '../sched/task.js';
 import { WaitQueue, wait_event } from '../sched/wait.js';
 import type { ControlFile } from './file.js';
 import { type ControlOwner, controlFsType } from './super.js';
+import { TaskTree } from './task-dir.js';
 
 export const CONTROL_NAME = '.latchfs';
 
 /** The place of one control directory. */
 class AutomountPoint {
   readonly #files: readonly ControlFile[];
+  readonly #tasks: TaskTree;
   readonly #owner: ControlOwner;
   readonly #sb: SuperBlock;
   readonly #arrived = new WaitQueue();
@@ -30,6 +32,7 @@ class AutomountPoint {
   constructor(sb: SuperBlock, files: readonly ControlFile[], owner: ControlOwner) {
     this.#sb = sb;
     this.#files = files;
+    this.#tasks = new TaskTree(sb.machine.validator, owner);
     this.#owner = owner;
   }
 
@@ -43,7 +46,7 @@ class AutomountPoint {
   readonly d_automount = async (): Promise<VfsMount> => {
     this.#mounting = true;
     try {
-      const type = controlFsType(this.#files, this.#owner);
+      const type = controlFsType(this.#files, this.#owner, this.#tasks);
       const sb = await vfs_mount(this.#sb.machine, type, undefined, 0);
       const { s_root: root } = sb;
       if (root === undefined) throw errno('EIO', `${CONTROL_NAME} has no root`);

@@ -14,6 +14,7 @@ import type { SuperBlock } from '../fs/super-block.js';
 import { current_time } from '../fs/time.js';
 import type { Task } from '../sched/task.js';
 import { type ControlFile, control_file_inode_operations, controlFileOperations } from './file.js';
+import { TASK_DIR, TASK_DIR_INO, type TaskTree } from './task-dir.js';
 
 /** "lctl" */
 export const CONTROL_MAGIC = 0x6c63746c;
@@ -39,21 +40,34 @@ function newInode(sb: SuperBlock, ino: number, mode: number, owner: ControlOwner
 }
 
 /** The filesystem type of a control directory with these files. */
-export function controlFsType(files: readonly ControlFile[], owner: ControlOwner): FileSystemType<undefined> {
+export function controlFsType(
+  files: readonly ControlFile[],
+  owner: ControlOwner,
+  tasks: TaskTree,
+): FileSystemType<undefined> {
   return {
     name: 'latchctl',
-    fill_super: (task: Task, sb: SuperBlock) => {
+    fill_super: async (task: Task, sb: SuperBlock) => {
       sb.s_magic = CONTROL_MAGIC;
       sb.s_maxbytes = Number.MAX_SAFE_INTEGER;
       sb.s_op = simple_super_operations;
+      sb.s_d_op = tasks.dentry_operations;
+      sb.s_export_op = tasks.export_operations;
       sb.generated = true;
       const offsets = new OffsetCtx();
       const root = newInode(sb, ROOT_INO, S_IFDIR | 0o700, owner);
-      root.i_nlink = 2;
+      root.i_nlink = 3;
       root.i_op = { lookup: simple_lookup, get_offset_ctx: () => offsets };
       root.i_fop = simple_offset_dir_operations;
       const top = d_make_root(task, root);
       sb.s_root = top;
+      simple_add(
+        task,
+        top,
+        offsets,
+        TASK_DIR,
+        await tasks.export_operations.get_inode(task, sb, TASK_DIR_INO, undefined),
+      );
       for (const [index, file] of files.entries()) {
         const mode = S_IFREG | (file.write === undefined ? 0o400 : 0o600);
         const inode = newInode(sb, ROOT_INO + 1 + index, mode, owner);

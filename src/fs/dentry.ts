@@ -19,6 +19,8 @@ export const DCACHE_MOUNTED = 64;
 export const DCACHE_NEED_AUTOMOUNT = 128;
 /** Its filesystem wants to be asked before anybody walks into it. */
 export const DCACHE_MANAGE_TRANSIT = 256;
+/** It stays for as long as its filesystem is mounted: with a reference that nobody gives back before. */
+export const DCACHE_PERSISTENT = 512;
 export const DCACHE_MANAGED_DENTRY = DCACHE_MOUNTED | DCACHE_NEED_AUTOMOUNT | DCACHE_MANAGE_TRANSIT;
 
 export class Dentry implements LruEntry<Dentry> {

@@ -1,16 +1,17 @@
 /** What filesystems without a device share (fs/libfs.c): directories that live in the dcache, listed by positions that stay true. */
 import { inode_operations as rows } from '../contract/inode.js';
 import { call } from '../locking/context.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { d_alloc, d_drop, dput } from './dcache.js';
 import { d_add } from './dcache-alias.js';
-import type { Dentry } from './dentry.js';
+import { DCACHE_PERSISTENT, type Dentry } from './dentry.js';
 import type { File } from './file.js';
 import { generic_delete_inode } from './icache.js';
 import type { Inode } from './inode.js';
-import type { file_operations, super_operations } from './operations.js';
+import type { dentry_operations, file_operations, super_operations } from './operations.js';
 import { generic_file_llseek } from './seek.js';
 import { kill_sb } from './super.js';
 import type { SuperBlock } from './super-block.js';
@@ -27,15 +28,48 @@ export class OffsetCtx {
   next = FIRST_OFFSET;
 }
 
-/** The directory has a new entry (simple_offset_add). i_rwsem of the directory is held exclusively, or nobody knows it yet. */
-export function simple_offset_add(ctx: OffsetCtx, dentry: Dentry): void {
-  ctx.entries.set(ctx.next++, dentry);
+/** Where an entry stands, with its dentry (d_fsdata). */
+class OffsetEntry {
+  ctx: OffsetCtx | undefined;
+  offset = 0;
 }
 
-/** An entry has gone (simple_offset_remove). i_rwsem of the directory is held exclusively. */
+/** The directory has a new entry (simple_offset_add). i_rwsem of the directory is held exclusively, or nobody knows it yet. */
+export function simple_offset_add(ctx: OffsetCtx, dentry: Dentry): void {
+  const { d_fsdata: entry } = dentry;
+  const offset = ctx.next++;
+  ctx.entries.set(offset, dentry);
+  if (!(entry instanceof OffsetEntry)) return;
+  entry.ctx = ctx;
+  entry.offset = offset;
+}
+
+/** An entry has gone (simple_offset_remove). i_rwsem of the directory is held exclusively, or the dentry goes. */
 export function simple_offset_remove(ctx: OffsetCtx, dentry: Dentry): void {
+  const { d_fsdata: known } = dentry;
+  if (known instanceof OffsetEntry) {
+    ctx.entries.delete(known.offset);
+    known.ctx = undefined;
+    return;
+  }
   for (const [offset, entry] of ctx.entries) if (entry === dentry) ctx.entries.delete(offset);
 }
+
+/** For names that may stand in such a directory: a dentry that goes is not listed any more. */
+export const simple_offset_dentry_operations: dentry_operations = {
+  d_init: (_task, dentry) => {
+    dentry.d_fsdata = new OffsetEntry();
+  },
+  d_prune: (task, dentry) => {
+    // From here on nobody may find it, so nobody may read of it.
+    guard_write(task, GUARDED.d_inode, dentry.d_lock);
+    const { d_fsdata: entry } = dentry;
+    if (entry instanceof OffsetEntry && entry.ctx !== undefined) simple_offset_remove(entry.ctx, dentry);
+  },
+  d_release: (_task, dentry) => {
+    dentry.d_fsdata = undefined;
+  },
+};
 
 /** @throws ENOTDIR where the directory does not keep its entries by position */
 function offsetsOf(task: Task, inode: Inode, seeking: boolean): OffsetCtx {
@@ -85,6 +119,7 @@ export function simple_lookup(task: Task, _dir: Inode, dentry: Dentry): undefine
 /** Give an inode a name that stays in the dcache until kill_litter_super. Takes over the reference to the inode. */
 export function simple_add(task: Task, parent: Dentry, ctx: OffsetCtx, name: string, inode: Inode): Dentry {
   const dentry = d_alloc(task, parent, name);
+  dentry.d_flags |= DCACHE_PERSISTENT;
   d_add(task, dentry, inode);
   simple_offset_add(ctx, dentry);
   return dentry;
@@ -124,6 +159,8 @@ export async function kill_litter_super(task: Task, sb: SuperBlock): Promise<num
 async function d_genocide(task: Task, parent: Dentry): Promise<void> {
   for (const child of [...(parent.d_children?.values() ?? [])]) {
     await d_genocide(task, child);
+    if ((child.d_flags & DCACHE_PERSISTENT) === 0) continue;
+    child.d_flags &= ~DCACHE_PERSISTENT;
     d_drop(child);
     await dput(task, child);
   }

@@ -253,12 +253,17 @@ export function vfs_readlink(task: Task, dentry: Dentry): Awaitable<string> {
     if (readlink !== undefined) {
       return call(task, rows.readlink, { inode: inode.i_rwsem }, () => readlink(task, dentry));
     }
-    return vfs_get_link(task, dentry, inode);
+    return andThen(vfs_get_link(task, dentry, inode), (target) => {
+      if (typeof target === 'string') return target;
+      return andThen(dput(task, target), () => {
+        throw errno('EINVAL');
+      });
+    });
   });
 }
 
-/** The target of a symlink, as a path walk or readlink asks for it (vfs_get_link). @throws EINVAL */
-export function vfs_get_link(task: Task, dentry: Dentry, inode: Inode): Awaitable<string> {
+/** The target of a symlink, as a path walk or readlink asks for it, or where a magic one leads, with a reference (vfs_get_link). @throws EINVAL */
+export function vfs_get_link(task: Task, dentry: Dentry, inode: Inode): Awaitable<string | Dentry> {
   const { get_link } = inode.i_op;
   if (get_link === undefined) throw errno('EINVAL');
   return call(task, rows.get_link, { inode: inode.i_rwsem }, () => get_link(task, dentry, inode));

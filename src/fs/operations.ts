@@ -32,8 +32,11 @@ export interface inode_operations {
   /** `flags`: RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT. */
   rename?(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, dentry: Dentry, flags: number): Awaitable<void>;
   readlink?(task: Task, dentry: Dentry): Awaitable<string>;
-  /** @returns the target of a symlink, as bytes in latin1. */
-  get_link?(task: Task, dentry: Dentry | undefined, inode: Inode): Awaitable<string>;
+  /**
+   * @returns the target of a symlink, as bytes in latin1; of a magic link the place itself where the walk goes on, with a reference (nd_jump_link): then there is
+   * a readlink.
+   */
+  get_link?(task: Task, dentry: Dentry | undefined, inode: Inode): Awaitable<string | Dentry>;
   /** `mask`: MAY_READ, MAY_WRITE, MAY_EXEC, MAY_NOT_BLOCK. Throws EACCES; ECHILD where it would block in rcu-walk. */
   permission?(task: Task, inode: Inode, mask: number): Awaitable<void>;
   get_inode_acl?(task: Task, inode: Inode, type: AclType, rcu: boolean): Awaitable<PosixAcl | undefined>;

@@ -19,6 +19,7 @@ export const LOOKUP_DIRECTORY = 0x2;
 export const LOOKUP_EMPTY = 0x4000;
 /** RESOLVE_* of openat2(2). */
 export const LOOKUP_NO_SYMLINKS = 0x10000;
+export const LOOKUP_NO_MAGICLINKS = 0x20000;
 export const LOOKUP_NO_XDEV = 0x40000;
 export const LOOKUP_BENEATH = 0x80000;
 export const LOOKUP_IN_ROOT = 0x100000;
@@ -232,13 +233,25 @@ async function step(w: Walk, last: Last, follow: boolean): Promise<void> {
 /** Go where a symlink in the present directory points to (pick_link). Takes over the reference to it. @throws ELOOP */
 async function followLink(w: Walk, link: Dentry): Promise<void> {
   const target = await linkTarget(w, link);
+  if (typeof target !== 'string') {
+    await moveTo(w, target);
+    return;
+  }
   const last = await walk(w, target);
   await step(w, last, true);
   if (last.slash && !isDirectory(w.path)) throw errno('ENOTDIR');
 }
 
-/** What a symlink says; moves its atime. Takes over the reference to it. @throws ELOOP ENOENT */
-async function linkTarget(w: Walk, link: Dentry): Promise<string> {
+/** Whether the walk may go on where a magic link leads (nd_jump_link). Gives the reference back where not. @throws ELOOP EXDEV */
+async function checkJump(w: Walk, target: Dentry): Promise<void> {
+  const elsewhere = w.is(LOOKUP_NO_XDEV) && target.d_sb !== w.path.d_sb;
+  if (!w.is(LOOKUP_NO_MAGICLINKS) && !w.is(SCOPED) && !elsewhere) return;
+  await dput(w.task, target);
+  throw errno(w.is(LOOKUP_NO_MAGICLINKS) ? 'ELOOP' : 'EXDEV');
+}
+
+/** What a symlink says, or where a magic one leads; moves its atime. Takes over the reference to it. @throws ELOOP ENOENT */
+async function linkTarget(w: Walk, link: Dentry): Promise<string | Dentry> {
   const { task } = w;
   try {
     const { d_inode: inode } = link;
@@ -247,6 +260,7 @@ async function linkTarget(w: Walk, link: Dentry): Promise<string> {
     await touch_atime(task, inode);
     const target = await vfs_get_link(task, link, inode);
     if (target === '') throw errno('ENOENT');
+    if (typeof target !== 'string') await checkJump(w, target);
     return target;
   } finally {
     await dput(task, link);
@@ -318,7 +332,7 @@ export async function path_lookup(
   const quick = underRcu(task, start, () => {
     const last = name === '' ? ROOT_ONLY : walkRcu(w, name);
     stepRcu(w, last);
-    if (w.path.d_op.d_weak_revalidate !== undefined) throw errno('ECHILD');
+    if (last.type !== 'norm' && w.path.d_op.d_weak_revalidate !== undefined) throw errno('ECHILD');
     return { path: dget(w.path), last };
   });
   if (quick === undefined && (flags & LOOKUP_CACHED) !== 0) throw errno('EAGAIN');
@@ -368,7 +382,7 @@ export async function read_link_at(
   link: Dentry,
   flags: number,
   links: number,
-): Promise<string> {
+): Promise<string | Dentry> {
   const w = new Walk(task, fs, start, flags);
   w.links = links;
   return linkTarget(w, link);

@@ -18,6 +18,7 @@ import {
   LOOKUP_EMPTY,
   LOOKUP_FOLLOW,
   LOOKUP_IN_ROOT,
+  LOOKUP_NO_MAGICLINKS,
   LOOKUP_NO_SYMLINKS,
   LOOKUP_NO_XDEV,
   path_lookup,
@@ -55,6 +56,7 @@ function resolveFlags(resolve: number): number {
   if ((resolve & RESOLVE_BENEATH) !== 0 && (resolve & RESOLVE_IN_ROOT) !== 0) throw errno('EINVAL');
   const map: readonly (readonly [number, number])[] = [
     [RESOLVE_NO_XDEV, LOOKUP_NO_XDEV],
+    [RESOLVE_NO_MAGICLINKS, LOOKUP_NO_MAGICLINKS],
     [RESOLVE_NO_SYMLINKS, LOOKUP_NO_SYMLINKS],
     [RESOLVE_BENEATH, LOOKUP_BENEATH],
     [RESOLVE_IN_ROOT, LOOKUP_IN_ROOT],
@@ -139,7 +141,9 @@ async function openCreating(
         await dput(task, link);
         throw errno((flags & O_EXCL) !== 0 ? 'EEXIST' : 'ELOOP');
       }
-      rest = await read_link_at(task, p.fs, path, link, resolve, links);
+      const target = await read_link_at(task, p.fs, path, link, resolve, links);
+      if (typeof target !== 'string') return await withPath(task, target, (at) => vfs_open(task, at, flags));
+      rest = target;
     }
   } finally {
     await dput(task, from);

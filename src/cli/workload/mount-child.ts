@@ -1,4 +1,5 @@
 /** What a child process does on a mount, so that the kernel asks for as much as it ever asks for. What the kernel or the cache mode does not support may fail. */
+import { spawn } from 'node:child_process';
 import {
   accessSync,
   chmodSync,
@@ -6,6 +7,7 @@ import {
   closeSync,
   constants,
   copyFileSync,
+  existsSync,
   fchmodSync,
   fdatasyncSync,
   fstatSync,
@@ -153,6 +155,33 @@ function control(): void {
   readFileSync('.latchfs/tasks');
   readdirSync('.latchfs');
   for (const command of ['sync\n', 'drop_caches 3\n', 'freeze\n', 'thaw\n']) writeFileSync('.latchfs/control', command);
+  sleepers();
+}
+
+/** Somebody waits for the end of a freeze; meanwhile there is a directory about it. */
+function sleepers(): void {
+  writeFileSync('.latchfs/control', 'freeze\n');
+  spawn('touch', ['d/late'], { stdio: 'ignore' });
+  const [id] = until(
+    () => readdirSync('.latchfs/task'),
+    (tasks) => tasks.length > 0,
+  );
+  readFileSync(`.latchfs/task/${id}/status`);
+  writeFileSync('.latchfs/control', 'thaw\n');
+  until(
+    () => existsSync('d/late'),
+    (there) => there,
+  );
+  existsSync(`.latchfs/task/${id}`);
+}
+
+/** Look until it is so, for some seconds at most. */
+function until<T>(look: () => T, so: (seen: T) => boolean): T {
+  for (let tries = 0; ; tries++) {
+    const seen = look();
+    if (so(seen) || tries > 500) return seen;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+  }
 }
 
 names();
@@ -160,5 +189,5 @@ data();
 attributes();
 locks();
 control();
-for (const name of ['d/f', 'd/g', 'd/copy']) unlinkSync(name);
+for (const name of ['d/f', 'd/g', 'd/copy', 'd/late']) unlinkSync(name);
 rmdirSync('d');

@@ -30,7 +30,7 @@ export function statx(s: Session, task: Task, h: RequestHeader, m: Message): Awa
   decodeStatx(m);
   return withDentry(s, task, h.nodeid, (dentry) =>
     andThen(statOf(task, dentry), (stat) => {
-      const size = encodeStatx(s.transport.out, attrValidity(s, stat), {
+      const size = encodeStatx(s.transport.out, attrValidity(s, dentry, stat), {
         ...stat,
         mask: stat.btime === undefined ? STATX_FILLED & ~0x800 : STATX_FILLED,
         btime: stat.btime ?? { sec: 0, nsec: 0 },

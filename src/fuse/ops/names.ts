@@ -32,7 +32,7 @@ import {
 import type { RenameIn, RequestHeader } from '../protocol/requests.js';
 import { encodeNegativeEntry, encodeString } from '../protocol/write.js';
 import type { Session } from '../session.js';
-import { replyEntry, replyOk } from './reply.js';
+import { mayChange, replyEntry, replyOk } from './reply.js';
 
 /** Run `body` with the dentry of a node, and drop it afterwards. */
 export function withDentry<T>(
@@ -76,7 +76,7 @@ export function lookup(s: Session, task: Task, h: RequestHeader, m: Message): Aw
       (dentry) =>
         withPut(task, dentry, () => {
           if (!dentry.isNegative) return replyEntry(s, task, h, dentry);
-          s.transport.reply(h.unique, encodeNegativeEntry(s.transport.out, s.validity));
+          s.transport.reply(h.unique, encodeNegativeEntry(s.transport.out, mayChange(dentry) ? 0 : s.validity));
           return undefined;
         }),
     );

@@ -32,6 +32,11 @@ export function inodeOf(dentry: Dentry): Inode {
   return inode;
 }
 
+/** Whether the filesystem wants to be asked about a name each time: then the kernel may keep nothing of it either. */
+export function mayChange({ d_op }: Dentry): boolean {
+  return d_op.d_revalidate !== undefined;
+}
+
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 const S_ISUID_ISGID = 0o6000;
@@ -40,7 +45,8 @@ const S_ISUID_ISGID = 0o6000;
  * Seconds for which the kernel may keep these attributes. Setuid and setgid go when somebody writes, here (HANDLE_KILLPRIV_V2), and the kernel,
  * which then knows that times and sizes have changed, does not ask for the mode again: it may not keep a mode that has them.
  */
-export function attrValidity(s: Session, stat: Kstat): number {
+export function attrValidity(s: Session, dentry: Dentry, stat: Kstat): number {
+  if (mayChange(dentry)) return 0;
   return (stat.mode & S_IFMT) === S_IFREG && (stat.mode & S_ISUID_ISGID) !== 0 ? 0 : s.validity;
 }
 
@@ -53,8 +59,8 @@ export function entryOf(s: Session, dentry: Dentry, stat: Kstat): Entry {
     nodeid,
     // The kernel makes the root before it has been told of it, with generation 0, and takes another one for a stranger under the same number.
     generation: nodeid === FUSE_ROOT_ID ? 0 : inode.i_generation,
-    entry_valid: s.validity,
-    attr_valid: attrValidity(s, stat),
+    entry_valid: mayChange(dentry) ? 0 : s.validity,
+    attr_valid: attrValidity(s, dentry, stat),
     attr: stat,
   };
 }
@@ -69,7 +75,7 @@ export function replyEntry(s: Session, task: Task, h: RequestHeader, dentry: Den
 /** Answer with the attributes of `dentry`. */
 export function replyAttr(s: Session, task: Task, h: RequestHeader, dentry: Dentry): Awaitable<void> {
   return andThen(statOf(task, dentry), (stat) => {
-    s.transport.reply(h.unique, encodeAttr(s.transport.out, attrValidity(s, stat), stat));
+    s.transport.reply(h.unique, encodeAttr(s.transport.out, attrValidity(s, dentry, stat), stat));
   });
 }
 

@@ -6,6 +6,7 @@ import type { SuperBlock } from '../../../fs/super-block.js';
 import { Lockdep } from '../../../locking/lockdep.js';
 import { ViolationHistory } from '../../../report/violations.js';
 import { Task } from '../../../sched/task.js';
+import { WaitQueue } from '../../../sched/wait.js';
 import { names, type Scene, said } from './scene.js';
 
 /** Give a filesystem its control directory for as long as `body` runs. */
@@ -46,6 +47,36 @@ export const CONTROL: readonly Scene[] = [
         await other.close(control);
         const missing = await said(sys.stat('/.latchfs/none'));
         return [pipe, listed, info, refused, missing];
+      }),
+  },
+  {
+    name: 'tasks that sleep',
+    run: async (sys, other, sb) =>
+      withControl(sb, async () => {
+        await sys.mkdir('/d', 0o755);
+        const dir = sb.inodeHash.get((await sys.stat('/d')).ino);
+        if (dir === undefined) return 'no inode';
+        // One sleeps with the directory locked, and another one waits for it.
+        const holder = new Task(sb.sched, sb.machine.validator, { comm: 'holder' });
+        const queue = new WaitQueue();
+        const held = await dir.i_rwsem.write(holder);
+        const asleep = queue.wait(holder, { what: 'the end of the scene' });
+        const waiting = other.mkdir('/d/x', 0o755);
+        const listed = (await names(sys, '/.latchfs/task')).filter((name) => /\d/.test(name));
+        const id = listed.find((name) => Number(name) !== holder.id) ?? 'none';
+        await sys.chdir(`/.latchfs/task/${id}`);
+        const status = await sys.open('blocker/status', 0);
+        const about = String(await sys.read(status, 100)).includes('the end of the scene');
+        await sys.close(status);
+        const blocker = (await sys.readlink('blocker')) === `../${holder.id}`;
+        const here = (await sys.stat('.')).ino === (await sys.stat(`../${id}`)).ino;
+        queue.wake_all();
+        await asleep;
+        held.release();
+        await waiting;
+        const gone = [await said(sys.stat('.')), await said(sys.stat(`/.latchfs/task/${id}`))];
+        await sys.chdir('/');
+        return [listed.length, about, blocker, here, gone];
       }),
   },
 ];
