@@ -97,7 +97,7 @@ t.test('entries are listed by position, and content is as it was at open', async
     const all = await list(0, 100);
     t.same(
       all.map(([name]) => name),
-      ['.', '..', 'one', 'two', 'three'],
+      ['.', '..', 'task', 'one', 'two', 'three'],
     );
     for (let cut = 1; cut < all.length; cut++) {
       const first = await list(0, cut);
