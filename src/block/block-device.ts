@@ -66,6 +66,8 @@ export class BlockDevice {
   readonly buffers = new BufferStore();
   /** Write errors of buffers, for those who must hear of them. */
   readonly wb_err = new Errseq();
+  /** Areas of processes through which its memory is reached directly. */
+  #direct = 0;
   #openers = 0;
   /** Who has it for himself, and how often; bd_holder, bd_holders. */
   #holder: object | undefined;
@@ -94,6 +96,21 @@ export class BlockDevice {
   /** The device has become larger, or has shown that it is (set_capacity). */
   set_capacity(bytes: number): void {
     this.queue.limits.size = bytes;
+  }
+
+  /** Areas of processes that map its memory. */
+  get direct_users(): number {
+    return this.#direct;
+  }
+
+  /** One more area maps its memory. */
+  direct_get(): void {
+    this.#direct++;
+  }
+
+  /** One area less maps its memory; after the last, what direct_access has handed out is the device's again. */
+  direct_put(): void {
+    if (--this.#direct === 0) this.queue.driver.unpin?.();
   }
 
   get openers(): number {
@@ -135,7 +152,8 @@ export async function blkdev_get(task: Task, bdev: BlockDevice, mode: OpenMode, 
   }
   if (mode === 'write' && bdev.read_only) throw errno('EACCES', `${bdev.name} is read-only`);
   if (bdev.openers === 0) {
-    await call(task, rows.open, { disk: bdev.open_mutex }, () => bdev.ops.open?.(task, bdev, mode));
+    const { open } = bdev.ops;
+    if (open !== undefined) await call(task, rows.open, { disk: bdev.open_mutex }, () => open(task, bdev, mode));
   }
   bdev.opened(holder);
 }
@@ -160,11 +178,8 @@ export async function blkdev_put(
   }
   await bdev.queue.drain(task);
   invalidate_bdev(bdev);
-  await call(task, rows.release, { disk: bdev.open_mutex }, () => bdev.ops.release?.(task, bdev, mode));
-}
-
-export function unsupported(bdev: BlockDevice, what: string): never {
-  throw errno(what === 'ioctl' ? 'ENOTTY' : 'EOPNOTSUPP', `${bdev.name} has no ${what}`);
+  const { release } = bdev.ops;
+  if (release !== undefined) await call(task, rows.release, { disk: bdev.open_mutex }, () => release(task, bdev, mode));
 }
 
 /**
@@ -173,23 +188,23 @@ export function unsupported(bdev: BlockDevice, what: string): never {
  * @throws EOPNOTSUPP ERANGE EINVAL
  */
 export function bdev_direct_access(task: Task, bdev: BlockDevice, sector: number, length = 4096): Awaitable<Buffer> {
-  return call(task, rows.direct_access, { disk: bdev.open_mutex }, () => {
-    return bdev.ops.direct_access?.(task, bdev, sector, length) ?? unsupported(bdev, 'direct_access');
-  });
+  const { direct_access } = bdev.ops;
+  if (direct_access === undefined) throw errno('EOPNOTSUPP', `${bdev.name} has no direct_access`);
+  return call(task, rows.direct_access, { disk: bdev.open_mutex }, () => direct_access(task, bdev, sector, length));
 }
 
 /** Heads, sectors and cylinders, made up where the device has none (HDIO_GETGEO). @throws ENOTTY */
 export function blkdev_getgeo(task: Task, bdev: BlockDevice): Awaitable<Geometry> {
-  return call(task, rows.getgeo, { disk: bdev.open_mutex }, () => {
-    return bdev.ops.getgeo?.(task, bdev) ?? unsupported(bdev, 'ioctl');
-  });
+  const { getgeo } = bdev.ops;
+  if (getgeo === undefined) throw errno('ENOTTY', `${bdev.name} has no geometry`);
+  return call(task, rows.getgeo, { disk: bdev.open_mutex }, () => getgeo(task, bdev));
 }
 
 /** Let a disk show all it has (disk_unlock_native_capacity). Does nothing where the disk hides nothing. */
 export function disk_unlock_native_capacity(task: Task, disk: BlockDevice): Awaitable<void> {
-  return call(task, rows.unlock_native_capacity, { disk: disk.open_mutex }, () => {
-    return disk.ops.unlock_native_capacity?.(task, disk);
-  });
+  const { unlock_native_capacity } = disk.ops;
+  if (unlock_native_capacity === undefined) return undefined;
+  return call(task, rows.unlock_native_capacity, { disk: disk.open_mutex }, () => unlock_native_capacity(task, disk));
 }
 
 /**
@@ -202,7 +217,7 @@ export function swap_slot_free_notify(
   slot: number,
   locks: { readonly swap: LockRef<'swap_lock'>; readonly folio?: LockRef<'folio'> },
 ): void {
-  call(task, rows.swap_slot_free_notify, { ...locks, disk: bdev.open_mutex }, () => {
-    bdev.ops.swap_slot_free_notify?.(task, bdev, slot);
-  });
+  const { swap_slot_free_notify: notify } = bdev.ops;
+  if (notify === undefined) return;
+  call(task, rows.swap_slot_free_notify, { ...locks, disk: bdev.open_mutex }, () => notify(task, bdev, slot));
 }

@@ -86,6 +86,10 @@ class FaultyDriver implements Driver {
     return this.#decide('flush', 0, 0, () => this.#inner.flush());
   }
 
+  unpin(): void {
+    this.#inner.unpin?.();
+  }
+
   #decide(
     op: BioOp,
     offset: number,

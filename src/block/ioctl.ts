@@ -64,6 +64,14 @@ async function flush_buffers(task: Task, bdev: BlockDevice): Promise<Buffer> {
   return NOTHING;
 }
 
+/** Change the device behind its buffers, so that the next read sees what it holds then. @throws EIO */
+async function past_buffers(task: Task, bdev: BlockDevice, change: () => Awaitable<void>): Promise<Buffer> {
+  await sync_blockdev(task, bdev);
+  await change();
+  invalidate_bdev(bdev);
+  return NOTHING;
+}
+
 /** What is the same for every device (blkdev_common_ioctl); undefined where the driver is to be asked. */
 function common(
   task: Task,
@@ -90,11 +98,11 @@ function common(
       return flush_buffers(task, bdev);
     case BLKDISCARD: {
       const { sector, length } = range(bdev, mode, arg);
-      return andThen(blkdev_issue_discard(task, bdev, sector, length), () => NOTHING);
+      return past_buffers(task, bdev, () => blkdev_issue_discard(task, bdev, sector, length));
     }
     case BLKZEROOUT: {
       const { sector, length } = range(bdev, mode, arg);
-      return andThen(blkdev_issue_zeroout(task, bdev, sector, length), () => NOTHING);
+      return past_buffers(task, bdev, () => blkdev_issue_zeroout(task, bdev, sector, length));
     }
     case BLKRRPART:
       if (!task.cred.capable('CAP_SYS_ADMIN')) throw errno('EACCES');

@@ -39,8 +39,8 @@ function isZero(bytes: Buffer, start: number, end: number): boolean {
 export class SparseMemory implements Driver {
   readonly #tables: (Table | undefined)[] = [];
   readonly #pool = new SlabPool();
-  /** Slots that somebody has direct access to: their memory is theirs until the end, so a discard zeroes it. */
-  readonly #pinned = new Set<number>();
+  /** Slots that somebody has direct access to, and their blocks: until unpin a discard zeroes them where they are. */
+  readonly #pinned = new Map<number, number>();
 
   /** Bytes of the blocks that are stored. */
   get storedBytes(): number {
@@ -114,9 +114,19 @@ export class SparseMemory implements Driver {
       slot = this.#find(block);
     }
     const length = this.#contiguous(block, slot, 0, most);
-    for (let at = slot; at < slot + length / BLOCK; at++) this.#pinned.add(at);
+    for (let i = 0; i < length / BLOCK; i++) this.#pinned.set(slot + i, block + i);
     const start = this.#pool.offset(slot);
     return this.#pool.bytes(slot).subarray(start, start + length);
+  }
+
+  /** Blocks that were only looked at, or hold zeroes again, become holes. */
+  unpin(): void {
+    const pinned = [...this.#pinned];
+    this.#pinned.clear();
+    for (const [slot, block] of pinned) {
+      const at = this.#pool.offset(slot);
+      if (this.#find(block) === slot && isZero(this.#pool.bytes(slot), at, at + BLOCK)) this.#drop(block, block + 1);
+    }
   }
 
   /** @throws ENOTTY */

@@ -23,6 +23,8 @@ export interface Driver {
   zero(offset: number, length: number): Awaitable<void>;
   /** Make everything stable that was written before the call. */
   flush(): Awaitable<void>;
+  /** Nobody reaches the stored bytes directly any more: they may move, and go. */
+  unpin?(): void;
 }
 
 export interface QueueLimits {

@@ -4,6 +4,7 @@ import { call } from '../locking/context.js';
 import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { def_blk_fops } from './block-dev.js';
 import { dget, dput } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import { File, FMODE_LSEEK, FMODE_OPENED, FMODE_READ, FMODE_WRITE } from './file.js';
@@ -61,7 +62,7 @@ function file_unaccounts(file: File): void {
 /**
  * Make the File, break the leases in its way, and call ->open (do_dentry_open). Takes a reference to the dentry.
  * @param extra FMODE_* besides those of the flags
- * @throws ETXTBSY; ENXIO for a socket or a device; EAGAIN for a lease with O_NONBLOCK, EINTR while waiting for one; what ->open throws
+ * @throws ETXTBSY; ENXIO for a socket, a character device, and a disk that is not there; EAGAIN for a lease with O_NONBLOCK, EINTR while waiting for one; what ->open throws
  */
 export function do_dentry_open(
   task: Task,
@@ -71,10 +72,12 @@ export function do_dentry_open(
   extra: number,
 ): Awaitable<File> {
   const type = inode.i_mode & S_IFMT;
-  // There are no drivers here.
-  if (type === S_IFSOCK || type === S_IFCHR || type === S_IFBLK) throw errno('ENXIO');
-  const kept = flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC);
+  // There are no drivers of character devices here.
+  if (type === S_IFSOCK || type === S_IFCHR) throw errno('ENXIO');
+  // Who opens a disk with O_EXCL wants it for himself: its open looks at that.
+  const kept = flags & ~(O_CREAT | (type === S_IFBLK ? 0 : O_EXCL) | O_NOCTTY | O_TRUNC);
   const file = new File(dentry, inode, kept, modeOf(flags) | FMODE_OPENED | extra, task.cred);
+  if (type === S_IFBLK) file.f_op = def_blk_fops;
   file_accounts(file);
   dget(dentry);
   // Of special files there are no pages to speak of.

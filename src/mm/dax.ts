@@ -33,6 +33,8 @@ export type DaxIomap = (task: Task, pgoff: number) => Awaitable<number | undefin
 export function dax_mmap(vma: VmArea, bdev: BlockDevice, iomap: DaxIomap = wholeDevice(bdev)): void {
   vma.vm_flags |= VM_MIXEDMAP | VM_PFNMAP | VM_HUGEPAGE;
   vma.vm_ops = dax_vm_ops(bdev, iomap);
+  // open is not called for the first area.
+  bdev.direct_get();
 }
 
 function wholeDevice(bdev: BlockDevice): DaxIomap {
@@ -41,6 +43,9 @@ function wholeDevice(bdev: BlockDevice): DaxIomap {
 
 function dax_vm_ops(bdev: BlockDevice, iomap: DaxIomap): vm_operations_struct {
   return {
+    // The device keeps its blocks in their places for as long as any area has them.
+    open: () => bdev.direct_get(),
+    close: () => bdev.direct_put(),
     fault: (task, vmf) => dax_fault(task, vmf, bdev, iomap),
     huge_fault: (task, vmf, order) => dax_huge_fault(task, vmf, bdev, iomap, order),
     // The frame is the storage: a store needs nobody's leave but the device's.

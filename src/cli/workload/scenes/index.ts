@@ -3,6 +3,7 @@
 import { CONTROL } from './control.js';
 import { DATA } from './data.js';
 import { DESCRIPTORS } from './descriptors.js';
+import { DISKS } from './disks.js';
 import { INODES } from './inodes.js';
 import { LOCKS } from './locks.js';
 import { MEMORY } from './memory.js';
@@ -16,6 +17,7 @@ export const SCENES: readonly Scene[] = [
   ...NAMES,
   ...DATA,
   ...MEMORY,
+  ...DISKS,
   ...DESCRIPTORS,
   ...INODES,
   ...CONTROL,
