@@ -79,7 +79,7 @@ const NAMES: readonly Call[] = [
   { name: 'link', weight: 4, run: (a) => a.sys.link(a.path(), a.path()) },
   { name: 'symlink', weight: 2, run: (a) => a.sys.symlink(a.path(), a.path()) },
   { name: 'readlink', weight: 2, run: (a) => a.sys.readlink(a.path()) },
-  { name: 'mknod', weight: 1, run: (a) => a.sys.mknod(a.path(), 0o010644) },
+  { name: 'mknod', weight: 1, run: (a) => a.sys.mknod(a.path(), 0o140644) },
   { name: 'rename', weight: 8, run: (a) => a.sys.rename(a.path(), a.path()) },
   {
     name: 'renameat2',

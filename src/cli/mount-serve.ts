@@ -20,7 +20,7 @@ import { isDaemon, tellParent } from './daemon.js';
 import { CliError, describe } from './error.js';
 import { asCliError, newMachine, openSource } from './machine.js';
 import { kernelFlags, kernelOptions, type MountSettings } from './mount-options.js';
-import { serve, serveNative } from './serve.js';
+import { type Farewell, serve, serveNative } from './serve.js';
 import { isMemory } from './size.js';
 
 /** What of the kernel's flags the superblock must know itself: times and syncing are the server's business. */
@@ -101,6 +101,7 @@ export async function serveFilesystem(
   const task = new Task(machine.sched, machine.validator, { comm: 'mount' });
   const bdev = openSource(machine, source, settings.size, settings.readOnly);
   await blkdev_get(task, bdev, settings.readOnly ? 'read' : 'write', machine);
+  let farewell: Farewell | undefined;
   try {
     if (isMemory(source)) {
       const owner = { uid: settings.uid ?? process.getuid?.() ?? 0, gid: settings.gid ?? process.getgid?.() ?? 0 };
@@ -109,9 +110,12 @@ export async function serveFilesystem(
     const sb = await vfs_mount(machine, latch_fs_type, bdev, superFlags(settings));
     sb.kernelChecksPermissions = settings.defaultPermissions;
     const attach = () => addControl(sb, machine.validator, mountpoint, violations, log);
-    await served(sb, settings.control ? attach : undefined, source, mountpoint, settings, log, hooks);
+    await served(sb, settings.control ? attach : undefined, source, mountpoint, settings, log, hooks, (last) => {
+      farewell = last;
+    });
   } finally {
     await blkdev_put(task, bdev);
+    farewell?.();
   }
 }
 
@@ -124,11 +128,12 @@ async function served(
   settings: MountSettings,
   log: Logger,
   { onReady }: Hooks,
+  onEnd: (farewell: Farewell) => void,
 ): Promise<void> {
   const removeControl = addControlDirectory?.();
   try {
     const way = settings.transport === 'fuse-native' ? serveNative : serve;
-    await way(mountpoint, sb, log, {
+    const farewell = await way(mountpoint, sb, log, {
       source,
       kernel: kernelOptions(settings, source),
       cache: settings.cache,
@@ -137,6 +142,7 @@ async function served(
       generated: settings.control,
       onReady,
     });
+    onEnd(farewell);
   } finally {
     await removeControl?.();
     const busy = await kill_sb(sb);

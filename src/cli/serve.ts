@@ -30,8 +30,11 @@ export interface ServeOptions {
   readonly onReady: () => void;
 }
 
+/** The last of a mount: to be called when the filesystem is unmounted and its device free, for that is what umount(2) of a disk waits for. */
+export type Farewell = () => void;
+
 /** Mount on /dev/fuse and serve until somebody unmounts, or a signal asks for the end. Everything that was open is closed then. @throws MountError */
-export async function serve(mountpoint: string, sb: SuperBlock, log: Logger, options: ServeOptions): Promise<void> {
+export async function serve(mountpoint: string, sb: SuperBlock, log: Logger, options: ServeOptions): Promise<Farewell> {
   const mounted = mountFuse(mountpoint, options.kernel);
   const { source } = options;
   log.info({ source, mountpoint: mounted.mountpoint }, `${source} is mounted on ${mounted.mountpoint}`);
@@ -47,17 +50,28 @@ export async function serve(mountpoint: string, sb: SuperBlock, log: Logger, opt
   try {
     const why = await loop.run();
     log.info({ requests: session.requests() }, `${mounted.mountpoint} ${session.destroyed ? 'unmounted' : why}`);
-  } finally {
-    device.close();
     await session.shutdown();
+  } catch (error) {
+    device.close();
+    throw error;
+  } finally {
     process.off('SIGUSR2', count);
     process.off('unhandledRejection', lost);
     ignoreSignals();
   }
+  return () => {
+    session.farewell();
+    device.close();
+  };
 }
 
 /** As serve, through fuse-native. @throws MountError */
-export async function serveNative(given: string, sb: SuperBlock, log: Logger, options: ServeOptions): Promise<void> {
+export async function serveNative(
+  given: string,
+  sb: SuperBlock,
+  log: Logger,
+  options: ServeOptions,
+): Promise<Farewell> {
   const mountpoint = checkMountpoint(given, options.kernel);
   const transport = new NativeTransport(mountpoint, sb, options.kernel, log);
   await transport.mount(mountpoint);
@@ -79,4 +93,5 @@ export async function serveNative(given: string, sb: SuperBlock, log: Logger, op
     await transport.shutdown();
     ignoreSignals();
   }
+  return () => undefined;
 }

@@ -105,7 +105,12 @@ export async function generic_shutdown_super(task: Task, sb: SuperBlock): Promis
   try {
     const { s_op } = sb;
     await shrink_dcache_for_umount(task, sb);
-    await sync_filesystem_locked(task, sb);
+    try {
+      await sync_filesystem_locked(task, sb);
+    } catch (error) {
+      // It goes away all the same, and nobody is left to be told but the administrator.
+      sb.machine.printk?.(`${sb.s_id}: what was written last is lost: ${String(error)}`);
+    }
     guard_write(task, GUARDED.s_flags, sb.s_umount);
     sb.s_flags &= ~SB_ACTIVE;
     const busy = (await evict_inodes(task, sb)).length;

@@ -3,7 +3,8 @@
  * share (tasks, replies, interrupts, node ids, open files) is here.
  */
 import { SB_POSIXACL, type SuperBlock } from '../fs/super-block.js';
-import { sync_filesystem } from '../fs/sync.js';
+import { thaw_super } from '../fs/super-freeze.js';
+import { SB_FREEZE_COMPLETE } from '../fs/super-writers.js';
 import { task_end } from '../locking/context.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { ERRNO, Errno, errnoOf } from '../sched/errno.js';
@@ -43,7 +44,9 @@ export class Session {
   /** Requests by opcode, for statistics; those from the last one on together. */
   readonly counts = new Uint32Array(64);
   /** Requests under way that have had to wait, by their id. */
-  readonly #pending = new Map<U64, Task>();
+  readonly #pending = new Map<U64, { readonly task: Task; readonly done: Promise<void> }>();
+  /** The id of a DESTROY that has no answer yet. */
+  #lastRequest: U64 | undefined;
   readonly #onDestroy: () => void;
 
   constructor(transport: Transport, sb: SuperBlock, options: SessionOptions, log: SessionLog, onDestroy: () => void) {
@@ -130,7 +133,7 @@ export class Session {
     if (!(result instanceof Promise)) return;
     // It waits: its message stays with it, and a signal can find it.
     message.held = true;
-    this.#pending.set(header.unique, task);
+    this.#pending.set(header.unique, { task, done: result });
   }
 
   /** Run a handler to its end; what it throws is the answer. */
@@ -211,35 +214,38 @@ export class Session {
    * INTERRUPT again if it is still of interest.
    */
   #interrupt(header: RequestHeader, message: Message): void {
-    const task = this.#pending.get(decodeInterrupt(message).unique);
-    if (task === undefined) {
+    const pending = this.#pending.get(decodeInterrupt(message).unique);
+    if (pending === undefined) {
       this.transport.replyError(header.unique, ERRNO.EAGAIN);
       return;
     }
-    task.interrupt();
+    pending.task.interrupt();
   }
 
+  /** The kernel's last request. On a disk umount(2) waits for the answer, which `farewell` gives. */
   #destroy(header: RequestHeader): void {
     this.destroyed = true;
-    const task = this.newTask(header);
-    void this.sb.sched.run(() => this.#leave(header, task));
-  }
-
-  /** The umount(2) of a disk waits for the answer to DESTROY: by then everything is on the device. */
-  async #leave(header: RequestHeader, task: Task): Promise<void> {
-    try {
-      await sync_filesystem(task, this.sb);
-    } catch (error) {
-      this.log.error({ err: error }, 'what was written last is lost');
-    }
-    task_end(task);
-    this.transport.reply(header.unique, 0);
+    this.#lastRequest = header.unique;
     this.#onDestroy();
   }
 
-  /** Give back everything that the kernel held through us: open files, then nodes. After the last request. */
+  /** Tell a kernel that waits for it that the filesystem is unmounted and its device free. After shutdown, and once. */
+  farewell(): void {
+    if (this.#lastRequest !== undefined) this.transport.reply(this.#lastRequest, 0);
+    this.#lastRequest = undefined;
+  }
+
+  /**
+   * Give back everything that the kernel held through us: what is under way, open files, then nodes. After the last request. Who waits does so for
+   * nobody any more, and is interrupted; a frozen filesystem is thawed, because nobody is left to do it.
+   */
   async shutdown(): Promise<void> {
     const task = this.sb.newTask({ comm: 'shutdown' });
+    if (this.sb.s_writers.frozen === SB_FREEZE_COMPLETE) await thaw_super(task, this.sb);
+    for (const { task, done } of this.#pending.values()) {
+      task.interrupt();
+      await done;
+    }
     await this.handles.closeAll(task);
     await this.anonymous.closeAll(task);
     await this.nodes.forgetAll(task);

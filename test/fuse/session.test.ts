@@ -138,6 +138,24 @@ t.test('every opcode of the protocol has a handler or a reason', (t) => {
   t.end();
 });
 
+t.test('the end of a session interrupts who waits, and answers DESTROY last', async (t) => {
+  const kernel = await FakeKernel.boot();
+  const { nodeid, fh } = await created(kernel, 'l');
+  t.equal((await kernel.send(Opcode.SETLK, lock(fh, 1, LockType.WRLCK), { nodeid })).error, 0);
+  const blocked = kernel.start(Opcode.SETLKW, lock(fh, 2, LockType.WRLCK), { nodeid });
+  let destroyed = false;
+  const destroy = kernel.send(Opcode.DESTROY, []).then(() => {
+    destroyed = true;
+  });
+  await kernel.end();
+  t.equal((await blocked.reply).error, EINTR);
+  t.notOk(destroyed, 'the filesystem is unmounted before');
+  kernel.session.farewell();
+  await destroy;
+  t.same(kernel.errors, []);
+  t.same(kernel.violations, []);
+});
+
 t.test('a blocked lock is interrupted, also by one that comes early or late', async (t) => {
   await withKernel(t, async (kernel) => {
     const { nodeid, fh } = await created(kernel, 'l');

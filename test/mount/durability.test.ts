@@ -119,3 +119,23 @@ t.test('an unmount leaves nothing dirty', { skip, timeout: 300_000 }, async (t) 
     t.equal(await again.unmount(), 0, 'a read-only mount unmounts cleanly');
   }
 });
+
+t.test('umount returns when the image is free', { skip: skip || noSync, timeout: 120_000 }, async (t) => {
+  t.equal((await run(latchfs, ['mkfs', image, '--size', '64M', '--force'])).status, 0, 'mkfs');
+  for (const before of ['', 'echo freeze > .latchfs/control']) {
+    const mounted = await mount(image);
+    try {
+      // Much to write, and an inode that is open and has no name.
+      t.equal(
+        (await mounted.sh(`for i in $(seq 300); do echo $i > f$i; done; exec 3>gone; rm gone; ${before}`)).status,
+        0,
+      );
+      const checked = await sh(`umount ${mounted.dir} && ${latchfs} fsck ${image}`);
+      t.equal(checked.status, 0, checked.stderr);
+      t.match(checked.stdout, /: clean, /, before);
+      unblemished(t, mounted);
+    } finally {
+      await mounted.unmount();
+    }
+  }
+});
