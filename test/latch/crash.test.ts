@@ -6,22 +6,11 @@ import fc from 'fast-check';
 import t from 'tap';
 import { isErrno } from '../../src/sched/errno.js';
 import type { Task } from '../../src/sched/task.js';
-import { freshImage, problemsOf, World } from './world.js';
+import { freshImage, numbers, problemsOf, World } from './world.js';
 
 const SIZE = 4 << 20;
 const RUNS = Number(process.env['LATCHFS_CRASH_RUNS'] ?? 5);
 const CUTS = Number(process.env['LATCHFS_CRASH_CUTS'] ?? 10);
-
-/** Numbers from a seed (mulberry32). */
-function numbers(seed: number): (n: number) => number {
-  let state = seed >>> 0;
-  return (n) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let x = Math.imul(state ^ (state >>> 15), state | 1);
-    x ^= x + Math.imul(x ^ (x >>> 7), x | 61);
-    return ((x ^ (x >>> 14)) >>> 0) % n;
-  };
-}
 
 /** What a file holds for good between two moments, counted in events of the device. */
 interface Promised {

@@ -33,6 +33,17 @@ import { type CrashDriver, machine, type TestScheduler } from './journal/crash-d
 
 const O_RDWR = 2;
 
+/** Numbers from a seed (mulberry32). */
+export function numbers(seed: number): (n: number) => number {
+  let state = seed >>> 0;
+  return (n) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let x = Math.imul(state ^ (state >>> 15), state | 1);
+    x ^= x + Math.imul(x ^ (x >>> 7), x | 61);
+    return ((x ^ (x >>> 14)) >>> 0) % n;
+  };
+}
+
 /** An image with an empty filesystem. @param bytes a multiple of 4096 */
 export async function freshImage(bytes: number, options: MkfsOptions = {}): Promise<Buffer> {
   const m = machine(Buffer.alloc(bytes));

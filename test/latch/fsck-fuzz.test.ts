@@ -1,0 +1,127 @@
+/**
+ * Whatever is damaged, fsck -y leaves an image on which it finds nothing more, that can be mounted, and on which every file whose own metadata was not hit
+ * is as it was: under its name or in lost+found. FUZZ=FROM-TO plays other seeds.
+ */
+import { createHash } from 'node:crypto';
+import t from 'tap';
+import { vfs_getxattr, vfs_listxattr } from '../../src/fs/xattr.js';
+import { Damaged, type Piece, pieces } from './damage.js';
+import { freshImage, numbers, problemsOf, repaired, World } from './world.js';
+
+const SIZE = 8 << 20;
+const [FROM = 1, TO = 120] = (process.env['FUZZ'] ?? '').split('-').filter(Boolean).map(Number);
+const S_IFMT = 0o170000;
+const S_IFDIR = 0o040000;
+
+interface Base {
+  readonly image: Buffer;
+  readonly pieces: readonly Piece[];
+  readonly files: ReadonlyMap<number, string>;
+}
+
+/** What a user can see of a file, in one line. */
+async function look(w: World, path: string): Promise<{ ino: number; text: string; isDirectory: boolean }> {
+  const seen = await w.at(path, async (dentry) => {
+    const { d_inode: inode } = dentry;
+    if (inode === undefined) throw new Error(`${path} is not there`);
+    const names = (await vfs_listxattr(w.task, dentry)).sort();
+    const attributes: string[] = [];
+    for (const name of names) attributes.push(`${name}=${(await vfs_getxattr(w.task, dentry, name)).toString('hex')}`);
+    const target = await inode.i_op.get_link?.(w.task, dentry, inode);
+    return { ino: inode.i_ino, mode: inode.i_mode, size: inode.i_size, attributes, target };
+  });
+  const type = seen.mode & S_IFMT;
+  const bytes = type === 0o100000 ? await w.read(path) : Buffer.from(seen.target ?? '');
+  const digest = createHash('sha256').update(bytes).update(seen.attributes.join()).digest('hex');
+  const size = type === S_IFDIR ? '' : seen.size;
+  return { ino: seen.ino, text: `${seen.mode.toString(8)} ${size} ${digest}`, isDirectory: type === S_IFDIR };
+}
+
+/** All that can be reached, by inode. Everything must be readable. */
+async function everything(w: World): Promise<Map<number, string>> {
+  const found = new Map<number, string>();
+  const walk = async (path: string): Promise<void> => {
+    for (const name of await w.list(path)) {
+      const { ino, text, isDirectory } = await look(w, `${path}/${name}`);
+      found.set(ino, text);
+      if (isDirectory) await walk(`${path}/${name}`);
+    }
+  };
+  await walk('');
+  return found;
+}
+
+/** A tree with something of each kind. */
+async function base(seed: number): Promise<Base> {
+  const choose = numbers(seed);
+  const w = await World.mount(await freshImage(SIZE, { random: (n) => Buffer.alloc(n, choose(256)) }));
+  const dirs = [''];
+  const files: string[] = [];
+  for (let i = 0; i < 150; i++) {
+    const dir = dirs[choose(dirs.length)] ?? '';
+    const path = `${dir}/${i}${'n'.repeat(choose(40))}`;
+    const kind = choose(12);
+    if (kind < 2 && dirs.length < 12) {
+      await w.mkdir(path);
+      dirs.push(path);
+    } else if (kind === 2) await w.symlink(path, 't'.repeat(1 + choose(100)));
+    else if (kind === 3) await w.symlink(path, 'l'.repeat(113 + choose(3000)));
+    else if (kind === 4 && files.length > 0) await w.link(files[choose(files.length)] ?? '', path);
+    else {
+      await w.create(path);
+      files.push(path);
+      if (kind > 5) await w.write(path, choose(3) * 50_000, Buffer.alloc(choose(40_000), i));
+      if (kind > 9) await w.setxattr(path, `user.${'a'.repeat(1 + choose(30))}`, Buffer.alloc(choose(200), i));
+      if (kind === 11) await w.setxattr(path, 'user.large', Buffer.alloc(1025 + choose(20_000), i));
+    }
+  }
+  const many = dirs[dirs.length - 1] ?? '';
+  for (let i = 0; i < 150; i++) await w.create(`${many}/x${i}${'m'.repeat(60)}`);
+  await w.create('/pieces');
+  for (let i = 0; i < 400; i++) await w.write('/pieces', i * 8192, Buffer.alloc(100, i));
+  await w.fallocate('/pieces', 1, 400 * 8192, 60_000);
+  await w.create('/attributes');
+  for (let i = 0; i < 60; i++) await w.setxattr('/attributes', `user.${i}`, Buffer.alloc(200, i));
+  const seen = await everything(w);
+  await w.unmount();
+  const image = w.driver.now;
+  return { image, pieces: await pieces(image), files: seen };
+}
+
+async function play(base: Base, seed: number): Promise<string | undefined> {
+  const choose = numbers(seed);
+  const damaged = new Damaged(base.image, base.pieces, choose);
+  for (let left = 1 + choose(choose(2) === 0 ? 2 : 6); left > 0; left--) damaged.damage();
+  const tell = (what: string): string => `seed ${seed}: ${what}\n  ${damaged.log.join('\n  ')}`;
+  try {
+    const { image, lines, result } = await repaired(damaged.image);
+    if (result.left > 0) return tell(`left: ${lines.join(' | ')}`);
+    const again = await problemsOf(image);
+    if (again.length > 0) return tell(`found again: ${again.join(' | ')}`);
+    const w = await World.mount(image);
+    const found = await everything(w);
+    await w.unmount();
+    const after = await problemsOf(w.driver.now);
+    if (after.length > 0) return tell(`after the mount: ${after.join(' | ')}`);
+    for (const [ino, text] of base.files) {
+      if (damaged.touched.has(ino) || found.get(ino) === text) continue;
+      return tell(`inode ${ino} was ${text}, and is ${found.get(ino)}; ${lines.slice(0, 20).join(' | ')}`);
+    }
+    return undefined;
+  } catch (error) {
+    return tell(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  }
+}
+
+t.test('fsck repairs whatever is damaged', async (t) => {
+  const bases = [await base(1), await base(2), await base(3)];
+  for (const { image } of bases) t.same(await problemsOf(image), []);
+  const failed: string[] = [];
+  for (let seed = FROM; seed <= TO; seed++) {
+    const one = bases[seed % bases.length];
+    const wrong = one === undefined ? 'no base' : await play(one, seed);
+    if (wrong !== undefined) failed.push(wrong);
+  }
+  for (const wrong of failed) t.fail(wrong);
+  t.pass(`${TO - FROM + 1} seeds`);
+});
