@@ -78,6 +78,12 @@ export function firstSet(bits: Uint8Array, from: number, end: number): number | 
 /** How many of the bits before `end` are set. */
 export function countSet(bits: Uint8Array, end: number): number {
   let count = 0;
-  for (let n = 0; n < end; n++) if (isSet(bits, n)) count++;
+  for (let n = 0; n < end; ) {
+    const byte = bits[n >>> 3] ?? 0;
+    if ((n & 7) === 0 && end - n >= 8 && (byte === 0 || byte === 0xff)) {
+      count += byte & 8;
+      n += 8;
+    } else if (isSet(bits, n++)) count++;
+  }
   return count;
 }

@@ -47,6 +47,8 @@ export interface Seen {
   readonly area: Buffer | undefined;
   /** It must be written. */
   dirty: boolean;
+  /** Only its checksum says that it is in use: it may be left from a file that was deleted, whose blocks are another's now. */
+  readonly doubtful: boolean;
   /** Its tree must be made anew, of these. */
   extents?: Extent[];
   entries?: DirEntry[];

@@ -1,5 +1,5 @@
 /** Finding the blocks of inodes, and checking every inode by itself (pass 1 of e2fsck): its checksum, its fields, its blocks. */
-import { isSet } from '../bitmap.js';
+import { firstSet, isSet } from '../bitmap.js';
 import { Node } from '../btree/node.js';
 import { dir_format } from '../dir.js';
 import { extent_format } from '../extents.js';
@@ -26,6 +26,8 @@ class InodeScan {
   readonly #queue: number[] = [];
   /** Blocks of inodes in which none is in use. */
   readonly #empty: number[] = [];
+  /** Nothing but what is in them says that they are inodes. */
+  #doubtful = false;
 
   constructor(context: FsckContext, groups: readonly ReadGroup[]) {
     this.#context = context;
@@ -35,10 +37,12 @@ class InodeScan {
   async run(): Promise<void> {
     await this.#adopt(ROOT_BLOCK, true);
     for (const group of this.#groups) {
-      for (let at = 0; at < group.size; at++) if (isSet(group.inodes, at)) await this.#marked(group, at);
+      const next = (from: number): number | undefined => firstSet(group.inodes, from, group.size);
+      for (let at = next(0); at !== undefined; at = next(at + 1)) await this.#marked(group, at);
     }
     await this.#drain();
-    for (const group of this.#groups) if (!group.inodesTrusted) await this.#search(group);
+    this.#doubtful = true;
+    for (const group of this.#groups) await this.#search(group);
     for (const block of this.#empty) this.#takeEmpty(block);
   }
 
@@ -100,7 +104,7 @@ class InodeScan {
 
   async #inode(ino: number, bytes: Buffer): Promise<void> {
     const named: number[] = [];
-    await checkInode(this.#context, ino, bytes, (other) => named.push(other));
+    await checkInode(this.#context, ino, bytes, this.#doubtful, (other) => named.push(other));
     for (const other of named) await this.#named(other);
   }
 
@@ -117,12 +121,20 @@ class InodeScan {
     if (await this.#adopt(block, false)) context.problem(`inode block ${block}`, 'is not in the inode bitmap');
   }
 
-  /** The inode bitmap is damaged: blocks of inodes are found by what is in them. Those that nothing names are files that nobody misses, or lost ones. */
+  /**
+   * Blocks that nobody has though they are marked in use may be blocks of inodes that the inode bitmap has lost; all may where it is damaged. They are known
+   * by what is in them.
+   */
   async #search(group: ReadGroup): Promise<void> {
     const context = this.#context;
+    const all = !group.inodesTrusted && !group.blocksTrusted;
     for (let at = GROUP_HEAD; at < group.size; at++) {
       const block = group.base + at;
-      if (context.usage.isUsed(block) || (group.blocksTrusted && !isSet(group.blocks, at))) continue;
+      if ((at & 7) === 0 && !all && group.blocks[at >>> 3] === 0) {
+        at += 7;
+        continue;
+      }
+      if (context.usage.isUsed(block) || !(all || isSet(group.blocks, at))) continue;
       const bytes = await context.read(block, `inode block ${block}`);
       if (bytes === undefined || !this.#holdsSealed(block, bytes)) continue;
       context.problem(`inode block ${block}`, 'is not in the inode bitmap');
@@ -172,6 +184,7 @@ async function checkInode(
   context: FsckContext,
   ino: number,
   bytes: Buffer,
+  doubtful: boolean,
   names: (ino: number) => void,
 ): Promise<void> {
   const where = `inode ${ino}`;
@@ -189,6 +202,7 @@ async function checkInode(
     disk,
     area: typeOf(disk) === S_IFDIR ? area : undefined,
     dirty: !sealed,
+    doubtful,
     blocks: { nodes: 0, data: 0, attributes: 0 },
     names: 0,
     subdirectories: 0,

@@ -85,6 +85,7 @@ function newDirectory(context: FsckContext, ino: number, parent: number, permiss
     disk,
     area,
     dirty: true,
+    doubtful: false,
     entries: [],
     blocks: { nodes: 0, data: 0, attributes: 0 },
     names: 0,

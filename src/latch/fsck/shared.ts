@@ -10,7 +10,8 @@ export type Allocate = (near: number) => number | undefined;
 
 /**
  * Settle who has the blocks that several things have claimed. Metadata that says itself whose it is keeps its block: it never was the data of a file, which gets
- * a hole there. Of several files the first keeps it, and the others get copies; holes where there is no room.
+ * a hole there. Of several files the first keeps it, and the others get copies; holes where there is no room, and in
+ * a file that may have been deleted.
  */
 export async function settleShared(context: FsckContext, allocate: Allocate): Promise<void> {
   if (context.usage.sharedCount === 0) return;
@@ -21,7 +22,8 @@ export async function settleShared(context: FsckContext, allocate: Allocate): Pr
       seen.extents === undefined ? await readExtents(context, seen) : { extents: seen.extents, nodes: [] };
     if (!extents.some((extent) => hasShared(context, extent))) continue;
     const settled: Extent[] = [];
-    for (const extent of extents) settle(context, extent, kept, allocate, settled);
+    const copy = seen.doubtful ? () => undefined : allocate;
+    for (const extent of extents) settle(context, extent, kept, copy, settled);
     seen.extents = settled;
     seen.oldNodes = nodes;
     seen.blocks.data = settled.reduce((sum, { length }) => sum + length, 0);

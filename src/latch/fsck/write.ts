@@ -44,15 +44,15 @@ async function change(context: FsckContext, block: number, how: (bytes: Buffer) 
  * @throws EIO; ENOSPC where a tree that must be made anew finds no room
  */
 export async function writeAll(context: FsckContext, groups: readonly ReadGroup[], space: Space): Promise<void> {
-  const { task, bdev } = context;
   for (const { from, to } of context.copies) {
     const bytes = await context.read(from, `block ${from}`);
     putBlock(context, to, bytes ?? Buffer.alloc(BLOCK_SIZE));
   }
   for (const seen of context.inodes.values()) await makeTrees(context, seen, space);
-  await sync_blockdev(task, bdev);
+  // Power may fail at any time: what inodes name is there before they do, and nobody takes blocks that were still in use.
+  await settle(context);
   await writeInodes(context);
-  await sync_blockdev(task, bdev);
+  await settle(context);
   let free = 0;
   for (const group of groups) {
     const right = rightGroup(context, group);
@@ -67,6 +67,10 @@ export async function writeAll(context: FsckContext, groups: readonly ReadGroup[
   await change(context, 0, (bytes) => encodeSuper(bytes, disk));
   if ((disk.compat & COMPAT_COPY) !== 0)
     await change(context, copyBlock(disk.blocks), (bytes) => encodeSuper(bytes, disk));
+  await settle(context);
+}
+
+async function settle({ task, bdev }: FsckContext): Promise<void> {
   await sync_blockdev(task, bdev);
   await blkdev_issue_flush(task, bdev);
 }
