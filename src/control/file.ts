@@ -1,9 +1,6 @@
 /** Files whose content is made when they are opened, and which take commands (fs/seq_file.c and what proc makes of it). */
-import type { File } from '../fs/file.js';
 import { FASYNC, O_DIRECT } from '../fs/open-flags.js';
 import type { file_operations, inode_operations } from '../fs/operations.js';
-import type { IovIter } from '../mm/iov-iter.js';
-import type { Kiocb } from '../mm/operations.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -20,6 +17,7 @@ export interface ControlFile {
 
 /** The longest command, bytes. */
 const MAX_COMMAND = 4096;
+const NOTHING = Buffer.alloc(0);
 
 /** What an open control file shows. */
 class Content {
@@ -35,14 +33,6 @@ class Content {
   }
 }
 
-function read_iter(iocb: Kiocb, iter: IovIter): number {
-  const { private_data: content } = iocb.ki_filp as File;
-  if (!(content instanceof Content)) return 0;
-  const count = iter.addBytes(content.bytes.subarray(iocb.ki_pos));
-  iocb.ki_pos += count;
-  return count;
-}
-
 /** The file_operations of one control file. */
 export function controlFileOperations(control: ControlFile): file_operations {
   const { write } = control;
@@ -54,9 +44,9 @@ export function controlFileOperations(control: ControlFile): file_operations {
         file.private_data = new Content(text);
       });
     },
-    read_iter: (task, iocb, iter) => {
+    read: (task, { private_data: content }, count, pos) => {
       touched(task);
-      return read_iter(iocb, iter);
+      return content instanceof Content ? content.bytes.subarray(pos, pos + count) : NOTHING;
     },
     check_flags: (flags) => {
       // There is no device behind it to go to, and nothing that anybody could be told of.
@@ -69,15 +59,11 @@ export function controlFileOperations(control: ControlFile): file_operations {
   if (write === undefined) return operations;
   return {
     ...operations,
-    write_iter: (task, iocb, iter) => {
+    write: (task, _file, bytes) => {
       touched(task);
-      const { count } = iter;
-      if (count > MAX_COMMAND) throw errno('EINVAL', `${control.name}: a command of ${count} bytes`);
-      const text = iter.take(count).toString('utf8');
-      return andThen(write.call(control, task, text), () => {
-        iocb.ki_pos += count;
-        return count;
-      });
+      const { length } = bytes;
+      if (length > MAX_COMMAND) throw errno('EINVAL', `${control.name}: a command of ${length} bytes`);
+      return andThen(write.call(control, task, bytes.toString('utf8')), () => length);
     },
   };
 }

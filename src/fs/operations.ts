@@ -75,6 +75,10 @@ export type AclType = 'access' | 'default';
 /** Locks: the section file_operations. All may block. */
 export interface file_operations {
   llseek?(task: Task, file: File, offset: number, whence: number): Awaitable<number>;
+  /** For files that have no read_iter. @returns bytes, at most `count`, that belong to nobody else from now on */
+  read?(task: Task, file: File, count: number, pos: number): Awaitable<Buffer>;
+  /** For files that have no write_iter. @returns bytes taken */
+  write?(task: Task, file: File, bytes: Buffer, pos: number): Awaitable<number>;
   read_iter?(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number>;
   write_iter?(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number>;
   iopoll?(task: Task, iocb: Kiocb, spin: boolean): Awaitable<number>;

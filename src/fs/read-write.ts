@@ -17,7 +17,7 @@ import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import { I_MUTEX_NORMAL, type Inode, S_NOSEC, S_SWAPFILE, S_SYNC } from './inode.js';
 import { O_APPEND, O_DIRECT, O_DSYNC, O_NOATIME, O_SYNC } from './open-flags.js';
 import type { file_operations } from './operations.js';
-import { isDir } from './permission.js';
+import { plain_read, plain_write } from './plain-read-write.js';
 import { SB_SYNCHRONOUS } from './super-block.js';
 import { type FileWriting, file_end_write, file_start_write } from './super-freeze.js';
 import { vfs_fsync_range } from './sync.js';
@@ -80,7 +80,7 @@ function effectiveSync(file: File, asked: WriteOptions['sync']): false | 'dsync'
 }
 
 /**
- * Read at `pos` into `iter` (vfs_iter_read). At once where everything is cached. @returns bytes, 0 at the end of the file
+ * Read at `pos` into `iter` (vfs_iter_read; vfs_read, where the file has ->read only). At once where everything is cached. @returns bytes, 0 at the end of the file
  * @throws EBADF where it is not open for reading; EISDIR; EINVAL for a negative position or a file that cannot be read; EIO
  */
 export function vfs_iter_read(
@@ -92,7 +92,7 @@ export function vfs_iter_read(
 ): Awaitable<number> {
   if ((file.f_mode & FMODE_READ) === 0) throw errno('EBADF');
   const { read_iter } = file.f_op;
-  if (read_iter === undefined) throw errno(isDir(file.f_inode) ? 'EISDIR' : 'EINVAL');
+  if (read_iter === undefined) return plain_read(task, file, iter, pos);
   if (pos < 0) throw errno('EINVAL');
   const iocb: Kiocb = {
     ki_filp: file,
@@ -106,7 +106,7 @@ export function vfs_iter_read(
 }
 
 /**
- * Write `iter` at `pos`, or at the end with `append` (vfs_iter_write). At once where nothing has to wait. @returns bytes
+ * Write `iter` at `pos`, or at the end with `append` (vfs_iter_write; vfs_write, where the file has ->write only). At once where nothing has to wait. @returns bytes
  * @throws EBADF where it is not open for writing; EINVAL for a negative position; EFBIG beyond the limits; ENOSPC; EIO
  */
 export function vfs_iter_write(
@@ -118,7 +118,7 @@ export function vfs_iter_write(
 ): Awaitable<number> {
   if ((file.f_mode & FMODE_WRITE) === 0) throw errno('EBADF');
   const { write_iter } = file.f_op;
-  if (write_iter === undefined) throw errno(isDir(file.f_inode) ? 'EISDIR' : 'EINVAL');
+  if (write_iter === undefined) return plain_write(task, file, iter, pos);
   if (pos < 0) throw errno('EINVAL');
   const iocb: WriteKiocb = {
     ki_filp: file,

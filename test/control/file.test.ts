@@ -34,3 +34,35 @@ t.test('flags, fdinfo, and the end of their inodes', async (t) => {
     [],
   );
 });
+
+t.test('read and written as they come, without pages', async (t) => {
+  const world = await newWorld();
+  const { sb, run } = world;
+  const said: string[] = [];
+  const files = [
+    { name: 'one', show: () => 'four', write: (_task: unknown, text: string) => void said.push(text) },
+    { name: 'two', show: () => 'read only' },
+  ];
+  const remove = await run((task) => attachControl(task, sb, files, { uid: 0, gid: 0 }));
+  const process = new Process(sb);
+  const sys = syscalls(process);
+  const one = await sys.open(`/${CONTROL_NAME}/one`, O_RDWR);
+  t.same(await opsCalled(world, async () => t.equal((await sys.read(one, 3)).toString(), 'fou')), ['read']);
+  t.equal((await sys.read(one, 3)).toString(), 'r', 'from the position on');
+  t.equal((await sys.read(one, 3)).length, 0);
+  t.equal((await sys.pread(one, 10, 2)).toString(), 'ur');
+  t.equal(await outcome(() => sys.pread(one, 1, -1)), 'EINVAL');
+  t.same(await opsCalled(world, async () => t.equal(await sys.write(one, Buffer.from('do')), 2)), ['write']);
+  t.same(said, ['do']);
+  t.equal(await outcome(() => sys.write(one, Buffer.alloc(4097))), 'EINVAL');
+  const two = await sys.open(`/${CONTROL_NAME}/two`, 0);
+  t.equal(await outcome(() => sys.write(two, Buffer.from('x'))), 'EBADF');
+  const [, to] = await sys.pipe2(0);
+  t.equal(await outcome(() => sys.splice(two, 0, to, undefined, 4)), 'EINVAL', 'there are no pages to splice');
+  const directory = await sys.open('/', 0);
+  t.equal(await outcome(() => sys.read(directory, 1)), 'EISDIR');
+  await process.exit();
+  await run(remove);
+  t.equal(await world.end(), 0);
+  t.same(world.violations, []);
+});

@@ -45,8 +45,9 @@ export const CONTROL: readonly Scene[] = [
         const refused = await said(other.fcntl_setfl(control, FASYNC));
         await other.write(control, Buffer.from('sync\n'));
         await other.close(control);
+        const shown = String(await sys.read(await sys.open('/.latchfs/mounts', 0), 7));
         const missing = await said(sys.stat('/.latchfs/none'));
-        return [pipe, listed, info, refused, missing];
+        return [pipe, listed, info, refused, shown, missing];
       }),
   },
   {
