@@ -1,6 +1,6 @@
 /** copy_file_range(2) (fs/read_write.c). */
 import { file_operations } from '../contract/file.js';
-import { call } from '../locking/context.js';
+import { call, type ParticipantsOf } from '../locking/context.js';
 import { IovIter } from '../mm/iov-iter.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -38,6 +38,14 @@ function checked(fileIn: File, posIn: number, fileOut: File, posOut: number, len
   return count;
 }
 
+/** The locks that an operation on two files takes, which may be one. */
+function twoFiles({ f_inode: from }: File, { f_inode: to }: File): TwoFiles {
+  const own = { inode_out: to.i_rwsem, mapping_out: to.i_mapping.invalidate_lock };
+  return from === to ? own : { ...own, inode_in: from.i_rwsem };
+}
+
+type TwoFiles = ParticipantsOf<typeof file_operations.copy_file_range>;
+
 /**
  * Copy a range of one file into another, or within one (vfs_copy_file_range): by the filesystem's own operation, and where it has none or
  * cannot, through the page cache.
@@ -65,7 +73,7 @@ export async function vfs_copy_file_range(
     try {
       const writing = await sb_start_write(task, fileOut.f_inode.i_sb);
       try {
-        return await call(task, file_operations.copy_file_range, {}, () =>
+        return await call(task, file_operations.copy_file_range, twoFiles(fileIn, fileOut), () =>
           copy_file_range(task, fileIn, posIn, fileOut, posOut, count, flags),
         );
       } finally {

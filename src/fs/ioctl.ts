@@ -30,6 +30,7 @@ export const FIFREEZE = 0xc0045877;
 export const FITHAW = 0xc0045878;
 export const FICLONE = 0x40049409;
 export const FICLONERANGE = 0x4020940d;
+export const FIDEDUPERANGE = 0xc0189436;
 export const FS_IOC_RESVSP = 0x40305828;
 export const FS_IOC_RESVSP64 = 0x4030582a;
 export const FS_IOC_UNRESVSP = 0x40305829;

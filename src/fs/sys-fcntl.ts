@@ -1,6 +1,6 @@
 /** fcntl(2), flock(2) and ioctl(2) of processes (fs/fcntl.c, fs/locks.c, fs/ioctl.c). */
 import type { Awaitable } from '../sched/awaitable.js';
-import { errno } from '../sched/errno.js';
+import { Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { type FileOwner, f_getown, f_setown } from './fasync.js';
 import type { Flock } from './fcntl.js';
@@ -8,13 +8,13 @@ import { fcntl_getlk, fcntl_setlease, fcntl_setlk, setfl } from './fcntl.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import type { FileLockType } from './file-lock.js';
 import { get_file } from './file-table.js';
-import { compat_ioctl, FICLONE, FICLONERANGE, FIONREAD, vfs_ioctl } from './ioctl.js';
+import { compat_ioctl, FICLONE, FICLONERANGE, FIDEDUPERANGE, FIONREAD, vfs_ioctl } from './ioctl.js';
 import { fcntl_getlease } from './leases.js';
 import { OFFSET_MAX } from './lock-list.js';
 import { vfs_flock } from './locks.js';
 import { pipeOf } from './pipe.js';
 import type { Process } from './process.js';
-import { vfs_remap_file_range } from './remap-range.js';
+import { dedupe_length, vfs_dedupe_file_range_one, vfs_remap_file_range } from './remap-range.js';
 
 /** LOCK_* of flock(2). */
 export const LOCK_SH = 1;
@@ -140,6 +140,41 @@ async function clone(task: Task, p: Process, to: File, cmd: number, arg: Buffer)
   return Buffer.alloc(0);
 }
 
+/** Bytes of struct file_dedupe_range, and of each target that follows it. */
+const DEDUPE_HEADER = 24;
+const DEDUPE_INFO = 32;
+/** FILE_DEDUPE_RANGE_DIFFERS: no errno, but that the bytes are others. */
+const DIFFERS = 1;
+
+/** FIDEDUPERANGE: struct file_dedupe_range, whose targets come back with what became of them. @throws EFAULT EBADF, and as dedupe_length */
+async function dedupe(task: Task, p: Process, source: File, arg: Buffer): Promise<Buffer> {
+  const count = arg.length < DEDUPE_HEADER ? Number.POSITIVE_INFINITY : arg.readUInt16LE(16);
+  if (arg.length < DEDUPE_HEADER + count * DEDUPE_INFO) throw errno('EFAULT');
+  const [offset, asked] = [Number(arg.readBigUInt64LE(0)), Number(arg.readBigUInt64LE(8))];
+  if (arg.readUInt16LE(18) !== 0 || arg.readUInt32LE(20) !== 0) throw errno('EINVAL');
+  const length = dedupe_length(source, offset, asked);
+  const answer = Buffer.from(arg);
+  for (let at = DEDUPE_HEADER; at < DEDUPE_HEADER + count * DEDUPE_INFO; at += DEDUPE_INFO) {
+    answer.writeBigUInt64LE(0n, at + 16);
+    try {
+      const file = p.files.get(Number(arg.readBigInt64LE(at)));
+      const target = { file, offset: Number(arg.readBigUInt64LE(at + 8)) };
+      answer.writeBigUInt64LE(BigInt(await vfs_dedupe_file_range_one(task, source, offset, length, target)), at + 16);
+      answer.writeInt32LE(0, at + 24);
+    } catch (error) {
+      if (!(error instanceof Errno)) throw error;
+      answer.writeInt32LE(error.code === 'EBADE' ? DIFFERS : -error.errno, at + 24);
+    }
+  }
+  return answer;
+}
+
+/** Commands that name other descriptors. @returns undefined for those that do not */
+function onDescriptors(task: Task, p: Process, file: File, cmd: number, arg: Buffer): Promise<Buffer> | undefined {
+  if (cmd === FICLONE || cmd === FICLONERANGE) return clone(task, p, file, cmd, arg);
+  return cmd >>> 0 === FIDEDUPERANGE ? dedupe(task, p, file, arg) : undefined;
+}
+
 /** ioctl(2). @param cmd as user space says it @returns what the call fills in */
 export function ioctl(
   task: Task,
@@ -155,8 +190,7 @@ export function ioctl(
     answer.writeInt32LE(pipe.bytes);
     return answer;
   }
-  if (cmd === FICLONE || cmd === FICLONERANGE) return clone(task, p, file, cmd, arg);
-  return vfs_ioctl(task, file, cmd, arg);
+  return onDescriptors(task, p, file, cmd, arg) ?? vfs_ioctl(task, file, cmd, arg);
 }
 
 /** ioctl(2) of a program for 32 bits. @param cmd as such a program says it @returns what the call fills in */
@@ -168,6 +202,5 @@ export function ioctl32(
   arg: Buffer = Buffer.alloc(0),
 ): Awaitable<Buffer> {
   const file = p.files.get(fd);
-  if (cmd === FICLONE || cmd === FICLONERANGE) return clone(task, p, file, cmd, arg);
-  return compat_ioctl(task, file, cmd, arg);
+  return onDescriptors(task, p, file, cmd, arg) ?? compat_ioctl(task, file, cmd, arg);
 }

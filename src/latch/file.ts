@@ -1,16 +1,9 @@
 /** Regular files: between the page cache and the blocks of the device. */
 
 import { submit_bio, submit_bio_wait } from '../block/bio.js';
-import type { File } from '../fs/file.js';
 import { i_size_write } from '../fs/inode.js';
 import type { file_operations as FileOperations, inode_operations } from '../fs/operations.js';
-import {
-  generic_file_llseek,
-  generic_file_read_iter,
-  generic_file_write_iter,
-  SEEK_DATA,
-  SEEK_HOLE,
-} from '../fs/read-write.js';
+import { generic_file_read_iter, generic_file_write_iter } from '../fs/read-write.js';
 import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import type { AddressSpace, MmFile } from '../mm/address-space.js';
 import { filemap_grab_folio, folio_put, type LockedFolio } from '../mm/filemap.js';
@@ -37,7 +30,6 @@ import { endOf } from './extents.js';
 import { latch_fadvise } from './fadvise.js';
 import { latch_fiemap } from './fiemap.js';
 import type { Extent } from './format/inode.js';
-import { BLOCK_SIZE } from './format/layout.js';
 import { latch_fsync } from './fsync.js';
 import { infoOf } from './info.js';
 import type { LatchInode } from './inode.js';
@@ -45,6 +37,8 @@ import { latch_compat_ioctl, latch_ioctl } from './ioctl.js';
 import { latch_flock, latch_lock, latch_setlease } from './locks.js';
 import { SECTORS } from './map.js';
 import { latch_get_unmapped_area, latch_mmap } from './mmap.js';
+import { latch_copy_file_range, latch_remap_file_range } from './remap.js';
+import { latch_llseek } from './seek.js';
 import { latch_swap_activate } from './swap.js';
 import { latch_fallocate, latch_truncate } from './truncate.js';
 import { writepage, writepages } from './writepages.js';
@@ -248,43 +242,6 @@ function bmap(task: Task, mapping: AddressSpace, block: number): Awaitable<numbe
   );
 }
 
-/** SEEK_DATA and SEEK_HOLE by the extents; a preallocated block that nobody wrote to is a hole. */
-function llseek(task: Task, file: File, offset: number, whence: number): Awaitable<number> {
-  if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return generic_file_llseek(file, offset, whence);
-  return seekData(task, file, offset, whence);
-}
-
-async function seekData(task: Task, file: File, offset: number, whence: number): Promise<number> {
-  const inode = hostOf(file.f_mapping);
-  if (offset < 0 || offset >= inode.i_size) throw errno('ENXIO');
-  for (let pos = offset; pos < inode.i_size; ) {
-    const block = Math.floor(pos / BLOCK_SIZE);
-    const extent = await inode.extents.next(task, block);
-    const [from, to] = dataIn(file.f_mapping, extent, block);
-    if (whence === SEEK_DATA ? from <= block : from > block) return pos;
-    pos = (whence === SEEK_DATA ? from : to) * BLOCK_SIZE;
-  }
-  if (whence === SEEK_DATA) throw errno('ENXIO');
-  return inode.i_size;
-}
-
-/**
- * Where data begins from `block` on, and where it ends, as far as one extent or one page tells.
- * @param extent the first that ends behind `block`
- */
-function dataIn(mapping: AddressSpace, extent: Extent | undefined, block: number): [number, number] {
-  const written = extent !== undefined && !extent.unwritten;
-  if (written && extent.logical <= block) return [block, endOf(extent)];
-  // A hole, or preallocated: data is what waits in the page cache. Behind a preallocated extent the next one must be asked for.
-  const limit = extent === undefined ? Number.POSITIVE_INFINITY : extent.unwritten ? endOf(extent) : extent.logical;
-  const pages = mapping.i_pages;
-  const dirty = pages.find(block, limit - 1, 'dirty')?.index ?? limit;
-  const writing = pages.find(block, limit - 1, 'writeback')?.index ?? limit;
-  const first = Math.min(dirty, writing);
-  if (first < limit) return [first, first + 1];
-  return written ? [limit, endOf(extent)] : [limit, limit];
-}
-
 export const file_aops: address_space_operations = {
   read_folio,
   readahead,
@@ -302,11 +259,13 @@ export const file_aops: address_space_operations = {
 };
 
 export const file_operations: FileOperations = {
-  llseek,
+  llseek: latch_llseek,
   read_iter: generic_file_read_iter,
   write_iter: generic_file_write_iter,
   fsync: latch_fsync,
   fallocate: latch_fallocate,
+  copy_file_range: latch_copy_file_range,
+  remap_file_range: latch_remap_file_range,
   lock: latch_lock,
   flock: latch_flock,
   setlease: latch_setlease,

@@ -74,9 +74,19 @@ export async function freeBlocks(
 
 /** Make a file as long as that (truncate). With i_rwsem held exclusively; takes invalidate_lock. @throws EIO */
 export async function setSize(task: Task, inode: LatchInode, size: number): Promise<void> {
-  const old = inode.i_size;
-  if (size === old) return;
+  if (size === inode.i_size) return;
   using held = await inode.i_mapping.invalidate_lock.write(task);
+  await resize(task, inode, size, held);
+}
+
+/** As setSize, with invalidate_lock held. @throws EIO */
+export async function resize(
+  task: Task,
+  inode: LatchInode,
+  size: number,
+  held: Exclusive<'invalidate_lock'>,
+): Promise<void> {
+  const old = inode.i_size;
   const edge = Math.min(old, size);
   // What lies behind the end in its page must read as zeroes from now on, also if all that follows is lost: it is on the device before the size is.
   if (await zeroEdge(task, inode, edge, Math.min(Math.max(old, size), roundUp(edge)), held)) {
@@ -180,6 +190,28 @@ async function preallocate(task: Task, inode: LatchInode, start: number, end: nu
   }
 }
 
+/**
+ * Bytes of a file from now on read as zeroes, and what blocks lie wholly among them are free. With i_rwsem held exclusively.
+ * @param end exclusive
+ * @throws ENOSPC EIO EROFS
+ */
+export async function punch(
+  task: Task,
+  inode: LatchInode,
+  offset: number,
+  end: number,
+  held: Exclusive<'invalidate_lock'>,
+): Promise<void> {
+  const [first, last] = [Math.ceil(offset / BLOCK_SIZE), Math.floor(end / BLOCK_SIZE)];
+  const info = infoOf(inode.i_sb);
+  // The pages that would have brought the size to the device may go now, unwritten (ext4_update_disksize_before_punch).
+  if (end >= inode.i_size) inode.i_disksize = inode.i_size;
+  await zeroRange(task, inode, offset, Math.min(end, roundUp(inode.i_size)), held);
+  await with_handle(task, info, (handle) =>
+    last > first ? freeBlocks(task, handle, inode, first, last) : writeInode(task, handle, info, inode),
+  );
+}
+
 /** ->fallocate. Takes i_rwsem and invalidate_lock exclusively. @throws ENOSPC EINVAL */
 export async function latch_fallocate(
   task: Task,
@@ -194,24 +226,14 @@ export async function latch_fallocate(
   using held = await inode.i_mapping.invalidate_lock.write(task);
   const info = infoOf(inode.i_sb);
   const end = offset + length;
-  const first = Math.ceil(offset / BLOCK_SIZE);
-  const last = Math.floor(end / BLOCK_SIZE);
   const keep = (mode & FALLOC_FL_KEEP_SIZE) !== 0;
   const kind = mode & ~FALLOC_FL_KEEP_SIZE;
-  const edges = (): Promise<void> => zeroRange(task, inode, offset, Math.min(end, roundUp(inode.i_size)), held);
-  const dropsPages = kind === FALLOC_FL_PUNCH_HOLE || kind === FALLOC_FL_ZERO_RANGE;
-  // The pages that would have brought the size to the device may go now, unwritten (ext4_update_disksize_before_punch).
-  if (dropsPages && end >= inode.i_size) inode.i_disksize = inode.i_size;
   if (kind === FALLOC_FL_COLLAPSE_RANGE || kind === FALLOC_FL_INSERT_RANGE) {
     await moveRange(task, inode, kind, offset, length, held);
   } else if (kind === FALLOC_FL_PUNCH_HOLE) {
-    await edges();
-    if (last > first) await with_handle(task, info, (handle) => freeBlocks(task, handle, inode, first, last));
+    await punch(task, inode, offset, end, held);
   } else {
-    if (kind === FALLOC_FL_ZERO_RANGE) {
-      await edges();
-      if (last > first) await with_handle(task, info, (handle) => freeBlocks(task, handle, inode, first, last));
-    }
+    if (kind === FALLOC_FL_ZERO_RANGE) await punch(task, inode, offset, end, held);
     const old = inode.i_size;
     if (end > old && !keep && (await zeroEdge(task, inode, old, Math.min(end, roundUp(old)), held))) {
       await filemap_write_and_wait_range(task, inode.i_mapping, old, roundUp(old) - 1);

@@ -40,6 +40,7 @@ export const ERRNO = {
   ENOSYS: 38,
   ENOTEMPTY: 39,
   ELOOP: 40,
+  EBADE: 52,
   EBADR: 53,
   ENODATA: 61,
   ETIME: 62,

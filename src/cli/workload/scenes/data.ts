@@ -34,6 +34,10 @@ export const DATA: readonly Scene[] = [
       const copy = await create(sys, '/g', 10);
       const copied = await said(sys.copy_file_range(fd, 0, copy, 0, 30_000));
       await sys.fdatasync(copy);
+      const sparse = await create(sys, '/h', 10);
+      await sys.ftruncate(sparse, 50_000);
+      const holes2 = [await sys.copy_file_range(sparse, 0, copy, 8192, 50_000), (await sys.fstat(copy)).blocks];
+      const cloned = await said(sys.clone_file_range(sparse, 8192, 8192, copy, 16_384));
       await sys.pwrite(fd, Buffer.alloc(20_000, 'd'), 300_000);
       await sys.ftruncate(fd, 6000);
       await sys.ftruncate(fd, 60_000);
@@ -46,6 +50,8 @@ export const DATA: readonly Scene[] = [
         extents,
         mapped,
         copied,
+        holes2,
+        cloned,
         (await sys.stat('/g')).size,
         (await sys.stat('/f')).size,
       ];
