@@ -5,6 +5,7 @@ import type { Dentry } from '../fs/dentry.js';
 import { FS_NODUMP_FL } from '../fs/fileattr.js';
 import type { Inode } from '../fs/inode.js';
 import { posix_acl_chmod } from '../fs/posix-acl-ops.js';
+import { dquot_active, dquot_transfer } from '../fs/quota/charge.js';
 import { generic_fillattr, STATX_ATTR_NODUMP } from '../fs/stat.js';
 import { generic_update_time, inode_set_ctime_current } from '../fs/time.js';
 import type { FileAttr, Iattr, Kstat } from '../fs/types.js';
@@ -13,6 +14,7 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Timespec } from '../sched/time.js';
+import { ACQUIRE_CREDITS, initQuota } from './charge.js';
 import { infoOf, with_handle } from './info.js';
 import { applyFlags, type LatchInode, latchInode, writeInode } from './inode.js';
 import { setSize } from './truncate.js';
@@ -26,10 +28,33 @@ function inodeOf(dentry: Dentry): LatchInode {
   return latchInode(inode);
 }
 
-/** With i_rwsem held exclusively. @throws EIO ENOSPC */
+/** A new owner or group is charged for what the file has, in the transaction that makes it theirs. @throws EDQUOT EIO */
+async function changeHands(
+  task: Task,
+  inode: LatchInode,
+  { uid = inode.i_uid, gid = inode.i_gid }: Iattr,
+): Promise<void> {
+  if (!dquot_active(inode) || (uid === inode.i_uid && gid === inode.i_gid)) return;
+  const info = infoOf(inode.i_sb);
+  await initQuota(task, inode);
+  await with_handle(
+    task,
+    info,
+    async (handle) => {
+      await dquot_transfer(task, inode, uid, gid);
+      inode.i_uid = uid;
+      inode.i_gid = gid;
+      await writeInode(task, handle, info, inode);
+    },
+    ACQUIRE_CREDITS,
+  );
+}
+
+/** With i_rwsem held exclusively. @throws EIO ENOSPC EDQUOT */
 export async function latch_setattr(task: Task, dentry: Dentry, attr: Iattr): Promise<void> {
   const inode = inodeOf(dentry);
   guard_write(task, GUARDED.i_attr, inode.i_rwsem);
+  await changeHands(task, inode, attr);
   if (attr.size !== undefined) await setSize(task, inode, attr.size);
   const info = infoOf(inode.i_sb);
   await with_handle(task, info, (handle) => {

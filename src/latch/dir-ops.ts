@@ -18,6 +18,7 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { acl_credits, init_acl, latch_get_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { fileattr_get, fileattr_set, latch_getattr, latch_setattr, latch_update_time } from './attr.js';
+import { chargeInode, withOwners } from './charge.js';
 import type { Directory } from './dir.js';
 import { AREA_SIZE } from './format/inode.js';
 import { latch_fsync } from './fsync.js';
@@ -92,7 +93,7 @@ function lookup(task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry | unde
   });
 }
 
-/** A fresh inode on the device, with one link, still I_NEW. @throws ENOSPC */
+/** A fresh inode on the device, with one link, still I_NEW. @throws ENOSPC EDQUOT */
 function newInode(task: Task, handle: Handle, dir: Inode, mode: number, rdev: number): Awaitable<LatchInode> {
   const info = infoOf(dir.i_sb);
   return andThen(info.inodes.allocate(task, handle, mode), (ino) => {
@@ -104,8 +105,21 @@ function newInode(task: Task, handle: Handle, dir: Inode, mode: number, rdev: nu
     info.super.generation = (info.super.generation + 1) >>> 0;
     inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
     setOps(inode);
-    insert_inode_locked(inode);
-    return inode;
+    const charged = orElse(
+      () => chargeInode(task, inode),
+      (error) => giveInode(task, handle, inode, error),
+    );
+    return andThen(charged, () => {
+      insert_inode_locked(inode);
+      return inode;
+    });
+  });
+}
+
+/** Nobody may be charged for a fresh inode that nobody has seen. */
+function giveInode(task: Task, handle: Handle, inode: LatchInode, error: unknown): Awaitable<never> {
+  return andThen(infoOf(inode.i_sb).inodes.free(task, handle, inode.i_ino), () => {
+    throw error;
   });
 }
 
@@ -137,7 +151,7 @@ function make(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number
       });
     return andThen(
       orElse(
-        () => with_handle(task, info, body, CREDITS + acl_credits(lists)),
+        () => withOwners(task, dir, () => with_handle(task, info, body, CREDITS + acl_credits(lists))),
         (error) => discard(task, fresh, error),
       ),
       (inode) => {
@@ -347,7 +361,7 @@ async function whiteOut(task: Task, what: Renamed): Promise<void> {
     return made;
   };
   const made = await orElse(
-    () => with_handle(task, info, body),
+    () => withOwners(task, from, () => with_handle(task, info, body)),
     (error) => discard(task, whiteout, error),
   );
   unlock_new_inode(made);
@@ -384,15 +398,20 @@ function settle(task: Task, handle: Handle, { from, to, inode, victim }: Renamed
 
 async function tmpfile(task: Task, dir: Inode, file: File, mode: number): Promise<void> {
   const lists = await posix_acl_create(task, dir, S_IFREG | (mode & 0o7777));
+  let fresh: LatchInode | undefined;
   const body = async (handle: Handle): Promise<LatchInode> => {
     const made = await newInode(task, handle, dir, lists.mode, 0);
+    fresh = made;
     made.i_nlink = 0;
     await infoOf(dir.i_sb).orphans.add(task, handle, made);
     await init_acl(task, handle, made, lists);
     await changed(task, handle, made);
     return made;
   };
-  const inode = await with_handle(task, infoOf(dir.i_sb), body, CREDITS + acl_credits(lists));
+  const inode = await orElse(
+    () => withOwners(task, dir, () => with_handle(task, infoOf(dir.i_sb), body, CREDITS + acl_credits(lists))),
+    (error) => discard(task, fresh, error),
+  );
   unlock_new_inode(inode);
   d_instantiate(task, file.f_dentry, inode);
 }

@@ -1,10 +1,12 @@
 /** The end of an inode without a name: its blocks and its number are given back (ext4_evict_inode). */
 import type { Inode } from '../fs/inode.js';
+import { dquot_drop, dquot_free_inode } from '../fs/quota/charge.js';
 import { SB_RDONLY } from '../fs/super-block.js';
 import { truncate_inode_pages_final } from '../mm/truncate.js';
-import { type Awaitable, andThen, inTurn, orElse } from '../sched/awaitable.js';
+import { type Awaitable, andThen, inTurn, orElse, withCleanup } from '../sched/awaitable.js';
 import { Errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { initQuota } from './charge.js';
 import { MAX_LOGICAL } from './extents.js';
 import { infoOf, type LatchInfo, with_handle } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
@@ -16,8 +18,16 @@ import { freeXattrs } from './xattr.js';
 export function evict_inode(task: Task, given: Inode): Awaitable<void> {
   const inode = latchInode(given);
   const mapping = inode.mappingIfAny;
-  if (mapping === undefined || mapping.nrpages === 0) return evict(task, inode);
-  return truncate_inode_pages_final(task, mapping).then(() => evict(task, inode));
+  if (mapping === undefined || mapping.nrpages === 0) return evictCharged(task, inode);
+  return truncate_inode_pages_final(task, mapping).then(() => evictCharged(task, inode));
+}
+
+/** Whatever becomes of it, nobody is charged for what leaves memory. */
+function evictCharged(task: Task, inode: LatchInode): Awaitable<void> {
+  return withCleanup(
+    () => evict(task, inode),
+    () => dquot_drop(task, inode),
+  );
 }
 
 function evict(task: Task, inode: LatchInode): Awaitable<void> {
@@ -30,7 +40,10 @@ function evict(task: Task, inode: LatchInode): Awaitable<void> {
     return with_handle(task, info, (handle) => info.orphans.del(task, handle, inode));
   }
   return orElse(
-    () => with_handle(task, info, (handle) => deleteInode(task, handle, info, inode)),
+    () =>
+      andThen(initQuota(task, inode), () =>
+        with_handle(task, info, (handle) => deleteInode(task, handle, info, inode)),
+      ),
     (error) => {
       if (!(error instanceof Errno)) throw error;
     },
@@ -43,6 +56,7 @@ function deleteInode(task: Task, handle: Handle, info: LatchInfo, inode: LatchIn
     () => (inode.xattrBlock === 0 ? undefined : freeXattrs(task, handle, inode)),
     () => info.orphans.del(task, handle, inode),
     () => info.inodes.free(task, handle, inode.i_ino),
+    () => dquot_free_inode(task, inode),
   );
 }
 

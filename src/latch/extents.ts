@@ -82,14 +82,17 @@ function merged(list: readonly (Extent | undefined)[]): Extent[] {
 export class ExtentTree {
   readonly tree: BTree;
   readonly #sem: RwSem<'i_data_sem'>;
+  readonly #subclass: number;
   #last: Extent | undefined;
   /** Blocks from `#hole` to `#holeEnd` exclusive are not mapped. */
   #hole = 0;
   #holeEnd = 0;
 
-  constructor(tree: BTree, sem: RwSem<'i_data_sem'>) {
+  /** @param subclass the nesting level of its lock: that of a quota file is taken while another's is held */
+  constructor(tree: BTree, sem: RwSem<'i_data_sem'>, subclass = 0) {
     this.tree = tree;
     this.#sem = sem;
+    this.#subclass = subclass;
   }
 
   /**
@@ -169,7 +172,7 @@ export class ExtentTree {
     allocate: (before: Extent | undefined, length: number) => Awaitable<Run>,
     giveBack: (run: Run) => Awaitable<void>,
   ): Promise<number> {
-    using _sem = await this.#sem.write(task);
+    using _sem = await this.#sem.write(task, this.#subclass);
     const before = await this.#floor(task, hole.logical);
     if (before !== undefined && endOf(before) > hole.logical) return 0;
     const after = await this.#after(task, hole.logical);
@@ -202,7 +205,7 @@ export class ExtentTree {
     end: number,
     freed: (piece: Extent) => Awaitable<void>,
   ): Promise<number> {
-    using _sem = await this.#sem.write(task);
+    using _sem = await this.#sem.write(task, this.#subclass);
     for (let to = end; to > start; ) {
       const extent = await this.#floor(task, to - 1);
       if (extent === undefined || endOf(extent) <= start) return start;
@@ -229,7 +232,7 @@ export class ExtentTree {
    * @throws ENOSPC where that takes another node; EIO
    */
   async mark(task: Task, handle: Handle, start: number, end: number, unwritten: boolean): Promise<number> {
-    using _sem = await this.#sem.write(task);
+    using _sem = await this.#sem.write(task, this.#subclass);
     for (let from = start; from < end; ) {
       const extent = await this.#next(task, from);
       if (extent === undefined || extent.logical >= end) return end;
@@ -263,7 +266,7 @@ export class ExtentTree {
    * @throws EFBIG where a block would get too high a number; ENOSPC, EIO
    */
   async shift(task: Task, handle: Handle, from: number, to: number, by: number): Promise<ShiftRest | undefined> {
-    using _sem = await this.#sem.write(task);
+    using _sem = await this.#sem.write(task, this.#subclass);
     let [low, high] = [from, to];
     const top = await this.#floor(task, high - 1);
     if (top !== undefined && endOf(top) > low && Math.min(high, endOf(top)) + by > MAX_LOGICAL) throw errno('EFBIG');
@@ -300,11 +303,11 @@ export class ExtentTree {
   }
 
   #read<T>(task: Task, body: () => Awaitable<T>): Awaitable<T> {
-    return andThen(this.#sem.read(task), (held) => withCleanup(body, () => held.release()));
+    return andThen(this.#sem.read(task, this.#subclass), (held) => withCleanup(body, () => held.release()));
   }
 
   #write<T>(task: Task, body: () => Awaitable<T>): Awaitable<T> {
-    return andThen(this.#sem.write(task), (held) => {
+    return andThen(this.#sem.write(task, this.#subclass), (held) => {
       this.#forget();
       return withCleanup(body, () => held.release());
     });

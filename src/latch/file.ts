@@ -165,7 +165,7 @@ function begin(task: Task, inode: LatchInode, locked: LockedFolio, pos: number, 
 /** Nothing will be written to the folio. */
 function failed(task: Task, inode: LatchInode, { folio, held }: LockedFolio, error: unknown): never {
   // It must not keep a promise that nobody keeps.
-  if (!folio.dirty) undelay(inode, folio);
+  if (!folio.dirty) undelay(task, inode, folio);
   held.release();
   folio_put(task, folio);
   throw error;
@@ -227,7 +227,7 @@ function write_end(
   if (copied > 0) {
     folio_mark_uptodate(folio);
     folio_mark_dirty(task, folio);
-  } else if (!folio.dirty) undelay(inode, folio);
+  } else if (!folio.dirty) undelay(task, inode, folio);
   // The size on the device follows when the page is written.
   if (copied > 0 && pos + copied > oldSize) i_size_write(task, inode, pos + copied);
   folio_unlock(task, folio);

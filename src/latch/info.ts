@@ -3,6 +3,7 @@
 import type { BlockDevice } from '../block/block-device.js';
 import { get_bh, mark_buffer_dirty } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
+import type { QuotaType } from '../fs/quota/types.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -12,6 +13,7 @@ import { nameKey } from './dir.js';
 import { encodeSuper, INCOMPAT_CSUM, INCOMPAT_JOURNAL, type Superblock } from './format/superblock.js';
 import { Groups } from './groups.js';
 import { InodeAllocator } from './ialloc.js';
+import type { LatchInode } from './inode.js';
 import { type Handle, type Journal, journal_start } from './journal/types.js';
 import { Orphans } from './orphan.js';
 
@@ -32,6 +34,12 @@ export class LatchInfo {
   readonly journaled: boolean;
   /** The log was replayed in memory: nothing may be written to the device. */
   readonly replayedInMemory: boolean;
+  /** The quota files, by type of quota, while usage is counted. */
+  readonly quotaFiles: (LatchInode | undefined)[] = [];
+  /** Types of quotas whose limits were enforced when the filesystem became read-only. */
+  quotaLimits: readonly QuotaType[] = [];
+  /** What charging adds to the credits of an operation: the quotas of a file's owner and group, old and new. */
+  quotaCredits = 0;
   /** The superblock's buffer, for as long as the filesystem is mounted. */
   readonly #super: BufferHead;
   /** The transaction that has it. */
@@ -107,11 +115,13 @@ export function with_handle<T>(
   credits = CREDITS,
 ): Awaitable<T> {
   const start = (): Awaitable<T> =>
-    andThen(journal_start(task, info.journal, Math.min(credits, info.journal.maxCredits)), (handle) =>
-      withCleanup(
-        () => body(handle),
-        () => handle.stop(task),
-      ),
+    andThen(
+      journal_start(task, info.journal, Math.min(credits + info.quotaCredits, info.journal.maxCredits)),
+      (handle) =>
+        withCleanup(
+          () => body(handle),
+          () => handle.stop(task),
+        ),
     );
   // Inside another handle it is too late for that.
   const tight = info.alloc.tight && task.journal_info === undefined;

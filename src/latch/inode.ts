@@ -3,12 +3,13 @@ import type { BlockDevice } from '../block/block-device.js';
 import { brelse, sb_bread } from '../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../block/buffer-head.js';
 import { iget_failed, iget_locked, unlock_new_inode } from '../fs/icache.js';
-import { I_NEW, Inode, S_APPEND, S_IMMUTABLE, S_NOATIME } from '../fs/inode.js';
+import { I_NEW, Inode, S_APPEND, S_IMMUTABLE, S_NOATIME, S_NOQUOTA } from '../fs/inode.js';
 import { RwSem } from '../locking/rwsem.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { BODY_BYTES, BTree, type TreeHost } from './btree/tree.js';
+import { giveBlocks, takeBlocks } from './charge.js';
 import { Directory, dir_format } from './dir.js';
 import { dir_inode_operations, dir_operations } from './dir-ops.js';
 import { ExtentTree, extent_format } from './extents.js';
@@ -29,6 +30,8 @@ import { infoOf, type LatchInfo } from './info.js';
 import type { Handle } from './journal/types.js';
 import { special_inode_operations, symlink_inode_operations } from './link-ops.js';
 
+/** The nesting level of i_data_sem of quota files (I_DATA_SEM_QUOTA). */
+const I_DATA_SEM_QUOTA = 2;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
@@ -100,7 +103,11 @@ export class LatchInode extends Inode {
 
   /** The extents of a file, or of a long symlink. @throws EIO where the root is damaged */
   get extents(): ExtentTree {
-    this.#extents ??= new ExtentTree(new BTree(new InodeTree(this), extent_format, this.area), new RwSem('i_data_sem'));
+    if (this.#extents === undefined) {
+      const subclass = (this.i_flags & S_NOQUOTA) === 0 ? 0 : I_DATA_SEM_QUOTA;
+      const tree = new BTree(new InodeTree(this), extent_format, this.area);
+      this.#extents = new ExtentTree(tree, new RwSem('i_data_sem'), subclass);
+    }
     return this.#extents;
   }
 
@@ -130,21 +137,24 @@ class InodeTree implements TreeHost {
   async allocate(task: Task, handle: Handle, goal: number | undefined): Promise<number> {
     const inode = this.#inode;
     const near = goal ?? Math.floor(inode.i_ino / INODES_PER_BLOCK);
-    const { start } = await infoOf(inode.i_sb).alloc.allocate(task, handle, 1, near);
-    this.#count(1);
+    // What maps data that were promised room comes with them.
+    const { start } = await takeBlocks(task, handle, inode, 1, near, { nofail: !this.#isDirectory });
+    this.#grow(1);
     return start;
   }
 
   async free(task: Task, handle: Handle, block: number): Promise<void> {
-    await infoOf(this.#inode.i_sb).alloc.free(task, handle, block, 1);
-    this.#count(-1);
+    await giveBlocks(task, handle, this.#inode, { start: block, length: 1 });
+    this.#grow(-1);
+  }
+
+  get #isDirectory(): boolean {
+    return (this.#inode.i_mode & S_IFMT) === S_IFDIR;
   }
 
   /** The size of a directory is that of its blocks. */
-  #count(blocks: number): void {
-    const inode = this.#inode;
-    inode.i_blocks += blocks * (BLOCK_SIZE / 512);
-    if ((inode.i_mode & S_IFMT) === S_IFDIR) inode.i_size += blocks * BLOCK_SIZE;
+  #grow(blocks: number): void {
+    if (this.#isDirectory) this.#inode.i_size += blocks * BLOCK_SIZE;
   }
 
   root_access(): void {}
@@ -204,6 +214,19 @@ export function latch_iget(task: Task, info: LatchInfo, ino: number): Awaitable<
 function seedOf(info: LatchInfo, inode: LatchInode): number {
   inode.seed ??= inodeSeed(info.super.uuid, inode.i_ino);
   return inode.seed;
+}
+
+/**
+ * An inode that the filesystem keeps for itself: it is in no hash, so that nobody else finds it, and nobody is charged for it.
+ * @throws ESTALE where it is free; EIO
+ */
+export async function latch_iget_hidden(task: Task, info: LatchInfo, ino: number): Promise<LatchInode> {
+  const inode = new LatchInode(info.sb);
+  inode.i_ino = ino;
+  inode.i_state = I_NEW;
+  await readInode(task, info, inode);
+  inode.i_flags |= S_NOQUOTA;
+  return inode;
 }
 
 async function readInode(task: Task, info: LatchInfo, inode: LatchInode): Promise<LatchInode> {

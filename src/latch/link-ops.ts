@@ -8,17 +8,17 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { latch_get_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { latch_getattr, latch_setattr, latch_update_time } from './attr.js';
+import { takeBlocks } from './charge.js';
 import { infoOf } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
 import { latch_listxattr } from './xattr.js';
 
-/** A target that does not fit in the inode has a block of its own. @throws ENOSPC */
+/** A target that does not fit in the inode has a block of its own. @throws ENOSPC EDQUOT */
 export async function writeLongLink(task: Task, handle: Handle, inode: LatchInode, target: string): Promise<void> {
   const info = infoOf(inode.i_sb);
-  const { start } = await info.alloc.allocate(task, handle, 1);
+  const { start } = await takeBlocks(task, handle, inode, 1);
   await inode.extents.insert(task, handle, { logical: 0, physical: start, length: 1, unwritten: false });
-  inode.i_blocks += 8;
   const bh = await sb_bread(task, info.bdev, start);
   await handle.get_write_access(task, bh);
   bh.b_data.fill(0);

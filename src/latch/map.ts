@@ -4,6 +4,7 @@ import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Run } from './alloc.js';
+import { giveBlocks, takeBlocks } from './charge.js';
 import { endOf, type Hole } from './extents.js';
 import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE, INODES_PER_BLOCK } from './format/layout.js';
@@ -14,11 +15,12 @@ import type { Handle } from './journal/types.js';
 export const SECTORS = BLOCK_SIZE / SECTOR_SIZE;
 
 /**
- * Map the beginning of a hole to fresh blocks, behind those of the block before it where they are free. The caller marks the inode
- * dirty.
+ * Map the beginning of a hole to fresh blocks, behind those of the block before it where they are free, and charge them. The caller marks
+ * the inode dirty.
  * @param unwritten they read as zeroes; otherwise the caller writes to them in this transaction
+ * @param promised they are not charged, because they were when they were promised: the caller sees to that
  * @returns how many blocks were mapped; 0 where somebody else has mapped the first one
- * @throws ENOSPC: then nothing was
+ * @throws ENOSPC EDQUOT: then nothing was
  */
 export async function mapRun(
   task: Task,
@@ -26,21 +28,21 @@ export async function mapRun(
   inode: LatchInode,
   hole: Hole,
   unwritten: boolean,
+  promised = false,
 ): Promise<number> {
   const { alloc } = infoOf(inode.i_sb);
-  const allocate = (before: Extent | undefined, length: number): Awaitable<Run> => {
+  const allocate = async (before: Extent | undefined, length: number): Promise<Run> => {
     // Behind the block before, or near the inode.
     const behind = before !== undefined && endOf(before) === hole.logical;
     const goal = behind
       ? before.physical + before.length
       : Math.floor(inode.i_ino / INODES_PER_BLOCK) + 1 + hole.logical;
-    return alloc.allocate(task, handle, length, goal);
+    if (promised) return await alloc.allocate(task, handle, length, goal);
+    return await takeBlocks(task, handle, inode, length, goal);
   };
-  const length = await inode.extents.fill(task, handle, hole, unwritten, allocate, (run) =>
-    alloc.free(task, handle, run.start, run.length),
+  return await inode.extents.fill(task, handle, hole, unwritten, allocate, (run) =>
+    promised ? alloc.free(task, handle, run.start, run.length) : giveBlocks(task, handle, inode, run),
   );
-  inode.i_blocks += length * SECTORS;
-  return length;
 }
 
 /**

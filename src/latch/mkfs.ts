@@ -27,6 +27,7 @@ import {
 import {
   COMPAT_COPY,
   COMPAT_INODE_BLOCKS,
+  COMPAT_QUOTA,
   copyBlock,
   encodeSuper,
   FormatError,
@@ -48,6 +49,8 @@ export interface MkfsOptions {
   readonly journal?: boolean;
   /** Blocks of the journal, at least 32; by default as journalBlocks says. */
   readonly journalBlocks?: number;
+  /** Count what each user and group has, from the first mount on. */
+  readonly quota?: boolean;
   /** Where random bytes come from, so that a test can be repeated. */
   readonly random?: (bytes: number) => Buffer;
 }
@@ -82,7 +85,7 @@ export async function mkfs(task: Task, bdev: BlockDevice, options: MkfsOptions =
   encodeSuper(head, {
     version: VERSION,
     incompat: journaled ? INCOMPAT_JOURNAL | INCOMPAT_CSUM : 0,
-    compat: journaled ? COMPAT_INODE_BLOCKS | COMPAT_COPY : COMPAT_INODE_BLOCKS,
+    compat: COMPAT_INODE_BLOCKS | (journaled ? COMPAT_COPY : 0) | (options.quota === true ? COMPAT_QUOTA : 0),
     clean: true,
     blocks,
     freeBlocks: free - (used - GROUP_HEAD) - alone,
@@ -96,6 +99,7 @@ export async function mkfs(task: Task, bdev: BlockDevice, options: MkfsOptions =
     journalFirst: first,
     journalLength: length,
     hashKey: random(8),
+    quotaInodes: [0, 0],
   });
   fillBits(block(BLOCK_BITMAP), 0, used, true);
   if (alone > 0) setBit(block(BLOCK_BITMAP), copy);

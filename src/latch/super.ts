@@ -8,6 +8,7 @@ import { d_make_root } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
 import type { Inode } from '../fs/inode.js';
 import type { export_operations, super_operations } from '../fs/operations.js';
+import { dquot_writeback_dquots } from '../fs/quota/switch.js';
 import type { FileSystemType } from '../fs/super.js';
 import { SB_POSIXACL, SB_RDONLY, type SuperBlock } from '../fs/super-block.js';
 import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
@@ -23,6 +24,8 @@ import { destroy_inode, free_inode } from './inode-cache.js';
 import { journal_load } from './journal/load.js';
 import { NoJournal } from './journal/none.js';
 import type { Journal } from './journal/types.js';
+import { ensure_quotas, load_quotas, unload_quotas } from './quota.js';
+import { latch_quota_read, latch_quota_write } from './quota-file.js';
 import { cleanOrphans } from './recover.js';
 import { latch_xattr_handlers } from './xattr.js';
 
@@ -45,6 +48,7 @@ function dirty_inode(task: Task, inode: Inode): Awaitable<void> {
 async function sync_fs(task: Task, sb: SuperBlock, wait: boolean): Promise<void> {
   if (!wait) return;
   const { journal, bdev } = infoOf(sb);
+  await dquot_writeback_dquots(task, sb);
   await journal.force_commit(task);
   guard_read(task, GUARDED.s_on_disk, sb.s_umount);
   await blkdev_issue_flush(task, bdev);
@@ -76,6 +80,7 @@ async function remount_fs(task: Task, sb: SuperBlock, flags: number): Promise<vo
   const readOnly = (flags & SB_RDONLY) !== 0;
   if (readOnly === ((sb.s_flags & SB_RDONLY) !== 0)) return;
   if (readOnly) {
+    await unload_quotas(task, sb, info);
     await leave(task, sb, info, () => info.journal.flush(task));
     return;
   }
@@ -93,6 +98,8 @@ async function remount_fs(task: Task, sb: SuperBlock, flags: number): Promise<vo
 
 async function put_super(task: Task, sb: SuperBlock): Promise<void> {
   const info = infoOf(sb);
+  // What cannot be written any more has been said when the journal was aborted.
+  await unload_quotas(task, sb, info).catch(() => undefined);
   if ((sb.s_flags & SB_RDONLY) === 0) await leave(task, sb, info, () => info.journal.destroy(task));
 }
 
@@ -121,6 +128,8 @@ const latch_super_operations: super_operations = {
   write_inode,
   evict_inode,
   sync_fs,
+  quota_read: latch_quota_read,
+  quota_write: latch_quota_write,
   freeze_fs,
   unfreeze_fs,
   remount_fs,
@@ -148,7 +157,11 @@ const latch_super_operations: super_operations = {
 };
 
 const latch_export_operations: export_operations = {
-  get_inode: (task, sb, ino) => latch_iget(task, infoOf(sb), ino),
+  get_inode: (task, sb, ino) => {
+    // Quota files are nobody's.
+    if (infoOf(sb).super.quotaInodes.includes(ino)) throw errno('ESTALE');
+    return latch_iget(task, infoOf(sb), ino);
+  },
   get_parent: (task, child) => latch_iget(task, infoOf(child.i_sb), latchInode(child).parent),
   get_name: async (task, parent, child) => {
     let found: string | undefined;
@@ -208,7 +221,7 @@ function readSuper(bdev: BlockDevice, bh: BufferHead): Superblock {
 }
 
 /** @throws FormatError where the device holds nothing that can be mounted */
-async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice): Promise<void> {
+async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice, quota: boolean): Promise<void> {
   const bh = await sb_bread(task, bdev, 0);
   try {
     let info: LatchInfo | undefined;
@@ -225,7 +238,7 @@ async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice): Promis
     sb.s_xattr = latch_xattr_handlers;
     sb.s_flags |= SB_POSIXACL;
     try {
-      await begin(task, sb, info);
+      await begin(task, sb, info, quota);
     } catch (error) {
       if ((sb.s_flags & SB_RDONLY) === 0) await journal.destroy(task).catch(() => undefined);
       throw damaged(bdev, error);
@@ -236,26 +249,28 @@ async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice): Promis
 }
 
 /** Finish what a crash has interrupted, and read the root. */
-async function begin(task: Task, sb: SuperBlock, info: LatchInfo): Promise<void> {
+async function begin(task: Task, sb: SuperBlock, info: LatchInfo, quota: boolean): Promise<void> {
   await info.inodes.countBlocks(task);
-  if ((sb.s_flags & SB_RDONLY) === 0) await beginWriting(task, sb, info);
+  if ((sb.s_flags & SB_RDONLY) === 0) await beginWriting(task, sb, info, quota);
   const root = await latch_iget(task, info, ROOT_INO);
   if ((root.i_mode & 0o170000) !== 0o040000) throw errno('EIO', 'the root is not a directory');
   sb.s_root = d_make_root(task, root);
 }
 
 /** Say on the device that it is in use, and work off the orphan list. */
-async function beginWriting(task: Task, sb: SuperBlock, info: LatchInfo): Promise<void> {
+async function beginWriting(task: Task, sb: SuperBlock, info: LatchInfo, wantsQuota = false): Promise<void> {
   info.super.clean = false;
   info.super.mounts++;
   await with_handle(task, info, (handle) => {
     guard_write(task, GUARDED.s_on_disk, sb.s_umount);
     return info.changeSuper(task, handle);
   });
+  await load_quotas(task, sb, info);
   const { deleted, truncated } = await cleanOrphans(task, info);
   if (deleted + truncated > 0) {
     sb.machine.printk?.(`${sb.s_id}: deleted ${deleted} orphans, finished ${truncated} truncations`);
   }
+  await ensure_quotas(task, sb, info, wantsQuota);
   await info.journal.force_commit(task);
 }
 
@@ -264,4 +279,9 @@ function damaged(bdev: BlockDevice, error: unknown): unknown {
   return new FormatError(`${bdev.name} is damaged (${message(error)}); look at it with: latchfs fsck ${bdev.name}`);
 }
 
-export const latch_fs_type: FileSystemType = { name: 'latch', fill_super };
+/** @param options quota: count what users and groups have, also where the filesystem has not done so far */
+export function latch_fs(options: { readonly quota?: boolean } = {}): FileSystemType {
+  return { name: 'latch', fill_super: (task, sb, bdev) => fill_super(task, sb, bdev, options.quota === true) };
+}
+
+export const latch_fs_type: FileSystemType = latch_fs();

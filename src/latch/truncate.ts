@@ -24,13 +24,14 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { ALLOC_CREDITS } from './alloc.js';
+import { giveBlocks, initQuota } from './charge.js';
 import { MAX_LOGICAL, type ShiftRest } from './extents.js';
 import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
 import { type LatchInode, latchInode, writeInode } from './inode.js';
 import type { Handle } from './journal/types.js';
-import { mapRun, SECTORS } from './map.js';
+import { mapRun } from './map.js';
 
 /** A block of metadata was freed: its buffer, or what the log may say of it, is void. Costs a credit now and then. @throws EROFS */
 export function forgetBlock(task: Task, handle: Handle, bdev: BlockDevice, block: number): void {
@@ -53,13 +54,13 @@ export async function freeBlocks(
   end: number,
 ): Promise<void> {
   const info = infoOf(inode.i_sb);
+  await initQuota(task, inode);
   // What a symlink has is in the journal.
   const metadata = (inode.i_mode & 0o170000) !== 0o100000;
   const freed = (piece: Extent): Awaitable<void> => {
-    inode.i_blocks -= piece.length * SECTORS;
     if (metadata) for (let i = 0; i < piece.length; i++) forgetBlock(task, handle, info.bdev, piece.physical + i);
     if (handle.credits < ALLOC_CREDITS) handle.extend(ALLOC_CREDITS);
-    return info.alloc.free(task, handle, piece.physical, piece.length);
+    return giveBlocks(task, handle, inode, { start: piece.physical, length: piece.length });
   };
   for (let to = end; ; ) {
     try {
@@ -161,7 +162,7 @@ async function zeroEdge(
 
 /**
  * Map the holes of a range to fresh blocks that read as zeroes, in as many transactions as it takes.
- * @throws ENOSPC, with what was mapped so far
+ * @throws ENOSPC EDQUOT, with what was mapped so far
  */
 async function preallocate(task: Task, inode: LatchInode, start: number, end: number): Promise<void> {
   const info = infoOf(inode.i_sb);
@@ -212,7 +213,7 @@ export async function punch(
   );
 }
 
-/** ->fallocate. Takes i_rwsem and invalidate_lock exclusively. @throws ENOSPC EINVAL */
+/** ->fallocate. Takes i_rwsem and invalidate_lock exclusively. @throws ENOSPC EDQUOT EINVAL */
 export async function latch_fallocate(
   task: Task,
   file: File,
@@ -224,6 +225,7 @@ export async function latch_fallocate(
   using _rwsem = await inode.i_rwsem.write(task);
   await file_remove_suid(task, file.f_dentry, inode);
   using held = await inode.i_mapping.invalidate_lock.write(task);
+  await initQuota(task, inode);
   const info = infoOf(inode.i_sb);
   const end = offset + length;
   const keep = (mode & FALLOC_FL_KEEP_SIZE) !== 0;

@@ -13,7 +13,8 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { ALLOC_CREDITS } from './alloc.js';
-import { hostOf, undelay } from './delayed.js';
+import { initQuota } from './charge.js';
+import { claimBlocks, hostOf, undelay } from './delayed.js';
 import { endOf } from './extents.js';
 import { infoOf, type LatchInfo, with_handle } from './info.js';
 import { type LatchInode, writeInode } from './inode.js';
@@ -80,7 +81,7 @@ async function writeBatch(task: Task, inode: LatchInode, batch: readonly Folio[]
   } catch (error) {
     const failure = error instanceof Errno ? error : errno('EIO', String(error));
     for (const folio of batch.slice(done)) {
-      undelay(inode, folio);
+      undelay(task, inode, folio);
       folio_end_writeback(task, folio, failure);
     }
     if (!(error instanceof Errno)) throw error;
@@ -97,7 +98,7 @@ async function overwrite(task: Task, inode: LatchInode, batch: readonly Folio[])
   while (count < most && Math.min(inode.i_size, (first + count + 1) * PAGE_SIZE) <= inode.i_disksize) count++;
   if (count === 0) return undefined;
   const folios = batch.slice(0, count);
-  for (const folio of folios) undelay(inode, folio);
+  for (const folio of folios) undelay(task, inode, folio);
   return { folios, start: extent.physical + (first - extent.logical) };
 }
 
@@ -111,8 +112,12 @@ async function mapAndWrite(
 ): Promise<number> {
   const runs: Mapped[] = [];
   let done = 0;
+  await initQuota(task, inode);
   try {
-    while (done < batch.length && (done === 0 || handle.credits >= inode.extents.credits + ALLOC_CREDITS + 2)) {
+    while (
+      done < batch.length &&
+      (done === 0 || handle.credits >= inode.extents.credits + ALLOC_CREDITS + info.quotaCredits + 2)
+    ) {
       const run = await mapFirst(task, handle, inode, batch.slice(done));
       if (run.folios.length === 0) break;
       runs.push(run);
@@ -138,7 +143,8 @@ async function mapFirst(task: Task, handle: Handle, inode: LatchInode, batch: re
   const row = consecutive(batch);
   let extent = await inode.extents.find(task, first);
   if (extent === undefined) {
-    await mapRun(task, handle, inode, { logical: first, length: row }, false);
+    const mapped = await mapRun(task, handle, inode, { logical: first, length: row }, false, true);
+    await claimBlocks(task, inode, batch.slice(0, mapped));
     // Not always what was just mapped: fallocate does not wait for pages under writeback, and may have been faster.
     extent = await inode.extents.find(task, first);
     if (extent === undefined) throw errno('EIO', `page ${first} of inode ${inode.i_ino} has no block`);
@@ -146,7 +152,7 @@ async function mapFirst(task: Task, handle: Handle, inode: LatchInode, batch: re
   let count = Math.min(row, endOf(extent) - first);
   if (extent.unwritten) count = (await markWritten(task, handle, inode, first, first + count)) - first;
   const folios = batch.slice(0, count);
-  for (const folio of folios) undelay(inode, folio);
+  for (const folio of folios) undelay(task, inode, folio);
   return { folios, start: extent.physical + (first - extent.logical) };
 }
 

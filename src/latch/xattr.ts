@@ -9,33 +9,28 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { BODY_BYTES } from './btree/tree.js';
+import { giveBlocks, initQuota, takeBlocks } from './charge.js';
+import { INODES_PER_BLOCK } from './format/layout.js';
 import { checksumSeed } from './format/tree.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
 import { type LatchInode, latchInode, writeInode } from './inode.js';
 import type { Handle } from './journal/types.js';
-import { SECTORS } from './map.js';
 import { VALUE_BLOCKS, VALUE_MAX, type XattrSpace, XattrStore } from './xattr-store.js';
 
 const XATTR_CREATE = 1;
 const XATTR_REPLACE = 2;
 
 function spaceOf(inode: LatchInode): XattrSpace {
-  const { alloc, bdev, keyOf, super: disk } = infoOf(inode.i_sb);
+  const { bdev, keyOf, super: disk } = infoOf(inode.i_sb);
   return {
     bdev,
     ino: inode.i_ino,
     seed: checksumSeed(disk.uuid, inode.i_ino, inode.i_generation),
     bodyBytes: BODY_BYTES,
     keyOf,
-    allocate: async (task, handle, want, goal) => {
-      const run = await alloc.allocate(task, handle, want, goal ?? Math.floor(inode.i_ino / 16));
-      inode.i_blocks += run.length * SECTORS;
-      return run;
-    },
-    free: async (task, handle, { start, length }) => {
-      await alloc.free(task, handle, start, length);
-      inode.i_blocks -= length * SECTORS;
-    },
+    allocate: (task, handle, want, goal) =>
+      takeBlocks(task, handle, inode, want, goal ?? Math.floor(inode.i_ino / INODES_PER_BLOCK)),
+    free: (task, handle, run) => giveBlocks(task, handle, inode, run),
   };
 }
 
@@ -76,7 +71,7 @@ export async function latch_listxattr(task: Task, dentry: Dentry): Promise<strin
   return inode.xattrBlock === 0 ? [] : await withStore(task, inode, (store) => store.names(task));
 }
 
-/** Takes xattr_sem exclusively. @throws EEXIST ENODATA ENOSPC E2BIG EIO */
+/** Takes xattr_sem exclusively. @throws EEXIST ENODATA ENOSPC EDQUOT E2BIG EIO */
 async function set(
   task: Task,
   inode: LatchInode,
@@ -87,6 +82,7 @@ async function set(
   if (value !== undefined && value.length > VALUE_MAX) throw errno('E2BIG');
   const credits = CREDITS + (value === undefined ? 0 : 2 * VALUE_BLOCKS);
   const info = infoOf(inode.i_sb);
+  await initQuota(task, inode);
   await with_handle(
     task,
     info,

@@ -5,7 +5,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { isErrno } from '../../src/sched/errno.js';
-import type { Task } from '../../src/sched/task.js';
+import { ROOT_CRED, type Task } from '../../src/sched/task.js';
 import { freshImage, numbers, problemsOf, World } from './world.js';
 
 const SIZE = 4 << 20;
@@ -35,9 +35,10 @@ class Worker {
   readonly promises: Promised[] = [];
   #next = 0;
 
-  constructor(world: World, dir: string, choose: (n: number) => number) {
+  /** @param uid whose files it makes; it may do what root may */
+  constructor(world: World, dir: string, choose: (n: number) => number, uid: number) {
     this.world = world;
-    this.task = world.newTask();
+    this.task = world.newTask({ ...ROOT_CRED, uid, gid: uid });
     this.dir = dir;
     this.choose = choose;
   }
@@ -116,6 +117,7 @@ class Worker {
         await world.rmdir(name, task);
       }
     } else if (what < 98) world.sched.fireTimers();
+    else if (what < 99) await world.chown(path, this.choose(3), this.choose(3), task);
     else await world.sync(task);
   }
 
@@ -191,11 +193,14 @@ function difference(found: Buffer, wanted: Buffer): string {
 /** One life: work, then look at some moments at which it could have ended. */
 async function life(seed: number): Promise<void> {
   const choose = numbers(seed);
-  const world = await World.mount(await freshImage(SIZE, { random: (n) => Buffer.alloc(n, choose(256)) }));
+  const random = (n: number): Buffer => Buffer.alloc(n, choose(256));
+  // With quotas fsck looks at what is counted for whom, too.
+  const world = await World.mount(await freshImage(SIZE, { random, quota: choose(2) === 0 }));
   const workers: Worker[] = [];
   for (let i = 0; i < 3; i++) {
     await world.mkdir(`w${i}`);
-    workers.push(new Worker(world, `w${i}`, numbers(seed + i + 1)));
+    await world.chown(`w${i}`, i + 1, i + 1);
+    workers.push(new Worker(world, `w${i}`, numbers(seed + i + 1), i + 1));
   }
   await world.sync();
   const start = world.driver.events.length;

@@ -28,7 +28,7 @@ import { type MkfsOptions, mkfs } from '../../src/latch/mkfs.js';
 import { latch_fs_type } from '../../src/latch/super.js';
 import { IovIter } from '../../src/mm/iov-iter.js';
 import { MemoryControl } from '../../src/mm/memory.js';
-import type { Task } from '../../src/sched/task.js';
+import type { Cred, Task } from '../../src/sched/task.js';
 import { type CrashDriver, machine, type TestScheduler } from './journal/crash-device.js';
 
 const O_RDWR = 2;
@@ -78,7 +78,7 @@ export class World {
   readonly sched: TestScheduler;
   readonly bdev: BlockDevice;
   readonly said: string[];
-  readonly newTask: () => Task;
+  readonly newTask: (cred?: Cred) => Task;
 
   private constructor(sb: SuperBlock, m: ReturnType<typeof machine>, said: string[]) {
     this.sb = sb;
@@ -86,7 +86,7 @@ export class World {
     this.sched = m.sched;
     this.bdev = m.bdev;
     this.task = m.task();
-    this.newTask = () => m.task();
+    this.newTask = (cred) => m.task(cred);
     this.said = said;
   }
 
@@ -210,6 +210,10 @@ export class World {
 
   async truncate(path: string, size: number, task = this.task): Promise<void> {
     await this.at(path, (dentry) => notify_change(task, dentry, { size }), task);
+  }
+
+  async chown(path: string, uid: number, gid: number, task = this.task): Promise<void> {
+    await this.at(path, (dentry) => notify_change(task, dentry, { uid, gid }), task);
   }
 
   async fallocate(path: string, mode: number, offset: number, length: number, task = this.task): Promise<void> {

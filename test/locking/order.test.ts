@@ -1,5 +1,5 @@
 /** The declared order of locks: without a circle, and what a filesystem at work teaches the validator lies within it. */
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { openSource } from '../../src/cli/machine.js';
 import { dput } from '../../src/fs/dcache.js';
 import { do_link, do_mkdir, do_rename, do_rmdir, do_symlink, do_unlink } from '../../src/fs/namei.js';
@@ -28,14 +28,18 @@ t.test('the declared order has no circle and gives a reason for each edge', (t) 
   t.end();
 });
 
-t.test('what a filesystem at work teaches is declared', async (t) => {
+for (const quota of [false, true]) {
+  t.test(`what a filesystem at work teaches is declared${quota ? ', with quotas' : ''}`, (t) => atWork(t, quota));
+}
+
+async function atWork(t: Test, quota: boolean): Promise<void> {
   const seen: Violation[] = [];
   const validator = new Lockdep('warn', (violation) => seen.push(violation));
   const sched = new RealScheduler();
   const machine = { sched, validator, memory: new MemoryControl(sched, { limit: 4 << 20, validator }) };
   const task = (): Task => new Task(sched, validator, { comm: 'work' });
   const bdev = openSource(machine, 'memory:64M', undefined, false);
-  await mkfs(task(), bdev);
+  await mkfs(task(), bdev, { quota });
   const sb = await vfs_mount(machine, latch_fs_type, bdev, 0);
   const root = sb.s_root;
   if (root === undefined) throw new Error('not mounted');
@@ -80,4 +84,4 @@ t.test('what a filesystem at work teaches is declared', async (t) => {
   t.match(lockdepText(validator), /^ -> \[EN\] /m);
   t.match(chainsText(validator), /s_vfs_rename_sem -> \S*i_rwsem\/1/);
   t.match(statsText(validator), /lock-classes: +\d+/);
-});
+}

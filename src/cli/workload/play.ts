@@ -28,7 +28,7 @@ export async function playScene(scene: Scene, observer: LockObserver): Promise<P
   const validator = new Lockdep('warn', (violation) => violations.push(violation));
   const memory = new MemoryControl(sched, { limit: 32 * MIB, validator });
   const device = memoryDevice(32 * MIB, sched, validator);
-  await mkfs(new Task(sched, validator, { comm: 'mkfs' }), device);
+  await mkfs(new Task(sched, validator, { comm: 'mkfs' }), device, { quota: scene.quota === true });
   const play = async (): Promise<string> => {
     validator.observer = observer;
     const sb = await vfs_mount({ sched, validator, memory }, latch_fs_type, device, 0);

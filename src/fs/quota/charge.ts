@@ -4,11 +4,11 @@
  * inode from one owner to another. Without quotas only `count` is called.
  */
 import { GUARDED, guard_read, guard_write } from '../../locking/guarded.js';
-import { type Awaitable, andThen, withCleanup } from '../../sched/awaitable.js';
+import { type Awaitable, andThen, orElse, withCleanup } from '../../sched/awaitable.js';
 import type { Task } from '../../sched/task.js';
 import { type Inode, S_NOQUOTA } from '../inode.js';
 import type { SuperBlock } from '../super-block.js';
-import { dqget, dqput, dquots_changed } from './dquot.js';
+import { dqget, dqput, dquots_changed, type QuotaLock, release_dquot } from './dquot.js';
 import { type ChargeFlags, dquot_add_inodes, dquot_add_space, dquot_decr_inodes, dquot_decr_space } from './limits.js';
 import { type Dquot, QUOTA_TYPES, type QuotaType, sb_has_quota_active, USRQUOTA } from './types.js';
 
@@ -301,8 +301,21 @@ export async function dquot_transfer(
     // The pointers are right: to write what has changed, shared is enough.
     using _shared = dqptr_sem.downgrade(ptr);
     await dquots_changed(task, sb, changed, dqptr_sem);
+    await put_old(task, release, dqptr_sem);
+    release = NONE;
   } finally {
     for (const dquot of release) dqput(dquot);
+  }
+}
+
+/** Who has given away the last that there was of its files leaves the quota file in this transaction; where that fails, a sync comes to it again. */
+async function put_old(task: Task, old: readonly Dquot[], by: QuotaLock): Promise<void> {
+  for (const dquot of old) {
+    dqput(dquot);
+    await orElse(
+      () => release_dquot(task, dquot, by),
+      () => undefined,
+    );
   }
 }
 

@@ -97,17 +97,21 @@ function release_work(sb: SuperBlock): void {
 /** Release the quotas that nobody refers to. With dqonoff_sem held. @throws EIO EROFS */
 export async function release_dquots(task: Task, sb: SuperBlock): Promise<void> {
   const { releasing, dqonoff_sem } = sb.s_dquot;
-  for (const dquot of [...releasing]) {
-    if (dquot.dq_count > 0) {
-      releasing.delete(dquot);
-      continue;
-    }
-    if ((dquot.dq_flags & DQ_MOD) !== 0) await write_dquot(task, dquot, dqonoff_sem);
-    if ((dquot.dq_flags & DQ_ACTIVE) !== 0) {
-      const op = operations(sb);
-      await call(task, rows.release_dquot, { sb: dqonoff_sem }, () => op.release_dquot(task, dquot));
-    } else forget(dquot);
+  for (const dquot of [...releasing]) await release_dquot(task, dquot, dqonoff_sem);
+}
+
+/** Release a quota, unless somebody refers to it (again). @param by the lock that the caller holds @throws EIO EROFS */
+export async function release_dquot(task: Task, dquot: Dquot, by: QuotaLock): Promise<void> {
+  const { dq_sb: sb } = dquot;
+  if (dquot.dq_count > 0) {
+    sb.s_dquot.releasing.delete(dquot);
+    return;
   }
+  if ((dquot.dq_flags & DQ_MOD) !== 0) await write_dquot(task, dquot, by);
+  if ((dquot.dq_flags & DQ_ACTIVE) !== 0) {
+    const op = operations(sb);
+    await call(task, rows.release_dquot, { sb: by }, () => op.release_dquot(task, dquot));
+  } else forget(dquot);
 }
 
 function forget(dquot: Dquot): void {

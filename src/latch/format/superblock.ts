@@ -17,6 +17,10 @@ export const KNOWN_INCOMPAT = INCOMPAT_JOURNAL | INCOMPAT_CSUM;
 export const COMPAT_INODE_BLOCKS = 1;
 /** Another one: in `copyBlock` there is a copy of the superblock, for fsck. What changes all the time is in it as mkfs has left it. */
 export const COMPAT_COPY = 2;
+/** Another one: what each user and group has is counted, in files that the superblock names; where it names none, the next mount makes them. */
+export const COMPAT_QUOTA = 4;
+/** Another one: what is in use was changed past the quota files: the next mount counts anew. */
+export const COMPAT_RECOUNT = 8;
 
 /**
  *     0  8  magic "LATCHFS1"            48  8  first inode of the orphan list, 0 for none
@@ -27,6 +31,7 @@ export const COMPAT_COPY = 2;
  *    24  8  blocks on the device        96  4  first block of the journal, 0 for none
  *    32  8  free blocks                100  4  blocks of the journal
  *    40  8  inodes in use              104  8  key of the hash of names
+ *   112  8  quota file of users: inode 120  8  of groups
  *   136  4  features, compatible       140  4  blocks of inodes
  *
  * The orphan list: inodes without a name that were open, and files whose truncation was under way. It goes on in each inode (format/inode.ts).
@@ -48,6 +53,8 @@ export interface Superblock {
   readonly label: string;
   /** 8 bytes that nobody can guess. */
   readonly hashKey: Buffer;
+  /** The inodes of the quota files, by type of quota; 0 for none. No directory names them. */
+  readonly quotaInodes: [number, number];
   readonly journalFirst: number;
   readonly journalLength: number;
 }
@@ -73,6 +80,7 @@ export function encodeSuper(block: Buffer, sb: Superblock): void {
   b.writeUInt32LE(sb.journalFirst, 96);
   b.writeUInt32LE(sb.journalLength, 100);
   sb.hashKey.copy(b, 104, 0, 8);
+  for (const [type, ino] of sb.quotaInodes.entries()) b.writeBigUInt64LE(BigInt(ino), 112 + 8 * type);
   b.writeUInt32LE(sb.compat >>> 0, 136);
   b.writeUInt32LE(sb.inodeBlocks, 140);
   b.writeUInt32LE(crc32(b.subarray(12)), 8);
@@ -132,6 +140,7 @@ export function fieldsOf(block: Buffer): Superblock {
     journalFirst: b.readUInt32LE(96),
     journalLength: b.readUInt32LE(100),
     hashKey: Buffer.from(b.subarray(104, 112)),
+    quotaInodes: [Number(b.readBigUInt64LE(112)), Number(b.readBigUInt64LE(120))],
   };
 }
 

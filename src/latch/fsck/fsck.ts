@@ -10,6 +10,7 @@ import { checkInodes } from './inodes.js';
 import { type JournalState, openLog, renewJournal } from './journal.js';
 import { checkLinks, checkOrphans, linkOrphans, setLinks } from './links.js';
 import { connect } from './lost.js';
+import { checkQuotas, distrustQuotas, nameQuotaFiles } from './quota.js';
 import { settleShared } from './shared.js';
 import { Space } from './space.js';
 import { findSuper } from './superblock.js';
@@ -105,8 +106,10 @@ async function lookAt(task: Task, bdev: BlockDevice, tell: (line: string) => voi
   }
   await checkInodes(context, groups);
   await checkDirectories(context);
+  nameQuotaFiles(context);
   const orphans = checkOrphans(context);
   const nameless = checkLinks(context);
+  await checkQuotas(context);
   checkUse(context, groups, !found.stale);
   if (found.stale) context.super.generation = nextGeneration(context);
   return { context, report, groups, journal, orphans, nameless };
@@ -126,6 +129,7 @@ function nextGeneration(context: FsckContext): number {
 
 async function repairAll({ context, groups, journal, orphans, nameless }: Look): Promise<void> {
   if (journal.lost) await renewJournal(context.task, context.bdev, journal);
+  distrustQuotas(context);
   const space = new Space(context, groups);
   await settleShared(context, (near) => space.spare(near));
   await connect(context, nameless, space);

@@ -56,7 +56,7 @@ function settle(context: FsckContext, extent: Extent, kept: Set<number>, allocat
 }
 
 /** The extents of a file whose tree has no fault, and the nodes of that. */
-async function readExtents(
+export async function readExtents(
   context: FsckContext,
   seen: Seen,
 ): Promise<{ readonly extents: Extent[]; readonly nodes: number[] }> {

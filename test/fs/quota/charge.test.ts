@@ -152,6 +152,7 @@ t.test('what changes hands is charged to the new owner', async (t) => {
   t.equal(await give(1, 70, user(1)), 'EDQUOT', 'a group that has no room');
   t.equal((await quota(fs, GRPQUOTA, 70)).dqb_curinodes, 0, 'has got nothing');
   t.equal(await give(2, 1), 'ok');
+  t.notOk((await fs.quotas()).has(1), 'who has given away all leaves the file');
   t.same(await quota(fs, USRQUOTA, 1).then((q) => [q.dqb_curspace, q.dqb_curinodes]), [0, 0]);
   t.same(await quota(fs, USRQUOTA, 2).then((q) => [q.dqb_curspace, q.dqb_curinodes]), [12 * KIB, 1]);
   t.same(await quota(fs, GRPQUOTA, 1).then((q) => [q.dqb_curspace, q.dqb_curinodes]), [12 * KIB, 1]);

@@ -5,7 +5,7 @@ import { Lockdep } from '../../../src/locking/lockdep.js';
 import type { Awaitable } from '../../../src/sched/awaitable.js';
 import { RealScheduler } from '../../../src/sched/real.js';
 import type { Timer } from '../../../src/sched/scheduler.js';
-import { Task } from '../../../src/sched/task.js';
+import { type Cred, Task } from '../../../src/sched/task.js';
 
 const SECTOR = 512;
 
@@ -122,7 +122,7 @@ export interface Machine {
   readonly validator: Lockdep;
   readonly driver: CrashDriver;
   readonly bdev: BlockDevice;
-  task(): Task;
+  task(cred?: Cred): Task;
 }
 
 export function machine(image: Buffer, readOnly = false): Machine {
@@ -130,7 +130,13 @@ export function machine(image: Buffer, readOnly = false): Machine {
   const validator = new Lockdep('error', () => undefined);
   const driver = new CrashDriver(image);
   const bdev = new BlockDevice({ name: 'crash', size: image.length, readOnly }, driver, {}, sched, validator);
-  return { sched, validator, driver, bdev, task: () => new Task(sched, validator) };
+  return {
+    sched,
+    validator,
+    driver,
+    bdev,
+    task: (cred?: Cred) => new Task(sched, validator, cred === undefined ? {} : { cred }),
+  };
 }
 
 /** Let everything that can run now run. */

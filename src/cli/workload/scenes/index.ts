@@ -8,6 +8,7 @@ import { INODES } from './inodes.js';
 import { LOCKS } from './locks.js';
 import { MEMORY } from './memory.js';
 import { NAMES } from './names.js';
+import { QUOTAS } from './quota.js';
 import type { Scene } from './scene.js';
 import { SUPERBLOCK } from './superblock.js';
 
@@ -22,5 +23,6 @@ export const SCENES: readonly Scene[] = [
   ...INODES,
   ...CONTROL,
   ...LOCKS,
+  ...QUOTAS,
   ...SUPERBLOCK,
 ];

@@ -7,6 +7,8 @@ export interface Scene {
   readonly name: string;
   /** It gives the filesystem callbacks that latch does not have of itself. */
   readonly lends?: true;
+  /** The filesystem counts what users and groups have. */
+  readonly quota?: true;
   /** @returns what must be the same whatever happens */
   run(sys: Syscalls, other: Syscalls, sb: SuperBlock): Promise<unknown>;
 }
