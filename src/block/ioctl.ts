@@ -114,6 +114,28 @@ function common(
   }
 }
 
+/** What differs between the ioctls of a 64-bit and of a 32-bit process. */
+interface Abi {
+  readonly getSize: number;
+  readonly getBlockSize: number;
+  /** Bytes of a long. */
+  readonly word: 4 | 8;
+  readonly op: 'ioctl' | 'compat_ioctl';
+}
+
+const NATIVE: Abi = { getSize: BLKGETSIZE64, getBlockSize: BLKBSZGET, word: 8, op: 'ioctl' };
+const COMPAT: Abi = { getSize: BLKGETSIZE64_32, getBlockSize: BLKBSZGET_32, word: 4, op: 'compat_ioctl' };
+
+function ioctlOf(abi: Abi, task: Task, bdev: BlockDevice, mode: OpenMode, cmd: number, arg: Buffer): Awaitable<Buffer> {
+  if (cmd === abi.getSize) return answer(bdev.size, 8);
+  if (cmd === abi.getBlockSize) return answer(BLOCK_SIZE, 4);
+  const known = common(task, bdev, mode, cmd, arg, abi.word);
+  if (known !== undefined) return known;
+  const driver = bdev.ops[abi.op];
+  if (driver === undefined) throw errno('ENOTTY');
+  return call(task, rows[abi.op], { disk: bdev.open_mutex }, () => driver(task, bdev, mode, cmd, arg));
+}
+
 /**
  * ioctl(2) on a device (blkdev_ioctl). open_mutex must not be held.
  * @param mode how the device is open
@@ -128,13 +150,7 @@ export function blkdev_ioctl(
   cmd: number,
   arg: Buffer,
 ): Awaitable<Buffer> {
-  if (cmd === BLKGETSIZE64) return answer(bdev.size, 8);
-  if (cmd === BLKBSZGET) return answer(BLOCK_SIZE, 4);
-  const known = common(task, bdev, mode, cmd, arg, 8);
-  if (known !== undefined) return known;
-  const { ioctl } = bdev.ops;
-  if (ioctl === undefined) throw errno('ENOTTY');
-  return call(task, rows.ioctl, { disk: bdev.open_mutex }, () => ioctl(task, bdev, mode, cmd, arg));
+  return ioctlOf(NATIVE, task, bdev, mode, cmd, arg);
 }
 
 /** ioctl(2) of a 32-bit process (compat_blkdev_ioctl): long is four bytes. Otherwise as blkdev_ioctl. @throws EFBIG too */
@@ -145,11 +161,5 @@ export function compat_blkdev_ioctl(
   cmd: number,
   arg: Buffer,
 ): Awaitable<Buffer> {
-  if (cmd === BLKGETSIZE64_32) return answer(bdev.size, 8);
-  if (cmd === BLKBSZGET_32) return answer(BLOCK_SIZE, 4);
-  const known = common(task, bdev, mode, cmd, arg, 4);
-  if (known !== undefined) return known;
-  const { compat_ioctl } = bdev.ops;
-  if (compat_ioctl === undefined) throw errno('ENOTTY');
-  return call(task, rows.compat_ioctl, { disk: bdev.open_mutex }, () => compat_ioctl(task, bdev, mode, cmd, arg));
+  return ioctlOf(COMPAT, task, bdev, mode, cmd, arg);
 }

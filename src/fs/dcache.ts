@@ -237,34 +237,12 @@ function trim_dcache(task: Task, sb: SuperBlock): Awaitable<void> {
 
 /** Look at `nr` unused dentries, oldest first, and free those that were not used again (prune_dcache_sb). @returns how many went */
 export function prune_dcache_sb(task: Task, sb: SuperBlock, nr: number): Awaitable<number> {
-  return pruneFrom(task, sb, nr, 0);
-}
-
-function pruneFrom(task: Task, sb: SuperBlock, nr: number, before: number): Awaitable<number> {
-  const lru = sb.s_dentry_lru;
-  let freed = before;
-  for (let left = nr; left > 0; left--) {
-    const dentry = lru.oldest;
-    if (dentry === undefined) break;
-    if (dentry.d_count > 0) {
-      lru.remove(dentry);
-      dentry.d_flags &= ~DCACHE_REFERENCED;
-      continue;
-    }
-    if ((dentry.d_flags & DCACHE_REFERENCED) !== 0) {
-      dentry.d_flags &= ~DCACHE_REFERENCED;
-      lru.rotate(dentry);
-      continue;
-    }
-    const gone = kill(task, dentry);
-    freed++;
-    if (gone instanceof Promise) {
-      const rest = left - 1;
-      const sofar = freed;
-      return gone.then(() => pruneFrom(task, sb, rest, sofar));
-    }
-  }
-  return freed;
+  return sb.s_dentry_lru.walk(nr, (dentry) => {
+    const referenced = (dentry.d_flags & DCACHE_REFERENCED) !== 0;
+    dentry.d_flags &= ~DCACHE_REFERENCED;
+    if (dentry.d_count > 0) return 'removed';
+    return referenced ? 'rotate' : kill(task, dentry);
+  });
 }
 
 /** Free what is unused below `parent`: negative dentries of a directory that was removed, for example (shrink_dcache_parent). */

@@ -199,36 +199,15 @@ function trim_icache(task: Task, sb: SuperBlock): Awaitable<void> {
 
 /** Look at `nr` unused inodes, oldest first, and evict those that were not used again (prune_icache_sb). @returns how many went */
 export function prune_icache_sb(task: Task, sb: SuperBlock, nr: number): Awaitable<number> {
-  return pruneFrom(task, sb, nr, 0);
-}
-
-function pruneFrom(task: Task, sb: SuperBlock, nr: number, before: number): Awaitable<number> {
-  const lru = sb.s_inode_lru;
-  let freed = before;
-  for (let left = nr; left > 0; left--) {
-    const inode = lru.oldest;
-    if (inode === undefined) break;
-    if (inode.i_count > 0 || (inode.i_state & (I_DIRTY_ALL | I_SYNC | I_FREEING | I_WILL_FREE)) !== 0) {
-      // In use, or comes back when it is clean.
-      lru.remove(inode);
-      inode.i_state &= ~I_REFERENCED;
-      continue;
-    }
-    if ((inode.i_state & I_REFERENCED) !== 0) {
-      inode.i_state &= ~I_REFERENCED;
-      lru.rotate(inode);
-      continue;
-    }
+  return sb.s_inode_lru.walk(nr, (inode) => {
+    const referenced = (inode.i_state & I_REFERENCED) !== 0;
+    inode.i_state &= ~I_REFERENCED;
+    // In use, or comes back when it is clean.
+    if (inode.i_count > 0 || (inode.i_state & (I_DIRTY_ALL | I_SYNC | I_FREEING | I_WILL_FREE)) !== 0) return 'removed';
+    if (referenced) return 'rotate';
     inode.i_state |= I_FREEING;
-    const gone = evict(task, inode);
-    freed++;
-    if (gone instanceof Promise) {
-      const rest = left - 1;
-      const sofar = freed;
-      return gone.then(() => pruneFrom(task, sb, rest, sofar));
-    }
-  }
-  return freed;
+    return evict(task, inode);
+  });
 }
 
 /** Take an inode apart that nobody refers to and that has I_FREEING (evict). Waits until nobody writes it. */

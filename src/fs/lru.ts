@@ -1,4 +1,5 @@
 /** Things that nobody uses now, kept for the next user, in the order of last use (struct list_lru). The links are in the things. */
+import type { Awaitable } from '../sched/awaitable.js';
 
 /** What an entry knows of its list: which one it is. */
 export interface Membership {
@@ -11,6 +12,9 @@ export interface LruEntry<T> {
   /** The list that it is on. */
   lru: Membership | undefined;
 }
+
+/** What is to become of an entry (enum lru_status); undefined, or a promise, where it is being freed. */
+export type LruStatus = 'removed' | 'rotate' | Awaitable<void>;
 
 export class Lru<T extends LruEntry<T>> {
   #oldest: T | undefined;
@@ -55,5 +59,33 @@ export class Lru<T extends LruEntry<T>> {
   rotate(entry: T): void {
     this.remove(entry);
     this.add(entry);
+  }
+
+  /**
+   * Look at `nr` entries, oldest first (list_lru_walk).
+   * @param visit takes the entry off the list ('removed', 'freed'), or lets it be used again ('rotate')
+   * @returns how many were freed
+   */
+  walk(nr: number, visit: (entry: T) => LruStatus): Awaitable<number> {
+    return this.#walk(nr, visit, 0);
+  }
+
+  #walk(nr: number, visit: (entry: T) => LruStatus, before: number): Awaitable<number> {
+    let freed = before;
+    for (let left = nr; left > 0; left--) {
+      const entry = this.#oldest;
+      if (entry === undefined) break;
+      const status = visit(entry);
+      if (status === 'removed') this.remove(entry);
+      else if (status === 'rotate') this.rotate(entry);
+      else {
+        freed++;
+        if (status instanceof Promise) {
+          const [rest, sofar] = [left - 1, freed];
+          return status.then(() => this.#walk(rest, visit, sofar));
+        }
+      }
+    }
+    return freed;
   }
 }

@@ -56,6 +56,15 @@ async function atPosition<T>(task: Task, file: File, body: (pos: number) => Prom
   return await body(file.f_pos);
 }
 
+/** The file that is to be read or written at a place, -1 for its own. @throws EOPNOTSUPP EINVAL EBADF ESPIPE */
+function fileAt(p: Process, fd: number, pos: number, flags: number): File {
+  if ((flags & ~RWF_ALL) !== 0) throw errno('EOPNOTSUPP');
+  if (pos < -1) throw errno('EINVAL');
+  const file = p.files.get(fd);
+  if (pos !== -1 && pipeOf(file) !== undefined) throw errno('ESPIPE');
+  return file;
+}
+
 /** @throws EBADF EISDIR EINVAL EAGAIN EINTR EIO */
 export function read(task: Task, p: Process, fd: number, count: number): Promise<Buffer> {
   return readAt(task, p.files.get(fd), count, 0);
@@ -85,11 +94,8 @@ export async function preadv2(
   pos: number,
   flags: number,
 ): Promise<Buffer> {
-  if ((flags & ~RWF_ALL) !== 0) throw errno('EOPNOTSUPP');
-  if (pos === -1) return readAt(task, p.files.get(fd), count, flags);
-  if (pos < 0) throw errno('EINVAL');
-  const file = p.files.get(fd);
-  if (pipeOf(file) !== undefined) throw errno('ESPIPE');
+  const file = fileAt(p, fd, pos, flags);
+  if (pos === -1) return readAt(task, file, count, flags);
   const bytes = await readInto(task, file, count, pos, flags);
   if ((flags & RWF_HIPRI) !== 0) await iopoll(task, file, pos);
   return bytes;
@@ -177,11 +183,8 @@ export async function pwritev2(
   pos: number,
   flags: number,
 ): Promise<number> {
-  if ((flags & ~RWF_ALL) !== 0) throw errno('EOPNOTSUPP');
-  const file = p.files.get(fd);
+  const file = fileAt(p, fd, pos, flags);
   if (pos === -1) return writeAt(task, p, file, bytes, flags);
-  if (pos < 0) throw errno('EINVAL');
-  if (pipeOf(file) !== undefined) throw errno('ESPIPE');
   return writeFrom(task, p, file, bytes, pos, flags);
 }
 
