@@ -7,8 +7,8 @@ import { d_add } from '../fs/dcache-alias.js';
 import { DCACHE_MANAGE_TRANSIT, DCACHE_NEED_AUTOMOUNT, type Dentry } from '../fs/dentry.js';
 import { Inode } from '../fs/inode.js';
 import { kill_litter_super, OffsetCtx, simple_lookup, simple_offset_dir_operations } from '../fs/libfs.js';
-import { umount_submounts, type VfsMount } from '../fs/namespace.js';
-import { vfs_mount } from '../fs/super.js';
+import { lookup_mnt, umount_submounts, type VfsMount } from '../fs/namespace.js';
+import { umount_begin, vfs_mount } from '../fs/super.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { current_time } from '../fs/time.js';
 import { errno } from '../sched/errno.js';
@@ -93,6 +93,9 @@ export function attachControl(
   d_add(task, dentry, inode);
   dentry.d_flags |= DCACHE_NEED_AUTOMOUNT | DCACHE_MANAGE_TRANSIT;
   return async (ending) => {
+    const mount = lookup_mnt(dentry);
+    // Nobody will come for what somebody still waits for in it.
+    if (mount !== undefined) await umount_begin(ending, mount.mnt_sb);
     await umount_submounts(ending, sb);
     d_drop(dentry);
     await dput(ending, dentry);

@@ -1,9 +1,10 @@
 /** Files whose content is made when they are opened, and which take commands (fs/seq_file.c and what proc makes of it). */
 import { FASYNC, O_DIRECT } from '../fs/open-flags.js';
 import type { file_operations, inode_operations } from '../fs/operations.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { WaitQueue, wait_event } from '../sched/wait.js';
 
 export interface ControlFile {
   readonly name: string;
@@ -13,6 +14,27 @@ export interface ControlFile {
   write?(task: Task, text: string): Awaitable<void>;
   /** Told of every request on an open file of it. */
   touched?(task: Task): void;
+}
+
+/** Who is in the middle of making the content of a file, or of obeying a command. */
+export class InFlight {
+  readonly #tasks = new Set<Task>();
+  readonly #done = new WaitQueue();
+
+  /** @throws what `body` throws */
+  run<T>(task: Task, body: () => Awaitable<T>): Awaitable<T> {
+    this.#tasks.add(task);
+    return withCleanup(body, () => {
+      this.#tasks.delete(task);
+      this.#done.wake_all();
+    });
+  }
+
+  /** End what a signal can end, and wait for all of it. */
+  async abort(task: Task): Promise<void> {
+    for (const each of this.#tasks) each.interrupt();
+    await wait_event(task, this.#done, () => this.#tasks.size === 0, { what: 'control files in use' });
+  }
 }
 
 /** The longest command, bytes. */
@@ -34,13 +56,14 @@ class Content {
 }
 
 /** The file_operations of one control file. */
-export function controlFileOperations(control: ControlFile): file_operations {
+export function controlFileOperations(control: ControlFile, inFlight: InFlight): file_operations {
   const { write } = control;
   const touched = (task: Task): void => control.touched?.(task);
   const operations: file_operations = {
     open: (task, _inode, file) => {
       touched(task);
-      return andThen(control.show(task), (text) => {
+      const shown = inFlight.run(task, () => control.show(task));
+      return andThen(shown, (text) => {
         file.private_data = new Content(text);
       });
     },

@@ -58,6 +58,7 @@ export function controlFiles(sources: ControlSources): readonly ControlFile[] {
       show: () => violations.text(validator),
       write: clearedBy0('violations', () => violations.clear()),
     },
+    { name: 'next_violation', show: (task) => violations.next(task) },
     { name: 'tasks', show: () => tasksText(validator) },
     { name: 'lockdep', show: () => lockdepText(validator) },
     { name: 'lockdep_chains', show: () => chainsText(validator) },

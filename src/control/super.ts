@@ -13,7 +13,7 @@ import type { FileSystemType } from '../fs/super.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { current_time } from '../fs/time.js';
 import type { Task } from '../sched/task.js';
-import { type ControlFile, control_file_inode_operations, controlFileOperations } from './file.js';
+import { type ControlFile, control_file_inode_operations, controlFileOperations, InFlight } from './file.js';
 import { TASK_DIR, TASK_DIR_INO, type TaskTree } from './task-dir.js';
 
 /** "lctl" */
@@ -50,7 +50,9 @@ export function controlFsType(
     fill_super: async (task: Task, sb: SuperBlock) => {
       sb.s_magic = CONTROL_MAGIC;
       sb.s_maxbytes = Number.MAX_SAFE_INTEGER;
-      sb.s_op = simple_super_operations;
+      const inFlight = new InFlight();
+      sb.s_op = { ...simple_super_operations, umount_begin: (ending) => inFlight.abort(ending) };
+      tasks.inFlight = inFlight;
       sb.s_d_op = tasks.dentry_operations;
       sb.s_export_op = tasks.export_operations;
       sb.generated = true;
@@ -72,7 +74,7 @@ export function controlFsType(
         const mode = S_IFREG | (file.write === undefined ? 0o400 : 0o600);
         const inode = newInode(sb, ROOT_INO + 1 + index, mode, owner);
         inode.i_op = control_file_inode_operations;
-        inode.i_fop = controlFileOperations(file);
+        inode.i_fop = controlFileOperations(file, inFlight);
         simple_add(task, top, offsets, file.name, inode);
       }
     },

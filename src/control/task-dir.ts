@@ -22,7 +22,7 @@ import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Validator } from '../sched/validator.js';
-import { controlFileOperations } from './file.js';
+import { controlFileOperations, InFlight } from './file.js';
 import type { ControlOwner } from './super.js';
 
 export const TASK_DIR = 'task';
@@ -55,6 +55,8 @@ function dtype(part: number): number {
 export class TaskTree {
   readonly #sleepers: ReadonlyMap<Task, Sleeper>;
   readonly #owner: ControlOwner;
+  /** Of the mount that shows the tree. */
+  inFlight = new InFlight();
 
   /** @param validator who knows the tasks that sleep */
   constructor(validator: Validator, owner: ControlOwner) {
@@ -129,7 +131,7 @@ export class TaskTree {
     switch (inode.i_ino - inoOf(id)) {
       case STATUS:
         inode.i_mode = S_IFREG | 0o400;
-        inode.i_fop = controlFileOperations({ name: 'status', show: () => this.#status(id) });
+        inode.i_fop = controlFileOperations({ name: 'status', show: () => this.#status(id) }, this.inFlight);
         return;
       case BLOCKER:
         inode.i_mode = S_IFLNK | 0o777;

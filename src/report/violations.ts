@@ -1,5 +1,7 @@
 /** The violations of a mount so far, each distinct one once with how often it was seen: what the control directory shows. */
 import { type Lockdep, type Violation, type ViolationSink, violationKey } from '../locking/lockdep.js';
+import type { Task } from '../sched/task.js';
+import { WaitQueue, wait_event } from '../sched/wait.js';
 import { violationText } from './violation-text.js';
 
 /** Distinct violations that are kept; what comes after is in the log only, so that a storm does not fill the memory. */
@@ -7,6 +9,7 @@ const KEPT = 256;
 
 export class ViolationHistory {
   readonly #violations = new Map<string, Violation>();
+  readonly #news = new WaitQueue();
   #dropped = 0;
 
   /** A sink that keeps each distinct violation and passes all on to `next`. */
@@ -22,11 +25,22 @@ export class ViolationHistory {
     if (this.#violations.has(key)) return;
     if (this.#violations.size < KEPT) this.#violations.set(key, violation);
     else this.#dropped++;
+    this.#news.wake_all();
   }
 
   clear(): void {
     this.#violations.clear();
     this.#dropped = 0;
+  }
+
+  /** Sleep until a rule is broken in a way that is not known yet. @returns the report @throws EINTR by a signal */
+  async next(task: Task): Promise<string> {
+    const known = new Set(this.#violations.values());
+    const fresh = (): Violation[] => [...this.#violations.values()].filter((violation) => !known.has(violation));
+    const dropped = this.#dropped;
+    const condition = (): boolean => fresh().length > 0 || this.#dropped > dropped;
+    await wait_event(task, this.#news, condition, { interruptible: true, what: 'a violation' });
+    return fresh().map(violationText).join('\n');
   }
 
   /** Every violation that is kept, oldest first, as lockdep's users read it. Empty where there was none. */

@@ -3,7 +3,12 @@ import t from 'tap';
 import { attachControl, CONTROL_NAME } from '../../src/control/automount.js';
 import { lookup_mnt } from '../../src/fs/namespace.js';
 import { FASYNC, O_DIRECT, O_NONBLOCK, O_RDWR } from '../../src/fs/open-flags.js';
+import { MNT_FORCE } from '../../src/fs/sys-fs.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
+import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
+import { ViolationHistory } from '../../src/report/violations.js';
+import type { Task } from '../../src/sched/task.js';
+import type { Validator } from '../../src/sched/validator.js';
 import { newWorld, opsCalled, outcome } from '../fs/world.js';
 
 t.test('flags, fdinfo, and the end of their inodes', async (t) => {
@@ -65,4 +70,55 @@ t.test('read and written as they come, without pages', async (t) => {
   await run(remove);
   t.equal(await world.end(), 0);
   t.same(world.violations, []);
+});
+
+function sleeping(validator: Validator): number {
+  return validator instanceof Lockdep ? validator.waits.sleepers.size : 0;
+}
+
+/** A rule that somebody has broken. */
+const BROKEN: Violation = {
+  kind: 'lock-not-held',
+  message: 'something is wrong',
+  rule: undefined,
+  row: undefined,
+  lock: undefined,
+  task: undefined,
+  ops: [],
+  held: [],
+  stack: '',
+  seen: 0,
+};
+
+t.test('next_violation waits for what is new, a signal, or an unmount by force', async (t) => {
+  const world = await newWorld();
+  const { sb, run, machine } = world;
+  const history = new ViolationHistory();
+  const report = history.sink(() => undefined);
+  const files = [{ name: 'next_violation', show: (task: Task) => history.next(task) }];
+  const remove = await run((task) => attachControl(task, sb, files, { uid: 0, gid: 0 }));
+  const process = new Process(sb);
+  const sys = syscalls(process);
+  const path = `/${CONTROL_NAME}/next_violation`;
+  const begin = async <T>(waiting: Promise<T>): Promise<{ end: Promise<T> }> => {
+    while (sleeping(machine.validator) === 0) await new Promise((resolve) => setImmediate(resolve));
+    return { end: waiting };
+  };
+  const told = await begin(sys.open(path, 0));
+  report(BROKEN);
+  t.match(String(await sys.read(await told.end, 1000)), /something is wrong/);
+  const again = await begin(outcome(() => sys.open(path, 0)));
+  report(BROKEN);
+  process.signal('SIGINT');
+  t.equal(await again.end, 'EINTR', 'the same once more is nothing new');
+  const last = await begin(outcome(() => sys.open(path, 0)));
+  const other = process.fork();
+  await syscalls(other).umount2(`/${CONTROL_NAME}`, MNT_FORCE);
+  t.equal(await last.end, 'EINTR');
+  const left = await begin(outcome(() => sys.open(path, 0)));
+  await run(remove);
+  t.equal(await left.end, 'EINTR', 'nor does anybody wait for longer than there is a filesystem');
+  await other.exit();
+  await process.exit();
+  await world.end();
 });

@@ -3,6 +3,7 @@ import { attachControl } from '../../../control/automount.js';
 import { controlFiles } from '../../../control/files.js';
 import { FASYNC, O_RDWR } from '../../../fs/open-flags.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
+import { MNT_FORCE } from '../../../fs/sys-fs.js';
 import { Lockdep } from '../../../locking/lockdep.js';
 import { ViolationHistory } from '../../../report/violations.js';
 import { Task } from '../../../sched/task.js';
@@ -47,7 +48,11 @@ export const CONTROL: readonly Scene[] = [
         await other.close(control);
         const shown = String(await sys.read(await sys.open('/.latchfs/mounts', 0), 7));
         const missing = await said(sys.stat('/.latchfs/none'));
-        return [pipe, listed, info, refused, shown, missing];
+        const waiting = said(sys.open('/.latchfs/next_violation', 0));
+        while ((await names(other, '/.latchfs/task')).length < 3) await sb.sched.yield();
+        await other.umount2('/.latchfs', MNT_FORCE);
+        const ended = await waiting;
+        return [pipe, listed, info, refused, shown, missing, ended];
       }),
   },
   {
