@@ -108,7 +108,7 @@ export class Damaged {
   readonly #pieces: readonly Piece[];
   readonly #choose: (n: number) => number;
   readonly #disk: Superblock;
-  #superTouched = false;
+  readonly #kinds = new Set<string>();
 
   /** @param choose a number in [0, n) */
   constructor(image: Buffer, all: readonly Piece[], choose: (n: number) => number) {
@@ -116,6 +116,11 @@ export class Damaged {
     this.#pieces = all;
     this.#choose = choose;
     this.#disk = superOf(image);
+  }
+
+  /** Whether something of that kind was damaged. */
+  hit(kind: Piece['kind']): boolean {
+    return this.#kinds.has(kind);
   }
 
   #pick<T>(list: readonly T[]): T {
@@ -131,9 +136,9 @@ export class Damaged {
     const piece = this.#pick(this.#pieces.filter((each) => each.kind === kind));
     if (kind === 'super' || kind === 'copy') {
       // With both gone nothing can be repaired.
-      if (this.#superTouched) return;
-      this.#superTouched = true;
+      if (this.hit('super') || this.hit('copy')) return;
     }
+    this.#kinds.add(kind);
     const how = this.#choose(3) === 0 ? this.#bytes(piece) : this.#fields(piece);
     this.log.push(`${kind} ${piece.ino ?? ''} at ${piece.at}: ${how}`);
     for (const other of this.#pieces) {

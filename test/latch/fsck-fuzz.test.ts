@@ -16,7 +16,10 @@ const S_IFDIR = 0o040000;
 interface Base {
   readonly image: Buffer;
   readonly pieces: readonly Piece[];
+  /** What there is once its log was replayed. */
   readonly files: ReadonlyMap<number, string>;
+  /** The log has something in it. */
+  readonly dirty: boolean;
 }
 
 function isSpecial(mode: number): boolean {
@@ -60,8 +63,8 @@ async function everything(w: World): Promise<Map<number, string>> {
   return found;
 }
 
-/** A tree with something of each kind. */
-async function base(seed: number): Promise<Base> {
+/** A tree with something of each kind. @param dirty the image is that of a mount which has not ended */
+async function base(seed: number, dirty: boolean): Promise<Base> {
   const choose = numbers(seed);
   const w = await World.mount(await freshImage(SIZE, { random: (n) => Buffer.alloc(n, choose(256)) }));
   const dirs = [''];
@@ -91,10 +94,23 @@ async function base(seed: number): Promise<Base> {
   await w.fallocate('/pieces', 1, 400 * 8192, 60_000);
   await w.create('/attributes');
   for (let i = 0; i < 60; i++) await w.setxattr('/attributes', `user.${i}`, Buffer.alloc(200, i));
+  if (dirty) {
+    await w.sync();
+    for (const path of files.slice(0, 5)) await w.open(path);
+    for (const path of files.slice(0, 10)) await w.unlink(path);
+    await w.truncate('/pieces', 200 * 8192);
+    await w.rename(files[12] ?? '', '/renamed');
+    await w.sync();
+    const image = w.driver.now;
+    const recovered = await World.mount(image);
+    const seen = await everything(recovered);
+    await recovered.unmount();
+    return { image, pieces: await pieces(recovered.driver.now), files: seen, dirty };
+  }
   const seen = await everything(w);
   await w.unmount();
   const image = w.driver.now;
-  return { image, pieces: await pieces(image), files: seen };
+  return { image, pieces: await pieces(image), files: seen, dirty };
 }
 
 async function play(base: Base, seed: number): Promise<string | undefined> {
@@ -103,7 +119,14 @@ async function play(base: Base, seed: number): Promise<string | undefined> {
   for (let left = 1 + choose(choose(2) === 0 ? 2 : 6); left > 0; left--) damaged.damage();
   const tell = (what: string): string => `seed ${seed}: ${what}\n  ${damaged.log.join('\n  ')}`;
   try {
-    const { image, lines, result } = await repaired(damaged.image);
+    let mended = await repaired(damaged.image);
+    if (choose(3) === 0) {
+      // The power fails during the repair, and it begins anew.
+      const cut = choose(mended.driver.events.length + 1);
+      damaged.log.push(`power fails after ${cut} of ${mended.driver.events.length} events`);
+      mended = await repaired(mended.driver.crash(cut, choose));
+    }
+    const { image, lines, result } = mended;
     if (result.left > 0) return tell(`left: ${lines.join(' | ')}`);
     const again = await problemsOf(image);
     if (again.length > 0) return tell(`found again: ${again.join(' | ')}`);
@@ -112,6 +135,8 @@ async function play(base: Base, seed: number): Promise<string | undefined> {
     await w.unmount();
     const after = await problemsOf(w.driver.now);
     if (after.length > 0) return tell(`after the mount: ${after.join(' | ')}`);
+    // What was only in a log that is lost is lost.
+    if (base.dirty && damaged.hit('journal')) return undefined;
     for (const [ino, text] of base.files) {
       if (damaged.touched.has(ino) || found.get(ino) === text) continue;
       return tell(`inode ${ino} was ${text}, and is ${found.get(ino)}; ${lines.slice(0, 20).join(' | ')}`);
@@ -123,7 +148,7 @@ async function play(base: Base, seed: number): Promise<string | undefined> {
 }
 
 t.test('fsck repairs whatever is damaged', async (t) => {
-  const bases = [await base(1), await base(2), await base(3)];
+  const bases = [await base(1, false), await base(2, true), await base(3, false), await base(4, true)];
   for (const { image } of bases) t.same(await problemsOf(image), []);
   const failed: string[] = [];
   for (let seed = FROM; seed <= TO; seed++) {

@@ -59,15 +59,19 @@ export async function problemsOf(image: Buffer): Promise<string[]> {
   return lines;
 }
 
+export interface Repaired {
+  readonly image: Buffer;
+  readonly lines: readonly string[];
+  readonly result: FsckResult;
+  readonly driver: CrashDriver;
+}
+
 /** An image after a repair, what was told, and what came of it. */
-export async function repaired(
-  image: Buffer,
-  repair: Repair = 'all',
-): Promise<{ readonly image: Buffer; readonly lines: readonly string[]; readonly result: FsckResult }> {
+export async function repaired(image: Buffer, repair: Repair = 'all'): Promise<Repaired> {
   const m = machine(image);
   const lines: string[] = [];
   const result = await fsck(m.task(), m.bdev, (line) => lines.push(line), repair);
-  return { image: m.driver.now, lines, result };
+  return { image: m.driver.now, lines, result, driver: m.driver };
 }
 
 /** One mounted image. */
