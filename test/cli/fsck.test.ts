@@ -1,5 +1,15 @@
 /** `latchfs fsck`: its exit status, and one line for each problem. */
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, symlinkSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import t from 'tap';
@@ -49,6 +59,26 @@ t.test('fsck', async (t) => {
   await (await mount(image)).unmount();
   t.equal((await run(latchfs, ['fsck', '-f', '-y', image])).status, 0, 'nothing is left to be repaired');
   closeSync(fd);
+
+  const large = join(scratch, 'large');
+  await run(latchfs, ['mkfs', large, '--size', '300M', '--label', 'kept']);
+  const whole = readFileSync(large).subarray(0, 4096);
+  const second = openSync(large, 'r+');
+  writeSync(second, Buffer.alloc(4096), 0, 4096, 0);
+  const found = await run(latchfs, ['fsck', '-y', large]);
+  t.equal(found.status, 1, found.stderr);
+  t.match(found.stdout, /superblock: holds no latchfs; its copy in block 32768 is used/, 'that of the second group');
+  t.ok(
+    readFileSync(large)
+      .subarray(1024 + 64, 1024 + 112)
+      .equals(whole.subarray(1024 + 64, 1024 + 112)),
+  );
+  // The descriptor of a group that was never used.
+  writeSync(second, Buffer.from([1]), 0, 1, 2 * 128 * 2 ** 20 + 2048);
+  t.match((await run(latchfs, ['fsck', large])).stdout, /group 2: the descriptor has a wrong magic/);
+  t.equal((await run(latchfs, ['fsck', '-y', large])).status, 1);
+  t.equal((await run(latchfs, ['fsck', large])).status, 0);
+  closeSync(second);
 
   const helpers = join(scratch, 'sbin');
   mkdirSync(helpers);

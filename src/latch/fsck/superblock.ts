@@ -4,7 +4,16 @@ import { brelse, sb_bread } from '../../block/buffer-cache.js';
 import type { Task } from '../../sched/task.js';
 import { decodeGroup, GROUP_OFFSET, groupSeed } from '../format/group.js';
 import { inodeIsSealed, inodeSeed } from '../format/inode.js';
-import { BLOCK_SIZE, GROUP_BLOCKS, groupSize, INODE_SIZE, MIN_BYTES, ROOT_BLOCK, ROOT_INO } from '../format/layout.js';
+import {
+  BLOCK_SIZE,
+  GROUP_BLOCKS,
+  groupSize,
+  INODE_SIZE,
+  journalBlocks,
+  MIN_BYTES,
+  ROOT_BLOCK,
+  ROOT_INO,
+} from '../format/layout.js';
 import {
   COMPAT_COPY,
   copyBlock,
@@ -101,6 +110,18 @@ async function fits(task: Task, bdev: BlockDevice, disk: Superblock): Promise<bo
   return inodeIsSealed(inodes.subarray(0, INODE_SIZE), inodeSeed(disk.uuid, ROOT_INO));
 }
 
+/** How much of what never changes is as mkfs makes it, and as other blocks say. */
+async function likelihood(task: Task, bdev: BlockDevice, disk: Superblock, blocks: number): Promise<number> {
+  const usual = [
+    await fits(task, bdev, disk),
+    disk.blocks === blocks,
+    disk.incompat === KNOWN_INCOMPAT,
+    disk.journalFirst === ROOT_BLOCK + 1,
+    disk.journalLength === journalBlocks(disk.blocks),
+  ];
+  return usual.filter(Boolean).length;
+}
+
 /** Whether a superblock whose magic or checksum is wrong can be right in everything else. */
 async function plausible(
   task: Task,
@@ -127,7 +148,7 @@ async function compare(task: Task, bdev: BlockDevice, disk: Superblock, report: 
   }
   const { copy } = found;
   const differ = FIXED.filter((name) => String(copy[name]) !== String(disk[name]));
-  const right = copy.uuid.equals(disk.uuid) || ((await fits(task, bdev, copy)) && !(await fits(task, bdev, disk)));
+  const right = (await likelihood(task, bdev, copy, blocks)) >= (await likelihood(task, bdev, disk, blocks));
   report.problem('superblock', `differs from its copy in ${differ.join(', ')}`);
   if (!right) return { super: disk, stale: false };
   const fixed = Object.fromEntries(FIXED.map((name) => [name, copy[name]]));

@@ -60,6 +60,8 @@ export async function writeAll(context: FsckContext, groups: readonly ReadGroup[
     if (!group.unused || right.freeBlocks < group.size - GROUP_HEAD) await writeGroup(context, right);
   }
   const disk = context.super;
+  // The log is empty.
+  disk.clean = true;
   disk.freeBlocks = free;
   disk.inodes = context.inodes.size;
   disk.inodeBlocks = context.inodeBlocks.size;
