@@ -13,6 +13,7 @@ export interface MkfsFlags {
   readonly size?: string;
   readonly label?: string;
   readonly force?: boolean;
+  readonly quota?: boolean;
 }
 
 /** Make the image as large as asked; one that exists keeps its size unless that is given. */
@@ -61,7 +62,10 @@ export async function mkfsCommand(image: string, flags: MkfsFlags): Promise<void
           throw new CliError(`${image} holds a latchfs already: --force makes a new one and destroys what is in it`);
         }
       }
-      await mkfs(task, bdev, flags.label === undefined ? {} : { label: flags.label });
+      await mkfs(task, bdev, {
+        quota: flags.quota === true,
+        ...(flags.label === undefined ? {} : { label: flags.label }),
+      });
     } finally {
       await blkdev_put(task, bdev);
     }

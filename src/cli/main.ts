@@ -121,6 +121,7 @@ As a mount helper: latchfs SOURCE MOUNTPOINT -o OPTIONS, so that these work once
     .argument('<image>')
     .option('--size <size>', 'the size of the image; needed where it does not exist yet')
     .option('--label <text>', 'a name for the filesystem, up to 16 bytes')
+    .option('--quota', 'count what users and groups have from the first mount on')
     .option('--force', 'overwrite a filesystem that is there')
     .action(async (image: string, given: MkfsFlags) => (await import('./image.js')).mkfsCommand(image, given));
   root

@@ -1,5 +1,6 @@
 /** The options of a mount: `-o name,name=value`. */
 
+import { GRPQUOTA, type QuotaType, USRQUOTA } from '../fs/quota/types.js';
 import type { MountOptions } from '../fuse/mount-options.js';
 import type { CacheMode } from '../fuse/session-options.js';
 import type { EnforceLevel } from '../sched/validator.js';
@@ -32,6 +33,8 @@ export interface MountSettings {
   subtype: string | undefined;
   /** nodev, nosuid, noexec and the like, passed on to the kernel. */
   flags: string[];
+  /** Types of quotas whose limits are enforced; usage is counted for all then. */
+  quota: QuotaType[];
   /** Whether `.latchfs` is there. */
   control: boolean;
   /** Whether root's mount of an image is one of a disk, by a loop device. */
@@ -46,6 +49,7 @@ export const OPTION_HELP: readonly (readonly [string, string])[] = [
   ['default_permissions', 'the kernel checks modes and ACLs (the default; no_default_permissions: latchfs alone does)'],
   ['uid=N, gid=N', 'the owner of the root directory of a memory filesystem'],
   ['enforce=LEVEL', 'what a locking violation does: off, warn (the default), error, panic'],
+  ['usrquota, grpquota', 'enforce the limits of users, of groups (noquota: not; quota: the same as usrquota)'],
   ['debug=all', 'record a stack at every lock that is taken'],
   ['cache=MODE', 'what the kernel may cache: none, auto (the default), always (dirty data too)'],
   ['transport=NAME', 'dev-fuse (the default), or fuse-native'],
@@ -106,6 +110,7 @@ export function defaultSettings(): MountSettings {
     fsname: undefined,
     subtype: 'latchfs',
     flags: [],
+    quota: [],
     control: true,
     blkdev: true,
     remount: false,
@@ -191,6 +196,18 @@ const PLAIN: Readonly<Record<string, (settings: MountSettings) => void>> = {
   },
   noblkdev: (s) => {
     s.blkdev = false;
+  },
+  usrquota: (s) => {
+    s.quota.push(USRQUOTA);
+  },
+  quota: (s) => {
+    s.quota.push(USRQUOTA);
+  },
+  grpquota: (s) => {
+    s.quota.push(GRPQUOTA);
+  },
+  noquota: (s) => {
+    s.quota = [];
   },
   remount: (s) => {
     s.remount = true;

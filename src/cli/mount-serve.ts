@@ -9,8 +9,9 @@ import {
   SB_SYNCHRONOUS,
   type SuperBlock,
 } from '../fs/super-block.js';
+import { do_quotactl, Q_QUOTAON } from '../fs/sys-quota.js';
 import { mkfs } from '../latch/mkfs.js';
-import { latch_fs_type } from '../latch/super.js';
+import { latch_fs } from '../latch/super.js';
 import { type Logger, openLog, violationSink } from '../report/log.js';
 import { ViolationHistory } from '../report/violations.js';
 import { Task } from '../sched/task.js';
@@ -105,9 +106,12 @@ export async function serveFilesystem(
   try {
     if (isMemory(source)) {
       const owner = { uid: settings.uid ?? process.getuid?.() ?? 0, gid: settings.gid ?? process.getgid?.() ?? 0 };
-      await mkfs(task, bdev, { ...owner, journal: false });
+      await mkfs(task, bdev, { ...owner, journal: false, quota: settings.quota.length > 0 });
     }
-    const sb = await vfs_mount(machine, latch_fs_type, bdev, superFlags(settings));
+    const type = latch_fs({ quota: settings.quota.length > 0 });
+    const sb = await vfs_mount(machine, type, bdev, superFlags(settings));
+    if (!settings.readOnly)
+      for (const limited of new Set(settings.quota)) await do_quotactl(task, sb, Q_QUOTAON, limited);
     sb.kernelChecksPermissions = settings.defaultPermissions;
     const attach = () => addControl(sb, machine.validator, mountpoint, violations, log);
     await served(sb, settings.control ? attach : undefined, source, mountpoint, settings, log, hooks, (last) => {

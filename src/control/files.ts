@@ -11,6 +11,7 @@ import type { Task } from '../sched/task.js';
 import { CONTROL_NAME } from './automount.js';
 import { type ControlTarget, controlFile } from './commands.js';
 import type { ControlFile } from './file.js';
+import { quotaFile } from './quota.js';
 import { traceFile } from './trace.js';
 
 export interface ControlSources extends ControlTarget {
@@ -71,5 +72,6 @@ export function controlFiles(sources: ControlSources): readonly ControlFile[] {
     traceFile(sources),
     { name: 'contract', show: () => sources.contract() },
     mountsFile(sources),
+    quotaFile(sources),
   ];
 }

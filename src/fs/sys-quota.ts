@@ -73,11 +73,24 @@ export async function quotactl(
 ): Promise<QuotaArgument> {
   const known = QUOTA_TYPES.find((one) => one === type);
   if (known === undefined) throw errno('EINVAL');
-  return await withSuper(task, dev, cmd, async () => {
-    const { s_qcop: ops } = dev;
+  return await do_quotactl(task, dev, cmd, known, id, given, () => check_quotactl_permission(task, cmd, known, id));
+}
+
+/** As quotactl, for a caller who may do anything, or whom `permit` asks. @throws as quotactl */
+export async function do_quotactl(
+  task: Task,
+  sb: SuperBlock,
+  cmd: number,
+  type: QuotaType,
+  id = 0,
+  given: QuotaArgument = {},
+  permit: () => void = () => undefined,
+): Promise<QuotaArgument> {
+  return await withSuper(task, sb, cmd, async () => {
+    const { s_qcop: ops } = sb;
     if (ops === undefined) throw errno('ENOSYS');
-    check_quotactl_permission(task, cmd, known, id);
-    return await run(task, ops, cmd, known, dev, id, given);
+    permit();
+    return await run(task, ops, cmd, type, sb, id, given);
   });
 }
 

@@ -18,6 +18,12 @@ t.test("the kernel's flags reach mount(2)", async (t) => {
   t.equal(flagsOf('defaults,rw,relatime,_netdev,x-systemd.automount'), NOSUID | NODEV, "fstab's words are taken");
 });
 
+t.test('quotas', async (t) => {
+  t.same(parseOptions(['usrquota,grpquota']).quota, [0, 1]);
+  t.same(parseOptions(['quota']).quota, [0], 'as for ext4');
+  t.same(parseOptions(['grpquota,noquota']).quota, []);
+});
+
 t.test('an unknown word is refused', async (t) => {
   t.throws(() => parseOptions(['toString']), { message: /unknown option 'toString'/ });
   t.throws(() => parseOptions(['enforce=never']), { message: /must be one of/ });

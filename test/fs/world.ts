@@ -40,6 +40,8 @@ export interface WorldOptions {
   /** SB_*. */
   readonly flags?: number;
   readonly sched?: RealScheduler;
+  /** Count what users and groups have. */
+  readonly quota?: boolean;
   /** Which requests of the device fail. */
   readonly faults?: FaultPolicy;
 }
@@ -51,7 +53,7 @@ export async function newWorld(options: WorldOptions = {}): Promise<World> {
   const memory = new MemoryControl(sched, { limit: options.memory ?? 64 * MIB, validator });
   const machine: Machine = { sched, validator, memory };
   const device = memoryDevice(options.size ?? 64 * MIB, sched, validator);
-  await mkfs(new Task(sched, validator, { comm: 'mkfs' }), device);
+  await mkfs(new Task(sched, validator, { comm: 'mkfs' }), device, { quota: options.quota === true });
   const { faults } = options;
   const under = faults === undefined ? device : faultyDevice(device, faults, sched, validator);
   const sb = await vfs_mount(machine, latch_fs_type, under, options.flags ?? 0);

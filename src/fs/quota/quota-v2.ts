@@ -15,6 +15,7 @@
  */
 import { super_operations as rows } from '../../contract/super.js';
 import { call } from '../../locking/context.js';
+import { heldBy } from '../../locking/held.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
@@ -43,13 +44,18 @@ export const DEFAULT_GRACE = 604800;
 /** The most bytes and inodes that JavaScript counts exactly. */
 const MAX = Number.MAX_SAFE_INTEGER;
 
-/** An operation of a file that comes to the superblock holding s_umount would hold it against the rule; a sync, a mount and quotactl do. */
+/** Operations of files and names: a charge in one of them comes without s_umount. */
 const OF_FILES: ReadonlySet<string> = new Set(['file_operations', 'inode_operations', 'xattr_handler']);
 
-function onBehalfOfFile(task: Task): boolean {
-  let op = task.op;
-  while (op?.parent !== undefined) op = op.parent;
-  return op !== undefined && OF_FILES.has(op.row.section);
+/** Whether it is a charge that a file operation makes. A sync, an eviction, a mount and quotactl hold s_umount, and may. */
+function onBehalfOfFile(task: Task, sb: SuperBlock): boolean {
+  if (heldBy(task, sb.s_dquot.dqonoff_sem) !== undefined) return false;
+  for (let at = task.op; at !== undefined; at = at.parent) {
+    const { section, op } = at.row;
+    if (OF_FILES.has(section)) return true;
+    if (section !== 'dquot_operations' && op !== 'write_begin') return false;
+  }
+  return false;
 }
 
 /** Who takes part in quota_read and quota_write. */
@@ -61,7 +67,9 @@ function participants(
   'sb.s_umount'?: SuperBlock['s_umount'];
 } {
   const { dqio_sem } = sb.s_dquot;
-  return onBehalfOfFile(task) ? { 'sb.dqio_sem': dqio_sem, 'sb.s_umount': sb.s_umount } : { 'sb.dqio_sem': dqio_sem };
+  return onBehalfOfFile(task, sb)
+    ? { 'sb.dqio_sem': dqio_sem, 'sb.s_umount': sb.s_umount }
+    : { 'sb.dqio_sem': dqio_sem };
 }
 
 function quota_read(task: Task, sb: SuperBlock, type: QuotaType, length: number, offset: number): Awaitable<Buffer> {

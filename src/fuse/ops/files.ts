@@ -170,6 +170,8 @@ function writeFile(
 ): Awaitable<void> {
   const iter = IovIter.ofSource(m.bytes.subarray(start, start + size));
   const cached = (write_flags & WRITE.CACHE) !== 0;
+  // Pages that the kernel writes back: by whom they were written it does not say.
+  task.anonymous = cached;
   const done = vfs_iter_write(task, file, iter, offset, {
     direct: !cached && (flags & O_DIRECT) !== 0 && s.options.direct,
     append: !cached && (flags & O_APPEND) !== 0,

@@ -1,5 +1,8 @@
 /** Charging inodes: limits and their grace, promises, changes of hands, and what of it reaches the quota files. */
 import t from 'tap';
+import { address_space_operations } from '../../../src/contract/address-space.js';
+import { file_operations } from '../../../src/contract/file.js';
+import type { Row } from '../../../src/contract/row.js';
 import {
   dquot_alloc_inode,
   dquot_alloc_space,
@@ -12,10 +15,11 @@ import {
   dquot_reserve_space,
   dquot_transfer,
 } from '../../../src/fs/quota/charge.js';
-import { dquot_commit } from '../../../src/fs/quota/dquot.js';
+import { dquot_commit, dquot_mark_dquot_dirty, write_dquot } from '../../../src/fs/quota/dquot.js';
 import { dquot_quotactl_ops as ctl } from '../../../src/fs/quota/quotactl.js';
 import { dquot_disable, dquot_writeback_dquots } from '../../../src/fs/quota/switch.js';
 import { GRPQUOTA, type IfDqblk, type QuotaType, USRQUOTA } from '../../../src/fs/quota/types.js';
+import { call } from '../../../src/locking/context.js';
 import { outcome, user } from '../world.js';
 import { FakeFs, type FakeInode } from './fake.js';
 
@@ -230,9 +234,18 @@ t.test('operations and numbers are held to their locks', async (t) => {
   await fs.run((task) => dquot_commit(task, dquot));
   t.match(fs.messages()[0], /quotas in use is read without dqonoff_sem or dqptr_sem/);
   fs.violations.length = 0;
-  const { quota_read } = fs.sb.s_op;
-  t.type(quota_read, 'function');
-  const { write_dquot } = await import('../../../src/fs/quota/dquot.js');
   await fs.run((task) => write_dquot(task, dquot, fs.sb.s_dquot.dqptr_sem));
   t.match(fs.messages()[0], /dquot_operations.write_dquot/);
+  const underUmount = (row: Row): Promise<void> =>
+    fs.run(async (task) => {
+      fs.violations.length = 0;
+      dquot_mark_dquot_dirty(task, dquot);
+      using _umount = await fs.sb.s_umount.read(task);
+      using _ptr = await fs.sb.s_dquot.dqptr_sem.read(task);
+      await call(task, row, {}, () => write_dquot(task, dquot, fs.sb.s_dquot.dqptr_sem));
+    });
+  await underUmount(address_space_operations.writepages);
+  t.same(fs.messages(), [], 'a sync writes pages with s_umount held');
+  await underUmount(file_operations.fallocate);
+  t.match(fs.messages()[0], /quota_write: s_umount of sb must not be held/, 'a file operation may not');
 });
