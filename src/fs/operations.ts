@@ -2,7 +2,7 @@
 
 import type { IovIter } from '../mm/iov-iter.js';
 import type { MmStruct } from '../mm/mm-struct.js';
-import type { Kiocb, WritebackControl } from '../mm/operations.js';
+import type { IOCB_QUEUED, Kiocb, WritebackControl } from '../mm/operations.js';
 import type { VmArea } from '../mm/vma.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
@@ -79,8 +79,10 @@ export interface file_operations {
   read?(task: Task, file: File, count: number, pos: number): Awaitable<Buffer>;
   /** For files that have no write_iter. @returns bytes taken */
   write?(task: Task, file: File, bytes: Buffer, pos: number): Awaitable<number>;
-  read_iter?(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number>;
+  /** @returns bytes; IOCB_QUEUED for a kiocb with ki_complete, which iopoll is asked about then. */
+  read_iter?(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number | typeof IOCB_QUEUED>;
   write_iter?(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number>;
+  /** Look whether I/O that was queued has completed. @param spin wait until some has, where any is under way @returns how many completions have run */
   iopoll?(task: Task, iocb: Kiocb, spin: boolean): Awaitable<number>;
   /** Emit entries from ctx.pos on until ctx.actor refuses one. */
   iterate_shared?(task: Task, file: File, ctx: DirContext): Awaitable<void>;

@@ -7,7 +7,7 @@ import { generic_file_read_iter as mm_file_read_iter } from '../mm/filemap-direc
 import { filemap_read } from '../mm/filemap-read.js';
 import { generic_perform_write } from '../mm/filemap-write.js';
 import type { IovIter } from '../mm/iov-iter.js';
-import type { Kiocb } from '../mm/operations.js';
+import { completed, type IOCB_QUEUED, type Kiocb } from '../mm/operations.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -91,9 +91,7 @@ export function vfs_iter_read(
   options: ReadOptions = {},
 ): Awaitable<number> {
   if ((file.f_mode & FMODE_READ) === 0) throw errno('EBADF');
-  const { read_iter } = file.f_op;
-  if (read_iter === undefined) return plain_read(task, file, iter, pos);
-  if (pos < 0) throw errno('EINVAL');
+  if (file.f_op.read_iter === undefined) return plain_read(task, file, iter, pos);
   const iocb: Kiocb = {
     ki_filp: file,
     ki_pos: pos,
@@ -102,6 +100,20 @@ export function vfs_iter_read(
     append: false,
     nowait: options.nowait ?? false,
   };
+  return completed(vfs_iocb_iter_read(task, file, iocb, iter));
+}
+
+/** Read as the kiocb says (vfs_iocb_iter_read). @returns bytes, or IOCB_QUEUED for one with ki_complete @throws as vfs_iter_read */
+export function vfs_iocb_iter_read(
+  task: Task,
+  file: File,
+  iocb: Kiocb,
+  iter: IovIter,
+): Awaitable<number | typeof IOCB_QUEUED> {
+  if ((file.f_mode & FMODE_READ) === 0) throw errno('EBADF');
+  const { read_iter } = file.f_op;
+  if (read_iter === undefined) throw errno('EINVAL');
+  if (iocb.ki_pos < 0) throw errno('EINVAL');
   return call(task, rows.read_iter, {}, () => read_iter(task, iocb, iter));
 }
 
@@ -159,21 +171,21 @@ function started(
   return written;
 }
 
-/** ->read_iter of files with pages (generic_file_read_iter). A direct read sees what is dirty in the cache first. Moves atime. */
-export function generic_file_read_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
+/** ->read_iter of files with pages (generic_file_read_iter). A direct read sees what is dirty in the cache first. Moves atime. @returns bytes, or IOCB_QUEUED */
+export function generic_file_read_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number | typeof IOCB_QUEUED> {
   const file = iocb.ki_filp as File;
   const count = iter.count === 0 ? 0 : iocb.direct ? readDirect(task, iocb, iter) : filemap_read(task, iocb, iter);
   if (count instanceof Promise) return count.then((n) => accessed(task, file, n));
   return accessed(task, file, count);
 }
 
-function readDirect(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
+function readDirect(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number | typeof IOCB_QUEUED> {
   if (iocb.ki_filp.f_mapping.a_ops.direct_IO === undefined) return cached_direct_read(task, iocb, iter);
   return mm_file_read_iter(task, iocb, iter);
 }
 
 /** file_accessed, then the result. */
-function accessed(task: Task, file: File, count: number): Awaitable<number> {
+function accessed<T>(task: Task, file: File, count: T): Awaitable<T> {
   const { f_inode: inode } = file;
   if ((file.f_flags & O_NOATIME) !== 0 || !atime_needs_update(inode)) return count;
   const touched = touch_atime(task, inode);

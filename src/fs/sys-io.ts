@@ -11,8 +11,9 @@ import { vfs_copy_file_range } from './copy-range.js';
 import { vfs_fallocate } from './fallocate.js';
 import { type File, FMODE_WRITE } from './file.js';
 import { mounts_of } from './namespace.js';
-import { O_APPEND } from './open-flags.js';
+import { O_APPEND, O_DIRECT } from './open-flags.js';
 import { pipeOf } from './pipe.js';
+import { polled_read } from './polled-read.js';
 import type { Process } from './process.js';
 import { vfs_iter_read, vfs_iter_write, type WriteOptions } from './read-write.js';
 import { iterate_dir_from_pos } from './readdir.js';
@@ -38,7 +39,12 @@ const S_IFREG = 0o100000;
 async function readInto(task: Task, file: File, count: number, pos: number, flags: number): Promise<Buffer> {
   const iter = IovIter.ofDest(Math.min(count, MAX_RW_COUNT));
   try {
-    const got = await vfs_iter_read(task, file, iter, pos, (flags & RWF_NOWAIT) !== 0 ? { nowait: true } : {});
+    const nowait = (flags & RWF_NOWAIT) !== 0;
+    const direct = (file.f_flags & O_DIRECT) !== 0;
+    const polled = (flags & RWF_HIPRI) !== 0 && file.f_op.read_iter !== undefined;
+    const got = polled
+      ? await polled_read(task, file, iter, pos, { direct, nowait })
+      : await vfs_iter_read(task, file, iter, pos, { direct, nowait });
     return Buffer.concat(iter.segments, got);
   } finally {
     iter.release();
@@ -92,18 +98,7 @@ export async function preadv2(
   flags: number,
 ): Promise<Buffer> {
   const file = fileAt(p, fd, pos, flags);
-  if (pos === -1) return readAt(task, file, count, flags);
-  const bytes = await readInto(task, file, count, pos, flags);
-  if ((flags & RWF_HIPRI) !== 0) await iopoll(task, file, pos);
-  return bytes;
-}
-
-/** Look whether the device has finished, without an interrupt (->iopoll). */
-async function iopoll(task: Task, file: File, pos: number): Promise<void> {
-  const { iopoll: operation } = file.f_op;
-  if (operation === undefined) return;
-  const iocb = { ki_filp: file, ki_pos: pos, direct: true, sync: false as const, append: false, nowait: false };
-  await call(task, rows.iopoll, {}, () => operation(task, iocb, true));
+  return pos === -1 ? readAt(task, file, count, flags) : readInto(task, file, count, pos, flags);
 }
 
 /** readv(2): into several buffers of these lengths. */

@@ -9,6 +9,7 @@
  *
  * i_data_sem is taken here: shared to look something up, exclusive to change something. The last extent found and the last hole are kept, until something changes.
  */
+import type { BufferHead } from '../block/buffer-head.js';
 import type { RwSem } from '../locking/rwsem.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
@@ -119,6 +120,11 @@ export class ExtentTree {
         return undefined;
       }),
     );
+  }
+
+  /** Keep the whole tree in memory, until brelse of each node. Takes i_data_sem shared. @throws EIO */
+  pin(task: Task): Awaitable<BufferHead[]> {
+    return this.#read(task, () => this.tree.pin(task));
   }
 
   /** The first extent that ends behind `block`: the one that maps it, or the next. Takes i_data_sem shared. @throws EIO */

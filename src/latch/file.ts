@@ -3,10 +3,11 @@
 import { submit_bio, submit_bio_wait } from '../block/bio.js';
 import { i_size_write } from '../fs/inode.js';
 import type { file_operations as FileOperations, inode_operations } from '../fs/operations.js';
-import { generic_file_read_iter, generic_file_write_iter } from '../fs/read-write.js';
+import { generic_file_write_iter } from '../fs/read-write.js';
 import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import type { AddressSpace, MmFile } from '../mm/address-space.js';
 import { filemap_grab_folio, folio_put, type LockedFolio } from '../mm/filemap.js';
+import { iocb_bio_iopoll } from '../mm/filemap-direct.js';
 import { type Folio, PAGE_SIZE, pageOf } from '../mm/folio.js';
 import {
   filemap_dirty_folio,
@@ -26,6 +27,7 @@ import type { Task } from '../sched/task.js';
 import { latch_get_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { fileattr_get, fileattr_set, latch_getattr, latch_setattr, latch_update_time } from './attr.js';
 import { delay, hostOf, invalidate_folio, isDelayed, release_folio, undelay } from './delayed.js';
+import { latch_direct_IO, latch_read_iter, latch_swap_rw } from './direct.js';
 import { endOf } from './extents.js';
 import { latch_fadvise } from './fadvise.js';
 import { latch_fiemap } from './fiemap.js';
@@ -39,7 +41,7 @@ import { SECTORS } from './map.js';
 import { latch_get_unmapped_area, latch_mmap } from './mmap.js';
 import { latch_copy_file_range, latch_remap_file_range } from './remap.js';
 import { latch_llseek } from './seek.js';
-import { latch_swap_activate } from './swap.js';
+import { latch_swap_activate, latch_swap_deactivate } from './swap.js';
 import { latch_fallocate, latch_truncate } from './truncate.js';
 import { writepage, writepages } from './writepages.js';
 import { latch_listxattr } from './xattr.js';
@@ -255,13 +257,17 @@ export const file_aops: address_space_operations = {
   bmap,
   migrate_folio: filemap_migrate_folio,
   error_remove_folio: generic_error_remove_folio,
+  direct_IO: latch_direct_IO,
   swap_activate: latch_swap_activate,
+  swap_deactivate: latch_swap_deactivate,
+  swap_rw: latch_swap_rw,
 };
 
 export const file_operations: FileOperations = {
   llseek: latch_llseek,
-  read_iter: generic_file_read_iter,
+  read_iter: latch_read_iter,
   write_iter: generic_file_write_iter,
+  iopoll: iocb_bio_iopoll,
   fsync: latch_fsync,
   fallocate: latch_fallocate,
   copy_file_range: latch_copy_file_range,

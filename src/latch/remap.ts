@@ -3,6 +3,7 @@
  * shared blocks: what a copy saves is to write holes out, and what can be remapped is what has no blocks.
  */
 import { file_remove_suid } from '../fs/attr-privs.js';
+import { inode_dio_wait } from '../fs/dio-count.js';
 import type { File } from '../fs/file.js';
 import { filemap_invalidate_lock_two, lock_two_nondirectories } from '../fs/lock-two.js';
 import { generic_write_check_limits, generic_write_sync } from '../fs/read-write.js';
@@ -90,6 +91,7 @@ export async function latch_copy_file_range(
   let done = 0;
   {
     using _both = await lock_two_nondirectories(task, from, to);
+    await inode_dio_wait(task, to);
     // It may have become shorter since the caller has looked.
     const count = Math.min(length, MOST, from.i_size - posIn);
     if (count <= 0) return 0;
@@ -177,6 +179,7 @@ export async function latch_remap_file_range(
   if ((flags & ~(REMAP_FILE_DEDUP | REMAP_FILE_CAN_SHORTEN)) !== 0) throw errno('EINVAL');
   const [from, to] = [latchInode(fileIn.f_inode), latchInode(fileOut.f_inode)];
   using _both = await lock_two_nondirectories(task, from, to);
+  await inode_dio_wait(task, to);
   using held = await filemap_invalidate_lock_two(task, from, to);
   const count = checked(from, posIn, fileOut, posOut, length, flags);
   if (count === 0) return 0;

@@ -4,6 +4,7 @@ import type { BlockDevice } from '../block/block-device.js';
 import { sb_find_get_block } from '../block/buffer-cache.js';
 import { vmtruncate } from '../fs/attr.js';
 import { file_remove_suid } from '../fs/attr-privs.js';
+import { inode_dio_wait } from '../fs/dio-count.js';
 import {
   FALLOC_FL_COLLAPSE_RANGE,
   FALLOC_FL_INSERT_RANGE,
@@ -76,6 +77,7 @@ export async function freeBlocks(
 /** Make a file as long as that (truncate). With i_rwsem held exclusively; takes invalidate_lock. @throws EIO */
 export async function setSize(task: Task, inode: LatchInode, size: number): Promise<void> {
   if (size === inode.i_size) return;
+  await inode_dio_wait(task, inode);
   using held = await inode.i_mapping.invalidate_lock.write(task);
   await resize(task, inode, size, held);
 }
@@ -223,6 +225,7 @@ export async function latch_fallocate(
 ): Promise<void> {
   const inode = latchInode(file.f_inode);
   using _rwsem = await inode.i_rwsem.write(task);
+  await inode_dio_wait(task, inode);
   await file_remove_suid(task, file.f_dentry, inode);
   using held = await inode.i_mapping.invalidate_lock.write(task);
   await initQuota(task, inode);

@@ -12,20 +12,20 @@ import { filemap_write_and_wait_range } from './filemap-wait.js';
 import { pageOf } from './folio.js';
 import { invalidate_inode_pages2_range } from './invalidate.js';
 import type { IovIter } from './iov-iter.js';
-import type { Kiocb } from './operations.js';
+import { completed, IOCB_QUEUED, type Kiocb } from './operations.js';
 
 /**
  * read_iter for files with pages (generic_file_read_iter): through the cache, or with iocb.direct through direct_IO after what is dirty in
  * the range has been written; what direct_IO leaves before the end of the file is read through the cache.
- * @returns bytes read
+ * @returns bytes read, or IOCB_QUEUED where direct_IO has queued them
  * @throws EAGAIN with iocb.nowait where it would wait; EINVAL for a direct read where there is no direct_IO; what reading throws
  */
-export function generic_file_read_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
+export function generic_file_read_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number | typeof IOCB_QUEUED> {
   if (iter.count === 0) return 0;
   return iocb.direct ? readDirect(task, iocb, iter) : filemap_read(task, iocb, iter);
 }
 
-async function readDirect(task: Task, iocb: Kiocb, iter: IovIter): Promise<number> {
+async function readDirect(task: Task, iocb: Kiocb, iter: IovIter): Promise<number | typeof IOCB_QUEUED> {
   const mapping = iocb.ki_filp.f_mapping;
   const { direct_IO } = mapping.a_ops;
   if (direct_IO === undefined) throw errno('EINVAL', 'the file has no direct_IO');
@@ -35,6 +35,7 @@ async function readDirect(task: Task, iocb: Kiocb, iter: IovIter): Promise<numbe
     await filemap_write_and_wait_range(task, mapping, iocb.ki_pos, end);
   }
   const read = await call(task, address_space_operations.direct_IO, {}, () => direct_IO(task, iocb, iter));
+  if (read === IOCB_QUEUED) return read;
   iocb.ki_pos += read;
   if (iter.count === 0 || iocb.ki_pos >= mapping.host.i_size) return read;
   try {
@@ -95,7 +96,9 @@ export async function generic_file_direct_write(task: Task, iocb: Kiocb, iter: I
     if (isErrno(error, 'EBUSY')) return 0;
     throw error;
   }
-  const written = await call(task, address_space_operations.direct_IO, {}, () => direct_IO(task, iocb, iter));
+  const written = await completed(
+    call(task, address_space_operations.direct_IO, {}, () => direct_IO(task, iocb, iter)),
+  );
   await kiocb_invalidate_post_direct_write(task, iocb, written);
   iocb.ki_pos += written;
   return written;

@@ -1,6 +1,6 @@
 /** address_space_operations: what a filesystem gives to the page cache, spelt as the document spells it. */
-import type { Awaitable } from '../sched/awaitable.js';
-import type { Errno } from '../sched/errno.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace, MmFile } from './address-space.js';
 import type { Folio } from './folio.js';
@@ -66,6 +66,15 @@ export interface Kiocb {
 /** The answer of an operation that has queued the I/O of a kiocb with ki_complete (-EIOCBQUEUED). */
 export const IOCB_QUEUED = 'IOCB_QUEUED';
 
+/** The answer to a kiocb without ki_complete, which cannot be queued. @throws EIO where it is all the same */
+export function completed(result: Awaitable<number | typeof IOCB_QUEUED>): Awaitable<number> {
+  if (typeof result === 'number') return result;
+  return andThen(result, (count) => {
+    if (count === IOCB_QUEUED) throw errno('EIO', 'synchronous I/O was queued');
+    return count;
+  });
+}
+
 export interface address_space_operations {
   /** Write one locked folio; unlocks it. */
   writepage?(task: Task, folio: Folio, wbc: WritebackControl): Awaitable<void | typeof WRITEPAGE_ACTIVATE>;
@@ -99,8 +108,8 @@ export interface address_space_operations {
   release_folio?(task: Task, folio: Folio, gfp: Gfp): Awaitable<boolean>;
   /** May not block. */
   free_folio?(task: Task, folio: Folio): void;
-  /** @returns bytes transferred. */
-  direct_IO?(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number>;
+  /** @returns bytes transferred; IOCB_QUEUED for a kiocb with ki_complete. */
+  direct_IO?(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number | typeof IOCB_QUEUED>;
   /** Put `dst` in the place of `src`. @throws EAGAIN where it is in use */
   migrate_folio?(
     task: Task,

@@ -77,6 +77,9 @@ function swap_rw(
 ): Awaitable<void> {
   const operation = si.mapping.a_ops.swap_rw;
   let done = false;
+  // The lock is still ours where the device is done before the operation has returned.
+  let early: number | Errno | undefined;
+  let queued = false;
   const finish = (ender: Task, result: number | Errno): void => {
     if (done) return;
     done = true;
@@ -93,11 +96,18 @@ function swap_rw(
     sync: false,
     append: false,
     nowait: false,
-    ki_complete: finish,
+    ki_complete: (ender, result) => {
+      if (queued) finish(ender, result);
+      else early ??= result;
+    },
   };
   const returned = (result: number | typeof IOCB_QUEUED): void => {
     if (result !== IOCB_QUEUED) finish(task, result);
-    else if (!done) folio_hand_over(folio);
+    else if (early !== undefined) finish(task, early);
+    else {
+      queued = true;
+      folio_hand_over(folio);
+    }
   };
   const failed = (error: unknown): void => finish(task, error instanceof Errno ? error : errno('EIO', String(error)));
   return call(task, address_space_operations.swap_rw, { folio: folio.lock }, () => {

@@ -208,6 +208,25 @@ export class BTree {
     return true;
   }
 
+  /** Read every node and keep a reference to it, for brelse: until then no look-up waits for the device. @throws EIO */
+  async pin(task: Task): Promise<BufferHead[]> {
+    const nodes: BufferHead[] = [];
+    const below = async (node: Node): Promise<void> => {
+      for (let i = 0; node.level > 0 && i < node.count; i++) {
+        const child = await this.child(task, node, i);
+        if (child.bh !== undefined) nodes.push(child.bh);
+        await below(child);
+      }
+    };
+    try {
+      await below(this.root);
+    } catch (error) {
+      for (const bh of nodes) brelse(bh);
+      throw error;
+    }
+    return nodes;
+  }
+
   /** Whether it has no record. @throws EIO */
   isEmpty(task: Task): Awaitable<boolean> {
     if (this.root.level === 0) return this.root.count === 0;

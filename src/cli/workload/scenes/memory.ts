@@ -1,6 +1,7 @@
 /** Scenes of the memory of processes: swapped, moved, mapped. */
-import { O_RDWR } from '../../../fs/open-flags.js';
+import { O_CREAT, O_DIRECT, O_RDWR } from '../../../fs/open-flags.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
+import { RWF_HIPRI } from '../../../fs/sys-io.js';
 import type { Syscalls } from '../../../fs/syscalls.js';
 import { fs_reclaim } from '../../../locking/lock-map.js';
 import { compact_memory } from '../../../mm/compaction.js';
@@ -48,6 +49,34 @@ export const MEMORY: readonly Scene[] = [
       const fd = await create(sys, '/swap', 64 * PAGE_SIZE);
       await sys.fsync(fd);
       return await swapThrough(sys, sb, fd);
+    },
+  },
+  {
+    name: 'swap in pieces',
+    run: async (sys, other, sb) => {
+      const fd = await sys.open('/swap', O_CREAT | O_RDWR, 0o600);
+      const beside = await other.open('/beside', O_CREAT | O_RDWR, 0o600);
+      // Blocks of two files by turns: the swapper goes through the filesystem.
+      for (let page = 0; page < 64; page++) {
+        await sys.fallocate(fd, 0, page * PAGE_SIZE, PAGE_SIZE);
+        await other.fallocate(beside, 0, page * PAGE_SIZE, PAGE_SIZE);
+      }
+      return await swapThrough(sys, sb, fd);
+    },
+  },
+  {
+    name: 'direct',
+    run: async (sys, other) => {
+      const fd = await create(sys, '/d', 40 * PAGE_SIZE);
+      const direct = await other.open('/d', O_RDWR | O_DIRECT);
+      const before = sum(await other.preadv2(direct, 10 * PAGE_SIZE, 512, RWF_HIPRI));
+      await sys.fallocate(fd, FALLOC_FL_PUNCH_HOLE, 4 * PAGE_SIZE, 4 * PAGE_SIZE);
+      await Promise.all([
+        other.pwrite(direct, Buffer.alloc(12 * PAGE_SIZE, 'direct'), 2 * PAGE_SIZE),
+        sys.pread(fd, 20 * PAGE_SIZE, 0),
+      ]);
+      const both = [sum(await sys.pread(fd, 20 * PAGE_SIZE, 0)), sum(await other.pread(direct, 20 * PAGE_SIZE, 0))];
+      return [before, both];
     },
   },
   {
