@@ -1,6 +1,7 @@
 /** struct block_device: a device that can be opened, and its operations under open_mutex. */
 import { block_device_operations as rows } from '../contract/block-device.js';
 import { call, type LockRef } from '../locking/context.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import { Mutex } from '../locking/mutex.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { Errno, errno } from '../sched/errno.js';
@@ -155,6 +156,7 @@ export async function blkdev_get(task: Task, bdev: BlockDevice, mode: OpenMode, 
     const { open } = bdev.ops;
     if (open !== undefined) await call(task, rows.open, { disk: bdev.open_mutex }, () => open(task, bdev, mode));
   }
+  guard_write(task, GUARDED.bd_openers, bdev.open_mutex);
   bdev.opened(holder);
 }
 
@@ -170,6 +172,7 @@ export async function blkdev_put(
   mode: OpenMode = 'write',
 ): Promise<void> {
   using _mutex = await bdev.open_mutex.lock(task);
+  guard_write(task, GUARDED.bd_openers, bdev.open_mutex);
   if (bdev.closed(holder) > 0) return;
   try {
     await sync_blockdev(task, bdev);

@@ -11,9 +11,10 @@ import { lookup_mnt, umount_submounts, type VfsMount } from '../fs/namespace.js'
 import { umount_begin, vfs_mount } from '../fs/super.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { current_time } from '../fs/time.js';
+import { GUARDED, guard_read } from '../locking/guarded.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { WaitQueue, wait_event } from '../sched/wait.js';
+import { might_sleep, WaitQueue, wait_event } from '../sched/wait.js';
 import type { ControlFile } from './file.js';
 import { type ControlOwner, controlFsType } from './super.js';
 import { TaskTree } from './task-dir.js';
@@ -38,12 +39,15 @@ class AutomountPoint {
 
   /** While one task mounts, the others wait for it. @throws ECHILD where it would have to wait in rcu-walk */
   readonly d_manage = (task: Task, _dentry: Dentry, rcuWalk: boolean): Promise<void> | undefined => {
+    if (rcuWalk) guard_read(task, GUARDED.under_rcu, this.#sb.rcu);
+    else might_sleep(task, `the mount of ${CONTROL_NAME}`);
     if (!this.#mounting) return undefined;
     if (rcuWalk) throw errno('ECHILD');
     return wait_event(task, this.#arrived, () => !this.#mounting, { what: `the mount of ${CONTROL_NAME}` });
   };
 
-  readonly d_automount = async (): Promise<VfsMount> => {
+  readonly d_automount = async (task: Task): Promise<VfsMount> => {
+    might_sleep(task, `the mount of ${CONTROL_NAME}`);
     this.#mounting = true;
     try {
       const type = controlFsType(this.#files, this.#owner, this.#tasks);

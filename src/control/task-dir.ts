@@ -186,8 +186,9 @@ export class TaskTree {
         return `../${blocker.id}`;
       },
       get_link: (task, dentry) => {
+        if (dentry === undefined) throw errno('ECHILD');
         const blocker = this.#blocker(id);
-        if (blocker === undefined || dentry === undefined) throw errno('ENOENT');
+        if (blocker === undefined) throw errno('ENOENT');
         return lookup_one(task, dentry.d_parent.d_parent, String(blocker.id));
       },
     };

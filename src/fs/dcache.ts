@@ -3,6 +3,7 @@
 import { dentry_operations as rows } from '../contract/dentry.js';
 import { call } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
+import type { Rcu } from '../locking/rcu.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import { WaitQueue } from '../sched/wait.js';
@@ -18,16 +19,22 @@ import { iput } from './icache.js';
 import type { Inode } from './inode.js';
 import type { SuperBlock } from './super-block.js';
 
-/** The locks that most operations on a dentry must not be called with. */
+/** The locks that no operation on a dentry may be called with, but for those whose row says so. */
 export function dentryLocks(dentry: Dentry): { dentry: Dentry['d_lock']; dcache: SuperBlock['rename_lock'] } {
   return { dentry: dentry.d_lock, dcache: dentry.d_sb.rename_lock };
 }
 
-/** What a name is found by in `parent` (->d_hash). */
-export function keyOf(task: Task, parent: Dentry, name: string): string {
+/** As dentryLocks, with the read section of an RCU walk: for operations that are called in one, or never in one. */
+export function dentryLocksAndRcu(dentry: Dentry): ReturnType<typeof dentryLocks> & { walk: SuperBlock['rcu'] } {
+  return { ...dentryLocks(dentry), walk: dentry.d_sb.rcu };
+}
+
+/** What a name is found by in `parent` (->d_hash). @param walk the read section of an RCU walk, where it is one */
+export function keyOf(task: Task, parent: Dentry, name: string, walk?: Rcu): string {
   const { d_op: op } = parent;
   if (op.d_hash === undefined) return name;
-  return call(task, rows.d_hash, dentryLocks(parent), () => op.d_hash?.(task, parent, name) ?? name);
+  const participants = { ...dentryLocks(parent), walk };
+  return call(task, rows.d_hash, participants, () => op.d_hash?.(task, parent, name) ?? name);
 }
 
 /** A fresh negative dentry with a reference, not hashed (d_alloc). It holds a reference to its parent. @throws what d_init throws */
@@ -35,7 +42,7 @@ export function d_alloc(task: Task, parent: Dentry, name: string): Dentry {
   const dentry = new Dentry(parent.d_sb, name, parent, parent.d_sb.s_d_op);
   if (parent.d_op.d_hash !== undefined) dentry.d_key = keyOf(task, parent, name);
   const { d_init } = dentry.d_op;
-  if (d_init !== undefined) call(task, rows.d_init, dentryLocks(dentry), () => d_init(task, dentry));
+  if (d_init !== undefined) call(task, rows.d_init, dentryLocksAndRcu(dentry), () => d_init(task, dentry));
   dget(parent);
   return dentry;
 }
@@ -47,24 +54,30 @@ export function dget(dentry: Dentry): Dentry {
   return dentry;
 }
 
-/** The hashed child of that name with a reference, or undefined (d_lookup). Takes no lock. */
-export function d_lookup(task: Task, parent: Dentry, name: string): Dentry | undefined {
+/**
+ * The hashed child of that name with a reference, or undefined (d_lookup). Takes no lock; a filesystem that compares names itself does it in a read
+ * section of rename_lock.
+ * @param walk the read section of an RCU walk, where it is one
+ */
+export function d_lookup(task: Task, parent: Dentry, name: string, walk?: Rcu): Dentry | undefined {
   const { d_children: children, d_op: op } = parent;
   if (children === undefined) return undefined;
   if (op.d_hash === undefined && op.d_compare === undefined) {
     const found = children.get(name);
     return found === undefined ? undefined : dget(found);
   }
-  const found = children.get(keyOf(task, parent, name));
-  if (found === undefined || !sameName(task, found, name)) return undefined;
-  return dget(found);
+  const found = children.get(keyOf(task, parent, name, walk));
+  return found === undefined || !sameName(task, found, name, walk) ? undefined : dget(found);
 }
 
-/** Whether a dentry has that name, as its filesystem compares them (->d_compare). */
-export function sameName(task: Task, dentry: Dentry, name: string): boolean {
+/** Whether a dentry that was found by its key has that name, as its filesystem compares them (->d_compare). */
+function sameName(task: Task, dentry: Dentry, name: string, walk: Rcu | undefined): boolean {
   const { d_compare } = dentry.d_op;
-  if (d_compare === undefined) return dentry.d_key === keyOf(task, dentry.d_parent, name);
-  return call(task, rows.d_compare, {}, () => d_compare(task, dentry, dentry.d_name, name));
+  if (d_compare === undefined) return true;
+  const participants = { ...dentryLocks(dentry), walk };
+  return dentry.d_sb.rename_lock.read(task, () =>
+    call(task, rows.d_compare, participants, () => d_compare(task, dentry, dentry.d_name, name)),
+  );
 }
 
 /** Let it be found by its name (d_rehash). */
@@ -164,7 +177,7 @@ function retain(task: Task, dentry: Dentry): boolean {
   const { d_delete } = dentry.d_op;
   if (d_delete === undefined) return true;
   using _lock = dentry.d_lock.lock(task);
-  return !call(task, rows.d_delete, dentryLocks(dentry), () => d_delete(task, dentry));
+  return !call(task, rows.d_delete, dentryLocksAndRcu(dentry), () => d_delete(task, dentry));
 }
 
 /** Take an unused dentry apart (__dentry_kill): its inode and its parent lose a reference, and so on up the tree. */
@@ -194,13 +207,13 @@ function killOne(task: Task, dentry: Dentry): Awaitable<void> {
   dentry.d_flags |= DCACHE_KILLED;
   if (op.d_prune !== undefined) {
     using _lock = dentry.d_lock.lock(task);
-    call(task, rows.d_prune, dentryLocks(dentry), () => op.d_prune?.(task, dentry));
+    call(task, rows.d_prune, dentryLocksAndRcu(dentry), () => op.d_prune?.(task, dentry));
   }
   d_drop(dentry);
   const released = inode === undefined ? undefined : dentry_unlink_inode(task, dentry, inode);
   if (op.d_release === undefined) return released;
   return andThen(released, () => {
-    call(task, rows.d_release, dentryLocks(dentry), () => op.d_release?.(task, dentry));
+    call(task, rows.d_release, dentryLocksAndRcu(dentry), () => op.d_release?.(task, dentry));
   });
 }
 
@@ -215,7 +228,7 @@ export function dentry_unlink_inode(task: Task, dentry: Dentry, inode: Inode): A
   lock.release();
   const { d_iput } = dentry.d_op;
   if (d_iput === undefined) return iput(task, inode);
-  return call(task, rows.d_iput, dentryLocks(dentry), () => d_iput(task, dentry, inode));
+  return call(task, rows.d_iput, dentryLocksAndRcu(dentry), () => d_iput(task, dentry, inode));
 }
 
 /**

@@ -20,6 +20,7 @@ import {
   locks_get_lock_context,
   locks_insert_block,
   locks_wake_up_blocks,
+  managerLocks,
   OFFSET_MAX,
 } from './lock-list.js';
 import { O_ACCMODE, O_NONBLOCK } from './open-flags.js';
@@ -86,7 +87,7 @@ function changeLease(
 ): FileLock[] {
   const change = lease.fl_lmops?.lm_change;
   if (change === undefined) return lease_modify(task, inode, context, lease, type);
-  call(task, lm_rows.lm_change, { inode: context.flc_lock }, () => change(task, lease, type));
+  call(task, lm_rows.lm_change, managerLocks(inode, context), () => change(task, lease, type));
   return [];
 }
 
@@ -135,10 +136,10 @@ function disposeLocked(task: Task, context: FileLockContext, gone: readonly File
 }
 
 /** Whether opening as `mode` says breaks the lease: for writing every lease, for reading a write lease (leases_conflict). */
-function breaks(task: Task, context: FileLockContext, lease: FileLock, writes: boolean): boolean {
+function breaks(task: Task, inode: Inode, context: FileLockContext, lease: FileLock, writes: boolean): boolean {
   const owns = lease.fl_lmops?.lm_breaker_owns_lease;
   if (owns !== undefined) {
-    const own = call(task, lm_rows.lm_breaker_owns_lease, { inode: context.flc_lock }, () => owns(task, lease));
+    const own = call(task, lm_rows.lm_breaker_owns_lease, managerLocks(inode, context), () => owns(task, lease));
     if (own === true) return false;
   }
   return writes || lease.type === 'F_WRLCK';
@@ -181,7 +182,7 @@ function breakOnce(
         disposeLocked(task, context, lease_modify(task, inode, context, lease, lease.break_to));
       }
     }
-    const inTheWay = context.flc_lease.filter((lease) => breaks(task, context, lease, writes));
+    const inTheWay = context.flc_lease.filter((lease) => breaks(task, inode, context, lease, writes));
     const to: FileLockType = writes ? 'F_UNLCK' : 'F_RDLCK';
     for (const lease of inTheWay) {
       if (lease.break_to === 'F_UNLCK' || lease.break_to === to) continue;
@@ -189,10 +190,12 @@ function breakOnce(
       lease.break_time = now + LEASE_BREAK_TIME * 1000;
       const { lm_break } = lease.fl_lmops ?? {};
       if (lm_break === undefined) continue;
-      const mayGo = call(task, lm_rows.lm_break, { inode: context.flc_lock }, () => lm_break(task, lease));
+      const mayGo = call(task, lm_rows.lm_break, managerLocks(inode, context), () => lm_break(task, lease));
       if (mayGo === true) disposeLocked(task, context, lease_modify(task, inode, context, lease, to));
     }
-    const left = inTheWay.find((lease) => context.flc_lease.includes(lease) && breaks(task, context, lease, writes));
+    const left = inTheWay.find(
+      (lease) => context.flc_lease.includes(lease) && breaks(task, inode, context, lease, writes),
+    );
     if (left === undefined) return undefined;
     if ((flags & O_NONBLOCK) !== 0) throw errno('EAGAIN');
     const request: FileLock = {

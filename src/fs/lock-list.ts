@@ -2,6 +2,7 @@
 import { file_lock_operations as fl_rows } from '../contract/file-lock.js';
 import { lock_manager_operations as lm_rows } from '../contract/lock-manager.js';
 import { call } from '../locking/context.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import { SpinLock } from '../locking/spinlock.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
@@ -39,6 +40,14 @@ export function blockedOf(sb: SuperBlock): BlockedRequests {
     blocked.set(sb, found);
   }
   return found;
+}
+
+/** Of which locks the rows of lock managers speak. */
+export function managerLocks(
+  inode: Inode,
+  context: FileLockContext,
+): { readonly inode: FileLockContext['flc_lock']; readonly locks: BlockedRequests['blocked_lock_lock'] } {
+  return { inode: context.flc_lock, locks: blockedOf(inode.i_sb).blocked_lock_lock };
 }
 
 export function overlaps(a: FileLock, b: FileLock): boolean {
@@ -98,6 +107,7 @@ export function locks_insert_block(
 ): void {
   const requests = blockedOf(sb);
   const held = requests.blocked_lock_lock.lock(task);
+  guard_write(task, GUARDED.blocked_locks, requests.blocked_lock_lock);
   request.blocker = blocker;
   request.queue ??= new WaitQueue();
   blocker.blocked_requests ??= [];
@@ -115,6 +125,7 @@ export function locks_delete_block(task: Task, sb: SuperBlock, request: FileLock
   if (request.blocker === undefined) return false;
   const requests = blockedOf(sb);
   const held = requests.blocked_lock_lock.lock(task);
+  guard_write(task, GUARDED.blocked_locks, requests.blocked_lock_lock);
   const waiters = request.blocker.blocked_requests;
   const at = waiters?.indexOf(request) ?? -1;
   if (at >= 0) waiters?.splice(at, 1);
@@ -143,6 +154,7 @@ export function locks_wake_up_blocks(task: Task, sb: SuperBlock, locks: readonly
     const waiters = lock.blocked_requests;
     if (waiters === undefined) continue;
     delete lock.blocked_requests;
+    guard_write(task, GUARDED.blocked_locks, requests.blocked_lock_lock);
     for (const waiter of waiters) {
       unhash(requests, waiter);
       const notify = waiter.fl_lmops?.lm_notify;

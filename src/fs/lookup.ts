@@ -5,7 +5,7 @@ import { call, take } from '../locking/context.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { d_alloc, d_alloc_parallel, d_lookup, d_lookup_done, dentryLocks, dput } from './dcache.js';
+import { d_alloc, d_alloc_parallel, d_lookup, d_lookup_done, dentryLocks, dentryLocksAndRcu, dput } from './dcache.js';
 import { d_invalidate } from './dcache-alias.js';
 import type { Dentry } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode, S_DEAD } from './inode.js';
@@ -54,8 +54,7 @@ export function lookup_dcache(task: Task, parent: Dentry, name: string, flags: n
 export function d_revalidate(task: Task, dentry: Dentry, flags: number): Awaitable<boolean> {
   const { d_revalidate: op } = dentry.d_op;
   if (op === undefined) return true;
-  const walk = (flags & LOOKUP_RCU) !== 0 ? { walk: dentry.d_sb.rcu } : {};
-  const participants = { ...dentryLocks(dentry), ...walk };
+  const participants = (flags & LOOKUP_RCU) !== 0 ? dentryLocksAndRcu(dentry) : dentryLocks(dentry);
   return call(task, dentry_rows.d_revalidate, participants, () => op(task, dentry, flags));
 }
 

@@ -262,6 +262,17 @@ export function vfs_readlink(task: Task, dentry: Dentry): Awaitable<string> {
   });
 }
 
+/** As vfs_get_link, in an RCU walk. @throws ECHILD where it is not known without a wait */
+export function vfs_get_link_rcu(task: Task, inode: Inode): string {
+  const { get_link } = inode.i_op;
+  if (get_link === undefined) throw errno('ECHILD');
+  const participants = { inode: inode.i_rwsem, walk: inode.i_sb.rcu };
+  const target = call(task, rows.get_link, participants, () => get_link(task, undefined, inode));
+  // A magic link gives out a reference: not here.
+  if (typeof target !== 'string') throw errno('ECHILD');
+  return target;
+}
+
 /** The target of a symlink, as a path walk or readlink asks for it, or where a magic one leads, with a reference (vfs_get_link). @throws EINVAL */
 export function vfs_get_link(task: Task, dentry: Dentry, inode: Inode): Awaitable<string | Dentry> {
   const { get_link } = inode.i_op;

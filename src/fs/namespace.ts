@@ -2,11 +2,12 @@
 import { dentry_operations } from '../contract/dentry.js';
 import { super_operations } from '../contract/super.js';
 import { call } from '../locking/context.js';
+import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import { RwSem } from '../locking/rwsem.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { dentryLocks, dget, dput } from './dcache.js';
+import { dentryLocks, dentryLocksAndRcu, dget, dput } from './dcache.js';
 import {
   DCACHE_MANAGE_TRANSIT,
   DCACHE_MANAGED_DENTRY,
@@ -63,7 +64,8 @@ export function lookup_mnt(mountpoint: Dentry): VfsMount | undefined {
 export async function do_add_mount(task: Task, mount: VfsMount, mountpoint: Dentry): Promise<void> {
   const namespace = namespaceOf(mountpoint.d_sb.machine);
   using _sem = await namespace.namespace_sem.write(task);
-  if (namespace.mounts.has(mountpoint)) throw errno('EBUSY', 'something is mounted there already');
+  if (mount_held(task, mountpoint) !== undefined) throw errno('EBUSY', 'something is mounted there already');
+  guard_write(task, GUARDED.mounts, namespace.namespace_sem);
   namespace.mounts.set(dget(mountpoint), mount);
   mountpoint.d_flags |= DCACHE_MOUNTED;
 }
@@ -74,6 +76,13 @@ export function mountpoint_of(root: Dentry): Dentry | undefined {
     if (mount.mnt_root === root) return mountpoint;
   }
   return undefined;
+}
+
+/** What is mounted on a dentry, for who holds namespace_sem, so that it stays mounted (lockdep_assert_held of fs/namespace.c). */
+export function mount_held(task: Task, mountpoint: Dentry): VfsMount | undefined {
+  const { namespace_sem, mounts } = namespaceOf(mountpoint.d_sb.machine);
+  guard_read(task, GUARDED.mounts, namespace_sem);
+  return mounts.get(mountpoint);
 }
 
 /** Everything that is mounted on something, in the order of mounting. */
@@ -93,6 +102,7 @@ export async function detach_mount(task: Task, root: Dentry): Promise<void> {
   {
     using _sem = await namespace.namespace_sem.write(task);
     if ([...namespace.mounts.keys()].some((within) => within.d_sb === root.d_sb)) throw errno('EBUSY');
+    guard_write(task, GUARDED.mounts, namespace.namespace_sem);
     namespace.mounts.delete(mountpoint);
     mountpoint.d_flags &= ~DCACHE_MOUNTED;
   }
@@ -106,6 +116,7 @@ export async function umount_submounts(task: Task, sb: SuperBlock): Promise<void
   const gone: VfsMount[] = [];
   {
     using _sem = await namespace.namespace_sem.write(task);
+    guard_write(task, GUARDED.mounts, namespace.namespace_sem);
     for (const [mountpoint, mount] of [...namespace.mounts]) {
       if (mountpoint.d_sb !== sb) continue;
       namespace.mounts.delete(mountpoint);
@@ -160,7 +171,9 @@ async function automount(
   dentry: Dentry,
   d_automount: NonNullable<Dentry['d_op']['d_automount']>,
 ): Promise<void> {
-  const mount = await call(task, dentry_operations.d_automount, dentryLocks(dentry), () => d_automount(task, dentry));
+  const mount = await call(task, dentry_operations.d_automount, dentryLocksAndRcu(dentry), () =>
+    d_automount(task, dentry),
+  );
   if (mount === undefined) return;
   try {
     await do_add_mount(task, mount, dentry);

@@ -33,6 +33,7 @@ export interface inode_operations {
   rename?(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, dentry: Dentry, flags: number): Awaitable<void>;
   readlink?(task: Task, dentry: Dentry): Awaitable<string>;
   /**
+   * `dentry` is undefined in an RCU walk: then it answers at once, or throws ECHILD.
    * @returns the target of a symlink, as bytes in latin1; of a magic link the place itself where the walk goes on, with a reference (nd_jump_link): then there is
    * a readlink.
    */

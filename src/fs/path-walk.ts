@@ -3,13 +3,13 @@ import { dentry_operations as dentry_rows } from '../contract/dentry.js';
 import { call } from '../locking/context.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { d_lookup, dentryLocks, dget, dput } from './dcache.js';
+import { d_lookup, dentryLocksAndRcu, dget, dput } from './dcache.js';
 import { DCACHE_MANAGE_TRANSIT, DCACHE_MANAGED_DENTRY, DCACHE_NEED_AUTOMOUNT, type Dentry } from './dentry.js';
 import { d_revalidate, dirOf, LOOKUP_RCU, lookup_permitted, PATH_MAX } from './lookup.js';
-import { vfs_get_link } from './namei.js';
+import { vfs_get_link, vfs_get_link_rcu } from './namei.js';
 import { follow_managed, lookup_mnt, mountpoint_of } from './namespace.js';
 import { inode_permission, isDir, MAY_EXEC, MAY_NOT_BLOCK } from './permission.js';
-import { touch_atime } from './time.js';
+import { atime_needs_update, touch_atime } from './time.js';
 
 /** A symlink at the end of the path is followed. */
 export const LOOKUP_FOLLOW = 0x1;
@@ -125,8 +125,9 @@ function crossRcu(w: Walk, start: Dentry): Dentry {
     const dentry = at;
     const { d_manage } = dentry.d_op;
     if ((dentry.d_flags & DCACHE_MANAGE_TRANSIT) !== 0 && d_manage !== undefined) {
-      const participants = { ...dentryLocks(dentry), walk: dentry.d_sb.rcu };
-      const managed = call(w.task, dentry_rows.d_manage, participants, () => d_manage(w.task, dentry, true));
+      const managed = call(w.task, dentry_rows.d_manage, dentryLocksAndRcu(dentry), () =>
+        d_manage(w.task, dentry, true),
+      );
       if (managed instanceof Promise) throw errno('ECHILD');
     }
     const mounted = lookup_mnt(dentry);
@@ -140,22 +141,38 @@ function crossRcu(w: Walk, start: Dentry): Dentry {
   return at;
 }
 
-/** @throws ECHILD EACCES ENOENT */
-function stepRcu(w: Walk, last: Last): void {
+/** @param follow what is a symlink is followed @throws ECHILD EACCES ENOENT ELOOP */
+function stepRcu(w: Walk, last: Last, follow: boolean): void {
   if (last.type === 'dot' || last.type === 'root') return;
   if (last.type === 'dotdot') {
     w.path = w.above();
     return;
   }
-  const found = d_lookup(w.task, w.path, last.name);
+  const found = d_lookup(w.task, w.path, last.name, w.path.d_sb.rcu);
   if (found === undefined) throw errno('ECHILD');
   // No reference is kept: nothing goes while the section is open.
   found.d_count--;
   const valid = d_revalidate(w.task, found, LOOKUP_RCU);
   if (valid !== true) throw errno('ECHILD');
   if (found.isNegative) throw errno('ENOENT');
-  if (isLink(found)) throw errno('ECHILD');
-  w.path = crossRcu(w, found);
+  if (!isLink(found) || !follow) {
+    w.path = crossRcu(w, found);
+    return;
+  }
+  const inner = walkRcu(w, linkTargetRcu(w, found));
+  stepRcu(w, inner, true);
+  if (inner.slash && !isDirectory(w.path)) throw errno('ENOTDIR');
+}
+
+/** What a symlink says, if that is in memory and its atime stays (pick_link). @throws ECHILD ELOOP ENOENT */
+function linkTargetRcu(w: Walk, link: Dentry): string {
+  const { d_inode: inode } = link;
+  if (inode === undefined) throw errno('ENOENT');
+  if (++w.links > MAXSYMLINKS || w.is(LOOKUP_NO_SYMLINKS)) throw errno('ELOOP');
+  if (atime_needs_update(inode)) throw errno('ECHILD');
+  const target = inode.i_link ?? vfs_get_link_rcu(w.task, inode);
+  if (target === '') throw errno('ENOENT');
+  return target;
 }
 
 function searchRcu(w: Walk): void {
@@ -178,7 +195,7 @@ function walkRcu(w: Walk, name: string): Last {
     searchRcu(w);
     const { last, rest: after } = split(rest);
     if (after === '') return last;
-    stepRcu(w, last);
+    stepRcu(w, last, true);
     if (!isDirectory(w.path)) throw errno('ENOTDIR');
     rest = after;
   }
@@ -290,6 +307,7 @@ async function walk(w: Walk, name: string): Promise<Last> {
 /** Run a walk by reference from `start`, which keeps its own. @returns what `body` makes of it; w.path is the caller's then */
 async function byReference<T>(w: Walk, start: Dentry, body: () => Promise<T>): Promise<T> {
   w.path = dget(start);
+  w.links = 0;
   try {
     return await body();
   } catch (error) {
@@ -308,8 +326,7 @@ function checkPath(name: string, flags: number): void {
 async function weakRevalidate(task: Task, dentry: Dentry, last: Last): Promise<void> {
   const { d_weak_revalidate: op } = dentry.d_op;
   if (op === undefined || last.type === 'norm') return;
-  const participants = { ...dentryLocks(dentry), walk: dentry.d_sb.rcu };
-  if (!(await call(task, dentry_rows.d_weak_revalidate, participants, () => op(task, dentry, 0))))
+  if (!(await call(task, dentry_rows.d_weak_revalidate, dentryLocksAndRcu(dentry), () => op(task, dentry, 0))))
     throw errno('ESTALE');
 }
 
@@ -331,7 +348,7 @@ export async function path_lookup(
   const w = new Walk(task, fs, start, flags);
   const quick = underRcu(task, start, () => {
     const last = name === '' ? ROOT_ONLY : walkRcu(w, name);
-    stepRcu(w, last);
+    stepRcu(w, last, w.is(LOOKUP_FOLLOW) || last.slash);
     if (last.type !== 'norm' && w.path.d_op.d_weak_revalidate !== undefined) throw errno('ECHILD');
     return { path: dget(w.path), last };
   });

@@ -1,13 +1,15 @@
 /** Who may do what (fs/namei.c): permission bits, access control lists, capabilities, and the checks before a name is made or removed. */
 import { inode_operations } from '../contract/inode.js';
 import { call, type Participants } from '../locking/context.js';
+import { GUARDED, guard_read } from '../locking/guarded.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Cred, Task } from '../sched/task.js';
 import { DCACHE_MANAGED_DENTRY, type Dentry } from './dentry.js';
 import { type Inode, S_APPEND, S_DEAD, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 import { posix_acl_permission } from './posix-acl.js';
-import { get_cached_acl, get_inode_acl } from './posix-acl-ops.js';
+import { get_acl_rcu, get_inode_acl } from './posix-acl-ops.js';
+import type { PosixAcl } from './posix-acl-types.js';
 import { SB_POSIXACL, SB_RDONLY } from './super-block.js';
 
 export const MAY_EXEC = 1;
@@ -55,6 +57,7 @@ function capabilityAllows(task: Task, inode: Inode, wanted: number): boolean {
 export function generic_permission(task: Task, inode: Inode, mask: number): Awaitable<void> {
   const { cred } = task;
   const wanted = mask & RWX;
+  if ((mask & MAY_NOT_BLOCK) !== 0) guard_read(task, GUARDED.under_rcu, inode.i_sb.rcu);
   const mode = inode.i_mode;
   if (cred.uid === inode.i_uid) return allow(task, inode, wanted, (wanted & ~(mode >> 6) & RWX) === 0);
   // Without group bits the mask of a list would be empty: the list allows nothing that the bits do not.
@@ -75,11 +78,12 @@ function allow(task: Task, inode: Inode, wanted: number, allowed: boolean): void
 
 function check_acl(task: Task, inode: Inode, mask: number): Awaitable<void> {
   const wanted = mask & RWX;
-  if ((mask & MAY_NOT_BLOCK) !== 0 && get_cached_acl(inode, 'access') === undefined) throw errno('ECHILD');
-  return andThen(get_inode_acl(task, inode, 'access'), (acl) => {
+  const decide = (acl: PosixAcl | undefined): void => {
     const allowed = acl === undefined ? bitsAllow(task, inode, wanted) : posix_acl_permission(task, inode, acl, wanted);
     allow(task, inode, wanted, allowed);
-  });
+  };
+  if ((mask & MAY_NOT_BLOCK) !== 0) return decide(get_acl_rcu(task, inode, 'access') ?? undefined);
+  return andThen(get_inode_acl(task, inode, 'access'), decide);
 }
 
 /**

@@ -18,7 +18,7 @@ import {
   posix_acl_from_mode,
   posix_acl_valid,
 } from './posix-acl.js';
-import type { PosixAcl } from './posix-acl-types.js';
+import { ACL_DONT_CACHE, type PosixAcl } from './posix-acl-types.js';
 import { SB_POSIXACL } from './super-block.js';
 import { withWrite } from './super-freeze.js';
 
@@ -36,7 +36,27 @@ function hasAcls(inode: Inode): boolean {
 
 /** The list that is kept in memory: null where the file is known to have none, undefined where nobody has looked (get_cached_acl). */
 export function get_cached_acl(inode: Inode, type: AclType): PosixAcl | null | undefined {
+  const kept = keptAcl(inode, type);
+  return kept === ACL_DONT_CACHE ? undefined : kept;
+}
+
+function keptAcl(inode: Inode, type: AclType): PosixAcl | null | undefined {
   return type === 'access' ? inode.i_acl : inode.i_default_acl;
+}
+
+/**
+ * As get_inode_acl in an RCU walk, where only a filesystem whose lists are not kept is asked (get_cached_acl_rcu).
+ * @throws ECHILD where that is not known without a wait
+ */
+export function get_acl_rcu(task: Task, inode: Inode, type: AclType): PosixAcl | null {
+  const kept = keptAcl(inode, type);
+  if (kept !== ACL_DONT_CACHE && kept !== undefined) return kept;
+  const { get_inode_acl: op } = inode.i_op;
+  if (kept === undefined || op === undefined) throw errno('ECHILD');
+  const participants = { walk: inode.i_sb.rcu };
+  const asked = call(task, inode_operations.get_inode_acl, participants, () => op(task, inode, type, true));
+  if (asked instanceof Promise) throw errno('ECHILD');
+  return asked ?? null;
 }
 
 /** Keep a list in memory; undefined: there is none (set_cached_acl). */
@@ -53,29 +73,36 @@ export function forget_all_cached_acls(inode: Inode): void {
 
 /**
  * The list of an inode from memory or from ->get_inode_acl, and kept in memory (get_inode_acl).
+ * @param byName a path led to it, so that i_rwsem is not held
  * @returns undefined where there is none, or the filesystem has no lists
  */
-export function get_inode_acl(task: Task, inode: Inode, type: AclType): Awaitable<PosixAcl | undefined> {
+export function get_inode_acl(
+  task: Task,
+  inode: Inode,
+  type: AclType,
+  byName = false,
+): Awaitable<PosixAcl | undefined> {
   if (!hasAcls(inode)) return undefined;
   const known = get_cached_acl(inode, type);
   if (known !== undefined) return known ?? undefined;
   const { get_inode_acl: op } = inode.i_op;
   if (op === undefined) return keep(inode, type, undefined);
-  const asked = call(task, inode_operations.get_inode_acl, {}, () => op(task, inode, type, false));
+  const participants = byName ? { inode: inode.i_rwsem } : {};
+  const asked = call(task, inode_operations.get_inode_acl, participants, () => op(task, inode, type, false));
   return andThen(asked, (acl) => keep(inode, type, acl));
 }
 
 /** As get_inode_acl, for who came by a name: ->get_acl is asked where the filesystem has it (__get_acl). */
 function get_acl(task: Task, dentry: Dentry, inode: Inode, type: AclType): Awaitable<PosixAcl | undefined> {
   const { get_acl: op } = inode.i_op;
-  if (op === undefined || get_cached_acl(inode, type) !== undefined) return get_inode_acl(task, inode, type);
+  if (op === undefined || get_cached_acl(inode, type) !== undefined) return get_inode_acl(task, inode, type, true);
   const asked = call(task, inode_operations.get_acl, { inode: inode.i_rwsem }, () => op(task, dentry, type));
   return andThen(asked, (acl) => keep(inode, type, acl));
 }
 
 /** Keep in memory what the filesystem has said, unless somebody set one meanwhile, who knows better. */
 function keep(inode: Inode, type: AclType, acl: PosixAcl | undefined): PosixAcl | undefined {
-  if (get_cached_acl(inode, type) === undefined) set_cached_acl(inode, type, acl);
+  if (keptAcl(inode, type) === undefined) set_cached_acl(inode, type, acl);
   return acl;
 }
 

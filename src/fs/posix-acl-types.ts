@@ -10,3 +10,6 @@ export interface PosixAclEntry {
 
 /** Sorted by tag, then id. */
 export type PosixAcl = readonly PosixAclEntry[];
+
+/** In the place of a list that is kept in memory: none may be, the filesystem is asked each time (ACL_DONT_CACHE). */
+export const ACL_DONT_CACHE: PosixAcl = [];

@@ -18,6 +18,7 @@ import {
   locks_get_lock_context,
   locks_insert_block,
   locks_wake_up_blocks,
+  managerLocks,
   overlaps,
   typesConflict,
 } from './lock-list.js';
@@ -64,7 +65,7 @@ function posix_lock_inode(task: Task, inode: Inode, context: FileLockContext, re
     if (request.type !== 'F_UNLCK') {
       for (const other of context.flc_posix) {
         if (!posix_locks_conflict(other, request)) continue;
-        const expire = expiry(task, context, other);
+        const expire = expiry(task, inode, context, other);
         if (expire !== undefined) return { blocker: other, gone: NOTHING, expire };
         if (!request.wait) throw errno('EAGAIN');
         block(task, inode, other, request);
@@ -79,10 +80,17 @@ function posix_lock_inode(task: Task, inode: Inode, context: FileLockContext, re
   }
 }
 
-function expiry(task: Task, context: FileLockContext, lock: FileLock): ((task: Task) => Awaitable<void>) | undefined {
+function expiry(
+  task: Task,
+  inode: Inode,
+  context: FileLockContext,
+  lock: FileLock,
+): ((task: Task) => Awaitable<void>) | undefined {
   const { lm_lock_expirable, lm_expire_lock } = lock.fl_lmops ?? {};
   if (lm_lock_expirable === undefined || lm_expire_lock === undefined) return undefined;
-  const mayGo = call(task, lm_rows.lm_lock_expirable, { inode: context.flc_lock }, () => lm_lock_expirable(task, lock));
+  const mayGo = call(task, lm_rows.lm_lock_expirable, managerLocks(inode, context), () =>
+    lm_lock_expirable(task, lock),
+  );
   return mayGo === true ? lm_expire_lock : undefined;
 }
 
@@ -185,8 +193,7 @@ async function expireLock(
   context: FileLockContext,
   expire: (task: Task) => Awaitable<void>,
 ): Promise<void> {
-  const participants = { inode: context.flc_lock, locks: blockedOf(inode.i_sb).blocked_lock_lock };
-  await call(task, lm_rows.lm_expire_lock, participants, () => expire(task));
+  await call(task, lm_rows.lm_expire_lock, managerLocks(inode, context), () => expire(task));
 }
 
 /** Sleep until the lock in the way is gone or changed. @throws EINTR */

@@ -17,6 +17,8 @@ export const S_MTIME = 2;
 export const S_CTIME = 4;
 export const S_VERSION = 8;
 
+const S_IFMT = 0o170000;
+const S_IFDIR = 0o040000;
 const DAY = 86_400;
 /** The kernel's clock for timestamps ticks every 4 ms (CONFIG_HZ=250), which spares an inode update at each of many writes. */
 const TICK = 4_000_000;
@@ -121,7 +123,10 @@ export function file_update_time(task: Task, inode: Inode): Awaitable<void> {
 export function inode_update_time(task: Task, inode: Inode, now: Timespec, flags: number): Awaitable<void> {
   const { update_time } = inode.i_op;
   if (update_time === undefined) return generic_update_time(task, inode, now, flags);
-  return call(task, inode_operations.update_time, {}, () => update_time(task, inode, now, flags));
+  // A directory is listed, and changed, with it held, and so is a file that is written.
+  const reading = flags === S_ATIME && (inode.i_mode & S_IFMT) !== S_IFDIR;
+  const participants = reading ? { inode: inode.i_rwsem } : {};
+  return call(task, inode_operations.update_time, participants, () => update_time(task, inode, now, flags));
 }
 
 /**
@@ -153,7 +158,7 @@ function stale(inode: Inode, now: Timespec): boolean {
 export function atime_needs_update(inode: Inode): boolean {
   const { s_flags } = inode.i_sb;
   if ((inode.i_flags & S_NOATIME) !== 0 || (s_flags & (SB_NOATIME | SB_RDONLY)) !== 0) return false;
-  if ((s_flags & SB_NODIRATIME) !== 0 && (inode.i_mode & 0o170000) === 0o040000) return false;
+  if ((s_flags & SB_NODIRATIME) !== 0 && (inode.i_mode & S_IFMT) === S_IFDIR) return false;
   const now = current_time(inode);
   return stale(inode, now) && !timespecEqual(inode.i_atime, now);
 }

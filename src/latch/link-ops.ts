@@ -3,6 +3,7 @@ import { brelse, sb_bread } from '../block/buffer-cache.js';
 import type { Dentry } from '../fs/dentry.js';
 import type { Inode } from '../fs/inode.js';
 import type { inode_operations } from '../fs/operations.js';
+import { GUARDED, guard_read } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -27,7 +28,9 @@ export async function writeLongLink(task: Task, handle: Handle, inode: LatchInod
   brelse(bh);
 }
 
-function get_link(task: Task, _dentry: Dentry | undefined, inode: Inode): Awaitable<string> {
+function get_link(task: Task, dentry: Dentry | undefined, inode: Inode): Awaitable<string> {
+  if (dentry === undefined) guard_read(task, GUARDED.under_rcu, inode.i_sb.rcu);
+  if (dentry === undefined && inode.i_link === undefined) throw errno('ECHILD');
   return inode.i_link ?? readLong(task, latchInode(inode));
 }
 

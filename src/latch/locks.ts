@@ -11,7 +11,7 @@ import { flock_lock_file } from '../fs/flock.js';
 import { ihold, iput } from '../fs/icache.js';
 import { Inode } from '../fs/inode.js';
 import { generic_setlease } from '../fs/leases.js';
-import { blockedOf, locks_get_lock_context } from '../fs/lock-list.js';
+import { locks_get_lock_context, managerLocks } from '../fs/lock-list.js';
 import { F_CANCELLK, F_GETLK } from '../fs/locks.js';
 import { posix_lock_file, posix_test_lock } from '../fs/posix-locks.js';
 import { call, task_end } from '../locking/context.js';
@@ -109,11 +109,7 @@ function granted(task: Task, file: File, lock: FileLock, error: Errno | undefine
   // Whoever has cancelled does not want to know.
   if (lm_grant === undefined || task.signalled) return;
   const { f_inode: inode } = file;
-  const participants = {
-    inode: locks_get_lock_context(inode).flc_lock,
-    locks: blockedOf(inode.i_sb).blocked_lock_lock,
-  };
-  call(task, lm_rows.lm_grant, participants, () => lm_grant(task, lock, error));
+  call(task, lm_rows.lm_grant, managerLocks(inode, locks_get_lock_context(inode)), () => lm_grant(task, lock, error));
 }
 
 /** ->flock. @throws EIO; EAGAIN EINTR, as flock_lock_file */

@@ -9,6 +9,7 @@ import { filemap_invalidate_lock_two, lock_two_nondirectories } from '../fs/lock
 import { generic_write_check_limits, generic_write_sync } from '../fs/read-write.js';
 import { REMAP_FILE_CAN_SHORTEN, REMAP_FILE_DEDUP } from '../fs/remap-range.js';
 import { file_update_time, touch_atime } from '../fs/time.js';
+import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import type { Exclusive } from '../locking/held.js';
 import { folio_put } from '../mm/filemap.js';
 import { read_mapping_folio } from '../mm/filemap-read.js';
@@ -100,6 +101,7 @@ export async function latch_copy_file_range(
     using held = await filemap_invalidate_lock_two(task, from, to);
     const copy: Copy = { from, to, iocb, fileIn, heldIn: held.a, heldOut: held.b };
     try {
+      guard_read(task, GUARDED.copied, from.i_rwsem);
       while (done < count && !task.signalled) {
         const { data, end } = await stretch(task, from, posIn + done);
         const size = Math.min(end - posIn, count) - done;
@@ -185,6 +187,10 @@ export async function latch_remap_file_range(
   if (count === 0) return 0;
   await filemap_write_and_wait_range(task, from.i_mapping, posIn, posIn + count - 1);
   await filemap_write_and_wait_range(task, to.i_mapping, posOut, posOut + count - 1);
+  for (const { i_rwsem, i_mapping } of [from, to]) {
+    guard_write(task, GUARDED.copied, i_rwsem);
+    guard_write(task, GUARDED.mapped_stores, i_mapping.invalidate_lock);
+  }
   const dedupe = (flags & REMAP_FILE_DEDUP) !== 0;
   const locked = { from, to, heldIn: held.a, heldOut: held.b };
   if (dedupe && !(await same(task, locked, posIn, posOut, count))) throw errno('EBADE');

@@ -59,18 +59,29 @@ export const GUARDED = {
   ),
   folio_writeback: field('folio.writeback', ['folio'], 'writeback begins on a locked folio', 'lockless'),
   flc_lists: field('file_lock_context lists', ['flc_lock'], 'locks of a file are compared and inserted in one step'),
+  blocked_locks: field(
+    'file_lock.flc_blocked_requests',
+    ['blocked_lock_lock'],
+    'who waits for whom does not change while it is looked at',
+  ),
   d_name: field(
     'dentry.d_name and d_parent',
     ['rename_lock'],
-    'a walk that looks at names retries when one has changed',
-    'lockless',
+    'who looks at names looks again when one has changed meanwhile',
   ),
+  under_rcu: field('what is seen without a reference', ['rcu'], 'it does not go away while somebody looks at it'),
   d_inode: field('dentry.d_inode', ['d_lock'], 'a dentry becomes positive or negative in one step', 'lockless'),
   s_flags: field(
     'super_block.s_flags',
     ['s_umount'],
     'mounting, remounting and unmounting exclude each other',
     'lockless',
+  ),
+  mounts: field('mnt_namespace.mounts', ['namespace_sem'], 'what is shown of a mount stays mounted meanwhile'),
+  bd_openers: field(
+    'block_device.bd_openers',
+    ['open_mutex'],
+    'a device is opened by the first and closed by the last',
   ),
   f_pos: field(
     'file.f_pos',
@@ -88,6 +99,8 @@ export const GUARDED = {
     ['invalidate_lock'],
     'blocks do not go away while pages are filled from them',
   ),
+  copied: field('data that are copied or remapped', ['i_rwsem'], 'no write changes them meanwhile'),
+  mapped_stores: field('pages that mappings store to', ['invalidate_lock'], 'none becomes writable meanwhile'),
   vma: field('vm_area_struct', ['mmap_lock'], 'an area is not unmapped while a fault is handled in it'),
   dquot: field('dquot usage and limits', ['dq_data_lock'], 'what is asked for is checked and added in one step'),
   i_dquot: field(

@@ -3,6 +3,7 @@
 import { SECTOR_SIZE } from '../block/bio.js';
 import type { BlockDevice } from '../block/block-device.js';
 import { bdev_direct_access } from '../block/block-device.js';
+import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { Errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -44,12 +45,21 @@ function wholeDevice(bdev: BlockDevice): DaxIomap {
 function dax_vm_ops(bdev: BlockDevice, iomap: DaxIomap): vm_operations_struct {
   return {
     // The device keeps its blocks in their places for as long as any area has them.
-    open: () => bdev.direct_get(),
-    close: () => bdev.direct_put(),
+    open: (task, vma) => {
+      guard_write(task, GUARDED.vma, vma.vm_mm.mmap_lock);
+      bdev.direct_get();
+    },
+    close: (task, vma) => {
+      guard_read(task, GUARDED.vma, vma.vm_mm.mmap_lock);
+      bdev.direct_put();
+    },
     fault: (task, vmf) => dax_fault(task, vmf, bdev, iomap),
     huge_fault: (task, vmf, order) => dax_huge_fault(task, vmf, bdev, iomap, order),
     // The frame is the storage: a store needs nobody's leave but the device's.
-    pfn_mkwrite: () => (bdev.read_only ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE),
+    pfn_mkwrite: (task, vma) => {
+      guard_read(task, GUARDED.vma, vma.vm_mm.mmap_lock);
+      return bdev.read_only ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
+    },
     access: (task, vma, address, buffer, write) => access_phys(task, vma, bdev, iomap, address, buffer, write),
   };
 }
@@ -57,6 +67,7 @@ function dax_vm_ops(bdev: BlockDevice, iomap: DaxIomap): vm_operations_struct {
 /** Set the entry for one frame (dax_iomap_pte_fault, vmf_insert_mixed). */
 async function dax_fault(task: Task, vmf: VmFault, bdev: BlockDevice, iomap: DaxIomap): Promise<number> {
   const { vm_mm: mm } = vmf.vma;
+  guard_read(task, GUARDED.vma, mm.mmap_lock);
   try {
     const page = await iomap(task, vmf.pgoff);
     if (page === undefined) return VM_FAULT_SIGBUS;
@@ -82,6 +93,7 @@ async function dax_huge_fault(
 ): Promise<number> {
   if (order !== PMD_ORDER) return VM_FAULT_FALLBACK;
   const { vm_mm: mm } = vmf.vma;
+  guard_read(task, GUARDED.vma, mm.mmap_lock);
   const first = vmf.pgoff - (vmf.pgoff % PMD_PAGES);
   try {
     const start = await iomap(task, first);
@@ -109,6 +121,7 @@ async function access_phys(
   buffer: Buffer,
   write: boolean,
 ): Promise<number> {
+  guard_read(task, GUARDED.vma, vma.vm_mm.mmap_lock);
   const offset = address - vma.vm_start + vma.vm_pgoff * PAGE_SIZE;
   const page = await iomap(task, Math.floor(offset / PAGE_SIZE));
   if (page === undefined || (write && bdev.read_only)) return 0;

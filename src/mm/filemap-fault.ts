@@ -148,6 +148,8 @@ export function filemap_map_pages(task: Task, vmf: VmFault, start: number, end: 
   const { vma } = vmf;
   const { mapping, vm_mm: mm } = vma;
   if (mapping === undefined) return 0;
+  guard_read(task, GUARDED.vma, mm.mmap_lock);
+  guard_read(task, GUARDED.under_rcu, mm.memory.rcu);
   const last = Math.min(end, pagesOf(mapping) - 1);
   let ret = 0;
   for (const folio of mapping.i_pages.collect(start, last, end - start + 1)) {

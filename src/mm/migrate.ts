@@ -1,6 +1,7 @@
 /** Moving what a page holds to another page (mm/migrate.c): the file, the page tables and the bytes go along. */
 import { address_space_operations } from '../contract/address-space.js';
 import { call } from '../locking/context.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
@@ -22,7 +23,7 @@ function expected_refs(folio: Folio): number {
  * Put `dst` in the place of `src` in the file, with everything that is known of it (folio_migrate_mapping, folio_migrate_flags). Both are locked.
  * @throws EAGAIN where somebody else uses `src`
  */
-function folio_migrate_mapping(mapping: AddressSpace | undefined, dst: Folio, src: Folio): void {
+function folio_migrate_mapping(task: Task, mapping: AddressSpace | undefined, dst: Folio, src: Folio): void {
   if (src.refcount !== expected_refs(src)) throw errno('EAGAIN', 'the page is in use');
   src.data.copy(dst.data);
   dst.uptodate = src.uptodate;
@@ -33,6 +34,8 @@ function folio_migrate_mapping(mapping: AddressSpace | undefined, dst: Folio, sr
   const { lru } = src;
   lru?.remove(src);
   if (mapping !== undefined) {
+    guard_write(task, GUARDED.page_tree, src.lock);
+    guard_write(task, GUARDED.page_tree, dst.lock);
     // The cache's reference goes from one to the other, and the marks of the tree stay.
     dst.dirty = src.dirty;
     src.dirty = false;
@@ -57,13 +60,13 @@ function folio_migrate_mapping(mapping: AddressSpace | undefined, dst: Folio, sr
 
 /** migrate_folio for filesystems to whom one page is as good as another (filemap_migrate_folio). Both folios are locked. @throws EAGAIN */
 export function filemap_migrate_folio(
-  _task: Task,
+  task: Task,
   mapping: AddressSpace,
   dst: Folio,
   src: Folio,
   _mode: MigrateMode,
 ): void {
-  folio_migrate_mapping(mapping, dst, src);
+  folio_migrate_mapping(task, mapping, dst, src);
   // Whoever keeps data with the page finds it with the new one.
   dst.private = src.private;
   src.private = undefined;
@@ -85,7 +88,7 @@ async function fallback_migrate_folio(
     if (src.mapping !== mapping || src.dirty || src.writeback.isSet) throw errno('EAGAIN');
   }
   if (src.private !== undefined && !(await filemap_release_folio(task, src, 'GFP_KERNEL'))) throw errno('EAGAIN');
-  folio_migrate_mapping(mapping, dst, src);
+  folio_migrate_mapping(task, mapping, dst, src);
 }
 
 /**
@@ -133,7 +136,7 @@ async function move_to_new_folio(
   mode: MigrateMode,
 ): Promise<void> {
   if (mapping === undefined) {
-    folio_migrate_mapping(undefined, dst, src);
+    folio_migrate_mapping(task, undefined, dst, src);
     return;
   }
   const { migrate_folio } = mapping.a_ops;

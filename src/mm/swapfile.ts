@@ -39,6 +39,12 @@ export async function swapon(task: Task, memory: MemoryControl, file: MmFile, bd
   return si;
 }
 
+/** The page that mkswap writes: whoever looks at it has to let it go before the filesystem is asked. */
+function header(si: SwapInfo): { readonly folio?: Folio['lock'] } {
+  const folio = si.mapping.i_pages.load(0);
+  return folio === undefined ? {} : { folio: folio.lock };
+}
+
 /** Where the pages of the file are on the device (setup_swap_extents). */
 async function setup_swap_extents(task: Task, si: SwapInfo): Promise<void> {
   const { swap_activate } = si.mapping.a_ops;
@@ -46,7 +52,7 @@ async function setup_swap_extents(task: Task, si: SwapInfo): Promise<void> {
     await generic_swapfile_activate(task, si);
     return;
   }
-  await call(task, address_space_operations.swap_activate, {}, () => swap_activate(task, si, si.swap_file));
+  await call(task, address_space_operations.swap_activate, header(si), () => swap_activate(task, si, si.swap_file));
   si.flags |= SWP_ACTIVATED;
   const covered = si.extents.reduce((sum, extent) => sum + extent.nr_pages, 0);
   if ((si.flags & SWP_FS_OPS) === 0 && covered < si.max) si.max = covered;
@@ -69,7 +75,7 @@ async function deactivate(task: Task, si: SwapInfo): Promise<void> {
   si.flags &= ~SWP_ACTIVATED;
   const { swap_deactivate } = si.mapping.a_ops;
   if (swap_deactivate === undefined) return;
-  await call(task, address_space_operations.swap_deactivate, {}, () => swap_deactivate(task, si.swap_file));
+  await call(task, address_space_operations.swap_deactivate, header(si), () => swap_deactivate(task, si.swap_file));
 }
 
 /**

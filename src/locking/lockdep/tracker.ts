@@ -41,6 +41,11 @@ export class Tracker {
     this.#report = report;
   }
 
+  /** Which class was taken while which was held, by name. */
+  dependencies(): { readonly before: string; readonly after: string }[] {
+    return this.classes.flatMap((cls) => [...cls.after.keys()].map((to) => ({ before: cls.name, after: to.name })));
+  }
+
   /** The class of a lock on a nesting level. */
   classOf(keyId: number, subclass: number): LockClass {
     const at = keyId * SUBCLASSES + subclass;

@@ -29,7 +29,7 @@ export const planted: Planted = {
       kind: 'sleep-in-atomic',
       rule: 'dentry_operations.d_compare#may-not-block',
       op: 'dentry_operations.d_compare',
-      held: ['rcu (read)'],
+      held: ['rcu (read)', 'rename_lock (read)'],
       at: 'd_compare',
     },
   ],
