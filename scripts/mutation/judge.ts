@@ -40,10 +40,12 @@ export async function baselines(scenes: readonly Scene[]): Promise<Baseline[]> {
     const first = await playScene(scene, rows);
     const second = await playScene(scene, new Rows());
     const { result } = first;
-    const wrong = [...first.violations, ...second.violations][0];
-    if (wrong !== undefined || result.startsWith('fails') || result === 'hangs') {
-      throw new Error(`without a mutant ${scene.name} goes wrong: ${wrong?.message ?? result}`);
-    }
+    const wrong = [
+      ...[...first.violations, ...second.violations].map(({ message }) => message),
+      ...[...first.undeclared, ...second.undeclared].map((order) => `${order} is not declared`),
+      ...(result.startsWith('fails') || result === 'hangs' ? [result] : []),
+    ][0];
+    if (wrong !== undefined) throw new Error(`without a mutant ${scene.name} goes wrong: ${wrong}`);
     if (second.result !== result) {
       throw new Error(`without a mutant ${scene.name} has two results: ${result} and ${second.result}`);
     }
@@ -58,11 +60,13 @@ export async function judge(mutant: Mutant, known: readonly Baseline[]): Promise
     if (!rows.has(mutant.row)) continue;
     const mutator = new Mutator(mutant);
     stray = undefined;
-    const { result, violations } = await playScene(scene, mutator);
+    const { result, violations, undeclared } = await playScene(scene, mutator);
     if (mutator.fired === 0) continue;
     reached = true;
     const noticed = violations.find(({ rule }) => mutator.forbiddenTwice || !readsTheRule(rule, mutant));
     if (noticed !== undefined) return { killedBy: `${noticed.kind} ${noticed.rule ?? ''} in ${scene.name}` };
+    const [order] = undeclared;
+    if (order !== undefined) return { killedBy: `an order that is not declared, in ${scene.name}: ${order}` };
     if (result !== baseline) return { killedBy: `the result of ${scene.name}: ${result.slice(0, 80)}` };
     if (stray !== undefined) return { killedBy: `an error in ${scene.name}: ${stray}` };
   }

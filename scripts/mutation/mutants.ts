@@ -61,9 +61,11 @@ function waysOf(row: Row, rule: LockRule): Way[] {
   }
   if (rule.atReturn === 'released') return [...ways, 'unlock forgotten'];
   if (row.mayBlock !== 'no') ways.push('taken late', 'dropped early');
-  // A nesting level says something only where several locks of a class are held.
-  const inodes = row.rules.filter(({ lock, heldBy }) => lock === 'i_rwsem' && heldBy === 'caller');
-  if (rule.lock === 'i_rwsem' && inodes.length > 1) ways.push('wrong subclass');
+  // A nesting level says something only where several inodes are locked.
+  const inodes = row.rules.filter(
+    ({ lock, heldBy, mode }) => lock === 'i_rwsem' && heldBy === 'caller' && mode !== 'none',
+  );
+  if (rule.lock === 'i_rwsem' && new Set(inodes.map(({ of }) => of)).size > 1) ways.push('wrong subclass');
   return ways;
 }
 

@@ -2,8 +2,9 @@
  * Weakens one rule in the running code. It watches what happens as the lock trace does, and at each call of the mutant's operation it gives the lock back,
  * takes it in another way, or keeps it: for real, so that others can come in, or must wait.
  */
-import type { LockRule, Row } from '../../src/contract/row.js';
-import type { Held, Releasable } from '../../src/locking/held.js';
+import type { LockName, LockRule, Row } from '../../src/contract/row.js';
+import { Held, type Releasable } from '../../src/locking/held.js';
+import type { LockClassKey } from '../../src/locking/lockdep/class.js';
 import type { Task } from '../../src/sched/task.js';
 import type { HeldLock, LockObserver } from '../../src/sched/validator.js';
 import { might_sleep } from '../../src/sched/wait.js';
@@ -13,6 +14,11 @@ type Participants = Readonly<Record<string, object | undefined>>;
 
 /** What locks of all kinds have of this. */
 interface AnyLock extends Releasable {
+  readonly key: LockClassKey<LockName>;
+  /** A seqlock's. */
+  begin?(): number;
+  /** A spinlock's. */
+  lockIrq?(task: Task): unknown;
   read?(task: Task, subclass?: number): unknown;
   write?(task: Task, subclass?: number): unknown;
   lock?(task: Task, subclass?: number): unknown;
@@ -91,11 +97,15 @@ export class Mutator implements LockObserver {
     this.#stir(task);
   }
 
+  /** What is late is later still where the operation sleeps: others get in. */
   slept(task: Task): void {
+    if (this.#mutant.way !== 'taken late') this.#stir(task);
+  }
+
+  woke(task: Task): void {
     this.#stir(task);
   }
 
-  woke(): void {}
   ended(): void {}
 
   /** What is late is still late when state is touched: the check of that comes next. */
@@ -130,9 +140,7 @@ export class Mutator implements LockObserver {
     const { task } = frame;
     const { way } = this.#mutant;
     const guard = guardOf(task, lock);
-    // A section of a seqlock cannot be entered again in its middle.
-    const section = guard?.mode === 'read' && lock.tryLock !== undefined;
-    if (guard === undefined || section || task.completionsOff > 0 || way === 'dropped early') return;
+    if (guard === undefined || shutsCompletionsOut(task, lock) || way === 'dropped early') return;
     this.fired++;
     if (way === 'unlock forgotten') {
       forget(task, guard);
@@ -159,7 +167,7 @@ export class Mutator implements LockObserver {
       if (way === 'taken late') frame.weakened = undefined;
       const guard = frame.lock === undefined ? undefined : guardOf(task, frame.lock);
       if (way !== 'dropped early' || frame.lock === undefined || guard === undefined) return;
-      if (task.completionsOff > 0) return;
+      if (shutsCompletionsOut(task, frame.lock)) return;
       this.fired++;
       frame.weakened = giveBack(task, frame.lock, guard);
     });
@@ -204,7 +212,7 @@ export class Mutator implements LockObserver {
 
   #hold(frame: Frame, lock: AnyLock): void {
     const { task } = frame;
-    const held = lock.tryRead?.(task) ?? lock.tryLock?.(task);
+    const held = takeAgain(task, lock, 'write', 0);
     if (held === undefined) return;
     this.fired++;
     frame.weakened = { task, lock, guard: held, at: 0, seq: 0, now: held };
@@ -223,6 +231,11 @@ export class Mutator implements LockObserver {
     }
     for (const one of [sooner, later]) restore(one);
   }
+}
+
+/** A spinlock that is held with completions off cannot be given back without switching them on. */
+function shutsCompletionsOut(task: Task, lock: AnyLock): boolean {
+  return task.context === 'process' && task.completionsOff > 0 && lock.lockIrq !== undefined;
 }
 
 /** The guard gives nothing back. Also what is reported of that at the return is told again at the end of the task. */
@@ -266,11 +279,20 @@ function again({ task, lock, at, seq }: Weakened, mode: 'read' | 'write', subcla
   return held;
 }
 
-/** Without a wait; RCU sections never wait. */
+/** Without a wait; read sections of RCU and of seqlocks never wait. */
 function takeAgain(task: Task, lock: AnyLock, mode: 'read' | 'write', subclass: number): Held | undefined {
+  if (lock.begin !== undefined && mode === 'read') return section(task, lock, subclass);
   if (lock.tryLock !== undefined) return lock.tryLock(task, subclass);
   if (lock.tryRead === undefined) return lock.read?.(task, subclass) as Held | undefined;
   return mode === 'read' ? lock.tryRead(task, subclass) : lock.tryWrite?.(task, subclass);
+}
+
+/** In the middle of what is read under a seqlock: as its `read` enters a section. */
+function section(task: Task, lock: AnyLock, subclass: number): Held {
+  const held = new Held(lock.key, lock, 'read', task, subclass);
+  task.atomic++;
+  task.validator.acquired(task, held, true);
+  return held;
 }
 
 /** The owner has again what it believes to have; where somebody else was faster it has nothing to give back. */

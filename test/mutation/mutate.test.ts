@@ -15,6 +15,9 @@ function mutate(...args: string[]): { status: number | null; lines: string[]; er
   return { status, lines: stdout.trimEnd().split('\n'), errors: stderr };
 }
 
+/** How many a run of the tests tries; all of them take some minutes where others work as well. */
+const SAMPLE = 200;
+
 t.test('every way to weaken the lock of a directory is noticed', (t) => {
   const { status, lines } = mutate('--only', 'inode_operations.create/', '--verbose');
   t.equal(status, 0);
@@ -43,13 +46,18 @@ t.test('a sleep under a spinlock is found whatever the row says', (t) => {
   t.end();
 });
 
-t.test('what nothing notices is said, with an exit status', (t) => {
-  const { status, lines } = mutate('--only', 'inode_operations.tmpfile/');
-  t.equal(status, 1);
-  t.same(lines, [
-    'survived: inode_operations.tmpfile/i_rwsem/dir: held though it must not be',
-    'mutants 1, killed 0, survived 1',
-  ]);
+t.test('a sample of all is drawn by chance, and none survives that is not argued for', (t) => {
+  const { status, lines, errors } = mutate('--sample', String(SAMPLE));
+  t.equal(errors, '');
+  t.comment(`${lines[0]}; ${lines.at(-1)}`);
+  t.match(lines[0], /^a sample of \d+ by --seed \d+$/, 'the seed is said');
+  t.same(
+    lines.filter((line) => line.startsWith('survived: ') || line.startsWith('argued in vain: ')),
+    [],
+    lines[0] ?? '',
+  );
+  t.match(lines.at(-1), /^mutants \d+, killed \d+/);
+  t.ok(status === 0 || lines.some((line) => line.startsWith('not reached: ')), 'the exit status says so');
   t.end();
 });
 
@@ -60,7 +68,6 @@ t.test('what ARCHITECTURE.md argues for survives in fact', (t) => {
   t.equal(status, 0);
   t.same(lines.slice(0, -1), argued.map((id) => `argued: ${id}`).sort());
   t.equal(lines.at(-1), `mutants ${argued.length}, killed 0, argued ${argued.length}`);
-  t.ok(argued.length > 0);
   t.end();
 });
 

@@ -5,6 +5,7 @@ import { Process, syscalls } from '../../fs/syscalls.js';
 import { mkfs } from '../../latch/mkfs.js';
 import { latch_fs_type } from '../../latch/super.js';
 import { Lockdep, type Violation } from '../../locking/lockdep.js';
+import { undeclared } from '../../locking/order.js';
 import { MemoryControl } from '../../mm/memory.js';
 import { RealScheduler } from '../../sched/real.js';
 import { Task } from '../../sched/task.js';
@@ -19,6 +20,8 @@ export interface Played {
   /** What the scene has returned, as text; or how it has failed. */
   readonly result: string;
   readonly violations: readonly Violation[];
+  /** Dependencies between locks that were learned and that the declared order does not know. */
+  readonly undeclared: readonly string[];
 }
 
 /** @param observer told of everything from the mount on */
@@ -43,5 +46,5 @@ export async function playScene(scene: Scene, observer: LockObserver): Promise<P
   });
   const result = await Promise.race([play().catch((error: unknown) => `fails: ${String(error)}`), late]);
   clearTimeout(timer);
-  return { result, violations };
+  return { result, violations, undeclared: undeclared(validator.tracker.dependencies()) };
 }

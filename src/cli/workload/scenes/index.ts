@@ -5,10 +5,13 @@ import { DATA } from './data.js';
 import { DESCRIPTORS } from './descriptors.js';
 import { DISKS } from './disks.js';
 import { INODES } from './inodes.js';
+import { LIBERTIES } from './liberties.js';
+import { DEVICES } from './liberties-devices.js';
 import { LOCKS } from './locks.js';
 import { MEMORY } from './memory.js';
 import { NAMES } from './names.js';
 import { QUOTAS } from './quota.js';
+import { RIVALS } from './rivals.js';
 import type { Scene } from './scene.js';
 import { SUPERBLOCK } from './superblock.js';
 
@@ -25,4 +28,7 @@ export const SCENES: readonly Scene[] = [
   ...LOCKS,
   ...QUOTAS,
   ...SUPERBLOCK,
+  ...LIBERTIES,
+  ...DEVICES,
+  ...RIVALS,
 ];

@@ -1,0 +1,47 @@
+/** As liberties.ts, of a block device: all that is asked of it but opening and closing comes without open_mutex, so that it may take it. */
+import {
+  type BlockDevice,
+  bdev_direct_access,
+  blkdev_getgeo,
+  disk_unlock_native_capacity,
+} from '../../../block/block-device.js';
+import { blkdev_ioctl, compat_blkdev_ioctl } from '../../../block/ioctl.js';
+import { Task } from '../../../sched/task.js';
+import { deviceOf } from './rivals.js';
+import type { Scene } from './scene.js';
+
+const NONE = Buffer.alloc(0);
+/** A command that the block layer leaves to the driver. */
+const OWN_COMMAND = 0x4c00;
+
+async function alone(task: Task, device: BlockDevice): Promise<void> {
+  (await device.open_mutex.lock(task)).release();
+}
+
+export const DEVICES: readonly Scene[] = [
+  {
+    name: 'liberties of devices',
+    lends: true,
+    run: async (_sys, _other, sb) => {
+      let asked = 0;
+      const answer = async <T>(task: Task, device: BlockDevice, value: T): Promise<T> => {
+        await alone(task, device);
+        asked++;
+        return value;
+      };
+      const device = deviceOf(sb, {
+        ioctl: (task, bdev) => answer(task, bdev, NONE),
+        compat_ioctl: (task, bdev) => answer(task, bdev, NONE),
+        direct_access: (task, bdev, _sector, length) => answer(task, bdev, Buffer.alloc(length)),
+        unlock_native_capacity: (task, bdev) => answer(task, bdev, undefined),
+        getgeo: (task, bdev) => answer(task, bdev, { heads: 1, sectors: 2, cylinders: 3, start: 0 }),
+      });
+      const task = new Task(sb.sched, sb.machine.validator, { comm: 'driver' });
+      await blkdev_ioctl(task, device, 'read', OWN_COMMAND, NONE);
+      await compat_blkdev_ioctl(task, device, 'read', OWN_COMMAND, NONE);
+      const direct = (await bdev_direct_access(task, device, 0)).length;
+      await disk_unlock_native_capacity(task, device);
+      return [direct, (await blkdev_getgeo(task, device)).cylinders, asked];
+    },
+  },
+];
