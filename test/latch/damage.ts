@@ -218,8 +218,10 @@ export class Damaged {
     const block = this.image.subarray(at - 1024, at - 1024 + BLOCK_SIZE);
     const fields = ['freeBlocks', 'inodes', 'inodeBlocks', 'orphan', 'generation', 'mounts'] as const;
     const fixed = ['blocks', 'journalFirst', 'journalLength', 'incompat'] as const;
-    const name = this.#pick([...fields, ...fixed]);
-    const value = name === 'incompat' ? this.#choose(4) : this.#number();
+    const name = this.#pick([...fields, ...fixed, 'quotaInodes' as const, 'compat' as const]);
+    let value: number | [number, number] = this.#number();
+    if (name === 'incompat' || name === 'compat') value = this.#choose(16);
+    else if (name === 'quotaInodes') value = [this.#number(), this.#number()];
     encodeSuper(block, { ...fieldsOf(block), [name]: value });
     return `${name} ${value}`;
   }

@@ -64,9 +64,9 @@ async function everything(w: World): Promise<Map<number, string>> {
 }
 
 /** A tree with something of each kind. @param dirty the image is that of a mount which has not ended */
-async function base(seed: number, dirty: boolean): Promise<Base> {
+async function base(seed: number, dirty: boolean, quota: boolean): Promise<Base> {
   const choose = numbers(seed);
-  const w = await World.mount(await freshImage(SIZE, { random: (n) => Buffer.alloc(n, choose(256)) }));
+  const w = await World.mount(await freshImage(SIZE, { quota, random: (n) => Buffer.alloc(n, choose(256)) }));
   const dirs = [''];
   const files: string[] = [];
   for (let i = 0; i < 150; i++) {
@@ -148,7 +148,12 @@ async function play(base: Base, seed: number): Promise<string | undefined> {
 }
 
 t.test('fsck repairs whatever is damaged', async (t) => {
-  const bases = [await base(1, false), await base(2, true), await base(3, false), await base(4, true)];
+  const bases = [
+    await base(1, false, false),
+    await base(2, true, false),
+    await base(3, false, true),
+    await base(4, true, true),
+  ];
   for (const { image } of bases) t.same(await problemsOf(image), []);
   const failed: string[] = [];
   for (let seed = FROM; seed <= TO; seed++) {

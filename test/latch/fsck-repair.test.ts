@@ -284,6 +284,20 @@ t.test('the superblock', async (t) => {
   t.match(preened.result, { problems: 1, repaired: true, left: 0 }, 'a copy is made anew without a question');
 });
 
+t.test('quota files, which the copy of the superblock does not know', async (t) => {
+  const w = await World.mount(await freshImage(SIZE, { quota: true }));
+  await w.create('a');
+  await w.unmount();
+  const v = new Victim(w.driver.now);
+  const { quotaInodes } = v.super;
+  t.ok(quotaInodes.every((ino) => ino > 0));
+  v.block(0).fill(0, 1024, 1280);
+  await mended(t, v, async (after, { image }) => {
+    t.same(new Victim(image).super.quotaInodes, quotaInodes, 'are found by what is in them');
+    t.same(await after.list(''), ['a']);
+  });
+});
+
 t.test('what is only looked at is not written to', async (t) => {
   const { image, ino } = await sound();
   const v = new Victim(image);

@@ -10,7 +10,7 @@ import { checkInodes } from './inodes.js';
 import { type JournalState, openLog, renewJournal } from './journal.js';
 import { checkLinks, checkOrphans, linkOrphans, setLinks } from './links.js';
 import { connect } from './lost.js';
-import { checkQuotas, distrustQuotas, nameQuotaFiles } from './quota.js';
+import { checkQuotas, distrustQuotas, findQuotaFiles, nameQuotaFiles } from './quota.js';
 import { settleShared } from './shared.js';
 import { Space } from './space.js';
 import { findSuper } from './superblock.js';
@@ -106,6 +106,7 @@ async function lookAt(task: Task, bdev: BlockDevice, tell: (line: string) => voi
   }
   await checkInodes(context, groups);
   await checkDirectories(context);
+  if (found.stale) await findQuotaFiles(context);
   nameQuotaFiles(context);
   const orphans = checkOrphans(context);
   const nameless = checkLinks(context);

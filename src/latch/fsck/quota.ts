@@ -8,6 +8,7 @@ import { UsageCount } from '../quota-usage.js';
 import { type FsckContext, S_IFREG, type Seen, typeOf } from './context.js';
 import { readExtents } from './shared.js';
 
+const QUOTA_MODE = S_IFREG | 0o600;
 /** Larger ones are not read: they would hold the quotas of some millions. */
 const MAX_BYTES = 2 ** 30;
 
@@ -30,6 +31,27 @@ export function nameQuotaFiles(context: FsckContext): void {
       );
   }
   if (files.some((seen) => seen === undefined || typeOf(seen.disk) !== S_IFREG)) dropQuotaFiles(context);
+}
+
+/**
+ * Find the quota files by what is in them, because the superblock was taken from its copy, which knows of none: files of root's without a name. They are taken if both
+ * are there.
+ */
+export async function findQuotaFiles(context: FsckContext): Promise<void> {
+  const disk = context.super;
+  const found: [number, number] = [0, 0];
+  for (const seen of context.inodes.values()) {
+    const { mode, uid, nlink, size } = seen.disk;
+    if (mode !== QUOTA_MODE || uid !== 0 || nlink !== 1 || seen.names > 0 || size === 0 || size > MAX_BYTES) continue;
+    const bytes = await contentOf(context, seen);
+    for (const type of QUOTA_TYPES) {
+      const quotas = await quotasIn(context.task, type, bytes).catch(() => undefined);
+      if (quotas !== undefined) found[type] = seen.ino;
+    }
+  }
+  if (found.includes(0)) return;
+  disk.compat |= COMPAT_QUOTA | COMPAT_RECOUNT;
+  for (const type of QUOTA_TYPES) disk.quotaInodes[type] = found[type];
 }
 
 /** Both are made anew by the next mount; what is left of them the next look finds without a name. */
