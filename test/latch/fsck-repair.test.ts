@@ -81,6 +81,31 @@ t.test('what has lost its name is in lost+found', async (t) => {
   });
 });
 
+t.test('leaves that nothing leads to', async (t) => {
+  const w = await World.mount(await freshImage(SIZE));
+  await w.mkdir('dir');
+  for (let i = 0; i < 300; i++) await w.create(`dir/${i}${'n'.repeat(50)}`);
+  await w.create('pieces');
+  for (let i = 0; i < 700; i++) await w.write('pieces', i * 8192, Buffer.alloc(100, 1 + (i % 200)));
+  const before = await w.read('pieces');
+  const names = (await w.list('dir')).sort();
+  const [dir, pieces] = [await inodeAt(w, 'dir'), await inodeAt(w, 'pieces')];
+  await w.unmount();
+  const v = new Victim(w.driver.now);
+  // The nodes under the root, and the roots.
+  v.editInode(dir, {}, (area) => area.fill(0x55, 8));
+  v.editInode(pieces, {}, (area) => area.fill(0x55, 8));
+  await mended(t, v, async (after) => {
+    t.same(await after.read('pieces'), before, 'are found by what they say of themselves: of a file');
+    t.same((await after.list('dir')).sort(), names, 'and of a directory');
+    t.notOk((await after.list('')).includes('lost+found'));
+  });
+});
+
+function inodeAt(w: World, path: string): Promise<number> {
+  return w.at(path, (dentry) => dentry.d_inode?.i_ino ?? 0);
+}
+
 t.test('a directory whose inode is lost', async (t) => {
   const { image, ino } = await sound();
   const v = new Victim(image);

@@ -8,6 +8,7 @@ import { GROUP_BLOCKS, GROUP_HEAD, INODE_SIZE, INODES_PER_BLOCK, ROOT_BLOCK, ROO
 import { type FsckContext, S_IFDIR, S_IFLNK, S_IFREG, type Seen, typeOf } from './context.js';
 import { checkFields, checkInlineLink, checkLongLink, checkSizes, isType } from './fields.js';
 import type { ReadGroup } from './groups.js';
+import { findLostNodes } from './lost-nodes.js';
 import { checkAttributes, checkDirTree, scanExtents } from './trees.js';
 
 /** What a block looks like that is said to hold inodes. */
@@ -23,9 +24,9 @@ class InodeScan {
   readonly #context: FsckContext;
   readonly #groups: readonly ReadGroup[];
   /** Blocks whose inodes are still to be checked. */
-  readonly #queue: number[] = [];
+  #queue: number[] = [];
   /** Blocks of inodes in which none is in use. */
-  readonly #empty: number[] = [];
+  readonly #empty = new Set<number>();
   /** Nothing but what is in them says that they are inodes. */
   #doubtful = false;
 
@@ -40,6 +41,10 @@ class InodeScan {
       const next = (from: number): number | undefined => firstSet(group.inodes, from, group.size);
       for (let at = next(0); at !== undefined; at = next(at + 1)) await this.#marked(group, at);
     }
+    await this.#drain();
+    const named: number[] = [];
+    await findLostNodes(this.#context, this.#groups, (ino) => named.push(ino));
+    for (const ino of named) await this.#named(ino);
     await this.#drain();
     this.#doubtful = true;
     for (const group of this.#groups) await this.#search(group);
@@ -62,7 +67,7 @@ class InodeScan {
     const look = bytes === undefined ? 'other' : this.#look(block, bytes);
     if (look === 'other' && !whatever) return false;
     if (look === 'empty' && !whatever) {
-      this.#empty.push(block);
+      this.#empty.add(block);
       return true;
     }
     if (!context.claimMetadata(`inode block ${block}`, block)) return false;
@@ -87,24 +92,33 @@ class InodeScan {
   }
 
   async #drain(): Promise<void> {
-    for (let block = this.#queue.shift(); block !== undefined; block = this.#queue.shift()) {
-      const bytes = await this.#context.read(block, `inode block ${block}`);
-      if (bytes === undefined) continue;
-      for (let slot = 0; slot < INODES_PER_BLOCK; slot++) {
-        const inode = bytes.subarray(slot * INODE_SIZE, (slot + 1) * INODE_SIZE);
-        const ino = block * INODES_PER_BLOCK + slot;
-        if (inode.readUInt32LE(0) !== 0) await this.#inode(ino, inode);
-        else if (inode.some((byte) => byte !== 0)) {
-          this.#context.problem(`inode ${ino}`, 'is free, and not filled with zeroes', 'safe');
-          this.#context.cleared.add(ino);
-        }
+    while (this.#queue.length > 0) {
+      const blocks = this.#queue;
+      this.#queue = [];
+      for (const block of blocks) await this.#block(block);
+    }
+  }
+
+  async #block(block: number): Promise<void> {
+    const bytes = await this.#context.read(block, `inode block ${block}`);
+    if (bytes === undefined) return;
+    for (let slot = 0; slot < INODES_PER_BLOCK; slot++) {
+      const inode = bytes.subarray(slot * INODE_SIZE, (slot + 1) * INODE_SIZE);
+      const ino = block * INODES_PER_BLOCK + slot;
+      if (inode.readUInt32LE(0) !== 0) await this.#inode(ino, inode);
+      else if (inode.some((byte) => byte !== 0)) {
+        this.#context.problem(`inode ${ino}`, 'is free, and not filled with zeroes', 'safe');
+        this.#context.cleared.add(ino);
       }
     }
   }
 
   async #inode(ino: number, bytes: Buffer): Promise<void> {
-    const named: number[] = [];
-    await checkInode(this.#context, ino, bytes, this.#doubtful, (other) => named.push(other));
+    const named = new Set<number>();
+    const names = (other: number): void => {
+      if (!this.#context.inodeBlocks.has(Math.floor(other / INODES_PER_BLOCK))) named.add(other);
+    };
+    await checkInode(this.#context, ino, bytes, this.#doubtful, names);
     for (const other of named) await this.#named(other);
   }
 
@@ -112,7 +126,7 @@ class InodeScan {
   async #named(ino: number): Promise<void> {
     const context = this.#context;
     const block = Math.floor(ino / INODES_PER_BLOCK);
-    if (context.inodeBlocks.has(block) || this.#empty.includes(block)) return;
+    if (context.inodeBlocks.has(block) || this.#empty.has(block)) return;
     const group = this.#groups[Math.floor(block / GROUP_BLOCKS)];
     if (group === undefined || block - group.base < GROUP_HEAD || block - group.base >= group.size) return;
     const bytes = await context.read(block, `inode block ${block}`);

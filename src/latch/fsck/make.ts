@@ -7,6 +7,7 @@ import { AREA_SIZE, EXTENT_SIZE, encodeExtent } from '../format/inode.js';
 import { BLOCK_SIZE, INODES_PER_BLOCK } from '../format/layout.js';
 import { checksumSeed, NODE_HEAD } from '../format/tree.js';
 import { encodeXattr, INLINE_VALUE, initXattrRoot, type Run, sealXattrRoot, xattr_format } from '../xattr-store.js';
+import { putBlock } from './buffers.js';
 import {
   type Attribute,
   type DirEntry,
@@ -20,7 +21,6 @@ import {
 import { keyed } from './names.js';
 import type { Space } from './space.js';
 import { forEachEntry } from './trees.js';
-import { putBlock } from './write.js';
 
 /** Make what is to be made of one inode, and let it say how large it is. @throws ENOSPC */
 export async function makeTrees(context: FsckContext, seen: Seen, space: Space): Promise<void> {

@@ -99,7 +99,8 @@ export async function scanExtents(context: FsckContext, seen: Seen, area: Buffer
   return { runs, end, claim };
 }
 
-interface Saved {
+/** An extent that is left of a damaged tree. */
+export interface Saved {
   readonly extent: Extent;
   /** It was in a node without fault. */
   readonly sound: boolean;
@@ -107,6 +108,11 @@ interface Saved {
 
 /** What can be extents of one file among those that were saved: sound ones first, and of others what they leave room for. */
 export function inOrder(saved: readonly Saved[], blocks: number): Extent[] {
+  return joined(fitting(saved, blocks));
+}
+
+/** The same, each by itself. */
+export function fitting(saved: readonly Saved[], blocks: number): Extent[] {
   const possible = saved.filter(
     ({ extent: { physical, length }, extent }) =>
       length > 0 && physical > 0 && physical + length <= blocks && endOf(extent) <= MAX_LOGICAL,
@@ -114,12 +120,12 @@ export function inOrder(saved: readonly Saved[], blocks: number): Extent[] {
   const sound = disjoint(possible.filter((each) => each.sound));
   const others = disjoint(possible.filter((each) => !each.sound));
   let i = 0;
-  const fitting = others.filter((extent) => {
+  const between = others.filter((extent) => {
     while (i < sound.length && endOf(sound[i] ?? extent) <= extent.logical) i++;
     const next = sound[i];
     return next === undefined || next.logical >= endOf(extent);
   });
-  return joined([...sound, ...fitting].sort((a, b) => a.logical - b.logical));
+  return [...sound, ...between].sort((a, b) => a.logical - b.logical);
 }
 
 /** In order; of those that overlap, the first. */
@@ -133,7 +139,7 @@ function disjoint(saved: readonly Saved[]): Extent[] {
 }
 
 /** Extents in order, those that continue each other made one. */
-function joined(list: readonly Extent[]): Extent[] {
+export function joined(list: readonly Extent[]): Extent[] {
   const out: Extent[] = [];
   for (const extent of list) append(out, extent);
   return out;

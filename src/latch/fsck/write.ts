@@ -2,7 +2,7 @@
 
 import { crc32 } from 'node:zlib';
 import { blkdev_issue_flush } from '../../block/bio.js';
-import { brelse, mark_buffer_dirty, sb_bread, sb_getblk, sync_blockdev } from '../../block/buffer-cache.js';
+import { sync_blockdev } from '../../block/buffer-cache.js';
 import { encodeGroup } from '../format/group.js';
 import { areaOf, encodeInode, inodeSeed, sealInode } from '../format/inode.js';
 import {
@@ -15,29 +15,11 @@ import {
   ROOM_BITMAP,
 } from '../format/layout.js';
 import { COMPAT_COPY, COMPAT_INODE_BLOCKS, copyBlock, encodeSuper } from '../format/superblock.js';
+import { changeBlock, putBlock } from './buffers.js';
 import type { FsckContext, Seen } from './context.js';
 import { type ReadGroup, type RightGroup, rightGroup } from './groups.js';
 import { makeTrees } from './make.js';
 import type { Space } from './space.js';
-
-/** Put the bytes of a block into the buffer cache, to be written. */
-export function putBlock(context: FsckContext, block: number, bytes: Buffer): void {
-  const bh = sb_getblk(context.task, context.bdev, block);
-  bytes.copy(bh.b_data);
-  bh.uptodate = true;
-  bh.verified = false;
-  mark_buffer_dirty(bh);
-  brelse(bh);
-}
-
-/** Change a block in the buffer cache. @throws EIO */
-async function change(context: FsckContext, block: number, how: (bytes: Buffer) => void): Promise<void> {
-  const bh = await sb_bread(context.task, context.bdev, block);
-  how(bh.b_data);
-  bh.verified = false;
-  mark_buffer_dirty(bh);
-  brelse(bh);
-}
 
 /**
  * Write everything that has changed.
@@ -66,9 +48,9 @@ export async function writeAll(context: FsckContext, groups: readonly ReadGroup[
   disk.inodes = context.inodes.size;
   disk.inodeBlocks = context.inodeBlocks.size;
   disk.compat |= COMPAT_INODE_BLOCKS;
-  await change(context, 0, (bytes) => encodeSuper(bytes, disk));
+  await changeBlock(context, 0, (bytes) => encodeSuper(bytes, disk));
   if ((disk.compat & COMPAT_COPY) !== 0)
-    await change(context, copyBlock(disk.blocks), (bytes) => encodeSuper(bytes, disk));
+    await changeBlock(context, copyBlock(disk.blocks), (bytes) => encodeSuper(bytes, disk));
   await settle(context);
 }
 
@@ -89,7 +71,7 @@ async function writeInodes(context: FsckContext): Promise<void> {
   for (const ino of context.cleared) at(ino);
   for (const block of context.newInodeBlocks) putBlock(context, block, Buffer.alloc(BLOCK_SIZE));
   for (const [block, list] of dirty) {
-    await change(context, block, (bytes) => {
+    await changeBlock(context, block, (bytes) => {
       for (let slot = 0; slot < INODES_PER_BLOCK; slot++) {
         if (context.cleared.has(block * INODES_PER_BLOCK + slot)) slotOf(bytes, slot).fill(0);
       }
@@ -121,5 +103,5 @@ async function writeGroup(context: FsckContext, right: RightGroup): Promise<void
   putBlock(context, base + BLOCK_BITMAP, right.blocks);
   putBlock(context, base + INODE_BITMAP, right.inodes);
   putBlock(context, base + ROOM_BITMAP, right.room);
-  await change(context, base, (bytes) => encodeGroup(bytes, seed, descriptor));
+  await changeBlock(context, base, (bytes) => encodeGroup(bytes, seed, descriptor));
 }
