@@ -123,6 +123,7 @@ class InodeTree implements TreeHost {
   readonly bdev: BlockDevice;
   readonly ino: number;
   readonly seed: number;
+  readonly unchecked: boolean;
   readonly bodyBytes = BODY_BYTES;
   readonly #inode: LatchInode;
 
@@ -131,7 +132,9 @@ class InodeTree implements TreeHost {
     this.#inode = inode;
     this.bdev = info.bdev;
     this.ino = inode.i_ino;
-    this.seed = checksumSeed(info.super.uuid, inode.i_ino, inode.i_generation);
+    this.unchecked = !info.checked;
+    // A new file has no node yet: without checksums its seed is never asked for.
+    this.seed = info.checked ? checksumSeed(info.super.uuid, inode.i_ino, inode.i_generation) : 0;
   }
 
   async allocate(task: Task, handle: Handle, goal: number | undefined): Promise<number> {

@@ -99,6 +99,8 @@ export interface XattrSpace {
   readonly bdev: BlockDevice;
   readonly ino: number;
   readonly seed: number;
+  /** As of TreeHost. */
+  readonly unchecked: boolean;
   /** Bytes of a body in a block. */
   readonly bodyBytes: number;
   /** The lowest key of a name. */
@@ -113,6 +115,7 @@ export class XattrStore implements TreeHost {
   readonly bdev: BlockDevice;
   readonly ino: number;
   readonly seed: number;
+  readonly unchecked: boolean;
   readonly bodyBytes: number;
   readonly tree: BTree;
   readonly #space: XattrSpace;
@@ -124,6 +127,7 @@ export class XattrStore implements TreeHost {
     this.bdev = space.bdev;
     this.ino = space.ino;
     this.seed = space.seed;
+    this.unchecked = space.unchecked;
     this.bodyBytes = space.bodyBytes;
     this.tree = new BTree(this, xattr_format, bh.b_data.subarray(NODE_HEAD, NODE_HEAD + space.bodyBytes));
   }

@@ -21,11 +21,12 @@ const XATTR_CREATE = 1;
 const XATTR_REPLACE = 2;
 
 function spaceOf(inode: LatchInode): XattrSpace {
-  const { bdev, keyOf, super: disk } = infoOf(inode.i_sb);
+  const { bdev, checked, keyOf, super: disk } = infoOf(inode.i_sb);
   return {
     bdev,
     ino: inode.i_ino,
     seed: checksumSeed(disk.uuid, inode.i_ino, inode.i_generation),
+    unchecked: !checked,
     bodyBytes: BODY_BYTES,
     keyOf,
     allocate: (task, handle, want, goal) =>

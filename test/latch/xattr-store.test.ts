@@ -27,6 +27,7 @@ class Model {
       bdev: host.bdev,
       ino: host.ino,
       seed: host.seed,
+      unchecked: false,
       bodyBytes,
       keyOf: (name) => (hashes === 0 ? nameKey(KEY, name) : ((nameKey(KEY, name) / 256) % hashes) * 256),
       allocate: (_task, _handle, want, goal) => this.#take(want, goal),

@@ -11,7 +11,7 @@ import { type Awaitable, andThen, withCleanup } from '../../sched/awaitable.js';
 import { type Errno, errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { NODE_HEAD, NODE_MAGIC } from '../format/tree.js';
-import type { Handle } from '../journal/types.js';
+import type { FrozenTrigger, Handle } from '../journal/types.js';
 import { Node, type TreeFormat } from './node.js';
 
 /** What a tree is part of. */
@@ -21,6 +21,8 @@ export interface TreeHost {
   readonly ino: number;
   /** What its checksums begin with: see checksumSeed. */
   readonly seed: number;
+  /** Its nodes have no checksums: the device ends with the process. */
+  readonly unchecked?: boolean;
   /** Bytes of a body in a block; smaller in tests that want deep trees. */
   readonly bodyBytes: number;
   /** Take a block for a node, near `goal` where that is given. @throws ENOSPC */
@@ -50,21 +52,24 @@ export function nodeProblem(host: TreeHost, node: Node): string | undefined {
   const { data, bh } = node;
   if (bh !== undefined) {
     if (data.readUInt32LE(4) !== NODE_MAGIC) return 'no node of a tree';
-    if (data.readUInt32LE(0) !== nodeChecksum(host, data)) return 'the checksum is wrong';
+    if (host.unchecked !== true && data.readUInt32LE(0) !== nodeChecksum(host.seed, data))
+      return 'the checksum is wrong';
     if (data.readUIntLE(8, 6) !== host.ino) return `a node of inode ${data.readUIntLE(8, 6)}`;
     if (data.readUInt32LE(16) !== bh.b_blocknr) return `a node of block ${data.readUInt32LE(16)}`;
   }
   return node.problem();
 }
 
-function nodeChecksum(host: TreeHost, data: Buffer): number {
-  return crc32(data.subarray(4), host.seed);
+function nodeChecksum(seed: number, data: Buffer): number {
+  return crc32(data.subarray(4), seed);
 }
 
 export class BTree {
   readonly host: TreeHost;
   readonly format: TreeFormat;
   readonly root: Node;
+  /** Puts the checksum into a node that is about to be copied to the log. */
+  readonly #seal: FrozenTrigger | undefined;
 
   /**
    * @param root the root's body, in place
@@ -74,6 +79,9 @@ export class BTree {
     this.host = host;
     this.format = format;
     this.root = new Node(format, root, 0, root.length);
+    const { seed } = host;
+    this.#seal =
+      host.unchecked === true ? undefined : ({ b_data }) => b_data.writeUInt32LE(nodeChecksum(seed, b_data), 0);
     const problem = this.root.problem();
     if (problem !== undefined) throw this.damaged(undefined, problem);
   }
@@ -274,11 +282,10 @@ export class BTree {
     return node.bh === undefined ? this.host.root_access(task, handle) : handle.get_write_access(task, node.bh);
   }
 
-  /** After the bytes of a node were changed: the checksum follows. */
+  /** After the bytes of a node were changed: the checksum follows once, with the transaction. */
   changed(task: Task, handle: Handle, node: Node): Awaitable<void> {
     const { bh } = node;
     if (bh === undefined) return this.host.root_changed(task, handle);
-    node.data.writeUInt32LE(nodeChecksum(this.host, node.data), 0);
-    return handle.dirty_metadata(task, bh);
+    return handle.dirty_metadata(task, bh, this.#seal);
   }
 }

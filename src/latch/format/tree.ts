@@ -2,7 +2,7 @@
  * A node of a B+tree on the device: one layout for the extents of a file, the entries of a directory and extended attributes. The root of a tree
  * is a body only, somewhere inside another structure (an inode's area, an xattr block); every other node is a block:
  *
- *     0  4  CRC-32 of bytes 4 to 4095, seeded with the CRC-32 of UUID, inode and generation (see checksumSeed)
+ *     0  4  CRC-32 of bytes 4 to 4095, seeded with the CRC-32 of UUID, inode and generation (see checksumSeed); anything where blocks have none
  *     4  4  magic "LTRE"
  *     8  8  inode that the tree belongs to
  *    16  4  the number of this block

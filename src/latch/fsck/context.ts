@@ -206,6 +206,7 @@ export function hostOf(context: FsckContext, ino: number, disk: DiskInode): Tree
     bdev: context.bdev,
     ino,
     seed: checksumSeed(context.super.uuid, ino, disk.generation),
+    unchecked: !context.checked,
     bodyBytes: BODY_BYTES,
     allocate: unchanged,
     free: unchanged,

@@ -61,7 +61,7 @@ function freeze(task: Task, journal: LogJournal, transaction: Transaction): Buff
   return image;
 }
 
-/** Tell buffers that were changed, freed, or neither. */
+/** Tell buffers that were changed, freed, or neither; and complete those that were changed. */
 function sortOut(transaction: Transaction): void {
   for (const head of transaction.buffers) {
     if (head.transaction !== transaction) continue;
@@ -72,10 +72,12 @@ function sortOut(transaction: Transaction): void {
     } else if (head.modified) {
       head.committing = transaction;
       head.wasDirty = false;
+      head.frozen?.(head.bh);
       transaction.logged.push(head);
     } else if (head.releaseIfIdle() && head.wasDirty) mark_buffer_dirty(head.bh);
     head.forgotten = false;
     head.modified = false;
+    head.frozen = undefined;
   }
   transaction.buffers.length = 0;
 }

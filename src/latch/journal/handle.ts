@@ -8,7 +8,7 @@ import type { LogJournal } from './journal.js';
 import { PER_BLOCK } from './layout.js';
 import type { OrderedWrites } from './ordered.js';
 import { JournalHead, journal_head, type Transaction } from './transaction.js';
-import type { Handle } from './types.js';
+import type { FrozenTrigger, Handle } from './types.js';
 
 function aborted(): Errno {
   return errno('EROFS', 'the journal was aborted');
@@ -85,12 +85,13 @@ export class LogHandle implements Handle {
     await this.get_write_access(task, bh);
   }
 
-  dirty_metadata(_task: Task, bh: BufferHead): void {
+  dirty_metadata(_task: Task, bh: BufferHead, frozen?: FrozenTrigger): void {
     const transaction = this.#live();
     const head = journal_head(bh);
     if (head === undefined || head.transaction !== transaction || head.forgotten) {
       throw errno('EIO', `block ${bh.b_blocknr} is dirtied without write access`);
     }
+    if (frozen !== undefined) head.frozen = frozen;
     if (head.modified) return;
     this.#charge(transaction);
     head.modified = true;
@@ -184,4 +185,6 @@ function join(transaction: Transaction, head: JournalHead): void {
   }
   head.modified = false;
   head.forgotten = false;
+  // What its block was before tells nothing about what it is now.
+  head.frozen = undefined;
 }

@@ -7,7 +7,7 @@ import type { Awaitable } from '../../sched/awaitable.js';
 import { type Errno, errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import type { OrderedWrites } from './ordered.js';
-import { assert_no_handle, type Handle, type Journal } from './types.js';
+import { assert_no_handle, type FrozenTrigger, type Handle, type Journal } from './types.js';
 
 export class NoJournal implements Journal {
   readonly maxCredits = Number.MAX_SAFE_INTEGER;
@@ -104,7 +104,8 @@ class NoHandle implements Handle {
     return bh.lock.locked ? bh.lock.waitUnlocked(task) : undefined;
   }
 
-  dirty_metadata(_task: Task, bh: BufferHead): void {
+  dirty_metadata(_task: Task, bh: BufferHead, frozen?: FrozenTrigger): void {
+    frozen?.(bh);
     mark_buffer_dirty(bh);
   }
 

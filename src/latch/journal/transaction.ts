@@ -2,6 +2,7 @@
 import type { BufferHead } from '../../block/buffer-head.js';
 import type { Task } from '../../sched/task.js';
 import type { OrderedWrites } from './ordered.js';
+import type { FrozenTrigger } from './types.js';
 
 /** Handles join a running transaction; a locked one waits for its handles to stop; then it is committed; its buffers are written home last. */
 export type TransactionState = 'running' | 'locked' | 'commit' | 'finished';
@@ -45,6 +46,8 @@ export class JournalHead {
   transaction: Transaction | undefined;
   /** It was changed in it. */
   modified = false;
+  /** What is to be put into it before that transaction copies it. */
+  frozen: FrozenTrigger | undefined;
   /** Its block was freed in it. */
   forgotten = false;
   /** The transaction that is being committed and has, or frees, it. */

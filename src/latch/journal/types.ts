@@ -6,6 +6,9 @@ import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import type { OrderedWrites } from './ordered.js';
 
+/** What is still to be put into a buffer when its transaction is committed, such as a checksum (struct jbd2_buffer_trigger_type). May not sleep. */
+export type FrozenTrigger = (bh: BufferHead) => void;
+
 /** A set of changes that reach the device together or not at all (handle_t). Belongs to one task. */
 export interface Handle {
   /** The transaction that it is part of; with log_wait_commit one waits until that is on the device. Changes with `restart`. */
@@ -22,9 +25,11 @@ export interface Handle {
   get_write_access(task: Task, bh: BufferHead): Awaitable<void>;
   /**
    * A buffer was changed: its bytes as they are at the end of the transaction go to the log (jbd2_journal_dirty_metadata). Costs a credit the
-   * first time in a transaction. @throws EIO without write access; ENOSPC without credits; EROFS where the journal was aborted
+   * first time in a transaction.
+   * @param frozen called once before the bytes are copied to the log, however often the buffer was changed (t_frozen); without a log, at once
+   * @throws EIO without write access; ENOSPC without credits; EROFS where the journal was aborted
    */
-  dirty_metadata(task: Task, bh: BufferHead): void;
+  dirty_metadata(task: Task, bh: BufferHead, frozen?: FrozenTrigger): void;
   /**
    * The buffer's block was freed: what the log says of it is void (jbd2_journal_forget), and the caller's reference is given back. The block may
    * be used for data again only once the transaction has committed (on_commit); as a buffer with write access at once.

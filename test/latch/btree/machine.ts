@@ -7,7 +7,7 @@ import { checkTree, type Problem, type TreeVisitor } from '../../../src/latch/bt
 import type { TreeFormat } from '../../../src/latch/btree/node.js';
 import { BODY_BYTES, type BTree, type TreeHost } from '../../../src/latch/btree/tree.js';
 import { NoJournal } from '../../../src/latch/journal/none.js';
-import type { Handle } from '../../../src/latch/journal/types.js';
+import type { FrozenTrigger, Handle } from '../../../src/latch/journal/types.js';
 import { errno } from '../../../src/sched/errno.js';
 import type { Task } from '../../../src/sched/task.js';
 import { type TestMachine, testMachine } from '../../block/machine.js';
@@ -49,9 +49,9 @@ export class TestHost implements TreeHost {
   get counting(): Handle {
     const { handle } = this;
     return Object.assign(Object.create(handle), {
-      dirty_metadata: (task: Task, bh: BufferHead): void => {
+      dirty_metadata: (task: Task, bh: BufferHead, frozen?: FrozenTrigger): void => {
         this.dirtied.add(bh.b_blocknr);
-        handle.dirty_metadata(task, bh);
+        handle.dirty_metadata(task, bh, frozen);
       },
       get_write_access: handle.get_write_access.bind(handle),
       forget: handle.forget.bind(handle),
