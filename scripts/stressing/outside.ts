@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { defaultSettings } from '../../src/cli/mount-options.js';
 import { serveFilesystem } from '../../src/cli/mount-serve.js';
+import { QUOTA_TYPES } from '../../src/fs/quota/types.js';
 import { unmountFuse } from '../../src/fuse/mount.js';
 import type { CacheMode } from '../../src/fuse/session-options.js';
 import { openLog } from '../../src/report/log.js';
@@ -68,7 +69,8 @@ export async function stressOutside(seed: number, actors: number, cache: CacheMo
       worked = load();
       worked.catch(() => undefined);
     };
-    const settings = { ...defaultSettings(), cache, enforce: 'error' as const, debug: true };
+    const quota = seed % 2 === 1 ? [...QUOTA_TYPES] : [];
+    const settings = { ...defaultSettings(), cache, quota, enforce: 'error' as const, debug: true };
     await serveFilesystem(image, mountpoint, settings, openLog({ level: 'warn', file: logFile }), { onReady });
     await worked;
     for (const line of readFileSync(logFile, 'utf8').split('\n')) if (line !== '') faults.push(line);
