@@ -173,19 +173,20 @@ function started(
 
 /** ->read_iter of files with pages (generic_file_read_iter). A direct read sees what is dirty in the cache first. Moves atime. @returns bytes, or IOCB_QUEUED */
 export function generic_file_read_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number | typeof IOCB_QUEUED> {
-  const file = iocb.ki_filp as File;
   const count = iter.count === 0 ? 0 : iocb.direct ? readDirect(task, iocb, iter) : filemap_read(task, iocb, iter);
-  if (count instanceof Promise) return count.then((n) => accessed(task, file, n));
-  return accessed(task, file, count);
+  if (count instanceof Promise) return count.then((n) => file_accessed(task, iocb, n));
+  return file_accessed(task, iocb, count);
 }
 
-function readDirect(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number | typeof IOCB_QUEUED> {
+/** The direct half of it, without the atime: for who holds i_rwsem around it. */
+export function readDirect(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number | typeof IOCB_QUEUED> {
   if (iocb.ki_filp.f_mapping.a_ops.direct_IO === undefined) return cached_direct_read(task, iocb, iter);
   return mm_file_read_iter(task, iocb, iter);
 }
 
-/** file_accessed, then the result. */
-function accessed<T>(task: Task, file: File, count: T): Awaitable<T> {
+/** The file was read: its atime, if that is due and the file was not opened with O_NOATIME; i_rwsem is not held. @returns `count` */
+export function file_accessed<T>(task: Task, iocb: Kiocb, count: T): Awaitable<T> {
+  const file = iocb.ki_filp as File;
   const { f_inode: inode } = file;
   if ((file.f_flags & O_NOATIME) !== 0 || !atime_needs_update(inode)) return count;
   const touched = touch_atime(task, inode);

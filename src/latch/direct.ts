@@ -5,7 +5,7 @@
 import { SECTOR_SIZE, submit_bio } from '../block/bio.js';
 import type { BlockDevice } from '../block/block-device.js';
 import { inode_dio_begin, inode_dio_end } from '../fs/dio-count.js';
-import { generic_file_read_iter } from '../fs/read-write.js';
+import { file_accessed, generic_file_read_iter, readDirect } from '../fs/read-write.js';
 import type { IovIter } from '../mm/iov-iter.js';
 import { IOCB_QUEUED, type Kiocb } from '../mm/operations.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
@@ -190,12 +190,13 @@ export function latch_read_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitab
   const { i_rwsem } = hostOf(iocb.ki_filp.f_mapping);
   const held = iocb.nowait ? i_rwsem.tryRead(task) : i_rwsem.read(task);
   if (held === undefined) throw errno('EAGAIN');
-  return andThen(held, (guard) =>
+  const read = andThen(held, (guard) =>
     withCleanup(
-      () => generic_file_read_iter(task, iocb, iter),
+      () => (iter.count === 0 ? 0 : readDirect(task, iocb, iter)),
       () => guard.release(),
     ),
   );
+  return andThen(read, (count) => file_accessed(task, iocb, count));
 }
 
 /**
