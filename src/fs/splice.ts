@@ -87,20 +87,26 @@ export async function do_splice(
   if ((source !== undefined && from.offset !== undefined) || (target !== undefined && to.offset !== undefined)) {
     throw errno('ESPIPE');
   }
-  if (source !== undefined && target !== undefined) return splice_pipe_to_pipe(task, source, target, length, flags);
-  if (target !== undefined) return splice_file_to_pipe(task, from, target, length, flags);
-  if (source !== undefined) return splice_pipe_to_file(task, source, to, length, flags);
+  // Of a file it does not count, only of a pipe.
+  const pipes = [...(source === undefined ? [] : [from.file]), ...(target === undefined ? [] : [to.file])];
+  const how = pipes.some(({ f_flags }) => (f_flags & O_NONBLOCK) !== 0) ? flags | SPLICE_F_NONBLOCK : flags;
+  if (source !== undefined && target !== undefined) return splice_pipe_to_pipe(task, source, target, length, how);
+  if (target !== undefined) return splice_file_to_pipe(task, from, target, length, how);
+  if (source !== undefined) return splice_pipe_to_file(task, source, to, length, how);
   throw errno('EINVAL');
 }
 
 async function splice_pipe_to_pipe(task: Task, from: Pipe, to: Pipe, length: number, flags: number): Promise<number> {
   if (from === to) throw errno('EINVAL');
   const nonblock = (flags & SPLICE_F_NONBLOCK) !== 0;
-  if (!(await from.waitReadable(task, nonblock))) return 0;
-  await to.waitWritable(task, 1, nonblock);
-  const bytes = from.take(Math.min(length, to.room));
-  to.put(bytes);
-  return bytes.length;
+  for (;;) {
+    if (!(await from.waitReadable(task, nonblock))) return 0;
+    await to.waitWritable(task, 1, nonblock);
+    const bytes = from.take(Math.min(length, to.room));
+    to.put(bytes);
+    // While one was waited for, somebody else may have emptied or filled the other.
+    if (bytes.length > 0) return bytes.length;
+  }
 }
 
 async function splice_file_to_pipe(
@@ -133,7 +139,7 @@ async function splice_pipe_to_file(
   if ((file.f_flags & O_APPEND) !== 0) throw errno('EINVAL');
   const { splice_write, write_iter } = file.f_op;
   if (splice_write === undefined && write_iter === undefined) throw errno('EINVAL');
-  const nonblock = (flags & SPLICE_F_NONBLOCK) !== 0 || (file.f_flags & O_NONBLOCK) !== 0;
+  const nonblock = (flags & SPLICE_F_NONBLOCK) !== 0;
   if (!(await from.waitReadable(task, nonblock))) return 0;
   const operation = splice_write ?? iter_file_splice_write;
   const pos = to.offset ?? file.f_pos;
@@ -154,6 +160,7 @@ export async function do_splice_direct(task: Task, from: SpliceEnd, to: SpliceEn
   let done = 0;
   const start = from.offset ?? from.file.f_pos;
   const target = pipeOf(to.file);
+  const flags = (to.file.f_flags & O_NONBLOCK) !== 0 ? SPLICE_F_NONBLOCK : 0;
   try {
     while (done < length) {
       const got = await splice_file_to_pipe(task, { file: from.file, offset: start + done }, pipe, length - done, 0);
@@ -163,7 +170,7 @@ export async function do_splice_direct(task: Task, from: SpliceEnd, to: SpliceEn
         const moved =
           target === undefined
             ? await splice_pipe_to_file(task, pipe, end, left, 0)
-            : await splice_pipe_to_pipe(task, pipe, target, left, 0);
+            : await splice_pipe_to_pipe(task, pipe, target, left, flags);
         left -= moved;
         done += moved;
       }

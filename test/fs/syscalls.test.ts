@@ -420,6 +420,19 @@ t.test('pipes', (t) =>
     t.equal((await sys.read(r, 65_536)).length, 65_536);
     t.equal(await full, 100_000);
     t.equal((await sys.read(r, 65_536)).length, 100_000 - 65_536);
+    // Which of two that are moved between must not wait: any pipe.
+    const [r3, w3] = await sys.pipe2(O_NONBLOCK);
+    t.equal(await outcome(() => sys.splice(r3, undefined, file, 0, 10)), 'EAGAIN');
+    t.equal(await outcome(() => sys.splice(r3, undefined, w, undefined, 10)), 'EAGAIN');
+    t.equal(await outcome(() => sys.splice(r, undefined, w3, undefined, 10)), 'EAGAIN');
+    await sys.write(w3, Buffer.alloc(65_536));
+    t.equal(await outcome(() => sys.splice(file, 0, w3, undefined, 10)), 'EAGAIN');
+    t.equal(await outcome(() => sys.sendfile(w3, file, 0, 10)), 'EAGAIN');
+    await sys.fcntl_setfl(file, O_NONBLOCK);
+    const moving = sys.splice(r, undefined, file, 0, 10);
+    await sys.write(w, bytes('late'));
+    t.equal(await moving, 4, 'a file does not count');
+    for (const fd of [r3, w3]) await sys.close(fd);
     await sys.close(w);
     t.same(await sys.read(r, 1), bytes(''));
     t.same(await sys.poll([{ fd: r, events: POLLIN }], 0), [POLLHUP]);

@@ -39,7 +39,7 @@ t.test('on mounts', { skip }, async (t) => {
 });
 
 t.test('a lock that is not given back and an error that is no errno are seen', async (t) => {
-  const forgetful = await stressInside(1, 2, 300, (sb) => {
+  const forgetful = await stressInside(1, 2, 1500, (sb) => {
     const { statfs } = sb.s_op;
     sb.s_op = {
       ...sb.s_op,
@@ -51,7 +51,7 @@ t.test('a lock that is not given back and an error that is no errno are seen', a
   });
   t.match(forgetful.faults[0], /statfs/);
   t.match(forgetful.faults[0], /i_lock/);
-  const careless = await stressInside(1, 2, 300, (sb) => {
+  const careless = await stressInside(1, 2, 1500, (sb) => {
     sb.s_op = {
       ...sb.s_op,
       statfs: () => {
