@@ -11,6 +11,7 @@ import { chargeBlocks, initQuota } from './charge.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import { infoOf } from './info.js';
 import { LatchInode } from './inode.js';
+import { forget_sectors } from './sectors.js';
 
 /** What folio.private is for a page with a promise. */
 class Delayed {}
@@ -97,10 +98,13 @@ export function invalidate_folio(task: Task, folio: Folio, offset: number, lengt
   // Nobody reaches an inode any more that goes away.
   const inUse = (hostOf(mapping).i_state & I_FREEING) === 0;
   if (inUse) guard_write(task, GUARDED.filling, mapping.invalidate_lock);
-  if (offset === 0 && length === PAGE_SIZE) undelay(task, hostOf(mapping), folio);
+  if (offset !== 0 || length !== PAGE_SIZE) return;
+  undelay(task, hostOf(mapping), folio);
+  forget_sectors(folio);
 }
 
 /** ->release_folio: a page with a promise is dirty, or about to be. */
 export function release_folio(_task: Task, folio: Folio): boolean {
+  forget_sectors(folio);
   return folio.private === undefined;
 }

@@ -40,10 +40,11 @@ import { latch_flock, latch_lock, latch_setlease } from './locks.js';
 import { SECTORS } from './map.js';
 import { latch_get_unmapped_area, latch_mmap } from './mmap.js';
 import { latch_copy_file_range, latch_remap_file_range } from './remap.js';
+import { forget_sectors, latch_is_partially_uptodate, read_one_by_one } from './sectors.js';
 import { latch_llseek } from './seek.js';
 import { latch_swap_activate, latch_swap_deactivate } from './swap.js';
 import { latch_fallocate, latch_truncate } from './truncate.js';
-import { writepage, writepages } from './writepages.js';
+import { latch_launder_folio, writepage, writepages } from './writepages.js';
 import { latch_listxattr } from './xattr.js';
 
 function inodeOf(folio: Folio): LatchInode {
@@ -113,14 +114,20 @@ function readMapped(
     if (next === undefined || next.index !== first.index + run.length || next.index >= endOf(extent)) break;
     run.push(next);
   }
-  for (const folio of run) folio_hand_over(folio);
-  submit_bio(task, infoOf(inode.i_sb).bdev, {
+  for (const folio of run) {
+    forget_sectors(folio);
+    folio_hand_over(folio);
+  }
+  const { bdev } = infoOf(inode.i_sb);
+  const sector = (extent.physical + first.index - extent.logical) * SECTORS;
+  submit_bio(task, bdev, {
     op: 'read',
-    sector: (extent.physical + first.index - extent.logical) * SECTORS,
+    sector,
     vecs: run.map((folio) => folio.data),
     length: run.length * PAGE_SIZE,
     end_io: (completion, error) => {
-      for (const folio of run) folio_end_read(completion, folio, error === undefined);
+      if (error !== undefined) read_one_by_one(completion, bdev, run, sector);
+      else for (const folio of run) folio_end_read(completion, folio, true);
     },
   });
   return at + run.length;
@@ -208,7 +215,12 @@ function fillForWrite(
     vecs: [folio.data],
     length: PAGE_SIZE,
   });
-  return andThen(read, () => folio_mark_uptodate(folio));
+  return andThen(read, () => uptodate(folio));
+}
+
+function uptodate(folio: Folio): void {
+  forget_sectors(folio);
+  folio_mark_uptodate(folio);
 }
 
 /** The bytes are in: dirty, and the file perhaps longer. Unlocks. */
@@ -227,7 +239,7 @@ function write_end(
   // Asked here and not only where the size is set: a lock taken in between would come too late for the comparison.
   if (pos + copied > oldSize) guard_write(task, GUARDED.i_size, inode.i_rwsem);
   if (copied > 0) {
-    folio_mark_uptodate(folio);
+    uptodate(folio);
     folio_mark_dirty(task, folio);
   } else if (!folio.dirty) undelay(task, inode, folio);
   // The size on the device follows when the page is written.
@@ -251,6 +263,8 @@ export const file_aops: address_space_operations = {
   writepages,
   invalidate_folio,
   release_folio,
+  launder_folio: latch_launder_folio,
+  is_partially_uptodate: latch_is_partially_uptodate,
   dirty_folio: filemap_dirty_folio,
   write_begin,
   write_end,

@@ -6,7 +6,12 @@
 import { type Bio, submit_bio } from '../block/bio.js';
 import type { AddressSpace } from '../mm/address-space.js';
 import { type Folio, folio_zero_range, PAGE_SIZE } from '../mm/folio.js';
-import { folio_end_writeback, folio_start_writeback, folio_unlock } from '../mm/folio-state.js';
+import {
+  folio_clear_dirty_for_io,
+  folio_end_writeback,
+  folio_start_writeback,
+  folio_unlock,
+} from '../mm/folio-state.js';
 import type { WritebackControl } from '../mm/operations.js';
 import { write_cache_pages } from '../mm/page-writeback.js';
 import type { Awaitable } from '../sched/awaitable.js';
@@ -24,6 +29,8 @@ import { mapRun, markWritten, SECTORS } from './map.js';
 
 /** Pages that are mapped together. */
 const BATCH = 256;
+/** Of no time at all: what has looked at errors then has seen none. */
+const NEVER = -1;
 /** ->writepage: one page. */
 export function writepage(task: Task, folio: Folio, _wbc: WritebackControl): Awaitable<void> {
   const { mapping } = folio;
@@ -53,12 +60,33 @@ export async function writepages(task: Task, mapping: AddressSpace, wbc: Writeba
   }
 }
 
-/** The page is under writeback from now on, and unlocked. What lies behind the end of the file is zeroed on its way. */
+/**
+ * ->launder_folio: a dirty page is written before it leaves the cache, and waited for. It stays locked, so that nobody dirties it again.
+ * @throws ENOSPC EIO: it could not be written, and its bytes are lost
+ */
+export async function latch_launder_folio(task: Task, folio: Folio): Promise<void> {
+  const { mapping } = folio;
+  if (mapping === undefined || !folio_clear_dirty_for_io(task, folio)) return;
+  const inode = hostOf(mapping);
+  folio.error = false;
+  start(task, inode, folio);
+  await writeBatch(task, inode, [folio]);
+  await folio.writeback.wait(task);
+  // What has gone wrong last in the file is this.
+  if (folio.error) throw mapping.wb_err.check(NEVER) ?? errno('EIO');
+}
+
+/** The page is under writeback from now on, and unlocked. */
 function begin(task: Task, inode: LatchInode, folio: Folio): void {
+  start(task, inode, folio);
+  folio_unlock(task, folio);
+}
+
+/** The page is under writeback from now on. What lies behind the end of the file is zeroed on its way. */
+function start(task: Task, inode: LatchInode, folio: Folio): void {
   const end = inode.i_size - folio.index * PAGE_SIZE;
   if (end > 0 && end < PAGE_SIZE) folio_zero_range(folio, end, PAGE_SIZE - end);
   folio_start_writeback(task, folio);
-  folio_unlock(task, folio);
 }
 
 /** Pages that follow each other on the device from block `start` on. */

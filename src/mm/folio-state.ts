@@ -220,7 +220,10 @@ export function folio_end_writeback(task: Task, folio: Folio, error?: Errno): vo
     return;
   }
   const { mapping, memory } = folio;
-  if (error !== undefined && mapping !== undefined) mapping_set_error(mapping, error);
+  if (error !== undefined) {
+    folio.error = true;
+    if (mapping !== undefined) mapping_set_error(mapping, error);
+  }
   if (mapping !== undefined) {
     memory.nr_writeback--;
     mapping.i_pages.clearMark(folio.index, 'writeback');

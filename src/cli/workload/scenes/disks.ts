@@ -3,17 +3,24 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BlockDevice } from '../../../block/block-device.js';
+import { type FaultPolicy, faultyDevice } from '../../../block/faulty-device.js';
 import { imageDevice, LOOP_GET_STATUS64 } from '../../../block/image-device.js';
 import { BLKGETSIZE64, BLKRRPART, HDIO_GETGEO } from '../../../block/ioctl.js';
 import { MEMORY_GET_STAT, memoryDevice } from '../../../block/memory-device.js';
 import { add_disk, del_gendisk } from '../../../fs/disks.js';
+import { DROP_PAGECACHE, drop_caches } from '../../../fs/drop-caches.js';
+import { FIBMAP } from '../../../fs/ioctl.js';
 import { O_RDWR } from '../../../fs/open-flags.js';
+import { kill_sb, vfs_mount } from '../../../fs/super.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../../fs/syscalls.js';
+import { mkfs } from '../../../latch/mkfs.js';
+import { latch_fs_type } from '../../../latch/super.js';
 import { PAGE_SIZE } from '../../../mm/folio.js';
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../mm/mmap.js';
 import { PMD_SIZE } from '../../../mm/unmapped-area.js';
-import { type Scene, said, sum } from './scene.js';
+import { Task } from '../../../sched/task.js';
+import { create, type Scene, said, sum } from './scene.js';
 
 const MIB = 2 ** 20;
 const S_IFBLK = 0o060000;
@@ -58,6 +65,28 @@ async function growingImage(sys: Syscalls, sb: SuperBlock): Promise<unknown> {
   }
 }
 
+/** A filesystem on a disk with a bad sector: what lies beside it can be read. */
+async function badSector(sb: SuperBlock): Promise<unknown> {
+  const { machine, sched } = sb;
+  const disk = memoryDevice(8 * MIB, sched, machine.validator);
+  const task = new Task(sched, machine.validator, { comm: 'mount' });
+  await mkfs(task, disk);
+  let bad = -1;
+  const policy: FaultPolicy = ({ op, offset, length }) =>
+    op === 'read' && bad >= offset && bad < offset + length ? { error: 'EIO' } : undefined;
+  const damaged = await vfs_mount(machine, latch_fs_type, faultyDevice(disk, policy, sched, machine.validator), 0);
+  const process = new Process(damaged);
+  const sys = syscalls(process);
+  const fd = await create(sys, '/f', 8 * PAGE_SIZE);
+  await sys.fsync(fd);
+  bad = (await sys.ioctl(fd, FIBMAP, Buffer.from([2, 0, 0, 0]))).readInt32LE(0) * PAGE_SIZE + 1100;
+  await drop_caches(task, damaged, DROP_PAGECACHE);
+  const read = [await said(sys.pread(fd, 4, 2 * PAGE_SIZE + 1100)), sum(await sys.pread(fd, 1000, 2 * PAGE_SIZE))];
+  await drop_caches(task, damaged, DROP_PAGECACHE);
+  await process.exit();
+  return [read, await kill_sb(damaged)];
+}
+
 export const DISKS: readonly Scene[] = [
   {
     name: 'disk',
@@ -100,5 +129,6 @@ export const DISKS: readonly Scene[] = [
       });
     },
   },
+  { name: 'bad sector', run: (_sys, _other, sb) => badSector(sb) },
   { name: 'growing image', run: (sys, _other, sb) => growingImage(sys, sb) },
 ];

@@ -80,6 +80,23 @@ export const MEMORY: readonly Scene[] = [
     },
   },
   {
+    name: 'direct and mapped',
+    run: async (sys, other) => {
+      const fd = await create(sys, '/m', 80 * PAGE_SIZE);
+      await sys.fsync(fd);
+      const opened = await other.open('/m', O_RDWR);
+      const at = await other.mmap(0, 80 * PAGE_SIZE, RW, MAP_SHARED, opened);
+      const direct = await sys.open('/m', O_RDWR | O_DIRECT);
+      // The end of the range is dirtied while the pages before it are dropped.
+      const stores = async (): Promise<void> => {
+        for (let i = 0; i < 40; i++) await other.store(at + (70 + (i % 8)) * PAGE_SIZE, Buffer.from('stored'));
+      };
+      await Promise.all([sys.pwrite(direct, Buffer.alloc(80 * PAGE_SIZE, 'written'), 0), stores()]);
+      await other.munmap(at, 80 * PAGE_SIZE);
+      return [sum(await sys.pread(fd, 20 * PAGE_SIZE, 0)), (await sys.fstat(fd)).size];
+    },
+  },
+  {
     name: 'compaction',
     run: async (sys, other, sb) => {
       // The second slab has few pages, the first one room for them.
