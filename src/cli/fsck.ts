@@ -68,6 +68,10 @@ function summary(image: string, result: FsckResult, repair: Repair): string {
   const used = `${result.inodes} inodes, ${result.blocksUsed} of ${result.blocks} blocks in use${log}`;
   if (problems === 0) return `clean, ${used}`;
   if (left === 0) return `${problems} problems, all repaired, ${used}`;
+  if (result.unreadable > 0) {
+    const what = `${result.unreadable} blocks cannot be read, so nothing is repaired`;
+    return `${problems} problems, ${used}; ${what}: copy it to a sound device with ddrescue(1), and repair the copy`;
+  }
   const remedy = repair === 'all' ? '' : `; repair them with: latchfs fsck -y ${image}`;
   return `${repaired ? `${problems} problems, ${left} are left` : `${problems} problems`}, ${used}${remedy}`;
 }

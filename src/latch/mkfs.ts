@@ -4,10 +4,9 @@ import { crc32 } from 'node:zlib';
 import { submit_bio_wait } from '../block/bio.js';
 import type { BlockDevice } from '../block/block-device.js';
 import type { Task } from '../sched/task.js';
-import type { Timespec } from '../sched/time.js';
 import { fillBits, setBit } from './bitmap.js';
 import { encodeGroup, GROUP_OFFSET, groupSeed } from './format/group.js';
-import { areaOf, encodeInode, inodeSeed, sealInode } from './format/inode.js';
+import { areaOf, emptyDirectory, encodeInode, inodeSeed, sealInode } from './format/inode.js';
 import {
   BLOCK_BITMAP,
   BLOCK_SIZE,
@@ -113,7 +112,8 @@ export async function mkfs(task: Task, bdev: BlockDevice, options: MkfsOptions =
     roomBitmap: crc32(block(ROOM_BITMAP), seed),
   });
   const root = block(ROOT_BLOCK).subarray(0, INODE_SIZE);
-  encodeInode(root, rootInode(options, task.sched.realtime()));
+  const { mode = 0o755, uid = 0, gid = 0 } = options;
+  encodeInode(root, { ...emptyDirectory(ROOT_INO, mode, 1, task.sched.realtime()), uid, gid });
   emptyRoot(areaOf(root), KIND_DIRECTORY);
   if (journaled) sealInode(root, inodeSeed(uuid, ROOT_INO));
   if (journaled) {
@@ -122,25 +122,4 @@ export async function mkfs(task: Task, bdev: BlockDevice, options: MkfsOptions =
     await submit_bio_wait(task, bdev, { op: 'write', sector: copy * 8, vecs: [bytes], length: BLOCK_SIZE });
   }
   await submit_bio_wait(task, bdev, { op: 'write', sector: 0, vecs: [head], length: head.length, fua: true });
-}
-
-function rootInode(options: MkfsOptions, now: Timespec): Parameters<typeof encodeInode>[1] {
-  return {
-    mode: 0o040000 | (options.mode ?? 0o755),
-    uid: options.uid ?? 0,
-    gid: options.gid ?? 0,
-    nlink: 2,
-    size: 0,
-    blocks: 0,
-    generation: 1,
-    flags: 0,
-    rdev: 0,
-    mtime: now,
-    ctime: now,
-    btime: now,
-    atime: now,
-    xattrBlock: 0,
-    parent: ROOT_INO,
-    nextOrphan: 0,
-  };
 }

@@ -2,6 +2,7 @@
 import { crc32 } from 'node:zlib';
 import { brelse, sb_bread } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
+import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { checkTree, type TreeVisitor } from './btree/check.js';
 import type { TreeHost } from './btree/tree.js';
@@ -21,6 +22,7 @@ import {
 /** Names of one hash. */
 const SAME = 256;
 const BLOCK = 4096;
+const UNREADABLE = 'has a value that the device cannot read';
 
 export interface XattrVisitor extends Pick<TreeVisitor, 'problem' | 'node'> {
   /** Blocks of a value, whose checksum is right. */
@@ -49,9 +51,9 @@ export async function checkXattrs(
   visitor: XattrVisitor,
 ): Promise<XattrsChecked> {
   let damaged = false;
-  const tell = (message: string, at = block): void => {
+  const tell = (message: string, at = block, unreadable = false): void => {
     damaged = true;
-    visitor.problem({ block: at, message });
+    visitor.problem({ block: at, message, unreadable });
   };
   const lost: XattrsChecked = { damaged: true, kept: async () => [] };
   if (block >= blocks) {
@@ -62,7 +64,7 @@ export async function checkXattrs(
   try {
     bh = await sb_bread(task, host.bdev, block);
   } catch (error) {
-    tell(String(error));
+    tell(String(error), block, true);
     return lost;
   }
   try {
@@ -77,7 +79,7 @@ export async function checkXattrs(
     visitor.node(block);
     const records: XattrRecord[] = [];
     await checkTree(task, host, xattr_format, body, blocks, {
-      problem: (each) => tell(each.message, each.block),
+      problem: (each) => tell(each.message, each.block, each.unreadable),
       node: (node) => visitor.node(node),
       record: (data, at, key) => records.push(xattrAt(data, at, key)),
     });
@@ -87,7 +89,8 @@ export async function checkXattrs(
     if (new Set(records.map(({ name }) => name)).size !== records.length) tell('a name is there twice');
     for (const record of records) {
       const value = await reader.value(record);
-      if (typeof value === 'string') tell(`attribute ${JSON.stringify(record.name)} ${value}`);
+      if (typeof value === 'string')
+        tell(`attribute ${JSON.stringify(record.name)} ${value}`, block, value === UNREADABLE);
       else for (const run of record.runs) visitor.value(run.start, run.length);
     }
     return { damaged, kept };
@@ -158,7 +161,8 @@ class ValueReader {
           pieces.push(Buffer.from(bh.b_data));
           brelse(bh);
         } catch (error) {
-          return `has a value that cannot be read: ${String(error)}`;
+          if (!isErrno(error, 'EIO')) throw error;
+          return UNREADABLE;
         }
       }
     }

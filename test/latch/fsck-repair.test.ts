@@ -423,6 +423,27 @@ t.test('no room for copies', async (t) => {
   });
 });
 
+t.test('a block that cannot be read', async (t) => {
+  const { image, ino } = await sound();
+  const v = new Victim(image);
+  v.editInode(ino('b'), { nlink: 7 });
+  for (const [what, block] of [
+    ['a node', firstNode(v, ino('dir'), 8)],
+    ['inodes', Math.floor(ino('a') / 16)],
+    ['attributes', v.inode(ino('a')).xattrBlock],
+    ['a bitmap', BLOCK_BITMAP],
+  ] as const) {
+    const m = machine(v.image);
+    m.driver.badSectors.add(block * BLOCK_SIZE);
+    const lines: string[] = [];
+    const result = await fsck(m.task(), m.bdev, (line) => lines.push(line), 'all');
+    t.match(lines.join('\n'), new RegExp(`block ${block} cannot be read`), what);
+    t.match(result, { repaired: false, unreadable: Number });
+    t.ok(result.unreadable > 0);
+    t.same(m.driver.events, [], 'what may be whole is not given up');
+  }
+});
+
 t.test('a device that fails', async (t) => {
   const { image, ino } = await sound();
   const v = new Victim(image);

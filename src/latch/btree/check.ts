@@ -10,6 +10,8 @@ export interface Problem {
   /** Where: a block of the device, or undefined for what is inside of the inode. */
   readonly block: number | undefined;
   readonly message: string;
+  /** The device could not read the block: nothing is known of what is in it. */
+  readonly unreadable?: boolean;
 }
 
 export interface TreeVisitor {
@@ -84,7 +86,7 @@ class Checker {
       tell('a node outside of the device');
       return;
     }
-    const node = await this.#read(block, tell);
+    const node = await this.#read(block);
     if (node === undefined) return;
     try {
       const problem = nodeProblem(this.#host, node);
@@ -105,12 +107,12 @@ class Checker {
     }
   }
 
-  async #read(block: number, tell: (message: string) => void): Promise<Node | undefined> {
+  async #read(block: number): Promise<Node | undefined> {
     try {
       const bh = await sb_bread(this.#task, this.#host.bdev, block);
       return new Node(this.#format, bh.b_data, NODE_HEAD, this.#host.bodyBytes, bh);
     } catch (error) {
-      tell(String(error));
+      this.#visitor.problem({ block, message: String(error), unreadable: true });
       return undefined;
     }
   }
@@ -141,7 +143,7 @@ class Checker {
 
   async #salvageChild(block: number): Promise<boolean> {
     if (block === 0 || block >= this.#blocks || this.#seen.has(block)) return false;
-    const node = await this.#read(block, () => undefined);
+    const node = await this.#read(block);
     if (node === undefined) return false;
     try {
       if (nodeProblem(this.#host, node) !== undefined) return false;

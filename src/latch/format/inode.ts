@@ -116,6 +116,28 @@ export function decodeInode(b: Buffer): DiskInode {
   };
 }
 
+/** A directory of root's without entries. @param permissions bits of its mode */
+export function emptyDirectory(parent: number, permissions: number, generation: number, now: Timespec): DiskInode {
+  return {
+    mode: 0o040000 | permissions,
+    uid: 0,
+    gid: 0,
+    nlink: 2,
+    size: 0,
+    blocks: 0,
+    generation,
+    flags: 0,
+    rdev: 0,
+    mtime: now,
+    ctime: now,
+    btime: now,
+    atime: now,
+    xattrBlock: 0,
+    parent,
+    nextOrphan: 0,
+  };
+}
+
 /** The area in an inode's bytes. */
 export function areaOf(b: Buffer): Buffer {
   return b.subarray(AREA, AREA + AREA_SIZE);

@@ -73,6 +73,23 @@ export interface Seen {
   orphan: boolean;
 }
 
+/** An inode of which nothing is known yet but what it holds. */
+export function newSeen(ino: number, disk: DiskInode, area?: Buffer, doubtful = false): Seen {
+  return {
+    ino,
+    disk,
+    area,
+    dirty: false,
+    doubtful,
+    blocks: { nodes: 0, data: 0, attributes: 0 },
+    names: 0,
+    subdirectories: 0,
+    hasEntries: false,
+    foundIn: undefined,
+    orphan: false,
+  };
+}
+
 export function typeOf(disk: DiskInode): number {
   return disk.mode & S_IFMT;
 }
@@ -95,6 +112,8 @@ export class Report {
   problems = 0;
   /** Those whose repair may lose something. */
   grave = 0;
+  /** Blocks that the device cannot read. */
+  unreadable = 0;
 
   constructor(tell: (line: string) => void) {
     this.#tell = tell;
@@ -152,9 +171,15 @@ export class FsckContext {
       brelse(bh);
       return bytes;
     } catch (error) {
-      this.problem(where, `block ${block} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+      this.unreadable(where, block, error);
       return undefined;
     }
+  }
+
+  /** The device cannot read a block. */
+  unreadable(where: string, block: number, error: unknown): void {
+    this.#report.unreadable++;
+    this.problem(where, `block ${block} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
   }
 
   /** A block of metadata that is `owner`'s. @returns false where it cannot be, which is told */

@@ -72,9 +72,11 @@ export function checkInlineLink(context: FsckContext, seen: Seen, area: Buffer):
   } else if (end >= 0 && area.subarray(end).some((byte) => byte !== 0)) {
     context.problem(where, 'something lies behind the target of the symlink');
   }
-  seen.plainArea = Buffer.alloc(AREA_SIZE);
-  area.copy(seen.plainArea, 0, 0, length);
-  if (area.subarray(length).some((byte) => byte !== 0)) seen.dirty = true;
+  if (area.subarray(length).some((byte) => byte !== 0)) {
+    seen.plainArea = Buffer.alloc(AREA_SIZE);
+    area.copy(seen.plainArea, 0, 0, length);
+    seen.dirty = true;
+  }
   return true;
 }
 

@@ -29,6 +29,8 @@ export interface FsckResult {
   readonly repaired: boolean;
   /** What is wrong now. */
   readonly left: number;
+  /** Blocks that the device cannot read: nothing is repaired then. */
+  readonly unreadable: number;
   /** Transactions of the log that were replayed. */
   readonly replayed: number;
   readonly inodes: number;
@@ -75,6 +77,7 @@ export async function fsck(
     problems,
     repaired,
     left: report.problems,
+    unreadable: report.unreadable,
     replayed,
     inodes: context.inodes.size,
     blocksUsed: blocks - freeBlocks,
@@ -83,7 +86,8 @@ export async function fsck(
 }
 
 function mayRepair({ report }: Look, repair: Repair): boolean {
-  if (report.problems === 0 || repair === 'look') return false;
+  // What cannot be read may be whole: it is not given up for that.
+  if (report.problems === 0 || repair === 'look' || report.unreadable > 0) return false;
   return repair === 'all' || report.grave === 0;
 }
 

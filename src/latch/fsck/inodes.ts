@@ -5,7 +5,7 @@ import { dir_format } from '../dir.js';
 import { extent_format } from '../extents.js';
 import { AREA_SIZE, areaOf, decodeInode, inodeIsSealed, inodeSeed } from '../format/inode.js';
 import { GROUP_BLOCKS, GROUP_HEAD, INODE_SIZE, INODES_PER_BLOCK, ROOT_BLOCK, ROOT_INO } from '../format/layout.js';
-import { type FsckContext, S_IFDIR, S_IFLNK, S_IFREG, type Seen, typeOf } from './context.js';
+import { type FsckContext, newSeen, S_IFDIR, S_IFLNK, S_IFREG, type Seen, typeOf } from './context.js';
 import { checkFields, checkInlineLink, checkLongLink, checkSizes, isType } from './fields.js';
 import type { ReadGroup } from './groups.js';
 import { findLostNodes } from './lost-nodes.js';
@@ -211,19 +211,8 @@ async function checkInode(
     return;
   }
   const area = Buffer.from(areaOf(bytes));
-  const seen: Seen = {
-    ino,
-    disk,
-    area: typeOf(disk) === S_IFDIR ? area : undefined,
-    dirty: !sealed,
-    doubtful,
-    blocks: { nodes: 0, data: 0, attributes: 0 },
-    names: 0,
-    subdirectories: 0,
-    hasEntries: false,
-    foundIn: undefined,
-    orphan: false,
-  };
+  const seen = newSeen(ino, disk, typeOf(disk) === S_IFDIR ? area : undefined, doubtful);
+  seen.dirty = !sealed;
   context.inodes.set(ino, seen);
   if (!(await checkContents(context, seen, area, sealed, names))) {
     context.inodes.delete(ino);

@@ -53,10 +53,11 @@ function isDamaged(seen: Seen): boolean {
 
 /** Whether a block is a leaf of a tree that must be made anew; then its records are kept. */
 async function look(context: FsckContext, block: number, found: Map<Seen, Found>): Promise<void> {
+  const first = await context.read(block, `block ${block}`);
+  if (first?.readUInt32LE(4) !== NODE_MAGIC) return;
   const bh = await sb_bread(context.task, context.bdev, block);
   try {
     const { b_data: bytes } = bh;
-    if (bytes.readUInt32LE(4) !== NODE_MAGIC) return;
     const seen = context.inodes.get(bytes.readUIntLE(8, 6));
     if (seen === undefined || !isDamaged(seen)) return;
     const host = hostOf(context, seen.ino, seen.disk);

@@ -1,9 +1,7 @@
 /** Names in /lost+found for what has none, and a root where there is none (pass 3 of e2fsck). */
-import type { DiskInode } from '../format/inode.js';
-import { AREA_SIZE } from '../format/inode.js';
+import { emptyDirectory } from '../format/inode.js';
 import { ROOT_INO } from '../format/layout.js';
-import { emptyRoot, KIND_DIRECTORY } from '../format/tree.js';
-import { editsOf, type FsckContext, isDirectory, type Seen } from './context.js';
+import { editsOf, type FsckContext, isDirectory, newSeen, type Seen } from './context.js';
 import { setParent } from './dirs.js';
 import type { Space } from './space.js';
 import { forEachEntry } from './trees.js';
@@ -58,42 +56,11 @@ async function lostAndFound(context: FsckContext, root: Seen, space: Space): Pro
 
 /** An empty directory in a slot that is free. */
 function newDirectory(context: FsckContext, ino: number, parent: number, permissions: number): Seen {
-  const now = context.task.sched.realtime();
-  const disk: DiskInode = {
-    mode: 0o040000 | permissions,
-    uid: 0,
-    gid: 0,
-    nlink: 2,
-    size: 0,
-    blocks: 0,
-    generation: context.super.generation,
-    flags: 0,
-    rdev: 0,
-    mtime: now,
-    ctime: now,
-    btime: now,
-    atime: now,
-    xattrBlock: 0,
-    parent,
-    nextOrphan: 0,
-  };
+  const disk = emptyDirectory(parent, permissions, context.super.generation, context.task.sched.realtime());
   context.super.generation = (context.super.generation + 1) >>> 0;
-  const area = Buffer.alloc(AREA_SIZE);
-  emptyRoot(area, KIND_DIRECTORY);
-  const seen: Seen = {
-    ino,
-    disk,
-    area,
-    dirty: true,
-    doubtful: false,
-    entries: [],
-    blocks: { nodes: 0, data: 0, attributes: 0 },
-    names: 0,
-    subdirectories: 0,
-    hasEntries: false,
-    foundIn: undefined,
-    orphan: false,
-  };
+  const seen = newSeen(ino, disk);
+  seen.dirty = true;
+  seen.entries = [];
   context.inodes.set(ino, seen);
   context.cleared.delete(ino);
   return seen;

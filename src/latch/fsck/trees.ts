@@ -21,7 +21,12 @@ class TreeProblems {
     this.#ino = ino;
   }
 
-  readonly problem = ({ block, message }: Problem): void => {
+  readonly problem = ({ block, message, unreadable }: Problem): void => {
+    if (unreadable === true && block !== undefined) {
+      this.damaged = true;
+      this.#context.unreadable(`inode ${this.#ino}`, block, message);
+      return;
+    }
     const where = block === undefined ? 'the root of its tree' : `block ${block} of its tree`;
     this.told(`inode ${this.#ino}`, `${where}: ${message}`);
   };
@@ -241,7 +246,10 @@ export async function checkAttributes(context: FsckContext, seen: Seen): Promise
   const host = hostOf(context, seen.ino, seen.disk);
   const taken: number[] = [];
   const { damaged, kept } = await checkXattrs(context.task, host, xattrBlock, context.super.blocks, context.keyOf, {
-    problem: ({ block, message }) => context.problem(where, `block ${block}: ${message}`),
+    problem: ({ block = xattrBlock, message, unreadable }) => {
+      if (unreadable === true) context.unreadable(where, block, message);
+      else context.problem(where, `block ${block}: ${message}`);
+    },
     node: (block) => taken.push(block) > 0,
     value: (start, length) => {
       for (let block = start; block < start + length; block++) taken.push(block);

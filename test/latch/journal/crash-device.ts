@@ -34,6 +34,8 @@ export class CrashDriver implements Driver {
   readonly #base: Buffer;
   readonly #now: Buffer;
   readonly events: Event[] = [];
+  /** Where reads fail, in bytes. */
+  readonly badSectors = new Set<number>();
   /** Writes fail from now on. */
   broken = false;
   /** How many turns a write takes, from 0; by default none takes any. */
@@ -45,6 +47,9 @@ export class CrashDriver implements Driver {
   }
 
   read(offset: number, into: Buffer): void {
+    for (const bad of this.badSectors) {
+      if (bad >= offset && bad < offset + into.length) throw new Error('a bad sector');
+    }
     this.#now.copy(into, 0, offset);
   }
 
