@@ -10,6 +10,7 @@ import { isDir } from './permission.js';
 import { mnt_want_write, sb_end_write } from './super-freeze.js';
 import type { FileAttr } from './types.js';
 
+export const FS_SECRM_FL = 0x1;
 export const FS_SYNC_FL = 0x8;
 export const FS_IMMUTABLE_FL = 0x10;
 export const FS_APPEND_FL = 0x20;

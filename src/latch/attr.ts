@@ -17,10 +17,11 @@ import type { Timespec } from '../sched/time.js';
 import { ACQUIRE_CREDITS, initQuota } from './charge.js';
 import { infoOf, with_handle } from './info.js';
 import { applyFlags, type LatchInode, latchInode, writeInode } from './inode.js';
+import { note_cached } from './secret.js';
 import { setSize } from './truncate.js';
 
-/** FS_*_FL that can be kept: sync, immutable, append, nodump, noatime, dirsync. */
-const SETTABLE = 0x8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x10000;
+/** FS_*_FL that can be kept: secure deletion, sync, immutable, append, nodump, noatime, dirsync. */
+const SETTABLE = 0x1 | 0x8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x10000;
 
 function inodeOf(dentry: Dentry): LatchInode {
   const { d_inode: inode } = dentry;
@@ -98,6 +99,7 @@ export async function fileattr_set(task: Task, dentry: Dentry, attr: FileAttr): 
   await with_handle(task, info, (handle) => {
     inode.flags = attr.flags;
     applyFlags(inode);
+    note_cached(inode);
     inode_set_ctime_current(inode);
     return writeInode(task, handle, info, inode);
   });

@@ -1,34 +1,25 @@
 /** Regular files: between the page cache and the blocks of the device. */
 
-import { submit_bio, submit_bio_wait } from '../block/bio.js';
+import { submit_bio_wait } from '../block/bio.js';
+import { FS_SECRM_FL } from '../fs/fileattr.js';
 import { i_size_write } from '../fs/inode.js';
 import type { file_operations as FileOperations, inode_operations } from '../fs/operations.js';
 import { generic_file_write_iter } from '../fs/read-write.js';
-import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { AddressSpace, MmFile } from '../mm/address-space.js';
 import { filemap_grab_folio, folio_put, type LockedFolio } from '../mm/filemap.js';
 import { iocb_bio_iopoll } from '../mm/filemap-direct.js';
 import { type Folio, PAGE_SIZE, pageOf } from '../mm/folio.js';
-import {
-  filemap_dirty_folio,
-  folio_end_read,
-  folio_hand_over,
-  folio_mark_dirty,
-  folio_mark_uptodate,
-  folio_unlock,
-} from '../mm/folio-state.js';
+import { filemap_dirty_folio, folio_mark_dirty, folio_mark_uptodate, folio_unlock } from '../mm/folio-state.js';
 import { generic_error_remove_folio } from '../mm/memory-failure.js';
-import { filemap_migrate_folio } from '../mm/migrate.js';
-import type { address_space_operations, ReadaheadControl, WriteBegun } from '../mm/operations.js';
+import type { address_space_operations, WriteBegun } from '../mm/operations.js';
 import { pagecache_isize_extended } from '../mm/truncate.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
-import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { latch_get_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { fileattr_get, fileattr_set, latch_getattr, latch_setattr, latch_update_time } from './attr.js';
 import { delay, hostOf, invalidate_folio, isDelayed, release_folio, undelay } from './delayed.js';
 import { latch_direct_IO, latch_read_iter, latch_swap_rw } from './direct.js';
-import { endOf } from './extents.js';
 import { latch_fadvise } from './fadvise.js';
 import { latch_fiemap } from './fiemap.js';
 import type { Extent } from './format/inode.js';
@@ -39,99 +30,15 @@ import { latch_compat_ioctl, latch_ioctl } from './ioctl.js';
 import { latch_flock, latch_lock, latch_setlease } from './locks.js';
 import { SECTORS } from './map.js';
 import { latch_get_unmapped_area, latch_mmap } from './mmap.js';
+import { inodeOf, read_folio, readahead } from './readpage.js';
 import { latch_copy_file_range, latch_remap_file_range } from './remap.js';
-import { forget_sectors, latch_is_partially_uptodate, read_one_by_one } from './sectors.js';
+import { latch_free_folio, latch_migrate_folio, note_secret } from './secret.js';
+import { forget_sectors, latch_is_partially_uptodate } from './sectors.js';
 import { latch_llseek } from './seek.js';
 import { latch_swap_activate, latch_swap_deactivate } from './swap.js';
 import { latch_fallocate, latch_truncate } from './truncate.js';
 import { latch_launder_folio, writepage, writepages } from './writepages.js';
 import { latch_listxattr } from './xattr.js';
-
-function inodeOf(folio: Folio): LatchInode {
-  if (folio.mapping === undefined) throw errno('EIO', 'a folio that was truncated');
-  return hostOf(folio.mapping);
-}
-
-/** Fill a locked folio; the completion unlocks it. A hole and a preallocated block read as zeroes. */
-function read_folio(task: Task, _file: MmFile | undefined, folio: Folio): Awaitable<void> {
-  return readRun(task, inodeOf(folio), [folio], 0);
-}
-
-function readahead(task: Task, rac: ReadaheadControl): Awaitable<void> {
-  const [first] = rac.folios;
-  return first === undefined ? undefined : readRun(task, inodeOf(first), rac.folios, 0);
-}
-
-/** Fill locked folios from `from` on: those that follow each other in the file and on the device with one request. */
-function readRun(task: Task, inode: LatchInode, folios: readonly Folio[], from: number): Awaitable<void> {
-  for (let i = from; i < folios.length; ) {
-    const folio = folios[i];
-    if (folio === undefined) return undefined;
-    if (folio.mapping !== undefined) guard_read(task, GUARDED.filling, folio.mapping.invalidate_lock);
-    let found: Awaitable<Extent | undefined>;
-    try {
-      found = inode.extents.find(task, folio.index);
-    } catch {
-      i = failRead(task, folio, i);
-      continue;
-    }
-    if (found instanceof Promise) {
-      const at = i;
-      return found.then(
-        (extent) => readRun(task, inode, folios, readMapped(task, inode, folios, at, extent)),
-        () => readRun(task, inode, folios, failRead(task, folio, at)),
-      );
-    }
-    i = readMapped(task, inode, folios, i, found);
-  }
-  return undefined;
-}
-
-/** The tree of extents cannot be read. @returns the index of the next folio */
-function failRead(task: Task, folio: Folio, at: number): number {
-  folio_end_read(task, folio, false);
-  return at + 1;
-}
-
-/** @param extent what maps the folio at index `at` of the list @returns the index of the first folio that it did not take */
-function readMapped(
-  task: Task,
-  inode: LatchInode,
-  folios: readonly Folio[],
-  at: number,
-  extent: Extent | undefined,
-): number {
-  const first = folios[at];
-  if (first === undefined) return at;
-  if (extent === undefined || extent.unwritten) {
-    first.data.fill(0);
-    folio_end_read(task, first, true);
-    return at + 1;
-  }
-  const run = [first];
-  for (let i = at + 1; i < folios.length; i++) {
-    const next = folios[i];
-    if (next === undefined || next.index !== first.index + run.length || next.index >= endOf(extent)) break;
-    run.push(next);
-  }
-  for (const folio of run) {
-    forget_sectors(folio);
-    folio_hand_over(folio);
-  }
-  const { bdev } = infoOf(inode.i_sb);
-  const sector = (extent.physical + first.index - extent.logical) * SECTORS;
-  submit_bio(task, bdev, {
-    op: 'read',
-    sector,
-    vecs: run.map((folio) => folio.data),
-    length: run.length * PAGE_SIZE,
-    end_io: (completion, error) => {
-      if (error !== undefined) read_one_by_one(completion, bdev, run, sector);
-      else for (const folio of run) folio_end_read(completion, folio, true);
-    },
-  });
-  return at + run.length;
-}
 
 /** The folio for a write, locked, with a block under it or the promise of one, and its other bytes read. @throws ENOSPC EIO */
 function write_begin(
@@ -152,6 +59,7 @@ function write_begin(
 function begin(task: Task, inode: LatchInode, locked: LockedFolio, pos: number, len: number): Awaitable<WriteBegun> {
   const { folio } = locked;
   const begun = { folio, fsdata: undefined };
+  if ((inode.flags & FS_SECRM_FL) !== 0) note_secret(inode, [folio]);
   // It has its promise and all of its bytes: the extents need not be asked.
   if (folio.uptodate && isDelayed(folio)) return begun;
   let ready: Awaitable<void>;
@@ -269,7 +177,8 @@ export const file_aops: address_space_operations = {
   write_begin,
   write_end,
   bmap,
-  migrate_folio: filemap_migrate_folio,
+  free_folio: latch_free_folio,
+  migrate_folio: latch_migrate_folio,
   error_remove_folio: generic_error_remove_folio,
   direct_IO: latch_direct_IO,
   swap_activate: latch_swap_activate,

@@ -74,6 +74,17 @@ export function folio_get(folio: Folio): void {
   folio.refcount++;
 }
 
+/** Folios whose bytes may not stay in memory, and how many there are at the most. */
+const toWipe = new WeakSet<Folio>();
+let wipes = 0;
+
+/** Zero the bytes of a folio when the last reference goes, before anybody else gets the page. */
+export function folio_wipe_when_free(folio: Folio): void {
+  if (toWipe.has(folio)) return;
+  toWipe.add(folio);
+  wipes++;
+}
+
 /** Drop a reference; the last one gives the page back to the pool (folio_put). */
 export function folio_put(folio: Folio): void {
   if (--folio.refcount > 0) return;
@@ -87,6 +98,10 @@ export function folio_put(folio: Folio): void {
       lock: 'folio',
     });
     return;
+  }
+  if (wipes > 0 && toWipe.delete(folio)) {
+    wipes--;
+    folio.data.fill(0);
   }
   folio.data = FREED;
   folio.private = undefined;

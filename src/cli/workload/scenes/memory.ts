@@ -1,4 +1,5 @@
 /** Scenes of the memory of processes: swapped, moved, mapped. */
+import { FS_IOC_SETFLAGS } from '../../../fs/ioctl.js';
 import { O_CREAT, O_DIRECT, O_RDWR } from '../../../fs/open-flags.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
 import { RWF_HIPRI } from '../../../fs/sys-io.js';
@@ -77,6 +78,17 @@ export const MEMORY: readonly Scene[] = [
       ]);
       const both = [sum(await sys.pread(fd, 20 * PAGE_SIZE, 0)), sum(await other.pread(direct, 20 * PAGE_SIZE, 0))];
       return [before, both];
+    },
+  },
+  {
+    name: 'secret',
+    run: async (sys, other) => {
+      const fd = await create(sys, '/s', 6 * PAGE_SIZE);
+      await sys.ioctl(fd, FS_IOC_SETFLAGS, Buffer.from([1, 0, 0, 0]));
+      const reader = await other.open('/s', O_RDWR);
+      const both = await Promise.all([sys.ftruncate(fd, 2 * PAGE_SIZE), other.pread(reader, PAGE_SIZE, 0)]);
+      await sys.unlink('/s');
+      return [sum(both[1]), (await sys.fstat(fd)).size];
     },
   },
   {
