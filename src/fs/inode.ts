@@ -44,6 +44,8 @@ export const S_NOQUOTA = 32;
 export const S_DIRSYNC = 64;
 /** In use for swapping: nobody else may change it. */
 export const S_SWAPFILE = 256;
+/** A directory whose names are without regard to case. */
+export const S_CASEFOLD = 1 << 15;
 /** It has no security.capability, so that a write need not look for one. */
 export const S_NOSEC = 4096;
 

@@ -2,7 +2,7 @@
 
 import { setattr_copy } from '../fs/attr.js';
 import type { Dentry } from '../fs/dentry.js';
-import { FS_NODUMP_FL } from '../fs/fileattr.js';
+import { FS_CASEFOLD_FL, FS_NODUMP_FL } from '../fs/fileattr.js';
 import type { Inode } from '../fs/inode.js';
 import { posix_acl_chmod } from '../fs/posix-acl-ops.js';
 import { dquot_active, dquot_transfer } from '../fs/quota/charge.js';
@@ -14,14 +14,16 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Timespec } from '../sched/time.js';
+import { casefoldChanged } from './casefold.js';
 import { ACQUIRE_CREDITS, initQuota } from './charge.js';
-import { infoOf, with_handle } from './info.js';
+import { INCOMPAT_CASEFOLD } from './format/superblock.js';
+import { infoOf, type LatchInfo, with_handle } from './info.js';
 import { applyFlags, type LatchInode, latchInode, writeInode } from './inode.js';
 import { note_cached } from './secret.js';
 import { setSize } from './truncate.js';
 
-/** FS_*_FL that can be kept: secure deletion, sync, immutable, append, nodump, noatime, dirsync. */
-const SETTABLE = 0x1 | 0x8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x10000;
+/** FS_*_FL that can be kept: secure deletion, sync, immutable, append, nodump, noatime, dirsync, casefold. */
+const SETTABLE = 0x1 | 0x8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x10000 | FS_CASEFOLD_FL;
 
 function inodeOf(dentry: Dentry): LatchInode {
   const { d_inode: inode } = dentry;
@@ -90,12 +92,14 @@ export function fileattr_get(_task: Task, dentry: Dentry): FileAttr {
   return { flags, fsx_xflags: 0, fsx_extsize: 0, fsx_nextents: 0, fsx_projid: 0, fsx_cowextsize: 0 };
 }
 
-/** @throws EOPNOTSUPP for flags that cannot be kept */
+/** @throws EOPNOTSUPP for flags that cannot be kept; ENOTDIR, and ENOTEMPTY for FS_CASEFOLD_FL of a directory with entries */
 export async function fileattr_set(task: Task, dentry: Dentry, attr: FileAttr): Promise<void> {
   const inode = inodeOf(dentry);
+  const info = infoOf(inode.i_sb);
   guard_write(task, GUARDED.i_attr, inode.i_rwsem);
   if ((attr.flags & ~SETTABLE) !== 0) throw errno('EOPNOTSUPP');
-  const info = infoOf(inode.i_sb);
+  const refolds = ((attr.flags ^ inode.flags) & FS_CASEFOLD_FL) !== 0;
+  if (refolds) await mayRefold(task, info, inode);
   await with_handle(task, info, (handle) => {
     inode.flags = attr.flags;
     applyFlags(inode);
@@ -103,4 +107,12 @@ export async function fileattr_set(task: Task, dentry: Dentry, attr: FileAttr): 
     inode_set_ctime_current(inode);
     return writeInode(task, handle, info, inode);
   });
+  if (refolds) casefoldChanged(inode);
+}
+
+/** Names that are there would lie in the wrong places (ext4_ioctl_setflags). @throws EOPNOTSUPP ENOTDIR ENOTEMPTY */
+async function mayRefold(task: Task, info: LatchInfo, inode: LatchInode): Promise<void> {
+  if ((info.super.incompat & INCOMPAT_CASEFOLD) === 0) throw errno('EOPNOTSUPP');
+  if ((inode.i_mode & 0o170000) !== 0o040000) throw errno('ENOTDIR');
+  if (!(await inode.directory.isEmpty(task))) throw errno('ENOTEMPTY');
 }

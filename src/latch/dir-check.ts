@@ -2,7 +2,7 @@
 import type { Task } from '../sched/task.js';
 import { checkTree, type Problem, type TreeVisitor } from './btree/check.js';
 import type { TreeHost } from './btree/tree.js';
-import { dir_format, entryAt, nameAt } from './dir.js';
+import { dir_format, entryAt, type NameRules, nameAt } from './dir.js';
 
 /** Names of one hash have this many keys from the first on. */
 const SAME = 256;
@@ -23,14 +23,14 @@ export interface DirVisitor extends Pick<TreeVisitor, 'node'> {
  * Check the tree of a directory and its entries: names that can be, each once, and where its hash says.
  * @param root the area of the inode
  * @param blocks how many blocks the device has
- * @param keyOf the lowest key of a name
+ * @param rules which names are one, and where they lie
  */
 export async function checkDirectory(
   task: Task,
   host: TreeHost,
   root: Buffer,
   blocks: number,
-  keyOf: (name: string) => number,
+  rules: NameRules,
   visitor: DirVisitor,
 ): Promise<void> {
   // Names of one hash follow each other: only those can be equal.
@@ -47,11 +47,11 @@ export async function checkDirectory(
       if (name === '' || name === '.' || name === '..' || /[/\0]/.test(name)) tell('is none that a file can have');
       if (ino === 0) tell('stands for no inode');
       const first = key - (key % SAME);
-      if (keyOf(name) !== first) tell('is not where its hash says');
+      if (rules.keyOf(name) !== first) tell('is not where its hash says');
       if (first !== hash) names = new Set();
       hash = first;
-      if (names.has(name)) tell('is there twice');
-      names.add(name);
+      if (names.has(rules.fold(name))) tell('is there twice');
+      names.add(rules.fold(name));
       visitor.entry(name, ino, type, block);
     },
   });

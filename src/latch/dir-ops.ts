@@ -1,9 +1,11 @@
 /** What can be done in a directory: look up, create, link, remove, rename, list. Called with i_rwsem held as the contract says. */
 
-import { d_in_lookup } from '../fs/dcache.js';
+import { IS_CASEFOLDED } from '../fs/casefold.js';
+import { d_in_lookup, d_rehash } from '../fs/dcache.js';
 import { d_add, d_instantiate, d_splice_alias } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
 import { type File, FMODE_CREATED } from '../fs/file.js';
+import { FS_CASEFOLD_FL } from '../fs/fileattr.js';
 import { inode_init_owner, insert_inode_locked, iput, new_inode, unlock_new_inode } from '../fs/icache.js';
 import type { Inode } from '../fs/inode.js';
 import { finish_open } from '../fs/open.js';
@@ -18,12 +20,13 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { acl_credits, init_acl, latch_get_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { fileattr_get, fileattr_set, latch_getattr, latch_setattr, latch_update_time } from './attr.js';
+import { adoptCasefold } from './casefold.js';
 import { chargeInode, withOwners } from './charge.js';
 import type { Directory } from './dir.js';
 import { AREA_SIZE } from './format/inode.js';
 import { latch_fsync } from './fsync.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
-import { type LatchInode, latch_iget, latchInode, setOps, writeInode } from './inode.js';
+import { applyFlags, type LatchInode, latch_iget, latchInode, setOps, writeInode } from './inode.js';
 import { latch_compat_ioctl, latch_ioctl } from './ioctl.js';
 import type { Handle } from './journal/types.js';
 import { writeLongLink } from './link-ops.js';
@@ -86,10 +89,14 @@ function lookup(task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry | unde
   const info = infoOf(dir.i_sb);
   return andThen(namesToRead(task, dir).lookup(task, dentry.d_name), (entry) => {
     if (entry === undefined) {
-      d_add(task, dentry, undefined);
+      // Where a name can be written in many ways it is not kept that there is none.
+      if (!IS_CASEFOLDED(dir)) d_add(task, dentry, undefined);
       return undefined;
     }
-    return andThen(latch_iget(task, info, entry.ino), (inode) => d_splice_alias(task, inode, dentry));
+    return andThen(latch_iget(task, info, entry.ino), (inode) => {
+      adoptCasefold(dentry, inode);
+      return d_splice_alias(task, inode, dentry);
+    });
   });
 }
 
@@ -101,6 +108,10 @@ function newInode(task: Task, handle: Handle, dir: Inode, mode: number, rdev: nu
     inode.i_ino = ino;
     inode_init_owner(task, inode, dir, mode);
     inode.i_rdev = rdev;
+    if (IS_CASEFOLDED(dir) && isDir(inode)) {
+      inode.flags |= FS_CASEFOLD_FL;
+      applyFlags(inode);
+    }
     inode.i_generation = info.super.generation;
     info.super.generation = (info.super.generation + 1) >>> 0;
     inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
@@ -157,6 +168,7 @@ function make(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number
       (inode) => {
         unlock_new_inode(inode);
         d_instantiate(task, dentry, inode);
+        d_rehash(dentry);
       },
     );
   });

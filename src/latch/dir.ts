@@ -11,6 +11,7 @@
  *
  * i_rwsem of the directory protects all of it. The callers mark the inode dirty in the same handle.
  */
+import { utf8_casefold } from '../fs/unicode.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -73,14 +74,33 @@ export function encodeEntry(key: number, name: string, ino: number, type: number
   return record;
 }
 
+/** Which names of a directory are one, and where they lie. */
+export interface NameRules {
+  /** The lowest key of a name's hash. */
+  keyOf(name: string): number;
+  /** What all names that count as one have in common. */
+  fold(name: string): string;
+}
+
+/** @param keyOf as of Directory @param casefold whether the directory has FS_CASEFOLD_FL */
+export function nameRules(keyOf: (name: string) => number, casefold: boolean): NameRules {
+  if (!casefold) return { keyOf, fold: (name) => name };
+  return { keyOf: (name) => keyOf(utf8_casefold(name)), fold: utf8_casefold };
+}
+
 export class Directory {
   readonly tree: BTree;
   readonly #keyOf: (name: string) => number;
+  readonly #isFolded: () => boolean;
 
-  /** @param keyOf the lowest key of a name's hash: nameKey with the key of the filesystem */
-  constructor(tree: BTree, keyOf: (name: string) => number) {
+  /**
+   * @param keyOf the lowest key of a name's hash: nameKey with the key of the filesystem
+   * @param isFolded whether names are without regard to case now; it changes only while the directory is empty
+   */
+  constructor(tree: BTree, keyOf: (name: string) => number, isFolded: () => boolean = () => false) {
     this.tree = tree;
     this.#keyOf = keyOf;
+    this.#isFolded = isFolded;
   }
 
   /** Blocks that one change may dirty, the inode's own not counted. */
@@ -105,11 +125,16 @@ export class Directory {
    * @param taken the numbers that names of this hash have
    */
   #find(task: Task, name: string, visit?: (data: Buffer, at: number) => void, taken?: Set<number>): Awaitable<number> {
-    const first = this.#keyOf(name);
+    const folded = this.#isFolded() ? utf8_casefold(name) : undefined;
+    const first = this.#keyOf(folded ?? name);
     let found = -1;
     const walked = this.tree.walk(task, first, (data, at, key) => {
       if (key >= first + SAME) return false;
-      if (data[at + LENGTH] === name.length && nameAt(data, at) === name) {
+      const same =
+        folded === undefined
+          ? data[at + LENGTH] === name.length && nameAt(data, at) === name
+          : utf8_casefold(nameAt(data, at)) === folded;
+      if (same) {
         found = key;
         visit?.(data, at);
         return false;
@@ -131,7 +156,7 @@ export class Directory {
       let number = 0;
       while (taken.has(number)) number++;
       if (number >= SAME) throw errno('ENOSPC', 'too many names of one hash');
-      const key = this.#keyOf(name) + number;
+      const key = this.#keyOf(this.#isFolded() ? utf8_casefold(name) : name) + number;
       return put(this.tree, task, handle, key, encodeEntry(key, name, ino, type));
     });
   }

@@ -2,8 +2,10 @@
 import type { BlockDevice } from '../block/block-device.js';
 import { brelse, sb_bread } from '../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../block/buffer-head.js';
+import { generic_ci_dentry_ops, IS_CASEFOLDED } from '../fs/casefold.js';
+import { FS_CASEFOLD_FL } from '../fs/fileattr.js';
 import { iget_failed, iget_locked, unlock_new_inode } from '../fs/icache.js';
-import { I_NEW, Inode, S_APPEND, S_IMMUTABLE, S_NOATIME, S_NOQUOTA } from '../fs/inode.js';
+import { I_NEW, Inode, S_APPEND, S_CASEFOLD, S_IMMUTABLE, S_NOATIME, S_NOQUOTA } from '../fs/inode.js';
 import { RwSem } from '../locking/rwsem.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -113,7 +115,11 @@ export class LatchInode extends Inode {
 
   /** The entries of a directory. @throws EIO where the root is damaged */
   get directory(): Directory {
-    this.#directory ??= new Directory(new BTree(new InodeTree(this), dir_format, this.area), infoOf(this.i_sb).keyOf);
+    this.#directory ??= new Directory(
+      new BTree(new InodeTree(this), dir_format, this.area),
+      infoOf(this.i_sb).keyOf,
+      () => (this.flags & FS_CASEFOLD_FL) !== 0,
+    );
     return this.#directory;
   }
 }
@@ -182,10 +188,13 @@ const FS_NOATIME_FL = 0x80;
 export function applyFlags(inode: LatchInode): void {
   const has = (flag: number, bit: number): number => ((inode.flags & flag) !== 0 ? bit : 0);
   inode.i_flags =
-    (inode.i_flags & ~(S_APPEND | S_IMMUTABLE | S_NOATIME)) |
+    (inode.i_flags & ~(S_APPEND | S_IMMUTABLE | S_NOATIME | S_CASEFOLD)) |
     has(FS_APPEND_FL, S_APPEND) |
     has(FS_IMMUTABLE_FL, S_IMMUTABLE) |
-    has(FS_NOATIME_FL, S_NOATIME);
+    has(FS_NOATIME_FL, S_NOATIME) |
+    has(FS_CASEFOLD_FL, S_CASEFOLD);
+  // From the first such directory on, new names of the filesystem do as their directories say.
+  if (IS_CASEFOLDED(inode)) inode.i_sb.s_d_op = generic_ci_dentry_ops;
 }
 
 /** Give an inode the operations of its type. */

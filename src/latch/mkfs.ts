@@ -30,6 +30,7 @@ import {
   copyBlock,
   encodeSuper,
   FormatError,
+  INCOMPAT_CASEFOLD,
   INCOMPAT_CSUM,
   INCOMPAT_JOURNAL,
   SUPER_OFFSET,
@@ -83,7 +84,7 @@ export async function mkfs(task: Task, bdev: BlockDevice, options: MkfsOptions =
   const alone = journaled && groups === 1 ? 1 : 0;
   encodeSuper(head, {
     version: VERSION,
-    incompat: journaled ? INCOMPAT_JOURNAL | INCOMPAT_CSUM : 0,
+    incompat: INCOMPAT_CASEFOLD | (journaled ? INCOMPAT_JOURNAL | INCOMPAT_CSUM : 0),
     compat: COMPAT_INODE_BLOCKS | (journaled ? COMPAT_COPY : 0) | (options.quota === true ? COMPAT_QUOTA : 0),
     clean: true,
     blocks,

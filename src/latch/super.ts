@@ -15,6 +15,7 @@ import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { adoptCasefold } from './casefold.js';
 import { evict_inode } from './evict.js';
 import { BLOCK_SIZE, INODES_PER_BLOCK, LATCH_MAGIC, MAX_FILE_BYTES, ROOT_INO } from './format/layout.js';
 import { decodeSuper, FormatError, INCOMPAT_JOURNAL, type Superblock } from './format/superblock.js';
@@ -255,6 +256,7 @@ async function begin(task: Task, sb: SuperBlock, info: LatchInfo, quota: boolean
   const root = await latch_iget(task, info, ROOT_INO);
   if ((root.i_mode & 0o170000) !== 0o040000) throw errno('EIO', 'the root is not a directory');
   sb.s_root = d_make_root(task, root);
+  adoptCasefold(sb.s_root, root);
 }
 
 /** Say on the device that it is in use, and work off the orphan list. */

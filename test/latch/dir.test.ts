@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
 import { BTree } from '../../src/latch/btree/tree.js';
-import { Directory, dir_format, type Entry, MAX_KEY, nameKey } from '../../src/latch/dir.js';
+import { Directory, dir_format, type Entry, MAX_KEY, nameKey, nameRules } from '../../src/latch/dir.js';
 import { checkDirectory } from '../../src/latch/dir-check.js';
 import { AREA_SIZE } from '../../src/latch/format/inode.js';
 import { emptyRoot } from '../../src/latch/format/tree.js';
@@ -70,7 +70,10 @@ class Model {
 
   problems(): Promise<string[]> {
     return problemsIn(this.host, (visitor) =>
-      checkDirectory(this.host.task, this.host, this.root, 1 << 20, this.#keyOf, { ...visitor, entry: () => {} }),
+      checkDirectory(this.host.task, this.host, this.root, 1 << 20, nameRules(this.#keyOf, false), {
+        ...visitor,
+        entry: () => {},
+      }),
     );
   }
 

@@ -56,6 +56,7 @@ const F_GETLK = 5;
 const FS_IOC_GETFLAGS = 0x80086601;
 const FS_IOC_SETFLAGS = 0x40086602;
 const FS_IOC_GETVERSION = 0x80087601;
+const FS_CASEFOLD_FL = 0x40000000;
 const FIBMAP = 1;
 const RENAME_EXCHANGE = 2;
 
@@ -92,6 +93,21 @@ function names(): void {
   for (const name of ['d/p', 'd/r', 'e/m', 'd/s']) unlinkSync(name);
   rmdirSync('e');
   statfsSync('.');
+}
+
+/** A directory whose names are without regard to case. */
+function folded(): void {
+  mkdirSync('folded');
+  existsSync('folded/name');
+  const fd = openSync('folded', 'r');
+  const flags = Buffer.alloc(8);
+  flags.writeUInt32LE(FS_CASEFOLD_FL, 0);
+  ioctl(fd, FS_IOC_SETFLAGS, flags);
+  closeSync(fd);
+  writeFileSync('folded/NAME', 'x');
+  statSync('folded/name');
+  unlinkSync('folded/Name');
+  rmdirSync('folded');
 }
 
 function data(): void {
@@ -185,6 +201,7 @@ function until<T>(look: () => T, so: (seen: T) => boolean): T {
 }
 
 names();
+folded();
 data();
 attributes();
 locks();

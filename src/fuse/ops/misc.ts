@@ -1,4 +1,5 @@
 /** The rest: IOCTL, POLL, BMAP, SYNCFS. */
+import { IS_CASEFOLDED } from '../../fs/casefold.js';
 import { compat_ioctl, FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, vfs_ioctl } from '../../fs/ioctl.js';
 import { sync_filesystem } from '../../fs/sync.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
@@ -19,7 +20,13 @@ const CHANGES_ATTRIBUTES = new Set([FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_F
 export function ioctl(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { fh, flags, cmd, data, out_size } = decodeIoctl(m);
   const run = (flags & IOCTL.COMPAT) === 0 ? vfs_ioctl : compat_ioctl;
-  const done = withFile(s, task, h, fh, 'read', (file) => run(task, file, cmd, data));
+  const done = withFile(s, task, h, fh, 'read', (file) => {
+    const folded = IS_CASEFOLDED(file.f_inode);
+    return andThen(run(task, file, cmd, data), (answer) => {
+      if (IS_CASEFOLDED(file.f_inode) !== folded) namesChanged(s);
+      return answer;
+    });
+  });
   return andThen(done, (answer) => {
     if (CHANGES_ATTRIBUTES.has(cmd)) attributesChanged(s, h);
     if (answer.length > out_size) throw errno('EINVAL', `ioctl ${cmd} answers ${answer.length} bytes`);
@@ -36,6 +43,11 @@ export function ioctl(s: Session, task: Task, h: RequestHeader, m: Message): Awa
 function attributesChanged(s: Session, h: RequestHeader): void {
   const size = notifyInvalInode(s.transport.out, h.nodeid, -1, 0);
   s.transport.notify(Notify.INVAL_INODE, size);
+}
+
+/** A directory compares its names otherwise than before: what the kernel knows of names that are not there is void. Kernels before 7.44 cannot be told. */
+function namesChanged(s: Session): void {
+  s.transport.notify(Notify.INC_EPOCH, 0);
 }
 
 /** POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM: files are always ready. */

@@ -1,4 +1,5 @@
 /** How operations answer: entries and attributes of inodes in the wire's form. */
+import { IS_CASEFOLDED } from '../../fs/casefold.js';
 import type { Dentry } from '../../fs/dentry.js';
 import type { File } from '../../fs/file.js';
 import type { Inode } from '../../fs/inode.js';
@@ -32,9 +33,12 @@ export function inodeOf(dentry: Dentry): Inode {
   return inode;
 }
 
-/** Whether the filesystem wants to be asked about a name each time: then the kernel may keep nothing of it either. */
-export function mayChange({ d_op }: Dentry): boolean {
-  return d_op.d_revalidate !== undefined;
+/**
+ * Whether a name may come, go or change without the kernel's doing, which then may keep nothing of it: because the names are made as they are asked for, or
+ * because what is done to one way to write it is done to all.
+ */
+export function mayChange({ d_sb: sb, d_parent: parent }: Dentry): boolean {
+  return sb.generated || IS_CASEFOLDED(parent.d_inode);
 }
 
 const S_IFMT = 0o170000;

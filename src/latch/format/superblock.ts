@@ -11,8 +11,10 @@ export const VERSION = 2;
 export const INCOMPAT_JOURNAL = 1;
 /** Feature: bitmaps, inodes, and the blocks of trees have checksums that must be right. */
 export const INCOMPAT_CSUM = 2;
+/** Feature: there may be directories with FS_CASEFOLD_FL, whose entries are hashed without regard to case. */
+export const INCOMPAT_CASEFOLD = 4;
 /** Features that this latchfs knows; a device with others is refused. */
-export const KNOWN_INCOMPAT = INCOMPAT_JOURNAL | INCOMPAT_CSUM;
+export const KNOWN_INCOMPAT = INCOMPAT_JOURNAL | INCOMPAT_CSUM | INCOMPAT_CASEFOLD;
 /** Feature that others may ignore: the blocks of inodes are counted. Who does not know it drops it with the count. */
 export const COMPAT_INODE_BLOCKS = 1;
 /** Another one: in `copyBlock` there is a copy of the superblock, for fsck. What changes all the time is in it as mkfs has left it. */

@@ -1,9 +1,10 @@
 /** What a check of a filesystem has found so far, and how things shall be. Nothing here is written: see write.ts. */
 import type { BlockDevice } from '../../block/block-device.js';
 import { brelse, sb_bread } from '../../block/buffer-cache.js';
+import { FS_CASEFOLD_FL } from '../../fs/fileattr.js';
 import type { Task } from '../../sched/task.js';
 import { BODY_BYTES, type TreeHost } from '../btree/tree.js';
-import { nameKey } from '../dir.js';
+import { type NameRules, nameKey, nameRules } from '../dir.js';
 import type { DiskInode, Extent } from '../format/inode.js';
 import { GROUP_BLOCKS, GROUP_HEAD } from '../format/layout.js';
 import { INCOMPAT_CSUM, type Superblock } from '../format/superblock.js';
@@ -143,6 +144,8 @@ export class FsckContext {
   readonly copies: { readonly from: number; readonly to: number }[] = [];
   /** The lowest key of a name in a directory. */
   readonly keyOf: (name: string) => number;
+  readonly #exact: NameRules;
+  readonly #folded: NameRules;
   /** For messages about blocks that two use: by whom, for those blocks that are no file's data. */
   readonly #owners = new Map<number, string>();
   readonly #report: Report;
@@ -155,7 +158,14 @@ export class FsckContext {
     this.usage = new Usage(superblock.blocks);
     const hash = { k0: superblock.hashKey.readUInt32LE(0), k1: superblock.hashKey.readUInt32LE(4) };
     this.keyOf = (name) => nameKey(hash, name);
+    this.#exact = nameRules(this.keyOf, false);
+    this.#folded = nameRules(this.keyOf, true);
     this.#report = report;
+  }
+
+  /** How names are told apart in a directory with those flags (FS_*_FL). */
+  rulesOf(flags: number): NameRules {
+    return (flags & FS_CASEFOLD_FL) === 0 ? this.#exact : this.#folded;
   }
 
   /** Something is wrong. @param where such as 'group 3' or 'inode 64' */

@@ -40,7 +40,7 @@ export async function findLostNodes(
   }
   for (const [seen, { extents, entries }] of found) {
     if (seen.entries !== undefined) {
-      seen.entries = keyed([...seen.entries, ...entries], context.keyOf);
+      seen.entries = keyed([...seen.entries, ...entries], context.rulesOf(seen.disk.flags));
       seen.hasEntries = seen.entries.length > 0;
       for (const { ino } of entries) names(ino);
     } else if (seen.extents !== undefined) addExtents(context, seen, extents);

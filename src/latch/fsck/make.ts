@@ -52,7 +52,7 @@ async function rightEntries(context: FsckContext, dir: Seen): Promise<DirEntry[]
     (block) => old.push(block),
   );
   dir.oldNodes = old;
-  return keyed([...kept, ...edits.add], context.keyOf);
+  return keyed([...kept, ...edits.add], context.rulesOf(dir.disk.flags));
 }
 
 class Maker {
@@ -127,7 +127,7 @@ class Maker {
     const block = this.#take();
     const places = keyed(
       attributes.map(({ name }, type) => ({ name, ino: 0, type })),
-      this.#context.keyOf,
+      this.#context.rulesOf(0),
     );
     const records = places.map(({ key, name, type: i }) => {
       const value = attributes[i]?.value ?? Buffer.alloc(0);

@@ -1,4 +1,5 @@
 /** Names of entries that fsck puts into directories. Pure data. */
+import type { NameRules } from '../dir.js';
 import type { DirEntry } from './context.js';
 
 /** Names of one hash have this many keys from the first on. */
@@ -10,10 +11,10 @@ export function possibleName(name: string): boolean {
 }
 
 /** Give entries the keys of their names, in order. Of several with one name, the first is kept. */
-export function keyed(entries: readonly Omit<DirEntry, 'key'>[], keyOf: (name: string) => number): DirEntry[] {
+export function keyed(entries: readonly Omit<DirEntry, 'key'>[], { keyOf, fold }: NameRules): DirEntry[] {
   const names = new Set<string>();
   const sorted = entries
-    .filter(({ name }) => !names.has(name) && names.add(name))
+    .filter(({ name }) => !names.has(fold(name)) && names.add(fold(name)))
     .map((entry) => ({ ...entry, key: keyOf(entry.name) }))
     .sort((a, b) => a.key - b.key);
   const out: DirEntry[] = [];

@@ -172,11 +172,12 @@ export async function checkDirTree(
   area: Buffer,
   names: (ino: number) => void,
 ): Promise<void> {
-  const { task, keyOf } = context;
+  const { task } = context;
+  const rules = context.rulesOf(seen.disk.flags);
   const { blocks } = context.super;
   const host = hostOf(context, seen.ino, seen.disk);
   const found = new TreeProblems(context, seen.ino);
-  await checkDirectory(task, host, area, blocks, keyOf, {
+  await checkDirectory(task, host, area, blocks, rules, {
     problem: (problem) => {
       if (problem.entry === undefined) found.problem(problem);
       else found.told(`directory ${seen.ino}`, problem.message);
@@ -198,12 +199,12 @@ export async function checkDirTree(
     record: (data, at, key, _block, sound) => {
       const name = nameAt(data, at);
       const { ino, type } = entryAt(data, at);
-      const right = keyOf(name) === key - (key % 256);
+      const right = rules.keyOf(name) === key - (key % 256);
       if (possibleName(name) && ino !== 0 && (sound || right)) entries.push({ name, ino, type });
     },
     salvage: true,
   });
-  seen.entries = keyed(entries, keyOf);
+  seen.entries = keyed(entries, rules);
   seen.dirty = true;
   seen.hasEntries = seen.entries.length > 0;
   for (const { ino } of seen.entries) names(ino);

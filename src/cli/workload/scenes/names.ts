@@ -1,12 +1,16 @@
 /** Scenes of names and of what a dentry calls. */
 import { DROP_SLAB, drop_caches } from '../../../fs/drop-caches.js';
 import { generic_drop_inode, iput } from '../../../fs/icache.js';
-import { O_RDWR, O_TMPFILE } from '../../../fs/open-flags.js';
+import { FS_IOC_SETFLAGS } from '../../../fs/ioctl.js';
+import { O_DIRECTORY, O_RDWR, O_TMPFILE } from '../../../fs/open-flags.js';
 import type { dentry_operations } from '../../../fs/operations.js';
 import { AT_FDCWD } from '../../../fs/sys-path.js';
 import { GUARDED, guard_write } from '../../../locking/guarded.js';
 import { Task } from '../../../sched/task.js';
 import { create, names, type Scene, said } from './scene.js';
+
+/** FS_CASEFOLD_FL. */
+const FOLDED = Buffer.from([0, 0, 0, 0x40]);
 
 export const NAMES: readonly Scene[] = [
   {
@@ -38,6 +42,24 @@ export const NAMES: readonly Scene[] = [
       await sys.rename('/a/x', '/b/x');
       await sys.close(await sys.open('/a', O_TMPFILE | O_RDWR, 0o600));
       return [both, await names(sys, '/a'), await names(other, '/b')];
+    },
+  },
+  {
+    name: 'names without regard to case',
+    run: async (sys, other, sb) => {
+      await sys.mkdir('/Folded', 0o755);
+      const missing = await said(sys.stat('/Folded/name'));
+      const dir = await sys.open('/Folded', O_DIRECTORY);
+      await sys.ioctl(dir, FS_IOC_SETFLAGS, FOLDED);
+      await sys.close(await create(sys, '/Folded/Name'));
+      const same = (await other.stat('/Folded/NAME')).ino === (await sys.stat('/Folded/name')).ino;
+      await other.mkdir('/Folded/Sub', 0o755);
+      await other.rename('/Folded/nAME', '/Folded/SUB/other');
+      await drop_caches(new Task(sb.sched, sb.machine.validator, { comm: 'drop' }), sb, DROP_SLAB);
+      const moved = (await sys.stat('/Folded/sub/OTHER')).size;
+      const busy = await said(sys.ioctl(dir, FS_IOC_SETFLAGS, Buffer.alloc(4)));
+      await sys.close(dir);
+      return [missing, same, moved, busy, await names(sys, '/Folded')];
     },
   },
   {
