@@ -18,6 +18,7 @@ import { blkdev_ioctl, compat_blkdev_ioctl } from '../block/ioctl.js';
 import { dax_mmap } from '../mm/dax.js';
 import { PAGE_SIZE } from '../mm/folio.js';
 import type { IovIter } from '../mm/iov-iter.js';
+import { NOMMU_MAP_COPY, NOMMU_MAP_DIRECT, NOMMU_MAP_EXEC, NOMMU_MAP_READ, NOMMU_MAP_WRITE } from '../mm/nommu.js';
 import type { Kiocb } from '../mm/operations.js';
 import { thp_get_unmapped_area } from '../mm/unmapped-area.js';
 import type { VmArea } from '../mm/vma.js';
@@ -170,6 +171,14 @@ async function blkdev_mmap(task: Task, file: File, vma: VmArea): Promise<void> {
   dax_mmap(vma, bdev);
 }
 
+/** ->mmap_capabilities: memory that can be reached lies in one piece, for whoever (mtd_mmap_capabilities); of other devices there are copies. */
+function blkdev_mmap_capabilities(_task: Task, file: File): number {
+  const { bdev } = opened(file);
+  if (bdev.ops.direct_access === undefined) return NOMMU_MAP_COPY;
+  const writable = bdev.read_only ? 0 : NOMMU_MAP_WRITE;
+  return NOMMU_MAP_DIRECT | NOMMU_MAP_COPY | NOMMU_MAP_READ | NOMMU_MAP_EXEC | writable;
+}
+
 /** The operations of every block device (def_blk_fops). */
 export const def_blk_fops: file_operations = {
   open: blkdev_open,
@@ -179,6 +188,7 @@ export const def_blk_fops: file_operations = {
   write_iter: blkdev_write_iter,
   fsync: blkdev_fsync,
   mmap: blkdev_mmap,
+  mmap_capabilities: blkdev_mmap_capabilities,
   get_unmapped_area: (_task, _file, mm, addr, length, pgoff) =>
     thp_get_unmapped_area(mm, addr, length, pgoff * PAGE_SIZE),
   unlocked_ioctl: (task, file, cmd, arg) => of_disk(blkdev_ioctl, task, file, cmd, arg),

@@ -9,25 +9,29 @@ import {
   generic_file_vm_ops,
   type MkwriteHooks,
 } from '../mm/filemap-fault.js';
+import { IovIter } from '../mm/iov-iter.js';
 import type { MmStruct } from '../mm/mm-struct.js';
-import { MAP_SHARED, mmap_region, PROT_EXEC, PROT_WRITE } from '../mm/mmap.js';
+import { MAP_SHARED, PROT_EXEC, PROT_WRITE } from '../mm/mmap.js';
+import { do_mmap, NOMMU_MAP_COPY, NOMMU_MAP_DIRECT } from '../mm/nommu.js';
 import type { FileRaState } from '../mm/readahead-state.js';
 import type { SwapInfo } from '../mm/swap-info.js';
 import * as swapfile from '../mm/swapfile.js';
 import type { VmArea, VmFault, VmFile, vm_operations_struct } from '../mm/vma.js';
-import type { Awaitable } from '../sched/awaitable.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { ErrseqCursor } from '../sched/errseq.js';
 import type { Task } from '../sched/task.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import { fput, get_file } from './file-table.js';
-import { type Inode, S_SWAPFILE } from './inode.js';
+import { type Inode, S_APPEND, S_SWAPFILE } from './inode.js';
+import { vfs_iter_read } from './read-write.js';
 import { sb_end_write, sb_start_pagefault } from './super-freeze.js';
 import { vfs_fsync_range } from './sync.js';
 import { file_update_time } from './time.js';
 
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
+const S_IFBLK = 0o060000;
 
 /** An open file in a mapping. */
 export class MappedFile implements VmFile {
@@ -81,9 +85,39 @@ export class MappedFile implements VmFile {
     return call(task, file_operations.get_unmapped_area, {}, () => op(task, this.file, mm, addr, length, pgoff, flags));
   }
 
+  /** @throws ENODEV where it cannot be mapped; EINVAL for a kind of file that has no bytes in places */
+  mmap_capabilities(task: Task): Awaitable<number> {
+    const { f_op, f_inode: inode } = this.file;
+    if (f_op.mmap === undefined) throw errno('ENODEV');
+    const { mmap_capabilities: op } = f_op;
+    const found =
+      op === undefined
+        ? capabilities_of(inode.i_mode & S_IFMT)
+        : call(task, file_operations.mmap_capabilities, {}, () => op(task, this.file));
+    const can = (f_op.get_unmapped_area === undefined ? 0 : NOMMU_MAP_DIRECT) | ~NOMMU_MAP_DIRECT;
+    const read = f_op.read_iter === undefined && f_op.read === undefined ? ~NOMMU_MAP_COPY : -1;
+    return andThen(found, (bits) => bits & can & read);
+  }
+
+  async kernel_read(task: Task, pos: number, into: Buffer): Promise<void> {
+    for (let done = 0; done < into.length; ) {
+      const iter = IovIter.ofDest(into.length - done);
+      const got = await vfs_iter_read(task, this.file, iter, pos + done, { direct: false });
+      for (const segment of iter.segments) done += segment.copy(into, done);
+      iter.release();
+      if (got === 0) return;
+    }
+  }
+
   async fsync(task: Task, start: number, end: number): Promise<void> {
     await vfs_fsync_range(task, this.file, start, end, false);
   }
+}
+
+/** What files can whose operations do not say. @throws EINVAL */
+function capabilities_of(type: number): number {
+  if (type === S_IFREG || type === S_IFBLK) return NOMMU_MAP_COPY;
+  throw errno('EINVAL');
 }
 
 /**
@@ -91,7 +125,7 @@ export class MappedFile implements VmFile {
  * @param addr a hint, or with MAP_FIXED the place
  * @param offset bytes, page-aligned
  * @returns the address
- * @throws EACCES where the file is not open for it; ENODEV; EINVAL ENOMEM EEXIST
+ * @throws EACCES where the file is not open for it, or is append-only; ETXTBSY to write to a swap file; ENODEV; EINVAL ENOMEM EEXIST
  */
 export async function vfs_mmap(
   task: Task,
@@ -106,11 +140,15 @@ export async function vfs_mmap(
   const shared = (flags & 3) === MAP_SHARED;
   const writable = (file.f_mode & FMODE_WRITE) !== 0;
   if ((file.f_mode & FMODE_READ) === 0) throw errno('EACCES', 'not open for reading');
-  if (shared && (prot & PROT_WRITE) !== 0 && !writable) throw errno('EACCES', 'not open for writing');
+  if (shared && (prot & PROT_WRITE) !== 0) {
+    if (!writable) throw errno('EACCES', 'not open for writing');
+    if ((file.f_inode.i_flags & S_SWAPFILE) !== 0) throw errno('ETXTBSY');
+  }
+  if (shared && writable && (file.f_inode.i_flags & S_APPEND) !== 0) throw errno('EACCES', 'append-only');
   if ((prot & PROT_EXEC) !== 0 && (file.f_inode.i_mode & S_IFMT) !== S_IFREG) throw errno('EACCES');
   const mapped = new MappedFile(get_file(file));
   try {
-    return await mmap_region(task, mm, { addr, length, prot, flags, offset, file: mapped, mayWrite: writable });
+    return await do_mmap(task, mm, { addr, length, prot, flags, offset, file: mapped, mayWrite: writable });
   } catch (error) {
     await fput(task, file);
     throw error;

@@ -113,6 +113,8 @@ export interface file_operations {
     pgoff: number,
     flags: number,
   ): Awaitable<number>;
+  /** NOMMU_MAP_* of mm/nommu.ts: how it can be mapped without translation of addresses. Without it a file can be copied. */
+  mmap_capabilities?(task: Task, file: File): Awaitable<number>;
   check_flags?(flags: number): void;
   flock?(task: Task, file: File, cmd: number, lock: FileLock): Awaitable<void>;
   splice_write?(task: Task, pipe: object, file: File, pos: number, length: number, flags: number): Awaitable<number>;

@@ -19,6 +19,8 @@ export interface ProcessOptions {
   readonly comm?: string;
   /** RLIMIT_FSIZE, bytes. */
   readonly fsize?: number;
+  /** False: its machine does not translate addresses (CONFIG_MMU is off). */
+  readonly mmu?: boolean;
 }
 
 let lastPid = 1000;
@@ -34,6 +36,8 @@ export class Process {
   umask: number;
   /** RLIMIT_FSIZE, bytes. */
   fsize: number;
+  /** Its addresses are translated. */
+  readonly mmu: boolean;
   /** Signals that it has been sent, oldest first. */
   readonly signals: string[] = [];
   readonly #running = new Set<Task>();
@@ -46,6 +50,7 @@ export class Process {
     this.cred = options.cred ?? from?.cred ?? ROOT_CRED;
     this.umask = options.umask ?? from?.umask ?? 0o022;
     this.comm = options.comm ?? from?.comm ?? 'test';
+    this.mmu = options.mmu ?? from?.mmu ?? true;
     this.fsize = options.fsize ?? from?.fsize ?? Number.POSITIVE_INFINITY;
     const root = from?.fs.root ?? sb.s_root;
     if (root === undefined) throw errno('ENODEV');

@@ -3,6 +3,7 @@ import * as gup from '../mm/gup.js';
 import type { MmStruct } from '../mm/mm-struct.js';
 import * as maps from '../mm/mmap.js';
 import * as ranges from '../mm/msync.js';
+import * as nommu from '../mm/nommu.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { vfs_mmap, vfs_swapoff, vfs_swapon } from './mmap.js';
@@ -14,10 +15,16 @@ const spaces = new WeakMap<Process, MmStruct>();
 export function mmOf(process: Process): MmStruct {
   let mm = spaces.get(process);
   if (mm === undefined) {
-    mm = maps.mm_alloc(process.machine.memory);
+    mm = maps.mm_alloc(process.machine.memory, process.mmu);
     spaces.set(process, mm);
   }
   return mm;
+}
+
+/** For the calls that there are only where addresses are translated. @throws ENOSYS */
+function translated(process: Process): MmStruct {
+  if (!process.mmu) throw errno('ENOSYS');
+  return mmOf(process);
 }
 
 /** mmap(2); `fd` is -1 for fresh memory. @returns the address. @throws EBADF and what vfs_mmap throws */
@@ -32,33 +39,35 @@ export function mmap(
   offset = 0,
 ): Promise<number> {
   const mm = mmOf(p);
-  if ((flags & maps.MAP_ANONYMOUS) !== 0) return maps.mmap_region(task, mm, { addr, length, prot, flags });
+  if ((flags & maps.MAP_ANONYMOUS) !== 0) return nommu.do_mmap(task, mm, { addr, length, prot, flags });
   return vfs_mmap(task, mm, p.files.get(fd), addr, length, prot, flags, offset);
 }
 
 /** munmap(2). @throws EINVAL ENOMEM */
 export function munmap(task: Task, p: Process, addr: number, length: number): Promise<void> {
-  return maps.do_munmap(task, mmOf(p), addr, length);
+  const mm = mmOf(p);
+  return (mm.mmu ? maps.do_munmap : nommu.nommu_munmap)(task, mm, addr, length);
 }
 
 /** mprotect(2). @throws EACCES EINVAL ENOMEM */
 export function mprotect(task: Task, p: Process, addr: number, length: number, prot: number): Promise<void> {
-  return maps.mprotect(task, mmOf(p), addr, length, prot);
+  return maps.mprotect(task, translated(p), addr, length, prot);
 }
 
 /** mremap(2) with MREMAP_MAYMOVE. @returns the address. @throws EFAULT EINVAL ENOMEM */
 export function mremap(task: Task, p: Process, addr: number, oldLength: number, newLength: number): Promise<number> {
-  return maps.mremap(task, mmOf(p), addr, oldLength, newLength);
+  const mm = mmOf(p);
+  return (mm.mmu ? maps.mremap : nommu.nommu_mremap)(task, mm, addr, oldLength, newLength);
 }
 
 /** msync(2). @throws EBUSY EINVAL ENOMEM EIO */
 export function msync(task: Task, p: Process, addr: number, length: number, flags: number): Promise<void> {
-  return ranges.msync(task, mmOf(p), addr, length, flags);
+  return ranges.msync(task, translated(p), addr, length, flags);
 }
 
 /** madvise(2). @throws EINVAL ENOMEM */
 export function madvise(task: Task, p: Process, addr: number, length: number, advice: number): Promise<void> {
-  return ranges.madvise(task, mmOf(p), addr, length, advice);
+  return ranges.madvise(task, translated(p), addr, length, advice);
 }
 
 /** What the program itself does: read its memory. @throws FaultSignal, the signal that it gets */

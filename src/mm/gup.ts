@@ -84,6 +84,7 @@ export async function with_user_page<T>(
         throw new FaultSignal('SIGSEGV', address);
       const bytes = present(mm, address, write);
       if (bytes !== undefined) return use(bytes);
+      if (!mm.mmu) throw new FaultSignal('SIGBUS', address);
       const faulted = await handle_mm_fault(task, vma, address, flags);
       const signal = signalOf(faulted.fault);
       if (signal !== undefined) throw new FaultSignal(signal, address);

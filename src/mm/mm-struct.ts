@@ -20,11 +20,14 @@ export class MmStruct {
   readonly page_table_lock = new SpinLock('page_table_lock');
   readonly pgd = new PageTable();
   readonly memory: MemoryControl;
+  /** Addresses are translated: pages may come when they are accessed. */
+  readonly mmu: boolean;
   /** In the order of addresses, without overlap. */
   readonly #vmas: VmArea[] = [];
 
-  constructor(memory: MemoryControl) {
+  constructor(memory: MemoryControl, mmu = true) {
     this.memory = memory;
+    this.mmu = mmu;
   }
 
   /** The areas, lowest first. */

@@ -53,9 +53,9 @@ export interface MmapRequest {
   readonly mayWrite?: boolean;
 }
 
-/** A new address space (mm_alloc). It ends with exit_mmap. */
-export function mm_alloc(memory: MemoryControl): MmStruct {
-  const mm = new MmStruct(memory);
+/** A new address space (mm_alloc). It ends with exit_mmap. @param mmu false: of a machine that does not translate addresses (nommu.ts) */
+export function mm_alloc(memory: MemoryControl, mmu = true): MmStruct {
+  const mm = new MmStruct(memory, mmu);
   memory.mms.add(mm);
   return mm;
 }
@@ -135,7 +135,7 @@ function unlink(vma: VmArea): void {
 }
 
 /** Tell the file that it is not mapped here any more (remove_vma). mmap_lock is held, in either mode. */
-async function remove_vma(task: Task, vma: VmArea): Promise<void> {
+export async function remove_vma(task: Task, vma: VmArea): Promise<void> {
   const close = vma.vm_ops?.close;
   if (close !== undefined) await call(task, rows.close, { mm: vma.vm_mm.mmap_lock }, () => close(task, vma));
   await vma.vm_file?.fput(task);

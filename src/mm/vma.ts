@@ -70,6 +70,10 @@ export interface VmFile extends MmFile {
     pgoff: number,
     flags: number,
   ): Awaitable<number> | undefined;
+  /** NOMMU_MAP_* of nommu.ts: how the file can be mapped without translation of addresses. @throws ENODEV EINVAL for what cannot be mapped */
+  mmap_capabilities?(task: Task): Awaitable<number>;
+  /** Fill `into` with the bytes from `pos` on, as far as there are any (kernel_read). */
+  kernel_read?(task: Task, pos: number, into: Buffer): Awaitable<void>;
   /** Write bytes `start` to `end`, inclusive, for msync (vfs_fsync_range). */
   fsync(task: Task, start: number, end: number): Awaitable<void>;
 }

@@ -17,7 +17,7 @@ import { Process, type Syscalls, syscalls } from '../../../fs/syscalls.js';
 import { mkfs } from '../../../latch/mkfs.js';
 import { latch_fs_type } from '../../../latch/super.js';
 import { PAGE_SIZE } from '../../../mm/folio.js';
-import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../mm/mmap.js';
+import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../mm/mmap.js';
 import { PMD_SIZE } from '../../../mm/unmapped-area.js';
 import { Task } from '../../../sched/task.js';
 import { create, type Scene, said, sum } from './scene.js';
@@ -126,6 +126,26 @@ export const DISKS: readonly Scene[] = [
         const areas = disk.direct_users;
         await process.exit();
         return [before, read, traced, left, areas, disk.direct_users];
+      });
+    },
+  },
+  {
+    name: 'no translation of addresses',
+    run: async (sys, _other, sb) => {
+      const process = new Process(sb, { mmu: false });
+      const own = syscalls(process);
+      const fd = await create(sys, '/f', 2 * PAGE_SIZE);
+      return await withDisk(own, sb, memoryDevice(8 * MIB, sb.sched, sb.machine.validator), async (disk) => {
+        const direct = await own.mmap(0, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, disk, MIB);
+        await own.store(direct + 5000, Buffer.from('in place'));
+        const file = await own.open('/f', 0);
+        const copy = await own.mmap(0, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE, file);
+        await own.store(copy, Buffer.from('own'));
+        const refused = await said(own.mmap(0, PAGE_SIZE, PROT_READ, MAP_SHARED, file));
+        const bytes = [String(await own.pread(disk, 8, MIB + 5000)), String(await own.load(copy, 5))];
+        const kept = String(await sys.pread(fd, 5, 0));
+        await process.exit();
+        return [bytes, kept, refused];
       });
     },
   },
