@@ -14,7 +14,14 @@ import {
   inodeSeed,
   sealInode,
 } from '../../src/latch/format/inode.js';
-import { BLOCK_SIZE, INODE_SIZE, INODES_PER_BLOCK } from '../../src/latch/format/layout.js';
+import {
+  BLOCK_SIZE,
+  GROUP_BLOCKS,
+  groupSize,
+  groupsOf,
+  INODE_SIZE,
+  INODES_PER_BLOCK,
+} from '../../src/latch/format/layout.js';
 import { copyBlock, decodeSuper, encodeSuper, fieldsOf, type Superblock } from '../../src/latch/format/superblock.js';
 import { checksumSeed, NODE_HEAD } from '../../src/latch/format/tree.js';
 import { xattr_format, xattrAt } from '../../src/latch/xattr-store.js';
@@ -40,14 +47,18 @@ export async function pieces(image: Buffer): Promise<Piece[]> {
   const out: Piece[] = [
     { kind: 'super', at: 1024, length: 256 },
     { kind: 'copy', at: copyBlock(disk.blocks) * BLOCK_SIZE + 1024, length: 256 },
-    { kind: 'descriptor', at: 2048, length: 64 },
     { kind: 'journal', at: disk.journalFirst * BLOCK_SIZE, length: 64 },
   ];
-  for (const which of [1, 2, 3]) {
-    out.push({ kind: 'bitmap', at: which * BLOCK_SIZE, length: Math.ceil(disk.blocks / 8) });
+  for (let group = 0; group < groupsOf(disk.blocks); group++) {
+    const base = group * GROUP_BLOCKS * BLOCK_SIZE;
+    out.push({ kind: 'descriptor', at: base + 2048, length: 64 });
+    const length = Math.ceil(groupSize(disk.blocks, group) / 8);
+    for (const which of [1, 2, 3]) out.push({ kind: 'bitmap', at: base + which * BLOCK_SIZE, length });
   }
   for (let block = 0; block < disk.blocks; block++) {
-    if (((image[2 * BLOCK_SIZE + (block >>> 3)] ?? 0) & (1 << (block & 7))) === 0) continue;
+    const bit = block % GROUP_BLOCKS;
+    const bits = (block - bit + 2) * BLOCK_SIZE;
+    if (((image[bits + (bit >>> 3)] ?? 0) & (1 << (bit & 7))) === 0) continue;
     for (let slot = 0; slot < INODES_PER_BLOCK; slot++) {
       const ino = block * INODES_PER_BLOCK + slot;
       const bytes = slotOf(image, ino);
@@ -179,7 +190,7 @@ export class Damaged {
       case 'copy':
         return this.#super(piece);
       case 'descriptor':
-        return this.#descriptor(() => undefined, true);
+        return this.#descriptor(piece, () => undefined, true);
       case 'bitmap':
         return this.#bitmap(piece);
       case 'inode':
@@ -226,24 +237,31 @@ export class Damaged {
     return `${name} ${value}`;
   }
 
-  #descriptor(change: () => void, count: boolean): string {
-    const head = this.image.subarray(0, BLOCK_SIZE);
-    const seed = groupSeed(this.#disk.uuid, 0);
-    const group = decodeGroup(head, seed, this.#disk.blocks);
+  /** @param at what is changed lies in that group */
+  #descriptor({ at }: Piece, change: () => void, count: boolean): string {
+    const group = Math.floor(at / BLOCK_SIZE / GROUP_BLOCKS);
+    const block = (n: number): Buffer => {
+      const first = (group * GROUP_BLOCKS + n) * BLOCK_SIZE;
+      return this.image.subarray(first, first + BLOCK_SIZE);
+    };
+    const seed = groupSeed(this.#disk.uuid, group);
+    const size = groupSize(this.#disk.blocks, group);
+    const old = decodeGroup(block(0), seed, size);
     change();
-    if (group === undefined || typeof group === 'string') return 'nothing: it is damaged already';
-    const sum = (which: number): number =>
-      crc32(this.image.subarray(which * BLOCK_SIZE, (which + 1) * BLOCK_SIZE), seed);
-    const freeBlocks = count ? this.#number() % this.#disk.blocks : group.freeBlocks;
-    encodeGroup(head, seed, { freeBlocks, blockBitmap: sum(1), inodeBitmap: sum(2), roomBitmap: sum(3) });
+    if (old === undefined || typeof old === 'string') return 'nothing: it is damaged already, or was never used';
+    const sum = (which: number): number => crc32(block(which), seed);
+    const freeBlocks = count ? this.#number() % size : old.freeBlocks;
+    encodeGroup(block(0), seed, { freeBlocks, blockBitmap: sum(1), inodeBitmap: sum(2), roomBitmap: sum(3) });
     return `sealed, ${freeBlocks} free blocks`;
   }
 
-  #bitmap({ at, length }: Piece): string {
+  #bitmap(piece: Piece): string {
+    const { at, length } = piece;
     const places = Array.from({ length: 1 + this.#choose(6) }, () => this.#choose(length));
-    return this.#descriptor(() => {
+    const change = (): void => {
       for (const place of places) this.image[at + place] = this.#choose(256);
-    }, false).concat(`, bytes ${places.join(' ')}`);
+    };
+    return `${this.#descriptor(piece, change, false)}, bytes ${places.join(' ')}`;
   }
 
   #inode({ ino = 0 }: Piece): string {

@@ -1,6 +1,7 @@
 /**
  * Whatever is damaged, fsck -y leaves an image on which it finds nothing more, that can be mounted, and on which every file whose own metadata was not hit
- * is as it was: under its name or in lost+found. FUZZ=FROM-TO plays other seeds.
+ * is as it was: under its name or in lost+found. FUZZ=FROM-TO plays other seeds, FUZZ_MIB=SIZE on larger
+ * images: from 136 on they have two groups.
  */
 import { createHash } from 'node:crypto';
 import t from 'tap';
@@ -8,8 +9,9 @@ import { vfs_getxattr, vfs_listxattr } from '../../src/fs/xattr.js';
 import { Damaged, type Piece, pieces } from './damage.js';
 import { freshImage, numbers, problemsOf, repaired, World } from './world.js';
 
-const SIZE = 8 << 20;
-const [FROM = 1, TO = 40] = (process.env['FUZZ'] ?? '').split('-').filter(Boolean).map(Number);
+const MIB = Number(process.env['FUZZ_MIB'] ?? 8);
+const SIZE = MIB << 20;
+const [FROM = 1, TO = 25] = (process.env['FUZZ'] ?? '').split('-').filter(Boolean).map(Number);
 /** No file of ours is as large, in bytes. */
 const LARGE = 1 << 25;
 const S_IFMT = 0o170000;
@@ -71,6 +73,9 @@ async function everything(w: World): Promise<Map<number, string>> {
 async function base(seed: number, dirty: boolean, quota: boolean): Promise<Base> {
   const choose = numbers(seed);
   const w = await World.mount(await freshImage(SIZE, { quota, random: (n) => Buffer.alloc(n, choose(256)) }));
+  // All else lies in the last group then.
+  await w.create('large');
+  if (MIB > 64) await w.fallocate('large', 0, 0, SIZE - (10 << 20));
   const dirs = [''];
   const files: string[] = [];
   for (let i = 0; i < 150; i++) {

@@ -48,6 +48,8 @@ export function checkSizes(context: FsckContext, seen: Seen): void {
     context.problem(where, `a directory of ${disk.size} bytes with ${nodes} blocks`, 'safe');
     seen.dirty = true;
   }
+  // What is made anew will say it.
+  if (seen.extents !== undefined || seen.entries !== undefined || seen.attributes !== undefined) return;
   const sectors = (nodes + data + attributes) * (BLOCK_SIZE / 512);
   if (disk.blocks === sectors) return;
   context.problem(where, `says ${disk.blocks} sectors, and has ${sectors}`, 'safe');
