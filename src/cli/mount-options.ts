@@ -1,6 +1,6 @@
 /** The options of a mount: `-o name,name=value`. */
 
-import { GRPQUOTA, type QuotaType, USRQUOTA } from '../fs/quota/types.js';
+import { GRPQUOTA, PRJQUOTA, type QuotaType, USRQUOTA } from '../fs/quota/types.js';
 import type { MountOptions } from '../fuse/mount-options.js';
 import type { CacheMode } from '../fuse/session-options.js';
 import type { EnforceLevel } from '../sched/validator.js';
@@ -49,7 +49,10 @@ export const OPTION_HELP: readonly (readonly [string, string])[] = [
   ['default_permissions', 'the kernel checks modes and ACLs (the default; no_default_permissions: latchfs alone does)'],
   ['uid=N, gid=N', 'the owner of the root directory of a memory filesystem'],
   ['enforce=LEVEL', 'what a locking violation does: off, warn (the default), error, panic'],
-  ['usrquota, grpquota', 'enforce the limits of users, of groups (noquota: not; quota: the same as usrquota)'],
+  [
+    'usrquota, grpquota, prjquota',
+    'enforce the limits of users, of groups, of projects (noquota: none; quota: the same as usrquota)',
+  ],
   ['debug=all', 'record a stack at every lock that is taken'],
   ['cache=MODE', 'what the kernel may cache: none, auto (the default), always (dirty data too)'],
   ['transport=NAME', 'dev-fuse (the default), or fuse-native'],
@@ -205,6 +208,9 @@ const PLAIN: Readonly<Record<string, (settings: MountSettings) => void>> = {
   },
   grpquota: (s) => {
     s.quota.push(GRPQUOTA);
+  },
+  prjquota: (s) => {
+    s.quota.push(PRJQUOTA);
   },
   noquota: (s) => {
     s.quota = [];

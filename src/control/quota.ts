@@ -2,6 +2,7 @@
 import {
   GRPQUOTA,
   type IfDqblk,
+  PRJQUOTA,
   type QuotaType,
   sb_has_quota_active,
   sb_has_quota_limits_enabled,
@@ -31,11 +32,12 @@ export interface QuotaTarget {
 const TYPES: readonly (readonly [string, QuotaType])[] = [
   ['user', USRQUOTA],
   ['group', GRPQUOTA],
+  ['project', PRJQUOTA],
 ];
 
-const USAGE = `# user|group ID blocks SOFT HARD inodes SOFT HARD    limits of space (in KiB, or with M, G, T) and of inodes, either or both; 0: none
-# user|group grace blocks SECONDS inodes SECONDS       how long soft limits may be exceeded
-# user|group on|off                                    enforce the limits, or only count
+const USAGE = `# user|group|project ID blocks SOFT HARD inodes SOFT HARD    limits of space (in KiB, or with M, G, T) and of inodes, either or both; 0: none
+# user|group|project grace blocks SECONDS inodes SECONDS       how long soft limits may be exceeded
+# user|group|project on|off                                    enforce the limits, or only count
 `;
 
 /** KiB to a unit. */
@@ -92,7 +94,7 @@ function graces(words: readonly string[]): QuotaArgument {
 async function obey(task: Task, sb: SuperBlock, line: string): Promise<void> {
   const [kind, what, ...rest] = line.split(/\s+/);
   const type = TYPES.find(([name]) => name === kind)?.[1];
-  if (type === undefined) throw errno('EINVAL', `expected user or group, not '${kind ?? ''}'`);
+  if (type === undefined) throw errno('EINVAL', `expected user, group or project, not '${kind ?? ''}'`);
   if (what === 'on' || what === 'off') {
     if (rest.length > 0) throw errno('EINVAL', `${what} takes no argument, not '${rest.join(' ')}'`);
     await do_quotactl(task, sb, what === 'on' ? Q_QUOTAON : Q_QUOTAOFF, type);
@@ -147,7 +149,7 @@ function aligned(table: readonly string[][]): string {
 
 async function show(task: Task, sb: SuperBlock): Promise<string> {
   const active = TYPES.filter(([, type]) => sb_has_quota_active(sb, type));
-  if (active.length === 0) return 'no quotas: mount with -o usrquota,grpquota\n';
+  if (active.length === 0) return 'no quotas: mount with -o usrquota,grpquota,prjquota\n';
   let text = '';
   const table = [HEAD];
   for (const [name, type] of active) {

@@ -64,6 +64,8 @@ export class Inode implements MappingHost, LruEntry<Inode> {
   i_mode = 0;
   i_uid = 0;
   i_gid = 0;
+  /** The project that it belongs to. */
+  i_projid = 0;
   i_nlink = 1;
   /** Bytes. Changed under i_rwsem held exclusively (i_size_write). */
   i_size = 0;

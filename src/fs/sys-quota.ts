@@ -4,6 +4,7 @@ import type { Task } from '../sched/task.js';
 import { in_group_p } from './permission.js';
 import type { Process } from './process.js';
 import {
+  GRPQUOTA,
   type IfDqblk,
   type IfDqinfo,
   QUOTA_TYPES,
@@ -32,7 +33,8 @@ export type QuotaArgument = Partial<IfDqblk & IfDqinfo & { dqb_id: number; dqi_f
 /** Everybody may look at what is common to all, and at quotas of their own (check_quotactl_permission). @throws EPERM */
 function check_quotactl_permission(task: Task, cmd: number, type: QuotaType, id: number): void {
   if (cmd === Q_GETFMT || cmd === Q_SYNC || cmd === Q_GETINFO) return;
-  const own = type === USRQUOTA ? task.cred.uid === id : in_group_p(task.cred, id);
+  // Of projects nobody is a member.
+  const own = type === USRQUOTA ? task.cred.uid === id : type === GRPQUOTA && in_group_p(task.cred, id);
   if (cmd === Q_GETQUOTA && own) return;
   if (!task.cred.capable('CAP_SYS_ADMIN')) throw errno('EPERM');
 }
@@ -54,9 +56,9 @@ async function withSuper<T>(task: Task, sb: SuperBlock, cmd: number, body: () =>
 
 /**
  * @param cmd Q_*
- * @param type USRQUOTA or GRPQUOTA
+ * @param type USRQUOTA, GRPQUOTA or PRJQUOTA
  * @param dev the device, here the superblock on it
- * @param id of the user or group; ignored where the command has none
+ * @param id of the user, group or project; ignored where the command has none
  * @param given what is to be set
  * @returns what was asked for
  * @throws EINVAL for an unknown command or type, and to enforce limits where usage is not counted; ENOSYS where the filesystem has no quotas; EPERM; ESRCH where quotas of

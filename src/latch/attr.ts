@@ -2,7 +2,7 @@
 
 import { setattr_copy } from '../fs/attr.js';
 import type { Dentry } from '../fs/dentry.js';
-import { FS_CASEFOLD_FL, FS_NODUMP_FL } from '../fs/fileattr.js';
+import { FS_CASEFOLD_FL, FS_NODUMP_FL, FS_PROJINHERIT_FL } from '../fs/fileattr.js';
 import type { Inode } from '../fs/inode.js';
 import { posix_acl_chmod } from '../fs/posix-acl-ops.js';
 import { dquot_active, dquot_transfer } from '../fs/quota/charge.js';
@@ -22,8 +22,10 @@ import { applyFlags, type LatchInode, latchInode, writeInode } from './inode.js'
 import { note_cached } from './secret.js';
 import { setSize } from './truncate.js';
 
-/** FS_*_FL that can be kept: secure deletion, sync, immutable, append, nodump, noatime, dirsync, casefold. */
-const SETTABLE = 0x1 | 0x8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x10000 | FS_CASEFOLD_FL;
+/** FS_*_FL that can be kept: secure deletion, sync, immutable, append, nodump, noatime, dirsync, casefold, inherit the project. */
+const SETTABLE = 0x1 | 0x8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x10000 | FS_CASEFOLD_FL | FS_PROJINHERIT_FL;
+/** The id above it is none (INVALID_PROJID). */
+const MAX_PROJECT = 0xfffffffe;
 
 function inodeOf(dentry: Dentry): LatchInode {
   const { d_inode: inode } = dentry;
@@ -31,22 +33,26 @@ function inodeOf(dentry: Dentry): LatchInode {
   return latchInode(inode);
 }
 
-/** A new owner or group is charged for what the file has, in the transaction that makes it theirs. @throws EDQUOT EIO */
+/** A new owner, group or project is charged for what the file has, in the transaction that makes it theirs. @throws EDQUOT EIO */
 async function changeHands(
   task: Task,
   inode: LatchInode,
-  { uid = inode.i_uid, gid = inode.i_gid }: Iattr,
+  uid = inode.i_uid,
+  gid = inode.i_gid,
+  projid = inode.i_projid,
 ): Promise<void> {
-  if (!dquot_active(inode) || (uid === inode.i_uid && gid === inode.i_gid)) return;
+  if (!dquot_active(inode)) return;
+  if (uid === inode.i_uid && gid === inode.i_gid && projid === inode.i_projid) return;
   const info = infoOf(inode.i_sb);
   await initQuota(task, inode);
   await with_handle(
     task,
     info,
     async (handle) => {
-      await dquot_transfer(task, inode, uid, gid);
+      await dquot_transfer(task, inode, [uid, gid, projid]);
       inode.i_uid = uid;
       inode.i_gid = gid;
+      inode.i_projid = projid;
       await writeInode(task, handle, info, inode);
     },
     ACQUIRE_CREDITS,
@@ -57,7 +63,7 @@ async function changeHands(
 export async function latch_setattr(task: Task, dentry: Dentry, attr: Iattr): Promise<void> {
   const inode = inodeOf(dentry);
   guard_write(task, GUARDED.i_attr, inode.i_rwsem);
-  await changeHands(task, inode, attr);
+  await changeHands(task, inode, attr.uid, attr.gid);
   if (attr.size !== undefined) await setSize(task, inode, attr.size);
   const info = infoOf(inode.i_sb);
   await with_handle(task, info, (handle) => {
@@ -88,19 +94,24 @@ export function latch_update_time(task: Task, inode: Inode, now: Timespec, flags
 }
 
 export function fileattr_get(_task: Task, dentry: Dentry): FileAttr {
-  const { flags } = inodeOf(dentry);
-  return { flags, fsx_xflags: 0, fsx_extsize: 0, fsx_nextents: 0, fsx_projid: 0, fsx_cowextsize: 0 };
+  const { flags, i_projid } = inodeOf(dentry);
+  return { flags, fsx_xflags: 0, fsx_extsize: 0, fsx_nextents: 0, fsx_projid: i_projid, fsx_cowextsize: 0 };
 }
 
-/** @throws EOPNOTSUPP for flags that cannot be kept; ENOTDIR, and ENOTEMPTY for FS_CASEFOLD_FL of a directory with entries */
+/**
+ * @throws EOPNOTSUPP for flags that cannot be kept; ENOTDIR, and ENOTEMPTY for FS_CASEFOLD_FL of a directory with entries; EINVAL for a project that is none; EDQUOT
+ */
 export async function fileattr_set(task: Task, dentry: Dentry, attr: FileAttr): Promise<void> {
   const inode = inodeOf(dentry);
   const info = infoOf(inode.i_sb);
   guard_write(task, GUARDED.i_attr, inode.i_rwsem);
   if ((attr.flags & ~SETTABLE) !== 0) throw errno('EOPNOTSUPP');
+  if (attr.fsx_projid > MAX_PROJECT) throw errno('EINVAL');
   const refolds = ((attr.flags ^ inode.flags) & FS_CASEFOLD_FL) !== 0;
   if (refolds) await mayRefold(task, info, inode);
+  await changeHands(task, inode, undefined, undefined, attr.fsx_projid);
   await with_handle(task, info, (handle) => {
+    inode.i_projid = attr.fsx_projid;
     inode.flags = attr.flags;
     applyFlags(inode);
     note_cached(inode);

@@ -1,4 +1,5 @@
-/** What an inode takes and gives back of the device's blocks, charged to its owner and group: i_blocks follows. Each inside the handle that does it. */
+/** What an inode takes and gives back of the device's blocks, charged to its owner, group and project: i_blocks follows. Each inside the handle that does it. */
+import { FS_PROJINHERIT_FL } from '../fs/fileattr.js';
 import type { Inode } from '../fs/inode.js';
 import {
   dquot_active,
@@ -24,8 +25,10 @@ import type { Handle } from './journal/types.js';
 
 const S_ISGID = 0o2000;
 const SECTORS = BLOCK_SIZE / 512;
-/** Blocks that finding out for whom an inode is charged may dirty, where two quotas are new to their files: the trees, and the files' own growth. */
-export const ACQUIRE_CREDITS = 32;
+/** Blocks that reading a quota may dirty, where it is new to its file: the tree, and the file's own growth. */
+export const DQUOT_CREDITS = 16;
+/** Blocks that finding out for whom an inode is charged may dirty. */
+export const ACQUIRE_CREDITS = 3 * DQUOT_CREDITS;
 
 /**
  * Find out for whom an inode is charged, in a handle of its own: best before the one of the change, which it would make large. At once where it is known.
@@ -92,6 +95,11 @@ export async function giveBlocks(task: Task, handle: Handle, inode: LatchInode, 
   await unchargeBlocks(task, inode, run.length);
 }
 
+/** The project of what is made in a directory, or moved there: the directory's, if that passes it on. */
+export function inheritedProject(dir: LatchInode): number {
+  return (dir.flags & FS_PROJINHERIT_FL) === 0 ? 0 : dir.i_projid;
+}
+
 /** Charge a fresh inode, whose owner and group are set. @throws EDQUOT EIO: nobody is charged then */
 export function chargeInode(task: Task, inode: LatchInode): Awaitable<void> {
   if (!dquot_active(inode)) return undefined;
@@ -115,7 +123,8 @@ export function withOwners<T>(task: Task, dir: Inode, body: () => Awaitable<T>):
 async function readOwners<T>(task: Task, dir: Inode, body: () => Awaitable<T>): Promise<T> {
   await initQuota(task, latchInode(dir));
   const gid = (dir.i_mode & S_ISGID) !== 0 ? dir.i_gid : task.cred.gid;
-  const read = (): Promise<Dquot[]> => dquotsOf(task, dir.i_sb, task.cred.uid, gid);
+  const ids = [task.cred.uid, gid, inheritedProject(latchInode(dir))] as const;
+  const read = (): Promise<Dquot[]> => dquotsOf(task, dir.i_sb, ids);
   const held = await with_handle(task, infoOf(dir.i_sb), read, ACQUIRE_CREDITS);
   try {
     return await body();

@@ -5,7 +5,7 @@ import { d_in_lookup, d_rehash } from '../fs/dcache.js';
 import { d_add, d_instantiate, d_splice_alias } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
 import { type File, FMODE_CREATED } from '../fs/file.js';
-import { FS_CASEFOLD_FL } from '../fs/fileattr.js';
+import { FS_CASEFOLD_FL, FS_PROJINHERIT_FL } from '../fs/fileattr.js';
 import { inode_init_owner, insert_inode_locked, iput, new_inode, unlock_new_inode } from '../fs/icache.js';
 import type { Inode } from '../fs/inode.js';
 import { finish_open } from '../fs/open.js';
@@ -21,7 +21,7 @@ import type { Task } from '../sched/task.js';
 import { acl_credits, init_acl, latch_get_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { fileattr_get, fileattr_set, latch_getattr, latch_setattr, latch_update_time } from './attr.js';
 import { adoptCasefold } from './casefold.js';
-import { chargeInode, withOwners } from './charge.js';
+import { chargeInode, inheritedProject, withOwners } from './charge.js';
 import type { Directory } from './dir.js';
 import { AREA_SIZE } from './format/inode.js';
 import { latch_fsync } from './fsync.js';
@@ -112,6 +112,8 @@ function newInode(task: Task, handle: Handle, dir: Inode, mode: number, rdev: nu
       inode.flags |= FS_CASEFOLD_FL;
       applyFlags(inode);
     }
+    inode.i_projid = inheritedProject(latchInode(dir));
+    if (isDir(inode)) inode.flags |= latchInode(dir).flags & FS_PROJINHERIT_FL;
     inode.i_generation = info.super.generation;
     info.super.generation = (info.super.generation + 1) >>> 0;
     inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
@@ -132,6 +134,12 @@ function giveInode(task: Task, handle: Handle, inode: LatchInode, error: unknown
   return andThen(infoOf(inode.i_sb).inodes.free(task, handle, inode.i_ino), () => {
     throw error;
   });
+}
+
+/** What belongs to a project stays in directories of it: others make a copy, which is charged. @throws EXDEV */
+function mayBeIn(dir: Inode, inode: Inode): void {
+  const { flags, i_projid } = latchInode(dir);
+  if ((flags & FS_PROJINHERIT_FL) !== 0 && i_projid !== inode.i_projid) throw errno('EXDEV');
 }
 
 type Fill = (handle: Handle, inode: LatchInode) => Awaitable<void>;
@@ -239,6 +247,7 @@ function link(task: Task, old: Dentry, dir: Inode, dentry: Dentry): Awaitable<vo
   const inode = old.d_inode;
   if (inode === undefined) throw errno('ENOENT');
   if (inode.i_nlink >= 65000) throw errno('EMLINK');
+  mayBeIn(dir, inode);
   const info = infoOf(dir.i_sb);
   const done = with_handle(task, info, (handle) =>
     inTurn(
@@ -310,6 +319,8 @@ function reparent(task: Task, inode: LatchInode, from: Inode, to: Inode): void {
 async function exchange(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, target: Dentry): Promise<void> {
   const [a, b] = [old.d_inode, target.d_inode];
   if (a === undefined || b === undefined) throw errno('ENOENT');
+  mayBeIn(newDir, a);
+  mayBeIn(oldDir, b);
   const info = infoOf(oldDir.i_sb);
   await with_handle(task, info, async (handle) => {
     await namesToChange(task, oldDir).set(task, handle, old.d_name, b.i_ino, dtype(b));
@@ -340,6 +351,7 @@ function rename(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, target: D
   const { d_inode: inode } = old;
   const { d_inode: victim } = target;
   if (inode === undefined) throw errno('ENOENT');
+  mayBeIn(newDir, inode);
   const what = { from: latchInode(oldDir), old, inode, to: latchInode(newDir), target, victim };
   return andThen(victim !== undefined && isDir(victim) ? checkEmpty(task, victim) : undefined, () => {
     if ((flags & RENAME_WHITEOUT) !== 0) return whiteOut(task, what);

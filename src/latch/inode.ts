@@ -273,6 +273,7 @@ function adopt(inode: LatchInode, disk: DiskInode): void {
   inode.i_mode = disk.mode;
   inode.i_uid = disk.uid;
   inode.i_gid = disk.gid;
+  inode.i_projid = disk.projid;
   inode.i_nlink = disk.nlink;
   inode.i_size = disk.size;
   inode.i_disksize = disk.size;
@@ -314,6 +315,7 @@ function fillInode(info: LatchInfo, inode: LatchInode, bytes: Buffer): void {
     mode: inode.i_mode,
     uid: inode.i_uid,
     gid: inode.i_gid,
+    projid: inode.i_projid,
     nlink: inode.i_nlink,
     size: (inode.i_mode & S_IFMT) === S_IFREG ? inode.i_disksize : inode.i_size,
     blocks: inode.i_blocks - inode.delayed * (BLOCK_SIZE / 512),

@@ -99,7 +99,7 @@ export async function mkfs(task: Task, bdev: BlockDevice, options: MkfsOptions =
     journalFirst: first,
     journalLength: length,
     hashKey: random(8),
-    quotaInodes: [0, 0],
+    quotaInodes: [0, 0, 0],
   });
   fillBits(block(BLOCK_BITMAP), 0, used, true);
   if (alone > 0) setBit(block(BLOCK_BITMAP), copy);

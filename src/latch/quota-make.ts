@@ -18,27 +18,30 @@ import { countUsage, type UsageCount } from './quota-usage.js';
 const S_IFREG = 0o100000;
 
 /**
- * Make the quota files. Until all is counted they are orphans: a crash leaves nothing of them. The superblock names them in the transaction that makes them whole.
+ * Make the quota files that are not there. Until all is counted they are orphans: a crash leaves nothing of them. The superblock names them in the transaction that makes them whole.
  * @throws ENOSPC EIO
  */
 export async function make_quota_files(task: Task, sb: SuperBlock, info: LatchInfo): Promise<void> {
   const usage = await countUsage(task, info);
-  const files: LatchInode[] = [];
+  const files: (LatchInode | undefined)[] = [];
   for (const type of QUOTA_TYPES) {
+    if (info.super.quotaInodes[type] !== 0) continue;
     const inode = await with_handle(task, info, (handle) => makeFile(task, handle, info, type), ACQUIRE_CREDITS);
     info.quotaFiles[type] = inode;
-    files.push(inode);
+    files[type] = inode;
     await dquot_load_quota_sb(task, sb, type, v2_format_ops);
     await setUsage(task, sb, type, usage);
   }
   await with_handle(task, info, async (handle) => {
-    for (const [type, inode] of files.entries()) {
+    for (const type of QUOTA_TYPES) {
+      const inode = files[type];
+      if (inode === undefined) continue;
       await info.orphans.del(task, handle, inode);
       inode.i_nlink = 1;
       await writeInode(task, handle, info, inode);
       info.super.quotaInodes[type] = inode.i_ino;
     }
-    info.super.compat = (info.super.compat | COMPAT_QUOTA) & ~COMPAT_RECOUNT;
+    info.super.compat |= COMPAT_QUOTA;
     await info.changeSuper(task, handle);
   });
 }

@@ -1,6 +1,6 @@
 /** Counting what everybody has by looking at all inodes (quotacheck). */
 import { brelse, sb_bread } from '../block/buffer-cache.js';
-import { GRPQUOTA, QUOTA_TYPES, USRQUOTA } from '../fs/quota/types.js';
+import { QUOTA_TYPES } from '../fs/quota/types.js';
 import type { Task } from '../sched/task.js';
 import { isSet } from './bitmap.js';
 import { type DiskInode, decodeInode } from './format/inode.js';
@@ -18,11 +18,8 @@ export interface Usage {
 export class UsageCount {
   readonly of: readonly Map<number, Usage>[] = QUOTA_TYPES.map(() => new Map());
 
-  add({ uid, gid, blocks }: DiskInode): void {
-    for (const [type, id] of [
-      [USRQUOTA, uid],
-      [GRPQUOTA, gid],
-    ] as const) {
+  add({ uid, gid, projid, blocks }: DiskInode): void {
+    for (const [type, id] of [uid, gid, projid].entries()) {
       const own = this.of[type];
       const known = own?.get(id) ?? { space: 0, inodes: 0 };
       known.space += blocks * 512;

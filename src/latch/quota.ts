@@ -21,7 +21,7 @@ import {
 import type { SuperBlock } from '../fs/super-block.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { ACQUIRE_CREDITS } from './charge.js';
+import { DQUOT_CREDITS } from './charge.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import { COMPAT_QUOTA, COMPAT_RECOUNT } from './format/superblock.js';
 import { infoOf, type LatchInfo, with_handle } from './info.js';
@@ -29,7 +29,7 @@ import { latch_iget_hidden, latchInode } from './inode.js';
 import { make_quota_files, recount_quotas } from './quota-make.js';
 
 /** Blocks that the quotas of a file's owner and group, old and new, may dirty, with what holds for all quotas. */
-const QUOTA_CREDITS = 6;
+const QUOTA_CREDITS = 8;
 
 /** Run an operation of the quota code in a handle: the one that is open, made large enough where it can be, or one of its own. */
 async function inHandle(task: Task, sb: SuperBlock, body: () => Promise<void>, credits: number): Promise<void> {
@@ -46,8 +46,8 @@ async function inHandle(task: Task, sb: SuperBlock, body: () => Promise<void>, c
 
 const latch_quota_operations: dquot_operations = {
   write_dquot: (task, dquot) => inHandle(task, dquot.dq_sb, () => dquot_commit(task, dquot), QUOTA_CREDITS),
-  acquire_dquot: (task, dquot) => inHandle(task, dquot.dq_sb, () => dquot_acquire(task, dquot), ACQUIRE_CREDITS / 2),
-  release_dquot: (task, dquot) => inHandle(task, dquot.dq_sb, () => dquot_release(task, dquot), ACQUIRE_CREDITS / 2),
+  acquire_dquot: (task, dquot) => inHandle(task, dquot.dq_sb, () => dquot_acquire(task, dquot), DQUOT_CREDITS),
+  release_dquot: (task, dquot) => inHandle(task, dquot.dq_sb, () => dquot_release(task, dquot), DQUOT_CREDITS),
   mark_dirty: dquot_mark_dquot_dirty,
   write_info: (task, sb, type) => inHandle(task, sb, () => dquot_commit_info(task, sb, type), QUOTA_CREDITS),
   get_reserved_space: (inode) => latchInode(inode).delayed * BLOCK_SIZE,
@@ -75,10 +75,11 @@ function hasQuota({ super: disk }: LatchInfo): boolean {
 export async function load_quotas(task: Task, sb: SuperBlock, info: LatchInfo): Promise<void> {
   const { quotaInodes } = info.super;
   if (!hasQuota(info) || quotaInodes.every((ino) => ino === 0)) return;
-  if (quotaInodes.includes(0)) throw errno('EIO', 'the superblock names one quota file and not the other');
   sb.dq_op = latch_quota_operations;
   sb.s_qcop = latch_quotactl_ops;
   for (const type of QUOTA_TYPES) {
+    // One that an earlier latchfs did not know is made later.
+    if (quotaInodes[type] === 0) continue;
     info.quotaFiles[type] = await latch_iget_hidden(task, info, quotaInodes[type]);
     await dquot_load_quota_sb(task, sb, type, v2_format_ops);
   }
@@ -93,15 +94,12 @@ export async function load_quotas(task: Task, sb: SuperBlock, info: LatchInfo): 
  * @throws ENOSPC EIO
  */
 export async function ensure_quotas(task: Task, sb: SuperBlock, info: LatchInfo, wanted: boolean): Promise<void> {
-  if (info.quotaFiles.length > 0) {
-    if ((info.super.compat & COMPAT_RECOUNT) !== 0) await recount_quotas(task, sb, info);
-    return;
-  }
   if (!hasQuota(info) && !wanted) return;
   sb.dq_op = latch_quota_operations;
   sb.s_qcop = latch_quotactl_ops;
   info.quotaCredits = QUOTA_CREDITS;
-  await make_quota_files(task, sb, info);
+  if (info.super.quotaInodes.includes(0)) await make_quota_files(task, sb, info);
+  if ((info.super.compat & COMPAT_RECOUNT) !== 0) await recount_quotas(task, sb, info);
 }
 
 /** Count usage no more, because nothing will change it: the filesystem becomes read-only, or is unmounted (ext4_quotas_off). s_umount is held exclusively. @throws EIO EROFS */

@@ -17,7 +17,7 @@ import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { adoptCasefold } from './casefold.js';
 import { evict_inode } from './evict.js';
-import { BLOCK_SIZE, INODES_PER_BLOCK, LATCH_MAGIC, MAX_FILE_BYTES, ROOT_INO } from './format/layout.js';
+import { BLOCK_SIZE, LATCH_MAGIC, MAX_FILE_BYTES, ROOT_INO } from './format/layout.js';
 import { decodeSuper, FormatError, INCOMPAT_JOURNAL, type Superblock } from './format/superblock.js';
 import { infoOf, LatchInfo, with_handle } from './info.js';
 import { LatchInode, latch_iget, latchInode, writeInode } from './inode.js';
@@ -28,6 +28,7 @@ import type { Journal } from './journal/types.js';
 import { ensure_quotas, load_quotas, unload_quotas } from './quota.js';
 import { latch_quota_read, latch_quota_write } from './quota-file.js';
 import { cleanOrphans } from './recover.js';
+import { latch_statfs } from './statfs.js';
 import { latch_xattr_handlers } from './xattr.js';
 
 /** Put an inode into its buffer: what has changed outside of transactions, the times above all. */
@@ -136,25 +137,7 @@ const latch_super_operations: super_operations = {
   remount_fs,
   put_super,
   show_options,
-  statfs: (_task, dentry) => {
-    const { super: disk, alloc, inodes } = infoOf(dentry.d_sb);
-    const free = alloc.available;
-    // What may still be created if nothing else takes blocks: a create takes one of them, also where a block of inodes is made for it.
-    const ffree = inodes.freeSlots + free * INODES_PER_BLOCK;
-    return {
-      f_type: LATCH_MAGIC,
-      f_bsize: BLOCK_SIZE,
-      f_frsize: BLOCK_SIZE,
-      f_blocks: disk.blocks,
-      f_bfree: free,
-      f_bavail: free,
-      f_files: disk.inodes + ffree,
-      f_ffree: ffree,
-      f_namelen: 255,
-      f_fsid: disk.uuid.readUInt32LE(0),
-      f_flags: 0,
-    };
-  },
+  statfs: latch_statfs,
 };
 
 const latch_export_operations: export_operations = {

@@ -20,6 +20,7 @@ t.test("the kernel's flags reach mount(2)", async (t) => {
 
 t.test('quotas', async (t) => {
   t.same(parseOptions(['usrquota,grpquota']).quota, [0, 1]);
+  t.same(parseOptions(['prjquota']).quota, [2]);
   t.same(parseOptions(['quota']).quota, [0], 'as for ext4');
   t.same(parseOptions(['grpquota,noquota']).quota, []);
 });

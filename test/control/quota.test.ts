@@ -46,7 +46,7 @@ t.test('what is read and what is written', async (t) => {
   t.match(text, /\nuser +1000 +12 +1024 +2048 +- +3 +2 +6 +(60|59|58)\n/);
   t.match(text, /\ngroup +50 +12 +0 +3000 +- +3 +0 +0 +-\n/);
   for (const [command, why] of [
-    ['nobody 5 blocks 1 2', "expected user or group, not 'nobody'"],
+    ['nobody 5 blocks 1 2', "expected user, group or project, not 'nobody'"],
     ['user', "an id is a number, not ''"],
     ['user me blocks 1 2', "an id is a number, not 'me'"],
     ['user 4294967295 blocks 1 2', 'there is no id 4294967295'],
@@ -77,7 +77,7 @@ t.test('what is read and what is written', async (t) => {
 t.test('a filesystem without quotas says so', async (t) => {
   const world = await newWorld();
   const file = quotaFile({ sb: world.sb, refused: () => undefined });
-  t.match(await world.run((task) => file.show(task)), /^no quotas: mount with -o usrquota,grpquota$/m);
+  t.match(await world.run((task) => file.show(task)), /^no quotas: mount with -o usrquota,grpquota,prjquota$/m);
   t.equal(await world.run((task) => outcome(() => file.write?.(task, 'user on'))), 'ENOSYS');
   await world.end();
 });

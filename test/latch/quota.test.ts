@@ -1,7 +1,8 @@
 /** Quotas of latch: whatever happens to files, what is counted is what they have; limits hold; the files survive mounts, and are looked after by fsck. */
 import t, { type Test } from 'tap';
+import { FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR } from '../../src/fs/ioctl.js';
 import { O_CREAT, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY } from '../../src/fs/open-flags.js';
-import { GRPQUOTA, USRQUOTA } from '../../src/fs/quota/types.js';
+import { GRPQUOTA, PRJQUOTA, USRQUOTA } from '../../src/fs/quota/types.js';
 import { SB_RDONLY } from '../../src/fs/super-block.js';
 import { Q_GETQUOTA, Q_QUOTAOFF, Q_QUOTAON, Q_SETQUOTA, type QuotaArgument } from '../../src/fs/sys-quota.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
@@ -193,6 +194,86 @@ t.test('a filesystem that is mounted read-only and back counts on', async (t) =>
   await clean(t, await m.end());
 });
 
+t.test('a project has limits of its own, whoever works on it', async (t) => {
+  const m = await mounted(await quotaImage());
+  const { root, user: own } = m;
+  const { sb } = m.world;
+  const project = (id: number): Promise<QuotaArgument> => root.quotactl(Q_GETQUOTA, PRJQUOTA, sb, id);
+  /** FS_IOC_FSSETXATTR. @param xflags 0x200: what is made in it belongs to the project */
+  const assign = async (path: string, projid: number, xflags = 0): Promise<void> => {
+    const fd = await root.open(path, 0);
+    const fsx = Buffer.alloc(28);
+    fsx.writeUInt32LE(xflags, 0);
+    fsx.writeUInt32LE(projid, 12);
+    try {
+      await root.ioctl(fd, FS_IOC_FSSETXATTR, fsx);
+    } finally {
+      await root.close(fd);
+    }
+  };
+  const projectOf = async (path: string): Promise<number> => {
+    const fd = await root.open(path, 0);
+    const fsx = await root.ioctl(fd, FS_IOC_FSGETXATTR, Buffer.alloc(28));
+    await root.close(fd);
+    return fsx.readUInt32LE(12);
+  };
+  await root.quotactl(Q_QUOTAON, PRJQUOTA, sb);
+  await own.mkdir('/p', 0o777);
+  await write(own, '/out', 10 * KIB);
+  await assign('/p', 42, 0x200);
+  t.match(await project(42), { dqb_curinodes: 1, dqb_curspace: 0 });
+  await root.quotactl(Q_SETQUOTA, PRJQUOTA, sb, 42, { dqb_bhardlimit: 40, dqb_ihardlimit: 5 });
+  await own.mkdir('/p/d', 0o777);
+  await write(own, '/p/d/f', 20 * KIB);
+  t.equal(await projectOf('/p/d/f'), 42, 'what is made in it is of the project');
+  t.match(await project(42), { dqb_curinodes: 3, dqb_curspace: 20 * KIB });
+  t.match(await project(0), { dqb_curinodes: 2 }, 'the others are of project 0');
+  t.match(await root.statfs('/p'), { f_blocks: 10, f_bavail: 5, f_files: 5, f_ffree: 2 }, 'df shows what it may have');
+  t.ok((await root.statfs('/')).f_blocks > 1000);
+  t.equal(await outcome(() => write(own, '/p/g', 24 * KIB)), 'ok', 'a short write');
+  t.equal(await outcome(() => write(own, '/p/g', KIB, 30 * KIB)), 'EDQUOT');
+  t.equal(await outcome(() => own.link('/out', '/p/l')), 'EXDEV', "another project's file gets no name in it");
+  t.equal(await outcome(() => own.rename('/out', '/p/l')), 'EXDEV');
+  t.equal(await outcome(() => own.rename('/p/g', '/g')), 'ok', 'and may leave');
+  t.equal(await projectOf('/g'), 42);
+  t.equal(await outcome(() => assign('/g', 0xffffffff)), 'EINVAL');
+  t.equal(await outcome(() => own.quotactl(Q_GETQUOTA, PRJQUOTA, sb, 42)), 'EPERM', 'nobody is a member of a project');
+  await assign('/g', 7);
+  t.match(await project(42), { dqb_curinodes: 3, dqb_curspace: 20 * KIB });
+  t.match(await project(7), { dqb_curinodes: 1, dqb_curspace: 20 * KIB });
+  const image = await m.end();
+  await clean(t, image);
+  const again = await mounted(image);
+  t.match(await again.root.quotactl(Q_GETQUOTA, PRJQUOTA, again.world.sb, 42), {
+    dqb_curinodes: 3,
+    dqb_bhardlimit: 40,
+  });
+  await clean(t, await again.end());
+});
+
+t.test('a type of quotas that an image does not have yet is made by the mount', async (t) => {
+  const m = await mounted(await quotaImage());
+  await m.limit({ dqb_bhardlimit: 60 });
+  await write(m.user, '/a', 10 * KIB);
+  const image = await m.end();
+  const disk = decodeSuper(image, 'image', SIZE / 4096);
+  encodeSuper(image, { ...disk, quotaInodes: [disk.quotaInodes[0], disk.quotaInodes[1], 0] });
+  const left = disk.quotaInodes[2];
+  t.equal(
+    (await problemsOf(image))[0],
+    `inode ${left}: has 1 links and no name`,
+    'which is all that is wrong with two',
+  );
+  const again = await mounted(image);
+  t.match(await again.quota(), { dqb_curspace: 12 * KIB, dqb_bhardlimit: 60 }, 'those that are there stay');
+  t.match(
+    await again.root.quotactl(Q_GETQUOTA, PRJQUOTA, again.world.sb, 0),
+    { dqb_curinodes: 3 },
+    'what there is is counted',
+  );
+  await again.end();
+});
+
 t.test("quota files are nobody's", async (t) => {
   const m = await mounted(await quotaImage(), false);
   const { sb } = m.world;
@@ -229,10 +310,10 @@ t.test('fsck finds what is counted wrongly, and has it counted anew; limits stay
 
   const lost = Buffer.from(image);
   const disk = decodeSuper(lost, 'image', SIZE / 4096);
-  encodeSuper(lost, { ...disk, quotaInodes: [disk.quotaInodes[0], 999_999] });
+  encodeSuper(lost, { ...disk, quotaInodes: [disk.quotaInodes[0], 999_999, disk.quotaInodes[2]] });
   t.match(await problemsOf(lost), [/superblock: the quota file of groups is inode 999999, which is no file/]);
   const anew = await mounted((await repaired(lost)).image);
-  t.match(await anew.quota(), { dqb_curspace: 12 * KIB, dqb_bhardlimit: 0 }, 'both are made anew');
+  t.match(await anew.quota(), { dqb_curspace: 12 * KIB, dqb_bhardlimit: 0 }, 'all are made anew');
   await clean(t, await anew.end());
 
   const broken = Buffer.from(image);

@@ -42,6 +42,24 @@ for (const cache of ['none', 'auto', 'always'] as const) {
   });
 }
 
+t.test('a project is made with chattr, and df shows what it may have', { skip: needsRoot }, async (t) => {
+  await withMount('memory:64M', 'allow_other,prjquota', async (m) => {
+    t.equal((await m.sh('mkdir p; chmod 777 . p; chattr -p 42 p; chattr +P p')).stderr, '');
+    await m.sh('echo "project 42 blocks 0 1M inodes 0 10" > .latchfs/quota');
+    t.match((await m.sh(`${NOBODY} dd if=/dev/zero of=p/a bs=64k count=32`)).stderr, /Disk quota exceeded/);
+    t.match((await m.sh('lsattr -p p/a')).stdout, /^ +42 /, 'files are of the project');
+    t.match((await m.sh('df -k --output=size,used,avail p')).stdout, /\n +1024 +1024 +0\n/);
+    t.equal(
+      (await m.sh(`${NOBODY} dd if=/dev/zero of=b bs=64k count=32 status=none`)).stderr,
+      '',
+      'elsewhere there is room',
+    );
+    t.equal((await m.sh(`${NOBODY} mv b p/b`)).status, 1, 'a copy into it is charged');
+    t.match((await m.sh('cat .latchfs/quota')).stdout, /\nproject +42 +1024 +0 +1024 +- +\d+ +0 +10 +-\n/);
+    unblemished(t, m);
+  });
+});
+
 t.test('an image gets quotas, and a daemon that is killed leaves them right', { skip: needsRoot }, async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'latchfs-quota-'));
   const image = join(dir, 'image');

@@ -10,7 +10,16 @@ import { type Inode, S_NOQUOTA } from '../inode.js';
 import type { SuperBlock } from '../super-block.js';
 import { dqget, dqput, dquots_changed, type QuotaLock, release_dquot } from './dquot.js';
 import { type ChargeFlags, dquot_add_inodes, dquot_add_space, dquot_decr_inodes, dquot_decr_space } from './limits.js';
-import { type Dquot, QUOTA_TYPES, type QuotaType, sb_has_quota_active, USRQUOTA } from './types.js';
+import {
+  type Dquot,
+  GRPQUOTA,
+  PRJQUOTA,
+  QUOTA_TYPES,
+  type QuotaIds,
+  type QuotaType,
+  sb_has_quota_active,
+  USRQUOTA,
+} from './types.js';
 
 const NONE: readonly Dquot[] = [];
 
@@ -22,7 +31,11 @@ export function dquot_active(inode: Inode): boolean {
 
 /** Whose quota of a type the inode counts for. */
 function ownerOf(inode: Inode, type: QuotaType): number {
-  return type === USRQUOTA ? inode.i_uid : inode.i_gid;
+  return idsOf(inode)[type];
+}
+
+function idsOf({ i_uid, i_gid, i_projid }: Inode): readonly [number, number, number] {
+  return [i_uid, i_gid, i_projid];
 }
 
 /** Whether it is known for whom the inode is charged, of all types that are counted. */
@@ -51,7 +64,7 @@ async function initialize(task: Task, inode: Inode): Promise<void> {
   const { i_sb: sb } = inode;
   const { dqptr_sem, dq_data_lock } = sb.s_dquot;
   while (dquot_initialize_needed(inode)) {
-    const got = await dquotsOf(task, sb, ownerOf(inode, 0), ownerOf(inode, 1));
+    const got = await dquotsOf(task, sb, idsOf(inode));
     const unused: Dquot[] = [];
     {
       using _ptr = await dqptr_sem.write(task);
@@ -77,31 +90,21 @@ function adopt(task: Task, inode: Inode, dquot: Dquot): boolean {
   return true;
 }
 
-/** The quotas of a user and a group, as far as they are counted, with references. Takes dqptr_sem shared. @throws EIO */
-export async function dquotsOf(
-  task: Task,
-  sb: SuperBlock,
-  uid: number | undefined,
-  gid: number | undefined,
-): Promise<Dquot[]> {
+/** The quotas of a user, a group and a project, as far as they are counted, with references. Takes dqptr_sem shared. @throws EIO */
+export async function dquotsOf(task: Task, sb: SuperBlock, ids: QuotaIds): Promise<Dquot[]> {
   const { dqptr_sem } = sb.s_dquot;
   using _ptr = await dqptr_sem.read(task);
   const got: Dquot[] = [];
   try {
-    for (const [type, id] of [uid, gid].entries()) {
-      if (id !== undefined && isType(type) && sb_has_quota_active(sb, type)) {
-        got.push(await dqget(task, sb, type, id, dqptr_sem));
-      }
+    for (const type of QUOTA_TYPES) {
+      const id = ids[type];
+      if (id !== undefined && sb_has_quota_active(sb, type)) got.push(await dqget(task, sb, type, id, dqptr_sem));
     }
     return got;
   } catch (error) {
     for (const dquot of got) dqput(dquot);
     throw error;
   }
-}
-
-function isType(type: number): type is QuotaType {
-  return QUOTA_TYPES.some((known) => known === type);
 }
 
 /** Nobody is charged for the inode any more, because it leaves memory (dquot_drop). May not wait, and need not: nobody else has the inode. */
@@ -270,22 +273,18 @@ export function dquot_free_inode(task: Task, inode: Inode): Awaitable<void> {
 }
 
 /**
- * An inode changes hands (dquot_transfer): what it has is charged to the new owner and group. Takes dqptr_sem exclusively. The caller sets i_uid and i_gid, in the same
- * transaction.
- * @param uid, gid the new ones; undefined or the old one: they stay
+ * An inode changes hands (dquot_transfer): what it has is charged to the new owner, group and project. Takes dqptr_sem exclusively. The caller sets i_uid, i_gid and
+ * i_projid, in the same transaction.
+ * @param ids the new ones; undefined or the old one: they stay
  * @throws EDQUOT: nothing is charged then; EIO
  */
-export async function dquot_transfer(
-  task: Task,
-  inode: Inode,
-  uid: number | undefined,
-  gid: number | undefined,
-): Promise<void> {
+export async function dquot_transfer(task: Task, inode: Inode, ids: QuotaIds): Promise<void> {
   if (!dquot_active(inode)) return;
   const { i_sb: sb } = inode;
   await initialize(task, inode);
-  const other = (id: number | undefined, old: number): number | undefined => (id === old ? undefined : id);
-  const to = await dquotsOf(task, sb, other(uid, inode.i_uid), other(gid, inode.i_gid));
+  const old = idsOf(inode);
+  const other = (type: QuotaType): number | undefined => (ids[type] === old[type] ? undefined : ids[type]);
+  const to = await dquotsOf(task, sb, [other(USRQUOTA), other(GRPQUOTA), other(PRJQUOTA)]);
   const { dqptr_sem } = sb.s_dquot;
   let release: readonly Dquot[] = to;
   try {

@@ -28,6 +28,7 @@ import {
   type MemDqblk,
   type MemDqinfo,
   newDqblk,
+  PRJQUOTA,
   QUOTABLOCK_SIZE,
   type QuotaType,
   type quota_format_ops,
@@ -35,7 +36,11 @@ import {
 } from './types.js';
 
 export const QFMT_VFS_V1 = 4;
-const MAGIC: Readonly<Record<QuotaType, number>> = { [USRQUOTA]: 0xd9c01f11, [GRPQUOTA]: 0xd9c01927 };
+const MAGIC: Readonly<Record<QuotaType, number>> = {
+  [USRQUOTA]: 0xd9c01f11,
+  [GRPQUOTA]: 0xd9c01927,
+  [PRJQUOTA]: 0xd9c03f14,
+};
 const VERSION = 1;
 /** Bytes of header and info. */
 const HEAD = 32;

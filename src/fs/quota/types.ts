@@ -1,5 +1,5 @@
 /**
- * Quotas: what a user or a group may have of a filesystem (include/linux/quota.h). This file has the structures; `dquot.ts` finds, reads and writes quotas, `charge.ts`
+ * Quotas: what a user, a group or a project may have of a filesystem (include/linux/quota.h). This file has the structures; `dquot.ts` finds, reads and writes quotas, `charge.ts`
  * charges inodes for what they take, `quotactl.ts` is what system calls do, `quota-v2.ts` and `quota-tree.ts` are the file that a filesystem keeps them in.
  *
  * Locks, outermost first: dqonoff_sem (exclusive to switch quotas, shared to use them past an inode), a transaction of the filesystem, dqptr_sem (exclusive to change
@@ -18,9 +18,13 @@ import type { SuperBlock } from '../super-block.js';
 /** Types of quotas, as quotactl(2) numbers them. */
 export const USRQUOTA = 0;
 export const GRPQUOTA = 1;
-export const MAXQUOTAS = 2;
-export type QuotaType = typeof USRQUOTA | typeof GRPQUOTA;
-export const QUOTA_TYPES: readonly QuotaType[] = [USRQUOTA, GRPQUOTA];
+/** Of projects: files that belong together, whosever they are. */
+export const PRJQUOTA = 2;
+export type QuotaType = typeof USRQUOTA | typeof GRPQUOTA | typeof PRJQUOTA;
+export const QUOTA_TYPES: readonly QuotaType[] = [USRQUOTA, GRPQUOTA, PRJQUOTA];
+
+/** The ids of a user, a group and a project, by type of quota; undefined: of no interest. */
+export type QuotaIds = readonly [number | undefined, number | undefined, number | undefined];
 
 /** Limits of blocks are in units of this many bytes where users and the quota file see them. */
 export const QUOTABLOCK_SIZE = 1024;
@@ -35,7 +39,7 @@ export const DQ_MOD = 2;
 export const DQ_READ = 4;
 export const DQ_FAKE = 8;
 
-/** What one user or group has and may have (struct mem_dqblk). Space in bytes; a limit of 0 is none. */
+/** What one user, group or project has and may have (struct mem_dqblk). Space in bytes; a limit of 0 is none. */
 export interface MemDqblk {
   dqb_bhardlimit: number;
   dqb_bsoftlimit: number;
@@ -81,7 +85,7 @@ export interface MemDqinfo {
   dqi_priv: object | undefined;
 }
 
-/** The quota of one user or group (struct dquot). */
+/** The quota of one user, group or project (struct dquot). */
 export class Dquot {
   readonly dq_sb: SuperBlock;
   readonly dq_type: QuotaType;

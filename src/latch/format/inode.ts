@@ -29,7 +29,7 @@ const UNWRITTEN = 0x80000000;
  *     24  8  blocks in use (512 bytes)   112  8  next inode of the orphan list
  *     32  4  generation                  120  8  reserved
  *     36  4  flags (FS_*_FL)             128 12  atime
- *     40  4  rdev                        140  4  reserved
+ *     40  4  rdev                        140  4  project
  *     44  4  CRC-32 of the inode         144 112 area
  *     48 16  reserved
  *
@@ -43,6 +43,8 @@ export interface DiskInode {
   mode: number;
   uid: number;
   gid: number;
+  /** The project that it belongs to. */
+  projid: number;
   nlink: number;
   size: number;
   blocks: number;
@@ -59,6 +61,7 @@ export interface DiskInode {
 }
 
 const TIMES = { mtime: 64, ctime: 76, btime: 88, atime: 128 } as const;
+const PROJECT = 140;
 const AREA = 144;
 
 function putTime(b: Buffer, at: number, time: Timespec): void {
@@ -93,6 +96,7 @@ export function encodeInode(b: Buffer, inode: DiskInode): void {
   b.writeUInt32LE(inode.xattrBlock, 100);
   put48(b, 104, inode.parent);
   put48(b, 112, inode.nextOrphan);
+  b.writeUInt32LE(inode.projid, PROJECT);
 }
 
 export function decodeInode(b: Buffer): DiskInode {
@@ -100,6 +104,7 @@ export function decodeInode(b: Buffer): DiskInode {
     mode: b.readUInt32LE(0),
     uid: b.readUInt32LE(4),
     gid: b.readUInt32LE(8),
+    projid: b.readUInt32LE(PROJECT),
     nlink: b.readUInt32LE(12),
     size: b.readUIntLE(16, 6) + b.readUInt16LE(22) * 2 ** 48,
     blocks: b.readUIntLE(24, 6),
@@ -122,6 +127,7 @@ export function emptyDirectory(parent: number, permissions: number, generation: 
     mode: 0o040000 | permissions,
     uid: 0,
     gid: 0,
+    projid: 0,
     nlink: 2,
     size: 0,
     blocks: 0,

@@ -34,6 +34,7 @@ export const COMPAT_RECOUNT = 8;
  *    32  8  free blocks                100  4  blocks of the journal
  *    40  8  inodes in use              104  8  key of the hash of names
  *   112  8  quota file of users: inode 120  8  of groups
+ *   128  8  of projects
  *   136  4  features, compatible       140  4  blocks of inodes
  *
  * The orphan list: inodes without a name that were open, and files whose truncation was under way. It goes on in each inode (format/inode.ts).
@@ -56,7 +57,7 @@ export interface Superblock {
   /** 8 bytes that nobody can guess. */
   readonly hashKey: Buffer;
   /** The inodes of the quota files, by type of quota; 0 for none. No directory names them. */
-  readonly quotaInodes: [number, number];
+  readonly quotaInodes: [number, number, number];
   readonly journalFirst: number;
   readonly journalLength: number;
 }
@@ -142,7 +143,7 @@ export function fieldsOf(block: Buffer): Superblock {
     journalFirst: b.readUInt32LE(96),
     journalLength: b.readUInt32LE(100),
     hashKey: Buffer.from(b.subarray(104, 112)),
-    quotaInodes: [Number(b.readBigUInt64LE(112)), Number(b.readBigUInt64LE(120))],
+    quotaInodes: [Number(b.readBigUInt64LE(112)), Number(b.readBigUInt64LE(120)), Number(b.readBigUInt64LE(128))],
   };
 }
 

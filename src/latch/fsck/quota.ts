@@ -1,6 +1,6 @@
 /** Checking the quota files: that they are files, and that they say what the inodes say. What a repair changes, the next mount counts anew. */
 import { quotasIn } from '../../fs/quota/quota-v2.js';
-import { type MemDqblk, QUOTA_TYPES, type QuotaType, USRQUOTA } from '../../fs/quota/types.js';
+import { type MemDqblk, QUOTA_TYPES, type QuotaType } from '../../fs/quota/types.js';
 import { errno } from '../../sched/errno.js';
 import { BLOCK_SIZE } from '../format/layout.js';
 import { COMPAT_QUOTA, COMPAT_RECOUNT } from '../format/superblock.js';
@@ -13,15 +13,16 @@ const QUOTA_MODE = S_IFREG | 0o600;
 const MAX_BYTES = 2 ** 30;
 
 function nameOf(type: QuotaType): string {
-  return type === USRQUOTA ? 'user' : 'group';
+  return ['user', 'group', 'project'][type] ?? '';
 }
 
 /** The superblock is the one name of a quota file. */
 export function nameQuotaFiles(context: FsckContext): void {
   const { compat, quotaInodes } = context.super;
   if ((compat & COMPAT_QUOTA) === 0 || quotaInodes.every((ino) => ino === 0)) return;
+  const types = QUOTA_TYPES.filter((type) => quotaInodes[type] !== 0);
   const files = QUOTA_TYPES.map((type) => context.inodes.get(quotaInodes[type]));
-  for (const type of QUOTA_TYPES) {
+  for (const type of types) {
     const seen = files[type];
     if (seen !== undefined && typeOf(seen.disk) === S_IFREG) seen.names++;
     else
@@ -30,16 +31,17 @@ export function nameQuotaFiles(context: FsckContext): void {
         `the quota file of ${nameOf(type)}s is inode ${quotaInodes[type]}, which is no file`,
       );
   }
-  if (files.some((seen) => seen === undefined || typeOf(seen.disk) !== S_IFREG)) dropQuotaFiles(context);
+  const isFile = (seen: Seen | undefined): boolean => seen !== undefined && typeOf(seen.disk) === S_IFREG;
+  if (!types.every((type) => isFile(files[type]))) dropQuotaFiles(context);
 }
 
 /**
- * Find the quota files by what is in them, because the superblock was taken from its copy, which knows of none: files of root's without a name. They are taken if both
+ * Find the quota files by what is in them, because the superblock was taken from its copy, which knows of none: files of root's without a name. They are taken if all
  * are there.
  */
 export async function findQuotaFiles(context: FsckContext): Promise<void> {
   const disk = context.super;
-  const found: [number, number] = [0, 0];
+  const found: [number, number, number] = [0, 0, 0];
   for (const seen of context.inodes.values()) {
     const { mode, uid, nlink, size } = seen.disk;
     if (mode !== QUOTA_MODE || uid !== 0 || nlink !== 1 || seen.names > 0 || size === 0 || size > MAX_BYTES) continue;
@@ -54,7 +56,7 @@ export async function findQuotaFiles(context: FsckContext): Promise<void> {
   for (const type of QUOTA_TYPES) disk.quotaInodes[type] = found[type];
 }
 
-/** Both are made anew by the next mount; what is left of them the next look finds without a name. */
+/** All are made anew by the next mount; what is left of them the next look finds without a name. */
 function dropQuotaFiles(context: FsckContext): void {
   const { quotaInodes } = context.super;
   for (const type of QUOTA_TYPES) {

@@ -147,7 +147,7 @@ t.test('what changes hands is charged to the new owner', async (t) => {
     fs.run(
       (task) =>
         outcome(async () => {
-          await dquot_transfer(task, inode, uid, gid);
+          await dquot_transfer(task, inode, [uid, gid, undefined]);
           inode.i_uid = uid;
           inode.i_gid = gid;
         }),
@@ -183,7 +183,9 @@ t.test('many tasks at once: everything is counted once, and a quota is read once
   t.equal(results.filter((result) => result === 'ok').length, 6, 'as many as fit');
   t.equal((await fs.quotas()).get(3)?.dqb_curspace, 90 * KIB);
   t.equal((await fs.quotas(GRPQUOTA)).get(4)?.dqb_curinodes, 8);
-  await Promise.all(inodes.map((inode, i) => fs.run((task) => dquot_transfer(task, inode, 10 + (i % 2), undefined))));
+  await Promise.all(
+    inodes.map((inode, i) => fs.run((task) => dquot_transfer(task, inode, [10 + (i % 2), undefined, undefined]))),
+  );
   const [a, b] = [await quota(fs, USRQUOTA, 10), await quota(fs, USRQUOTA, 11)];
   t.equal(a.dqb_curspace + b.dqb_curspace, 90 * KIB);
   t.same(fs.messages(), []);

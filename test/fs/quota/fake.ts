@@ -10,7 +10,7 @@ import {
 import { emptyQuotaFile, quotasIn, v2_format_ops } from '../../../src/fs/quota/quota-v2.js';
 import { dquot_quotactl_ops } from '../../../src/fs/quota/quotactl.js';
 import { dquot_load_quota_sb, dquot_quota_enable } from '../../../src/fs/quota/switch.js';
-import { GRPQUOTA, type MemDqblk, type QuotaType, USRQUOTA } from '../../../src/fs/quota/types.js';
+import { GRPQUOTA, type MemDqblk, PRJQUOTA, type QuotaType, USRQUOTA } from '../../../src/fs/quota/types.js';
 import { SuperBlock } from '../../../src/fs/super-block.js';
 import { Lockdep, type Violation } from '../../../src/locking/lockdep.js';
 import { MemoryControl } from '../../../src/mm/memory.js';
@@ -32,6 +32,7 @@ export class FakeFs {
   readonly files: Record<QuotaType, Buffer> = {
     [USRQUOTA]: emptyQuotaFile(USRQUOTA),
     [GRPQUOTA]: emptyQuotaFile(GRPQUOTA),
+    [PRJQUOTA]: emptyQuotaFile(PRJQUOTA),
   };
   /** Operations called, in order. */
   readonly called: string[] = [];
