@@ -104,7 +104,8 @@ export function invalidate_folio(task: Task, folio: Folio, offset: number, lengt
 }
 
 /** ->release_folio: a page with a promise is dirty, or about to be. */
-export function release_folio(_task: Task, folio: Folio): boolean {
+export function release_folio(task: Task, folio: Folio): boolean {
+  guard_write(task, GUARDED.folio_private, folio.lock);
   forget_sectors(folio);
   return folio.private === undefined;
 }

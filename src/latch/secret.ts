@@ -3,6 +3,7 @@
  * nothing of what is freed; on others they keep what they held until somebody else writes to them, as ext4's do.
  */
 import { FS_SECRM_FL } from '../fs/fileattr.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { AddressSpace } from '../mm/address-space.js';
 import { type Folio, folio_wipe_when_free } from '../mm/folio.js';
 import { filemap_migrate_folio, type MigrateMode } from '../mm/migrate.js';
@@ -24,7 +25,8 @@ export function note_cached(inode: LatchInode): void {
 }
 
 /** ->free_folio: who still reads from a page that has left the cache reads what it held; with the last of them it is wiped. Does not block. */
-export function latch_free_folio(_task: Task, folio: Folio): void {
+export function latch_free_folio(task: Task, folio: Folio): void {
+  guard_write(task, GUARDED.page_tree, folio.lock);
   if (secret.delete(folio)) folio_wipe_when_free(folio);
 }
 

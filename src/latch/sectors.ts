@@ -4,6 +4,7 @@
  */
 import { SECTOR_SIZE, submit_bio } from '../block/bio.js';
 import type { BlockDevice } from '../block/block-device.js';
+import { GUARDED, guard_read } from '../locking/guarded.js';
 import { type Folio, PAGE_SIZE } from '../mm/folio.js';
 import { folio_end_read } from '../mm/folio-state.js';
 import type { Task } from '../sched/task.js';
@@ -63,12 +64,9 @@ function read_by_sectors(task: Task, bdev: BlockDevice, folio: Folio, first: num
 }
 
 /** ->is_partially_uptodate: whether bytes of a locked page that was read in part are good (block_is_partially_uptodate). */
-export function latch_is_partially_uptodate(
-  _task: Task,
-  { private: kept }: Folio,
-  from: number,
-  count: number,
-): boolean {
+export function latch_is_partially_uptodate(task: Task, folio: Folio, from: number, count: number): boolean {
+  guard_read(task, GUARDED.folio_private, folio.lock);
+  const { private: kept } = folio;
   if (!(kept instanceof GoodSectors)) return false;
   const last = Math.floor((from + count - 1) / SECTOR_SIZE);
   for (let i = Math.floor(from / SECTOR_SIZE); i <= last; i++) if ((kept.mask & (1 << i)) === 0) return false;

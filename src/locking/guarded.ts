@@ -57,6 +57,11 @@ export const GUARDED = {
     'a folio that is dirtied must not be truncated meanwhile',
     'lockless',
   ),
+  folio_private: field(
+    'folio.private',
+    ['folio'],
+    'what a filesystem keeps with a folio is looked at and dropped by one at a time',
+  ),
   folio_writeback: field('folio.writeback', ['folio'], 'writeback begins on a locked folio', 'lockless'),
   flc_lists: field('file_lock_context lists', ['flc_lock'], 'locks of a file are compared and inserted in one step'),
   blocked_locks: field(

@@ -60,7 +60,8 @@ export function mm_alloc(memory: MemoryControl, mmu = true): MmStruct {
   return mm;
 }
 
-function vmFlags(prot: number): number {
+/** VM_* of PROT_* (calc_vm_prot_bits). */
+export function vmFlags(prot: number): number {
   return (prot & PROT_READ ? VM_READ : 0) | (prot & PROT_WRITE ? VM_WRITE : 0) | (prot & PROT_EXEC ? VM_EXEC : 0);
 }
 

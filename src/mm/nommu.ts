@@ -15,26 +15,22 @@ import {
   MAP_SHARED,
   type MmapRequest,
   mmap_region,
-  PROT_EXEC,
-  PROT_READ,
   PROT_WRITE,
   remove_vma,
   vma_link,
+  vmFlags,
 } from './mmap.js';
 import { vma_alloc_folio } from './page-alloc.js';
 import { AnonRmap, set_pte, zap_page_range } from './rmap.js';
 import {
   FAULT_FLAG_WRITE,
-  VM_EXEC,
   VM_FAULT_ERROR,
   VM_FAULT_OOM,
   VM_MAYEXEC,
   VM_MAYREAD,
   VM_MAYSHARE,
   VM_MAYWRITE,
-  VM_READ,
   VM_SHARED,
-  VM_WRITE,
   VmArea,
   type VmFile,
 } from './vma.js';
@@ -81,10 +77,8 @@ async function capabilities(task: Task, file: VmFile, { flags, prot }: MmapReque
   if ((can & (shared ? NOMMU_MAP_DIRECT : NOMMU_MAP_COPY)) === 0) throw errno('ENODEV');
   if (shared) can &= ~NOMMU_MAP_COPY;
   else if ((prot & PROT_WRITE) !== 0) can &= ~NOMMU_MAP_DIRECT;
-  const wanted =
-    ((prot & PROT_READ) !== 0 ? NOMMU_MAP_READ : 0) |
-    ((prot & PROT_WRITE) !== 0 ? NOMMU_MAP_WRITE : 0) |
-    ((prot & PROT_EXEC) !== 0 ? NOMMU_MAP_EXEC : 0);
+  // VM_MAY*, which NOMMU_MAP_* are, lie four bits above what they allow.
+  const wanted = vmFlags(prot) << 4;
   if ((can & NOMMU_MAP_DIRECT) === 0 || (wanted & ~can) === 0) return can;
   if (shared) throw errno('EINVAL');
   return can & ~NOMMU_MAP_DIRECT;
@@ -108,14 +102,10 @@ async function direct_place(
   }
 }
 
-function vmFlags({ prot, flags, mayWrite }: MmapRequest): number {
-  const access =
-    ((prot & PROT_READ) !== 0 ? VM_READ : 0) |
-    ((prot & PROT_WRITE) !== 0 ? VM_WRITE : 0) |
-    ((prot & PROT_EXEC) !== 0 ? VM_EXEC : 0);
+function areaFlags({ prot, flags, mayWrite }: MmapRequest): number {
   const shared = (flags & MAP_SHARED) !== 0;
   const may = VM_MAYREAD | VM_MAYEXEC | (shared && mayWrite === false ? 0 : VM_MAYWRITE);
-  return access | may | (shared ? VM_SHARED | VM_MAYSHARE : 0);
+  return vmFlags(prot) | may | (shared ? VM_SHARED | VM_MAYSHARE : 0);
 }
 
 /** The file where it is: its handlers are asked for every page now. mmap_lock is held exclusively. */
@@ -127,7 +117,7 @@ async function map_direct(
   length: number,
   request: MmapRequest,
 ): Promise<number> {
-  const vma = new VmArea(mm, start, start + length, vmFlags(request), (request.offset ?? 0) / PAGE_SIZE, file);
+  const vma = new VmArea(mm, start, start + length, areaFlags(request), (request.offset ?? 0) / PAGE_SIZE, file);
   await file.mmap(task, vma);
   const flags = vma.writable ? FAULT_FLAG_WRITE : 0;
   try {
@@ -173,7 +163,7 @@ async function map_copy(task: Task, mm: MmStruct, length: number, request: MmapR
       folio.anon = new AnonRmap();
     }
     const pgoff = file === undefined ? first : offset / PAGE_SIZE;
-    const vma = new VmArea(mm, start, start + length, vmFlags(request), pgoff, file);
+    const vma = new VmArea(mm, start, start + length, areaFlags(request), pgoff, file);
     {
       using _ptl = mm.page_table_lock.lock(task);
       // They are on no list of reclaim: what is not there when it is accessed could not be brought back.
