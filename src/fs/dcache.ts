@@ -159,6 +159,13 @@ export function dput(task: Task, dentry: Dentry): Awaitable<void> {
   return dputLast(task, dentry);
 }
 
+/** Give back the reference to a dentry of which nothing came, and throw why. */
+export function putAndThrow(task: Task, dentry: Dentry, error: unknown): Awaitable<never> {
+  return andThen(dput(task, dentry), () => {
+    throw error;
+  });
+}
+
 function dputLast(task: Task, dentry: Dentry): Awaitable<void> {
   dentry.d_count--;
   if (!retain(task, dentry)) return kill(task, dentry);

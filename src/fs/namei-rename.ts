@@ -2,6 +2,7 @@
 import { inode_operations as rows } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
 import type { Held } from '../locking/held.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { dput, shrink_dcache_parent } from './dcache.js';
@@ -41,12 +42,16 @@ function childTowards(below: Dentry, above: Dentry): Dentry | undefined {
  * @returns the ancestor of one parent that is a child of the other: it cannot be moved below itself, nor replaced
  * @throws EXDEV where the parents have no common ancestor
  */
-async function lock_rename(task: Task, a: Dentry, b: Dentry, held: Held[]): Promise<Dentry | undefined> {
-  const [dirA, dirB] = [dirOf(a), dirOf(b)];
-  if (a === b) {
-    held.push(await take(task, rows.rename, 'old_dir', dirA.i_rwsem, I_MUTEX_PARENT));
+function lock_rename(task: Task, a: Dentry, b: Dentry, held: Held[]): Awaitable<Dentry | undefined> {
+  if (a !== b) return lockTwo(task, a, b, held);
+  return andThen(take(task, rows.rename, 'old_dir', dirOf(a).i_rwsem, I_MUTEX_PARENT), (guard) => {
+    held.push(guard);
     return undefined;
-  }
+  });
+}
+
+async function lockTwo(task: Task, a: Dentry, b: Dentry, held: Held[]): Promise<Dentry | undefined> {
+  const [dirA, dirB] = [dirOf(a), dirOf(b)];
   held.push(await dirA.i_sb.s_vfs_rename_sem.lock(task));
   const aBelowB = childTowards(a, b);
   if (aBelowB !== undefined) {
@@ -92,42 +97,65 @@ function checkFlags(flags: number): void {
  * @throws EINVAL into its own subdirectory, or for flags that exclude each other; EEXIST ENOENT ENOTDIR EISDIR ENOTEMPTY EBUSY EXDEV EACCES EPERM EMLINK
  * EROFS
  */
-export async function do_rename(
+export function do_rename(
   task: Task,
   oldParent: Dentry,
   oldName: string,
   newParent: Dentry,
   newName: string,
   flags: number,
-): Promise<void> {
+): Awaitable<void> {
   checkFlags(flags);
   if (oldParent.d_sb !== newParent.d_sb) throw errno('EXDEV');
-  const writing = await mnt_want_write(task, oldParent.d_sb);
-  const held: Held[] = [];
-  const dentries: Dentry[] = [];
-  let replaced: Inode | undefined;
-  try {
-    const trap = await lock_rename(task, oldParent, newParent, held);
-    const old = await lookup_locked(task, oldParent, oldName);
-    dentries.push(old);
-    const target = await lookup_locked(task, newParent, newName, LOOKUP_RENAME_TARGET);
-    dentries.push(target);
-    if (old.isNegative) throw errno('ENOENT');
-    if ((flags & RENAME_NOREPLACE) !== 0 && !target.isNegative) throw errno('EEXIST');
-    const exchange = (flags & RENAME_EXCHANGE) !== 0;
-    if (exchange && target.isNegative) throw errno('ENOENT');
-    if (old === trap) throw errno('EINVAL');
-    if (target === trap) throw errno(exchange ? 'EINVAL' : 'ENOTEMPTY');
-    replaced = exchange ? undefined : target.d_inode;
-    if (replaced !== undefined) ihold(replaced);
-    await vfs_rename(task, { oldDir: dirOf(oldParent), newDir: dirOf(newParent), old, target, flags });
-  } finally {
-    for (const guard of held.reverse()) guard.release();
-    for (const dentry of dentries) await dput(task, dentry);
+  return andThen(mnt_want_write(task, oldParent.d_sb), (writing) => {
+    const held: Held[] = [];
+    const dentries: Dentry[] = [];
+    let replaced: Inode | undefined;
+    const lookUp = (parent: Dentry, name: string, intent: number): Awaitable<Dentry> =>
+      andThen(lookup_locked(task, parent, name, intent), (dentry) => {
+        dentries.push(dentry);
+        return dentry;
+      });
+    const renameFound = (old: Dentry, target: Dentry, trap: Dentry | undefined): Awaitable<void> => {
+      checkNames(old, target, trap, flags);
+      replaced = (flags & RENAME_EXCHANGE) !== 0 ? undefined : target.d_inode;
+      if (replaced !== undefined) ihold(replaced);
+      return vfs_rename(task, { oldDir: dirOf(oldParent), newDir: dirOf(newParent), old, target, flags });
+    };
     // What was replaced is freed when nobody waits for the directories any more.
-    if (replaced !== undefined) await iput(task, replaced);
-    sb_end_write(writing);
+    const letGo = (): Awaitable<void> =>
+      andThen(putAll(task, dentries), () => (replaced === undefined ? undefined : iput(task, replaced)));
+    return withCleanup(
+      () =>
+        andThen(lock_rename(task, oldParent, newParent, held), (trap) =>
+          andThen(lookUp(oldParent, oldName, 0), (old) =>
+            andThen(lookUp(newParent, newName, LOOKUP_RENAME_TARGET), (target) => renameFound(old, target, trap)),
+          ),
+        ),
+      () => {
+        for (const guard of held.reverse()) guard.release();
+        return withCleanup(letGo, () => sb_end_write(writing));
+      },
+    );
+  });
+}
+
+/** @param trap as of lock_rename @throws ENOENT EEXIST; EINVAL and ENOTEMPTY where one parent is below what is to move or to be replaced */
+function checkNames(old: Dentry, target: Dentry, trap: Dentry | undefined, flags: number): void {
+  const exchange = (flags & RENAME_EXCHANGE) !== 0;
+  if (old.isNegative) throw errno('ENOENT');
+  if ((flags & RENAME_NOREPLACE) !== 0 && !target.isNegative) throw errno('EEXIST');
+  if (exchange && target.isNegative) throw errno('ENOENT');
+  if (old === trap) throw errno('EINVAL');
+  if (target === trap) throw errno(exchange ? 'EINVAL' : 'ENOTEMPTY');
+}
+
+function putAll(task: Task, dentries: Dentry[]): Awaitable<void> {
+  for (let dentry = dentries.shift(); dentry !== undefined; dentry = dentries.shift()) {
+    const put = dput(task, dentry);
+    if (put instanceof Promise) return put.then(() => putAll(task, dentries));
   }
+  return undefined;
 }
 
 /** @throws EMLINK where '..' of what is moved would give its new parent a link too many */
@@ -141,89 +169,126 @@ function checkLinks(r: Rename, source: Inode, victim: Inode | undefined): void {
 }
 
 /** Who may do this. With the parents locked. @throws EACCES EPERM EISDIR ENOTDIR EBUSY EEXIST */
-async function checkPermissions(task: Task, r: Rename, source: Inode, victim: Inode | undefined): Promise<void> {
+function checkPermissions(task: Task, r: Rename, source: Inode, victim: Inode | undefined): Awaitable<void> {
   const { oldDir, newDir, old, target, flags } = r;
   const exchange = (flags & RENAME_EXCHANGE) !== 0;
-  await may_delete(task, oldDir, old, isDir(source));
-  if (victim === undefined) await may_create(task, newDir, target);
-  else await may_delete(task, newDir, target, exchange ? isDir(victim) : isDir(source));
-  if (oldDir === newDir) return;
-  // '..' of a directory that moves is changed.
-  if (isDir(source)) await inode_permission(task, source, MAY_WRITE);
-  if (exchange && victim !== undefined && isDir(victim)) await inode_permission(task, victim, MAY_WRITE);
+  const mayReplace = (): Awaitable<void> =>
+    victim === undefined
+      ? may_create(task, newDir, target)
+      : may_delete(task, newDir, target, exchange ? isDir(victim) : isDir(source));
+  return andThen(may_delete(task, oldDir, old, isDir(source)), () =>
+    andThen(mayReplace(), () => {
+      if (oldDir === newDir) return undefined;
+      // '..' of a directory that moves is changed.
+      return andThen(isDir(source) ? inode_permission(task, source, MAY_WRITE) : undefined, () =>
+        exchange && victim !== undefined && isDir(victim) ? inode_permission(task, victim, MAY_WRITE) : undefined,
+      );
+    }),
+  );
 }
 
 /** With the parents locked. Locks those who take part: subdirectories before files, the source before the victim (vfs_rename). */
-async function vfs_rename(task: Task, r: Rename): Promise<void> {
-  const { oldDir, newDir, old, target, flags } = r;
-  const source = old.d_inode;
-  const victim = target.d_inode;
+function vfs_rename(task: Task, r: Rename): Awaitable<void> {
+  const source = r.old.d_inode;
+  const victim = r.target.d_inode;
   if (source === undefined) throw errno('ENOENT');
-  if (source === victim) return;
-  await checkPermissions(task, r, source, victim);
-  const { rename } = oldDir.i_op;
-  if (rename === undefined) throw errno('EPERM');
-  const exchange = (flags & RENAME_EXCHANGE) !== 0;
-  const children: Held[] = [];
-  try {
-    const locked = await lockChildren(task, r, source, victim, children);
-    if (((source.i_flags | (victim?.i_flags ?? 0)) & S_SWAPFILE) !== 0) throw errno('EPERM');
-    checkLinks(r, source, victim);
-    const moved = oldDir !== newDir;
-    const participants = {
-      old_dir: oldDir.i_rwsem,
-      new_dir: newDir.i_rwsem,
-      victim: locked.victim ? victim?.i_rwsem : undefined,
-      sb: moved ? oldDir.i_sb.s_vfs_rename_sem : undefined,
-      'source/non-directory': isDir(source) ? undefined : source.i_rwsem,
-      'source/moved-directory': isDir(source) && moved ? source.i_rwsem : undefined,
-    };
-    await call(task, rows.rename, participants, () => rename(task, oldDir, old, newDir, target, flags));
-    if (!exchange && victim !== undefined && isDir(victim)) {
-      await shrink_dcache_parent(task, target);
-      victim.i_flags |= S_DEAD;
-    }
-    if (exchange) d_exchange(task, old, target);
-    else await d_move(task, old, target);
-  } finally {
-    for (const guard of children.reverse()) guard.release();
-  }
+  if (source === victim) return undefined;
+  return andThen(checkPermissions(task, r, source, victim), () => {
+    if (r.oldDir.i_op.rename === undefined) throw errno('EPERM');
+    const held: Held[] = [];
+    const children = childrenToLock(r, source, victim);
+    return withCleanup(
+      () => andThen(lockAll(task, children, held), () => renameLocked(task, r, source, victim, children)),
+      () => {
+        for (const guard of held.reverse()) guard.release();
+      },
+    );
+  });
 }
 
-/**
- * Lock what the names stand for: every file, and the directories whose '..' changes or that go. Of two files the one with the lower address first, here
- * the inode number; a directory before a file; of two directories the source.
- */
-async function lockChildren(
+/** With all who take part locked: the call, and the names in memory after it. */
+function renameLocked(
   task: Task,
   r: Rename,
   source: Inode,
   victim: Inode | undefined,
-  held: Held[],
-): Promise<{ readonly victim: boolean }> {
+  children: readonly Child[],
+): Awaitable<void> {
+  const { oldDir, newDir, old, target, flags } = r;
+  const { rename } = oldDir.i_op;
+  if (rename === undefined) throw errno('EPERM');
+  if (((source.i_flags | (victim?.i_flags ?? 0)) & S_SWAPFILE) !== 0) throw errno('EPERM');
+  checkLinks(r, source, victim);
+  const moved = oldDir !== newDir;
+  const participants = {
+    old_dir: oldDir.i_rwsem,
+    new_dir: newDir.i_rwsem,
+    victim: children.some(({ of }) => of === 'victim') ? victim?.i_rwsem : undefined,
+    sb: moved ? oldDir.i_sb.s_vfs_rename_sem : undefined,
+    'source/non-directory': isDir(source) ? undefined : source.i_rwsem,
+    'source/moved-directory': isDir(source) && moved ? source.i_rwsem : undefined,
+  };
+  const exchange = (flags & RENAME_EXCHANGE) !== 0;
+  const renamed = call(task, rows.rename, participants, () => rename(task, oldDir, old, newDir, target, flags));
+  return andThen(renamed, () => {
+    if (exchange) {
+      d_exchange(task, old, target);
+      return undefined;
+    }
+    const replacesDir = victim !== undefined && isDir(victim);
+    return andThen(replacesDir ? shrink_dcache_parent(task, target) : undefined, () => {
+      if (replacesDir) victim.i_flags |= S_DEAD;
+      return d_move(task, old, target);
+    });
+  });
+}
+
+/** One who takes part in a rename without being a parent, and the level on which it is locked. */
+interface Child {
+  readonly of: 'source' | 'victim';
+  readonly inode: Inode;
+  readonly subclass: number;
+}
+
+/**
+ * What the names stand for, as it is locked: every file, and the directories whose '..' changes or that go. Of two files the one with the lower address
+ * first, here the inode number; a directory before a file; of two directories the source.
+ */
+function childrenToLock(r: Rename, source: Inode, victim: Inode | undefined): readonly Child[] {
   const moved = r.oldDir !== r.newDir;
-  const lock = async (of: 'source' | 'victim', inode: Inode, subclass: number): Promise<void> => {
-    held.push(await take(task, rows.rename, of, inode.i_rwsem, subclass));
+  const children: Child[] = [];
+  const add = (of: Child['of'], inode: Inode, subclass: number): void => {
+    children.push({ of, inode, subclass });
   };
   // A directory that is exchanged within its parent keeps its '..'.
   const locksVictimDir = moved || (r.flags & RENAME_EXCHANGE) === 0;
   if (isDir(source)) {
-    if (moved) await lock('source', source, I_MUTEX_CHILD);
-    if (victim === undefined || (isDir(victim) && !locksVictimDir)) return { victim: false };
-    await lock('victim', victim, I_MUTEX_NORMAL);
-    return { victim: true };
+    if (moved) add('source', source, I_MUTEX_CHILD);
+    if (victim !== undefined && (!isDir(victim) || locksVictimDir)) add('victim', victim, I_MUTEX_NORMAL);
+  } else if (victim === undefined) {
+    add('source', source, I_MUTEX_NORMAL);
+  } else if (isDir(victim)) {
+    if (locksVictimDir) add('victim', victim, I_MUTEX_CHILD);
+    add('source', source, I_MUTEX_NORMAL);
+  } else {
+    const sourceFirst = source.i_ino < victim.i_ino;
+    if (sourceFirst) add('source', source, I_MUTEX_NORMAL);
+    add('victim', victim, sourceFirst ? I_MUTEX_NONDIR2 : I_MUTEX_NORMAL);
+    if (!sourceFirst) add('source', source, I_MUTEX_NONDIR2);
   }
-  if (victim === undefined) {
-    await lock('source', source, I_MUTEX_NORMAL);
-    return { victim: false };
+  return children;
+}
+
+function lockAll(task: Task, children: readonly Child[], held: Held[]): Awaitable<void> {
+  for (let child = children[held.length]; child !== undefined; child = children[held.length]) {
+    const guard = take(task, rows.rename, child.of, child.inode.i_rwsem, child.subclass);
+    if (guard instanceof Promise) {
+      return guard.then((late) => {
+        held.push(late);
+        return lockAll(task, children, held);
+      });
+    }
+    held.push(guard);
   }
-  if (isDir(victim)) {
-    if (locksVictimDir) await lock('victim', victim, I_MUTEX_CHILD);
-    await lock('source', source, I_MUTEX_NORMAL);
-    return { victim: locksVictimDir };
-  }
-  const sourceFirst = source.i_ino < victim.i_ino;
-  await lock(sourceFirst ? 'source' : 'victim', sourceFirst ? source : victim, I_MUTEX_NORMAL);
-  await lock(sourceFirst ? 'victim' : 'source', sourceFirst ? victim : source, I_MUTEX_NONDIR2);
-  return { victim: true };
+  return undefined;
 }

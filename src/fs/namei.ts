@@ -2,10 +2,10 @@
 import { inode_operations as rows } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
 import type { Exclusive } from '../locking/held.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
-import { type Errno, errno, isErrno } from '../sched/errno.js';
+import { type Awaitable, andThen, inTurn, orElse, withCleanup } from '../sched/awaitable.js';
+import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { d_delete, d_rehash, dput, shrink_dcache_parent } from './dcache.js';
+import { d_delete, d_rehash, dput, putAndThrow, shrink_dcache_parent } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import { ihold, iput, mode_strip_sgid } from './icache.js';
 import {
@@ -20,8 +20,8 @@ import {
 } from './inode.js';
 import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, lookup_locked, PATH_MAX } from './lookup.js';
 import { isDir, may_create, may_delete } from './permission.js';
-import { SB_POSIXACL, type SuperBlock } from './super-block.js';
-import { mnt_want_write, sb_end_write, sb_start_write, type Writing } from './super-freeze.js';
+import { SB_POSIXACL } from './super-block.js';
+import { mnt_want_write, mnt_want_write_or_refusal, sb_end_write } from './super-freeze.js';
 import { touch_atime } from './time.js';
 
 export { dirOf, lookup_locked, lookup_one, NAME_MAX, PATH_MAX } from './lookup.js';
@@ -54,54 +54,53 @@ function checkLinks(inode: Inode): void {
   if (max > 0 && inode.i_nlink >= max) throw errno('EMLINK');
 }
 
-/** Come in to change something; a filesystem that is read-only keeps its error for later, because EEXIST goes before it. */
-async function wantWrite(task: Task, sb: SuperBlock): Promise<{ readonly writing: Writing; readonly refused?: Errno }> {
-  try {
-    return { writing: await mnt_want_write(task, sb) };
-  } catch (error) {
-    if (!isErrno(error, 'EROFS')) throw error;
-    return { writing: await sb_start_write(task, sb), refused: error };
-  }
-}
-
 type CreatingRow = typeof rows.create | typeof rows.mkdir | typeof rows.mknod | typeof rows.symlink | typeof rows.link;
 
 /**
  * Make a name in `parent` with `make`, under the lock that the operation's row wants (filename_create, done_path_create).
  * @returns the dentry, with a reference
  */
-async function creating(
+function creating(
   task: Task,
   row: CreatingRow,
   parent: Dentry,
   name: string,
   make: (dir: Inode, dentry: Dentry) => Awaitable<void>,
-): Promise<Dentry> {
+): Awaitable<Dentry> {
   const dir = dirOf(parent);
-  const { writing, refused } = await wantWrite(task, dir.i_sb);
-  let held: Exclusive<'i_rwsem'> | undefined;
-  try {
-    held = await take(task, row, 'dir', dir.i_rwsem, I_MUTEX_PARENT);
-    const dentry = await lookup_locked(task, parent, name, LOOKUP_CREATE | LOOKUP_EXCL);
-    try {
-      if (!dentry.isNegative) throw errno('EEXIST');
-      if (refused !== undefined) throw refused;
-      await may_create(task, dir, dentry);
-      await make(dir, dentry);
-      d_rehash(dentry);
-      return dentry;
-    } catch (error) {
-      await dput(task, dentry);
-      throw error;
-    }
-  } finally {
-    held?.release();
-    sb_end_write(writing);
-  }
+  const makeIn = (dentry: Dentry, refused: Errno | undefined): Awaitable<Dentry> => {
+    if (!dentry.isNegative) throw errno('EEXIST');
+    if (refused !== undefined) throw refused;
+    return andThen(may_create(task, dir, dentry), () =>
+      andThen(make(dir, dentry), () => {
+        d_rehash(dentry);
+        return dentry;
+      }),
+    );
+  };
+  return andThen(mnt_want_write_or_refusal(task, dir.i_sb), ({ writing, refused }) => {
+    let held: Exclusive<'i_rwsem'> | undefined;
+    return withCleanup(
+      () =>
+        andThen(take(task, row, 'dir', dir.i_rwsem, I_MUTEX_PARENT), (guard) => {
+          held = guard;
+          return andThen(lookup_locked(task, parent, name, LOOKUP_CREATE | LOOKUP_EXCL), (dentry) =>
+            orElse(
+              () => makeIn(dentry, refused),
+              (error) => putAndThrow(task, dentry, error),
+            ),
+          );
+        }),
+      () => {
+        held?.release();
+        sb_end_write(writing);
+      },
+    );
+  });
 }
 
 /** Make a regular file (mknod(2) of one). @throws EEXIST EACCES ENOSPC EPERM EROFS ENAMETOOLONG */
-export function do_create(task: Task, parent: Dentry, name: string, mode: number, excl: boolean): Promise<Dentry> {
+export function do_create(task: Task, parent: Dentry, name: string, mode: number, excl: boolean): Awaitable<Dentry> {
   return creating(task, rows.create, parent, name, (dir, dentry) => vfs_create(task, dir, dentry, mode, excl));
 }
 
@@ -114,7 +113,7 @@ export function vfs_create(task: Task, dir: Inode, dentry: Dentry, mode: number,
 }
 
 /** mkdir(2). @throws EEXIST EACCES EMLINK ENOSPC EPERM EROFS ENAMETOOLONG */
-export function do_mkdir(task: Task, parent: Dentry, name: string, mode: number): Promise<Dentry> {
+export function do_mkdir(task: Task, parent: Dentry, name: string, mode: number): Awaitable<Dentry> {
   return creating(task, rows.mkdir, parent, name, (dir, dentry) => {
     const { mkdir } = dir.i_op;
     if (mkdir === undefined) throw errno('EPERM');
@@ -128,7 +127,7 @@ export function do_mkdir(task: Task, parent: Dentry, name: string, mode: number)
  * mknod(2). @param rdev as the kernel's new_encode_dev; a character device 0 is a whiteout, which anybody may make
  * @throws EINVAL for a type that does not exist; EPERM for a directory, or a device without CAP_MKNOD; and as do_create
  */
-export function do_mknod(task: Task, parent: Dentry, name: string, mode: number, rdev: number): Promise<Dentry> {
+export function do_mknod(task: Task, parent: Dentry, name: string, mode: number, rdev: number): Awaitable<Dentry> {
   const type = mode & S_IFMT;
   if (type === S_IFREG || type === 0) return do_create(task, parent, name, mode, true);
   if (type === S_IFDIR) throw errno('EPERM');
@@ -145,7 +144,7 @@ export function do_mknod(task: Task, parent: Dentry, name: string, mode: number,
 }
 
 /** symlink(2). @throws ENOENT for an empty target; ENAMETOOLONG beyond PATH_MAX; and as do_create */
-export function do_symlink(task: Task, parent: Dentry, name: string, target: string): Promise<Dentry> {
+export function do_symlink(task: Task, parent: Dentry, name: string, target: string): Awaitable<Dentry> {
   if (target === '') throw errno('ENOENT');
   if (target.length >= PATH_MAX) throw errno('ENAMETOOLONG');
   return creating(task, rows.symlink, parent, name, (dir, dentry) => {
@@ -159,89 +158,120 @@ export function do_symlink(task: Task, parent: Dentry, name: string, target: str
  * A second name for `old` (vfs_link); the first for a file of O_TMPFILE without O_EXCL.
  * @throws EPERM for a directory, an immutable or append-only file; ENOENT for one that has no name left; EMLINK EXDEV; and as do_create
  */
-export function do_link(task: Task, old: Dentry, parent: Dentry, name: string): Promise<Dentry> {
+export function do_link(task: Task, old: Dentry, parent: Dentry, name: string): Awaitable<Dentry> {
   const inode = old.d_inode;
   if (inode === undefined) throw errno('ENOENT');
-  return creating(task, rows.link, parent, name, async (dir, dentry) => {
+  return creating(task, rows.link, parent, name, (dir, dentry) => {
     const { link } = dir.i_op;
     if (inode.i_sb !== dir.i_sb) throw errno('EXDEV');
     if ((inode.i_flags & (S_APPEND | S_IMMUTABLE)) !== 0 || link === undefined || isDir(inode)) throw errno('EPERM');
-    using _inode = await take(task, rows.link, 'inode', inode.i_rwsem, I_MUTEX_NORMAL);
-    if (inode.i_nlink === 0 && (inode.i_state & I_LINKABLE) === 0) throw errno('ENOENT');
-    checkLinks(inode);
-    await call(task, rows.link, { dir: dir.i_rwsem, inode: inode.i_rwsem }, () => link(task, old, dir, dentry));
-    inode.i_state &= ~I_LINKABLE;
+    return andThen(take(task, rows.link, 'inode', inode.i_rwsem, I_MUTEX_NORMAL), (held) =>
+      withCleanup(
+        () => {
+          if (inode.i_nlink === 0 && (inode.i_state & I_LINKABLE) === 0) throw errno('ENOENT');
+          checkLinks(inode);
+          const locks = { dir: dir.i_rwsem, inode: inode.i_rwsem };
+          return andThen(
+            call(task, rows.link, locks, () => link(task, old, dir, dentry)),
+            () => {
+              inode.i_state &= ~I_LINKABLE;
+            },
+          );
+        },
+        () => held.release(),
+      ),
+    );
   });
 }
 
 /** Remove a name that is not a directory's (do_unlinkat). What had it is freed when the directory is unlocked. @throws ENOENT EISDIR EACCES EPERM EROFS */
-export function do_unlink(task: Task, parent: Dentry, name: string): Promise<void> {
+export function do_unlink(task: Task, parent: Dentry, name: string): Awaitable<void> {
   return removing(task, rows.unlink, parent, name, (dir, dentry) => vfs_unlink(task, dir, dentry));
 }
 
 /** Remove an empty directory (do_rmdir). @throws ENOENT ENOTDIR ENOTEMPTY EBUSY EACCES EPERM EROFS */
-export function do_rmdir(task: Task, parent: Dentry, name: string): Promise<void> {
+export function do_rmdir(task: Task, parent: Dentry, name: string): Awaitable<void> {
   return removing(task, rows.rmdir, parent, name, (dir, dentry) => vfs_rmdir(task, dir, dentry));
 }
 
-async function removing(
+function removing(
   task: Task,
   row: typeof rows.unlink | typeof rows.rmdir,
   parent: Dentry,
   name: string,
-  remove: (dir: Inode, dentry: Dentry) => Promise<void>,
-): Promise<void> {
+  remove: (dir: Inode, dentry: Dentry) => Awaitable<void>,
+): Awaitable<void> {
   const dir = dirOf(parent);
-  const writing = await mnt_want_write(task, dir.i_sb);
-  let held: Exclusive<'i_rwsem'> | undefined;
-  let dentry: Dentry | undefined;
-  let victim: Inode | undefined;
-  try {
-    held = await take(task, row, 'dir', dir.i_rwsem, I_MUTEX_PARENT);
-    dentry = await lookup_locked(task, parent, name);
-    victim = dentry.d_inode;
-    if (victim !== undefined) ihold(victim);
-    await remove(dir, dentry);
-  } finally {
-    held?.release();
-    if (dentry !== undefined) await dput(task, dentry);
+  return andThen(mnt_want_write(task, dir.i_sb), (writing) => {
+    let held: Exclusive<'i_rwsem'> | undefined;
+    let dentry: Dentry | undefined;
+    let victim: Inode | undefined;
+    const removeIn = (found: Dentry): Awaitable<void> => {
+      dentry = found;
+      victim = found.d_inode;
+      if (victim !== undefined) ihold(victim);
+      return remove(dir, found);
+    };
     // The last reference may free a large file, which nobody who wants the directory has to wait for.
-    if (victim !== undefined) await iput(task, victim);
-    sb_end_write(writing);
-  }
+    const letGo = (): Awaitable<void> =>
+      andThen(dentry === undefined ? undefined : dput(task, dentry), () =>
+        victim === undefined ? undefined : iput(task, victim),
+      );
+    return withCleanup(
+      () =>
+        andThen(take(task, row, 'dir', dir.i_rwsem, I_MUTEX_PARENT), (guard) => {
+          held = guard;
+          return andThen(lookup_locked(task, parent, name), removeIn);
+        }),
+      () => {
+        held?.release();
+        return withCleanup(letGo, () => sb_end_write(writing));
+      },
+    );
+  });
 }
 
 /** With i_rwsem of `dir` held exclusively; takes the victim's (vfs_unlink). */
-export async function vfs_unlink(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
-  await may_delete(task, dir, dentry, false);
-  const { unlink } = dir.i_op;
-  const victim = dentry.d_inode;
-  if (unlink === undefined || victim === undefined) throw errno('EPERM');
-  const held = await take(task, rows.unlink, 'victim', victim.i_rwsem, I_MUTEX_NORMAL);
-  try {
-    if ((victim.i_flags & S_SWAPFILE) !== 0) throw errno('EPERM');
-    await call(task, rows.unlink, { dir: dir.i_rwsem, victim: victim.i_rwsem }, () => unlink(task, dir, dentry));
-  } finally {
-    held.release();
-  }
-  await d_delete(task, dentry);
+export function vfs_unlink(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
+  return andThen(may_delete(task, dir, dentry, false), () => {
+    const { unlink } = dir.i_op;
+    const victim = dentry.d_inode;
+    if (unlink === undefined || victim === undefined) throw errno('EPERM');
+    const unlinked = andThen(take(task, rows.unlink, 'victim', victim.i_rwsem, I_MUTEX_NORMAL), (held) =>
+      withCleanup(
+        () => {
+          if ((victim.i_flags & S_SWAPFILE) !== 0) throw errno('EPERM');
+          const locks = { dir: dir.i_rwsem, victim: victim.i_rwsem };
+          return call(task, rows.unlink, locks, () => unlink(task, dir, dentry));
+        },
+        () => held.release(),
+      ),
+    );
+    return andThen(unlinked, () => d_delete(task, dentry));
+  });
 }
 
 /** With i_rwsem of `dir` held exclusively; takes the victim's (vfs_rmdir). */
-export async function vfs_rmdir(task: Task, dir: Inode, dentry: Dentry): Promise<void> {
-  await may_delete(task, dir, dentry, true);
-  const { rmdir } = dir.i_op;
-  const victim = dentry.d_inode;
-  if (rmdir === undefined || victim === undefined) throw errno('EPERM');
-  const held = await take(task, rows.rmdir, 'victim', victim.i_rwsem, I_MUTEX_NORMAL);
-  try {
-    await call(task, rows.rmdir, { dir: dir.i_rwsem, victim: victim.i_rwsem }, () => rmdir(task, dir, dentry));
-    await shrink_dcache_parent(task, dentry);
-    victim.i_flags |= S_DEAD;
-  } finally {
-    held.release();
-  }
-  await d_delete(task, dentry);
+export function vfs_rmdir(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
+  return andThen(may_delete(task, dir, dentry, true), () => {
+    const { rmdir } = dir.i_op;
+    const victim = dentry.d_inode;
+    if (rmdir === undefined || victim === undefined) throw errno('EPERM');
+    const removed = andThen(take(task, rows.rmdir, 'victim', victim.i_rwsem, I_MUTEX_NORMAL), (held) =>
+      withCleanup(
+        () =>
+          inTurn(
+            () => call(task, rows.rmdir, { dir: dir.i_rwsem, victim: victim.i_rwsem }, () => rmdir(task, dir, dentry)),
+            () => shrink_dcache_parent(task, dentry),
+            () => {
+              victim.i_flags |= S_DEAD;
+            },
+          ),
+        () => held.release(),
+      ),
+    );
+    return andThen(removed, () => d_delete(task, dentry));
+  });
 }
 
 /** The target of a symlink (vfs_readlink). Moves atime. @throws EINVAL for anything else */

@@ -1,22 +1,22 @@
 /** Opening files by what they are named (fs/open.c, and the last step of a path in fs/namei.c). What an open file is, is in file-table.ts. */
 import { inode_operations as rows } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
-import type { Held } from '../locking/held.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
-import { Errno, errno, isErrno } from '../sched/errno.js';
+import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
+import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { type Looked, lookup_open_atomic } from './atomic-open.js';
 import { do_truncate, inode_owner_or_capable } from './attr.js';
 import { file_remove_privs } from './attr-privs.js';
-import { d_alloc, d_alloc_parallel, d_lookup_done, dget, dput } from './dcache.js';
+import { d_alloc, dput, putAndThrow } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import { File, FMODE_CREATED, FMODE_OPENED } from './file.js';
 import { do_dentry_open, file_finish, fput, get_write_access, modeOf, put_write_access } from './file-table.js';
 import { I_LINKABLE, I_MUTEX_NORMAL, type Inode, S_APPEND, S_DEAD } from './inode.js';
-import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, LOOKUP_OPEN, lookup_dcache, lookup_locked, NAME_MAX } from './lookup.js';
+import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, LOOKUP_OPEN, lookup_dcache, lookup_locked } from './lookup.js';
 import { vfs_create, vfs_prepare_mode } from './namei.js';
 import { O_ACCMODE, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_TRUNC } from './open-flags.js';
 import { inode_permission, isDir, MAY_EXEC, MAY_OPEN, MAY_READ, MAY_WRITE } from './permission.js';
-import { mnt_want_write, sb_end_write, sb_start_write, type Writing, withWrite } from './super-freeze.js';
+import { mnt_want_write_or_refusal, sb_end_write, withWrite } from './super-freeze.js';
 
 export { filp_flush, fput, get_file } from './file-table.js';
 
@@ -96,186 +96,136 @@ export interface OpenedOrCreated {
  * @param mode permission bits, not yet cut by the umask
  * @throws EEXIST with O_EXCL; what creating and opening throw
  */
-export async function open_or_create(
+export function open_or_create(
   task: Task,
   parent: Dentry,
   name: string,
   flags: number,
   mode: number,
-): Promise<OpenedOrCreated> {
+): Awaitable<OpenedOrCreated> {
   const dir = dirOf(parent);
   const creating = flags | O_CREAT;
-  await inode_permission(task, dir, MAY_EXEC, { inode: dir.i_rwsem });
-  // One that is there and may be there needs no lock.
-  const known = (flags & O_EXCL) === 0 ? await lookup_dcache(task, parent, name, LOOKUP_OPEN) : undefined;
-  if (known !== undefined && !known.isNegative) return openFound(task, known, creating);
-  if (known !== undefined) await dput(task, known);
-  let readOnly: Errno | undefined;
-  let writing: Writing;
-  try {
-    writing = await mnt_want_write(task, dir.i_sb);
-  } catch (error) {
-    if (!isErrno(error, 'EROFS')) throw error;
-    // A file that is there can be opened all the same.
-    readOnly = error;
-    writing = await sb_start_write(task, dir.i_sb);
-  }
-  try {
-    const made = await lookup_open(task, parent, name, creating, mode, readOnly);
-    if (made.file !== undefined) return await openedAtomically(task, made.file, made, creating);
-    if (made.created) return await openCreated(task, made.dentry, creating);
-    if ((flags & O_EXCL) !== 0) {
-      await dput(task, made.dentry);
+  const lookUp = (): Awaitable<Dentry | undefined> =>
+    // One that is there and may be there needs no lock.
+    (flags & O_EXCL) === 0 ? lookup_dcache(task, parent, name, LOOKUP_OPEN) : undefined;
+  return andThen(inode_permission(task, dir, MAY_EXEC, { inode: dir.i_rwsem }), () =>
+    andThen(lookUp(), (known) => {
+      if (known !== undefined && !known.isNegative) return openFound(task, known, creating);
+      return andThen(known === undefined ? undefined : dput(task, known), () =>
+        createOrOpen(task, parent, name, creating, mode),
+      );
+    }),
+  );
+}
+
+/** The name is not known to be there: make it, as a change to the filesystem. On a read-only one a file that is there can be opened all the same. */
+function createOrOpen(
+  task: Task,
+  parent: Dentry,
+  name: string,
+  flags: number,
+  mode: number,
+): Awaitable<OpenedOrCreated> {
+  const open = (made: Looked): Awaitable<OpenedOrCreated> => {
+    if (made.file !== undefined) return openedAtomically(task, made.file, made, flags);
+    if (made.created) return openCreated(task, made.dentry, flags);
+    if ((flags & O_EXCL) === 0) return openFound(task, made.dentry, flags);
+    return andThen(dput(task, made.dentry), () => {
       throw errno('EEXIST');
-    }
-    return await openFound(task, made.dentry, creating);
-  } finally {
-    sb_end_write(writing);
-  }
+    });
+  };
+  return andThen(mnt_want_write_or_refusal(task, dirOf(parent).i_sb), ({ writing, refused }) =>
+    withCleanup(
+      () => andThen(lookup_open(task, parent, name, flags, mode, refused), open),
+      () => sb_end_write(writing),
+    ),
+  );
 }
 
 /** The filesystem has opened the file; one that was there before must still be one that the caller may open (do_open). */
-async function openedAtomically(
+function openedAtomically(
   task: Task,
   file: File,
   { dentry, created }: Looked,
   flags: number,
-): Promise<OpenedOrCreated> {
-  try {
-    if (!created) await may_open(task, file.f_inode, flags);
-    return { file, dentry, created };
-  } catch (error) {
-    await fput(task, file);
-    await dput(task, dentry);
-    throw error;
-  }
+): Awaitable<OpenedOrCreated> {
+  if (created) return { file, dentry, created };
+  return orElse(
+    () => andThen(may_open(task, file.f_inode, flags), () => ({ file, dentry, created })),
+    (error) => andThen(fput(task, file), () => putAndThrow(task, dentry, error)),
+  );
 }
 
 /** Open a file that was there before. Takes over the reference to the dentry. */
-async function openFound(task: Task, dentry: Dentry, flags: number): Promise<OpenedOrCreated> {
-  try {
-    return { file: await vfs_open(task, dentry, flags, false), dentry, created: false };
-  } catch (error) {
-    await dput(task, dentry);
-    throw error;
-  }
+function openFound(task: Task, dentry: Dentry, flags: number): Awaitable<OpenedOrCreated> {
+  return orElse(
+    () => andThen(vfs_open(task, dentry, flags, false), (file) => ({ file, dentry, created: false })),
+    (error) => putAndThrow(task, dentry, error),
+  );
 }
 
 /** Open a file that was just made, whatever its mode. Takes over the reference to the dentry. */
-async function openCreated(task: Task, dentry: Dentry, flags: number): Promise<OpenedOrCreated> {
-  try {
-    const { d_inode: inode } = dentry;
-    if (inode === undefined) throw errno('ENOENT');
-    return { file: await do_dentry_open(task, dentry, inode, flags, FMODE_CREATED), dentry, created: true };
-  } catch (error) {
-    await dput(task, dentry);
-    throw error;
-  }
-}
-
-/** What became of a name: a file that atomic_open has opened, or else a dentry to be opened. */
-interface Looked {
-  readonly dentry: Dentry;
-  readonly created: boolean;
-  readonly file?: File;
+function openCreated(task: Task, dentry: Dentry, flags: number): Awaitable<OpenedOrCreated> {
+  const { d_inode: inode } = dentry;
+  return orElse(
+    () => {
+      if (inode === undefined) throw errno('ENOENT');
+      const opened = do_dentry_open(task, dentry, inode, flags, FMODE_CREATED);
+      return andThen(opened, (file) => ({ file, dentry, created: true }));
+    },
+    (error) => putAndThrow(task, dentry, error),
+  );
 }
 
 /**
  * Look the name up, and make the file where it is not there, under one hold of the directory's i_rwsem (lookup_open).
  * @param readOnly why nothing may be made
  */
-async function lookup_open(
+function lookup_open(
   task: Task,
   parent: Dentry,
   name: string,
   flags: number,
   mode: number,
   readOnly: Errno | undefined,
-): Promise<Looked> {
+): Awaitable<Looked> {
   const dir = dirOf(parent);
-  using _held: Held<'i_rwsem'> = await take(task, rows.create, 'dir', dir.i_rwsem, I_MUTEX_NORMAL);
-  if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
+  return andThen(take(task, rows.create, 'dir', dir.i_rwsem, I_MUTEX_NORMAL), (held) =>
+    withCleanup(
+      () => {
+        if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
+        if (dir.i_op.atomic_open !== undefined) return lookup_open_atomic(task, parent, name, flags, mode, readOnly);
+        return lookup_or_create(task, parent, name, flags, mode, readOnly);
+      },
+      () => held.release(),
+    ),
+  );
+}
+
+/** As lookup_open, where the filesystem does one after the other. */
+function lookup_or_create(
+  task: Task,
+  parent: Dentry,
+  name: string,
+  flags: number,
+  mode: number,
+  readOnly: Errno | undefined,
+): Awaitable<Looked> {
+  const dir = dirOf(parent);
   const excl = (flags & O_EXCL) !== 0;
-  if (dir.i_op.atomic_open !== undefined) return await atomic(task, parent, name, flags, mode, readOnly);
-  const dentry = await lookup_locked(task, parent, name, LOOKUP_OPEN | LOOKUP_CREATE | (excl ? LOOKUP_EXCL : 0));
-  if (!dentry.isNegative) return { dentry, created: false };
-  try {
-    if (readOnly !== undefined) throw readOnly;
-    await inode_permission(task, dir, MAY_WRITE | MAY_EXEC);
-    await vfs_create(task, dir, dentry, mode, excl);
-    return { dentry, created: true };
-  } catch (error) {
-    await dput(task, dentry);
-    throw error;
-  }
-}
-
-/** Why the caller may not make anything in a directory, or undefined (may_o_create). */
-async function refusal(task: Task, dir: Inode, readOnly: Errno | undefined): Promise<Errno | undefined> {
-  if (readOnly !== undefined) return readOnly;
-  try {
-    await inode_permission(task, dir, MAY_WRITE | MAY_EXEC);
-    return undefined;
-  } catch (error) {
-    if (error instanceof Errno) return error;
-    throw error;
-  }
-}
-
-/**
- * One call of the filesystem looks up, makes and opens (atomic_open), with i_rwsem of the directory held exclusively because of O_CREAT. It calls finish_open where it
- * did, and otherwise names the dentry for us to open. Who may not make files may find one all the same: then it is called without O_CREAT.
- */
-async function atomic(
-  task: Task,
-  parent: Dentry,
-  name: string,
-  flags: number,
-  mode: number,
-  readOnly: Errno | undefined,
-): Promise<Looked> {
-  const dir = dirOf(parent);
-  if (name.length > NAME_MAX) throw errno('ENAMETOOLONG');
-  const intent = LOOKUP_OPEN | LOOKUP_CREATE | ((flags & O_EXCL) !== 0 ? LOOKUP_EXCL : 0);
-  const cached = await lookup_dcache(task, parent, name, intent);
-  if (cached !== undefined && !cached.isNegative) return { dentry: cached, created: false };
-  const refused = await refusal(task, dir, readOnly);
-  const { dentry } = cached === undefined ? await d_alloc_parallel(task, parent, name) : { dentry: cached };
-  // The file has a reference of its own to the dentry.
-  const file = new File(dget(dentry), dir, flags & ~(O_CREAT | O_EXCL | O_TRUNC), modeOf(flags), task.cred);
-  let found = dentry;
-  try {
-    found =
-      (await callAtomic(task, dir, dentry, file, refused === undefined ? flags : flags & ~O_CREAT, mode)) ?? dentry;
-  } catch (error) {
-    await dput(task, dentry);
-    await dput(task, dentry);
-    throw refused !== undefined && isErrno(error, 'ENOENT') ? refused : error;
-  }
-  const created = (file.f_mode & FMODE_CREATED) !== 0;
-  if ((file.f_mode & FMODE_OPENED) !== 0) return { dentry, created, file };
-  await dput(task, dentry);
-  if (found !== dentry) await dput(task, dentry);
-  return { dentry: found, created };
-}
-
-async function callAtomic(
-  task: Task,
-  dir: Inode,
-  dentry: Dentry,
-  file: File,
-  flags: number,
-  mode: number,
-): Promise<Dentry | undefined> {
-  const { atomic_open } = dir.i_op;
-  const bits = vfs_prepare_mode(task, dir, mode, ANY_PERMISSION, S_IFREG);
-  try {
-    return await call(task, rows.atomic_open, { 'dir/create': dir.i_rwsem }, () =>
-      atomic_open?.(task, dir, dentry, file, flags, bits),
+  const intent = LOOKUP_OPEN | LOOKUP_CREATE | (excl ? LOOKUP_EXCL : 0);
+  return andThen(lookup_locked(task, parent, name, intent), (dentry) => {
+    if (!dentry.isNegative) return { dentry, created: false };
+    return orElse(
+      () => {
+        if (readOnly !== undefined) throw readOnly;
+        return andThen(inode_permission(task, dir, MAY_WRITE | MAY_EXEC), () =>
+          andThen(vfs_create(task, dir, dentry, mode, excl), () => ({ dentry, created: true })),
+        );
+      },
+      (error) => putAndThrow(task, dentry, error),
     );
-  } finally {
-    d_lookup_done(dentry);
-  }
+  });
 }
 
 /**

@@ -202,8 +202,9 @@ export function generic_file_write_iter(task: Task, iocb: Kiocb, iter: IovIter):
   return lockedWrite(task, iocb, iter, file);
 }
 
-async function killCapsFirst(task: Task, iocb: Kiocb, iter: IovIter, file: File): Promise<number> {
-  await file_kill_caps(task, file.f_dentry, file.f_inode);
+function killCapsFirst(task: Task, iocb: Kiocb, iter: IovIter, file: File): Awaitable<number> {
+  const killed = file_kill_caps(task, file.f_dentry, file.f_inode);
+  if (killed instanceof Promise) return killed.then(() => lockedWrite(task, iocb, iter, file));
   return lockedWrite(task, iocb, iter, file);
 }
 

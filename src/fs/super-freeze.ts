@@ -6,7 +6,7 @@ import { super_operations as rows } from '../contract/super.js';
 import { call } from '../locking/context.js';
 import { type Held, heldBy } from '../locking/held.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
-import { errno } from '../sched/errno.js';
+import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { wait_event } from '../sched/wait.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';
@@ -88,6 +88,15 @@ export function sb_end_write(writing: Writing): void {
 export function mnt_want_write(task: Task, sb: SuperBlock): Awaitable<Writing> {
   if ((sb.s_flags & SB_RDONLY) !== 0) throw errno('EROFS');
   return sb_start_write(task, sb);
+}
+
+/** As mnt_want_write; a filesystem that is read-only keeps its error for later, because what is there already goes before it. */
+export function mnt_want_write_or_refusal(
+  task: Task,
+  sb: SuperBlock,
+): Awaitable<{ readonly writing: Writing; readonly refused: Errno | undefined }> {
+  const refused = (sb.s_flags & SB_RDONLY) === 0 ? undefined : errno('EROFS');
+  return andThen(sb_start_write(task, sb), (writing) => ({ writing, refused }));
 }
 
 /** Run `body` as a change to what a mount shows. @throws EROFS, and what `body` throws */

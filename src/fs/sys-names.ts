@@ -1,4 +1,5 @@
 /** System calls on names: opening, making, linking, removing, renaming; and where a process is (fs/namei.c, fs/open.c). */
+import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { d_path } from './d-path.js';
@@ -221,7 +222,7 @@ function making(
   dirfd: number,
   name: string,
   directory: boolean,
-  make: (parent: Dentry, name: string) => Promise<Dentry>,
+  make: (parent: Dentry, name: string) => Awaitable<Dentry>,
 ): Promise<void> {
   return withParent(task, p, dirfd, name, async (parent, last) => {
     if (last.type !== 'norm') throw errno('EEXIST');

@@ -14,17 +14,28 @@ export function andThen<T, U>(value: Awaitable<T>, next: (value: T) => Awaitable
   return value instanceof Promise ? value.then(next) : next(value);
 }
 
-/** Run `cleanup` once `body` has returned, thrown, resolved or rejected: try/finally for both worlds. */
-export function withCleanup<T>(body: () => Awaitable<T>, cleanup: () => void): Awaitable<T> {
+/** Run `cleanup` once `body` has returned, thrown, resolved or rejected: try/finally for both worlds. It may have to wait, too. */
+export function withCleanup<T>(body: () => Awaitable<T>, cleanup: () => Awaitable<void>): Awaitable<T> {
   let result: Awaitable<T>;
   try {
     result = body();
   } catch (error) {
-    cleanup();
+    const cleaned = cleanup();
+    if (cleaned instanceof Promise) return rejectAfter(cleaned, error);
     throw error;
   }
   if (result instanceof Promise) return result.finally(cleanup);
-  cleanup();
+  const cleaned = cleanup();
+  return cleaned instanceof Promise ? resolveAfter(cleaned, result) : result;
+}
+
+async function rejectAfter(cleaned: Promise<void>, error: unknown): Promise<never> {
+  await cleaned;
+  throw error;
+}
+
+async function resolveAfter<T>(cleaned: Promise<void>, result: T): Promise<T> {
+  await cleaned;
   return result;
 }
 

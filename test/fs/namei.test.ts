@@ -21,6 +21,7 @@ import {
 import { fput, open_or_create, vfs_open, vfs_tmpfile_open } from '../../src/fs/open.js';
 import { O_EXCL, O_RDWR } from '../../src/fs/open-flags.js';
 import { Held } from '../../src/locking/held.js';
+import type { Awaitable } from '../../src/sched/awaitable.js';
 import type { Task } from '../../src/sched/task.js';
 import { inodeOf, newWorld, outcome, user, type World } from './world.js';
 
@@ -39,7 +40,7 @@ async function onWorld(t: Test, body: (world: World) => Promise<void>): Promise<
 /** The locks that are taken while `body` runs, in order, as `name of/subclass`. */
 async function locksTaken(
   task: Task,
-  body: () => Promise<unknown>,
+  body: () => Awaitable<unknown>,
   name: (lock: object) => string | undefined,
 ): Promise<string[]> {
   const taken: string[] = [];
@@ -56,6 +57,31 @@ async function locksTaken(
   held.push = push;
   return taken;
 }
+
+t.test('what has nothing to wait for is done at once', (t) =>
+  onWorld(t, async ({ root, run }) => {
+    await run(async (task) => {
+      const now = <T>(value: Awaitable<T>, what: string): Awaitable<T> => {
+        t.notOk(value instanceof Promise, what);
+        return value;
+      };
+      const dir = await do_mkdir(task, root, 'd', 0o755);
+      await dput(task, await do_create(task, dir, 'first', 0o644, true));
+      await dput(task, await now(do_create(task, dir, 'a', 0o644, true), 'create'));
+      await now(do_rename(task, dir, 'a', dir, 'b', 0), 'rename');
+      await now(do_rename(task, dir, 'first', dir, 'b', 0), 'rename over a file');
+      const { file, dentry } = await now(open_or_create(task, dir, 'c', 2, 0o644), 'open with O_CREAT');
+      await fput(task, file);
+      await dput(task, await now(do_link(task, dentry, dir, 'link'), 'link'));
+      await now(do_unlink(task, dir, 'link'), 'unlink of one of two names');
+      await dput(task, dentry);
+      await now(do_unlink(task, dir, 'c'), 'unlink of the last name');
+      await dput(task, await now(do_mkdir(task, dir, 'e', 0o755), 'mkdir'));
+      await now(do_rmdir(task, dir, 'e'), 'rmdir');
+      await dput(task, dir);
+    });
+  }),
+);
 
 t.test('a name that was made is found, and one that was removed is not', (t) =>
   onWorld(t, async ({ root, run }) => {
@@ -127,7 +153,7 @@ t.test('rename: results of its flags', (t) =>
       const whiteout = await lookup_one(task, root, 'b');
       t.same([inodeOf(whiteout).i_mode & 0o170000, inodeOf(whiteout).i_rdev], [0o020000, 0]);
       await dput(task, whiteout);
-      await do_link(task, await lookup_one(task, root, 'w'), root, 'w2').then((dentry) => dput(task, dentry));
+      await dput(task, await do_link(task, await lookup_one(task, root, 'w'), root, 'w2'));
       await do_rename(task, root, 'w', root, 'w2', 0);
       t.same([await inoOf('w'), await inoOf('w2')], [b, b], 'two names of one file stay');
       const w = await lookup_one(task, root, 'w');
@@ -260,7 +286,7 @@ t.test('sticky, append-only and immutable', (t) =>
         run(async (task) => dput(task, await do_create(task, dir, name, 0o666, true)), user(uid));
       await mine(1000, 'a');
       await mine(1000, 'b');
-      const as = (uid: number, body: (task: Task) => Promise<void>): Promise<string> =>
+      const as = (uid: number, body: (task: Task) => Awaitable<void>): Promise<string> =>
         outcome(() => run(body, user(uid)));
       t.equal(await as(1001, (task) => do_unlink(task, dir, 'a')), 'EPERM');
       t.equal(await as(1001, (task) => do_rename(task, dir, 'a', dir, 'c', 0)), 'EPERM');

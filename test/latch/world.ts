@@ -28,6 +28,7 @@ import { type MkfsOptions, mkfs } from '../../src/latch/mkfs.js';
 import { latch_fs_type } from '../../src/latch/super.js';
 import { IovIter } from '../../src/mm/iov-iter.js';
 import { MemoryControl } from '../../src/mm/memory.js';
+import type { Awaitable } from '../../src/sched/awaitable.js';
 import type { Cred, Task } from '../../src/sched/task.js';
 import { type CrashDriver, machine, type TestScheduler } from './journal/crash-device.js';
 
@@ -129,7 +130,7 @@ export class World {
     }
   }
 
-  async #in<T>(path: string, body: (parent: Dentry, name: string) => Promise<T>, task: Task): Promise<T> {
+  async #in<T>(path: string, body: (parent: Dentry, name: string) => Awaitable<T>, task: Task): Promise<T> {
     const slash = path.lastIndexOf('/');
     return this.at(path.slice(0, Math.max(0, slash)), (parent) => body(parent, path.slice(slash + 1)), task);
   }

@@ -68,7 +68,7 @@ async function atWork(t: Test, quota: boolean): Promise<void> {
   await Promise.all([0, 1, 2].map(one));
   await do_rename(task(), root, 'a', b, 'inner', 0);
   await do_rename(task(), b, 'inner', root, 'a', 0);
-  await do_mkdir(task(), a, 'empty', 0o755).then((dentry) => dput(task(), dentry));
+  await dput(task(), await do_mkdir(task(), a, 'empty', 0o755));
   await do_rmdir(task(), a, 'empty');
   for (const dentry of [a, b]) await dput(task(), dentry);
   await kill_sb(sb);

@@ -1,16 +1,14 @@
 /** Open files: OPEN, CREATE, TMPFILE, READ, WRITE, FLUSH, RELEASE, FSYNC and what works on ranges of them. */
 import { vfs_copy_file_range } from '../../fs/copy-range.js';
-import { dput } from '../../fs/dcache.js';
 import { vfs_fallocate } from '../../fs/fallocate.js';
 import type { File } from '../../fs/file.js';
 import { locks_remove_posix } from '../../fs/locks.js';
 import { filp_flush, fput, open_or_create, vfs_open, vfs_tmpfile_open } from '../../fs/open.js';
 import { vfs_iter_read, vfs_iter_write, vfs_llseek } from '../../fs/read-write.js';
 import { vfs_fsync_range } from '../../fs/sync.js';
-import type { Kstat } from '../../fs/types.js';
 import { folio_put } from '../../mm/filemap.js';
 import { IovIter } from '../../mm/iov-iter.js';
-import { type Awaitable, andThen } from '../../sched/awaitable.js';
+import { type Awaitable, andThen, orElse } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { FOPEN, FSYNC_FDATASYNC, INIT, OPEN_KILL_SUIDGID, WRITE } from '../protocol/flags.js';
@@ -31,7 +29,7 @@ import type { RequestHeader, WriteIn } from '../protocol/requests.js';
 import { encodeCopyFileRange, encodeCreate, encodeLseek, encodeOpen, encodeWrite } from '../protocol/write.js';
 import type { Session } from '../session.js';
 import { lockOwner, releaseFlock } from './locks.js';
-import { withDentry } from './names.js';
+import { withDentry, withPut } from './names.js';
 import { entryOf, replyOk, statOf, withFile } from './reply.js';
 
 const O_ACCMODE = 3;
@@ -72,13 +70,14 @@ export function open(s: Session, task: Task, h: RequestHeader, m: Message): Awai
   );
 }
 
-export async function create(s: Session, task: Task, h: RequestHeader, m: Message): Promise<void> {
+export function create(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const request = decodeCreate(m, s.wire);
   task.umask = request.umask;
-  await withDentry(s, task, h.nodeid, async (parent) => {
+  return withDentry(s, task, h.nodeid, (parent) => {
     const flags = effectiveFlags(s, request.flags);
-    const { file, dentry } = await open_or_create(task, parent, request.name, flags, request.mode);
-    await replyCreated(s, task, h, file).finally(() => dput(task, dentry));
+    return andThen(open_or_create(task, parent, request.name, flags, request.mode), ({ file, dentry }) =>
+      withPut(task, dentry, () => replyCreated(s, task, h, file)),
+    );
   });
 }
 
@@ -93,20 +92,22 @@ export async function tmpfile(s: Session, task: Task, h: RequestHeader, m: Messa
   });
 }
 
-async function replyCreated(s: Session, task: Task, h: RequestHeader, file: File): Promise<void> {
-  let stat: Kstat;
-  try {
-    stat = await statOf(task, file.f_dentry);
-  } catch (error) {
+function replyCreated(s: Session, task: Task, h: RequestHeader, file: File): Awaitable<void> {
+  const stat = orElse(
+    () => statOf(task, file.f_dentry),
     // Without an answer nobody ever releases it.
-    await fput(task, file);
-    throw error;
-  }
-  const entry = entryOf(s, file.f_dentry, stat);
-  // Where the kernel opens nothing, it also releases nothing.
-  const handle = s.negotiated?.mayRefuseOpen === true ? 0 : s.handles.add(file);
-  s.transport.reply(h.unique, encodeCreate(s.transport.out, entry, handle, openFlags(s, file)));
-  if (handle === 0) await fput(task, file);
+    (error) =>
+      andThen(fput(task, file), () => {
+        throw error;
+      }),
+  );
+  return andThen(stat, (known) => {
+    const entry = entryOf(s, file.f_dentry, known);
+    // Where the kernel opens nothing, it also releases nothing.
+    const handle = s.negotiated?.mayRefuseOpen === true ? 0 : s.handles.add(file);
+    s.transport.reply(h.unique, encodeCreate(s.transport.out, entry, handle, openFlags(s, file)));
+    return handle === 0 ? fput(task, file) : undefined;
+  });
 }
 
 /** READ: what was read goes out from where it lies in the page cache. */

@@ -14,7 +14,7 @@ import {
   vfs_readlink,
 } from '../../fs/namei.js';
 import { follow_managed } from '../../fs/namespace.js';
-import { type Awaitable, andThen } from '../../sched/awaitable.js';
+import { type Awaitable, andThen, withCleanup } from '../../sched/awaitable.js';
 import { isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import type { Message } from '../protocol/message.js';
@@ -45,24 +45,8 @@ export function withDentry<T>(
 }
 
 /** Run `body`, then drop a reference to `dentry`. */
-function withPut<T>(task: Task, dentry: Dentry, body: () => Awaitable<T>): Awaitable<T> {
-  let result: Awaitable<T>;
-  try {
-    result = body();
-  } catch (error) {
-    const put = dput(task, dentry);
-    if (put instanceof Promise) {
-      return put.then(() => {
-        throw error;
-      });
-    }
-    throw error;
-  }
-  if (result instanceof Promise) {
-    return result.finally(() => dput(task, dentry));
-  }
-  const done = result;
-  return andThen(dput(task, dentry), () => done);
+export function withPut<T>(task: Task, dentry: Dentry, body: () => Awaitable<T>): Awaitable<T> {
+  return withCleanup(body, () => dput(task, dentry));
 }
 
 export function lookup(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
@@ -122,42 +106,38 @@ export function link(s: Session, task: Task, h: RequestHeader, m: Message): Awai
  * Remove a name with `remove`. The kernel may still hold the inode (an open file, a working directory): then it is pinned, so that it can be asked about until it is
  * forgotten.
  */
-async function removed(
+function removed(
   s: Session,
   task: Task,
   h: RequestHeader,
   name: string,
   remove: (parent: Dentry) => Awaitable<void>,
-): Promise<void> {
-  await withDentry(s, task, h.nodeid, async (parent) => {
-    await pinned(s, task, parent, name, () => remove(parent));
-    replyOk(s, h);
-  });
+): Awaitable<void> {
+  return withDentry(s, task, h.nodeid, (parent) =>
+    andThen(
+      pinned(s, task, parent, name, () => remove(parent)),
+      () => replyOk(s, h),
+    ),
+  );
 }
 
 /**
  * Run `body` with a reference to the inode of `name`, if there is one; it is pinned afterwards if it has lost its last name. Not before: somebody who removes another name
  * of it at the same time would find it pinned, and whoever is done first would let it go.
  */
-async function pinned(
-  s: Session,
-  task: Task,
-  parent: Dentry,
-  name: string,
-  body: () => Awaitable<void>,
-): Promise<void> {
-  const victim = await lookup_one(task, parent, name);
-  const inode = victim.d_inode;
-  if (inode !== undefined) ihold(inode);
-  try {
-    await dput(task, victim);
-    await body();
-  } finally {
-    if (inode !== undefined) {
-      if (inode.i_nlink === 0) s.nodes.pin(task, inode);
-      await iput(task, inode);
-    }
-  }
+function pinned(s: Session, task: Task, parent: Dentry, name: string, body: () => Awaitable<void>): Awaitable<void> {
+  return andThen(lookup_one(task, parent, name), (victim) => {
+    const { d_inode: inode } = victim;
+    if (inode === undefined) return andThen(dput(task, victim), body);
+    ihold(inode);
+    return withCleanup(
+      () => andThen(dput(task, victim), body),
+      () => {
+        if (inode.i_nlink === 0) s.nodes.pin(task, inode);
+        return iput(task, inode);
+      },
+    );
+  });
 }
 
 export function unlink(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
@@ -172,11 +152,10 @@ export function rmdir(s: Session, task: Task, h: RequestHeader, m: Message): Awa
 
 function renamed(s: Session, task: Task, h: RequestHeader, request: RenameIn): Awaitable<void> {
   return withDentry(s, task, h.nodeid, (oldParent) =>
-    withDentry(s, task, request.newdir, async (newParent) => {
-      await pinned(s, task, newParent, request.newname, () =>
-        do_rename(task, oldParent, request.name, newParent, request.newname, request.flags),
-      );
-      replyOk(s, h);
+    withDentry(s, task, request.newdir, (newParent) => {
+      const rename = (): Awaitable<void> =>
+        do_rename(task, oldParent, request.name, newParent, request.newname, request.flags);
+      return andThen(pinned(s, task, newParent, request.newname, rename), () => replyOk(s, h));
     }),
   );
 }
