@@ -93,12 +93,12 @@ export async function latch_copy_file_range(
   {
     using _both = await lock_two_nondirectories(task, from, to);
     await inode_dio_wait(task, to);
+    using held = await filemap_invalidate_lock_two(task, from, to);
     // It may have become shorter since the caller has looked.
     const count = Math.min(length, MOST, from.i_size - posIn);
     if (count <= 0) return 0;
     await file_remove_suid(task, fileOut.f_dentry, to);
     await file_update_time(task, to);
-    using held = await filemap_invalidate_lock_two(task, from, to);
     const copy: Copy = { from, to, iocb, fileIn, heldIn: held.a, heldOut: held.b };
     try {
       guard_read(task, GUARDED.copied, from.i_rwsem);

@@ -43,6 +43,20 @@ async function dedupe(
   return [Number(answer.readBigUInt64LE(40)), answer.readInt32LE(48)];
 }
 
+t.test('a source that becomes shorter before it is locked', async (t) => {
+  await withSys(t, async (sys, world) => {
+    const [from, to] = [await make(sys, '/from'), await make(sys, '/to')];
+    await sys.pwrite(from, Buffer.alloc(8 * K, 'a'), 0);
+    const rwsem = world.sb.inodeHash.get((await sys.fstat(from)).ino)?.i_rwsem;
+    const held = await rwsem?.write(world.task());
+    const truncated = sys.ftruncate(from, 4 * K);
+    const copied = sys.copy_file_range(from, 4 * K, to, 0, 4 * K);
+    held?.release();
+    await truncated;
+    t.equal(await copied, 0);
+  });
+});
+
 t.test('a copy has the holes of its source', async (t) => {
   await withSys(t, async (sys, world) => {
     const from = await make(sys, '/from');
