@@ -3,7 +3,7 @@ import t, { type Test } from 'tap';
 import { vfs_getxattr, vfs_listxattr } from '../../src/fs/xattr.js';
 import { Node } from '../../src/latch/btree/node.js';
 import { extent_format } from '../../src/latch/extents.js';
-import { EXTENT_SIZE, encodeExtent } from '../../src/latch/format/inode.js';
+import { areaOf, EXTENT_SIZE, encodeExtent } from '../../src/latch/format/inode.js';
 import { BLOCK_BITMAP, BLOCK_SIZE, INODE_BITMAP, ROOT_INO } from '../../src/latch/format/layout.js';
 import { COMPAT_COPY, copyBlock } from '../../src/latch/format/superblock.js';
 import { NODE_HEAD } from '../../src/latch/format/tree.js';
@@ -169,6 +169,20 @@ t.test('blocks that two files have', async (t) => {
     t.same(await w.read('a'), content('b'), 'with what was in them');
     await w.write('a', 0, Buffer.alloc(20_000, 1));
     t.same(await w.read('b'), content('b'), 'and writing to one does not change the other');
+  });
+});
+
+t.test('blocks of another in a tree that has lost its checksum', async (t) => {
+  const { image, ino } = await sound();
+  const v = new Victim(image);
+  const physical = firstExtent(v, ino('b'));
+  const bytes = v.bytesOf(ino('a'));
+  t.ok(ino('a') < ino('b'), 'it is found first');
+  const area = areaOf(bytes);
+  encodeExtent(area, area.readUInt16LE(8), { logical: 0, physical, length: 5, unwritten: false });
+  await mended(t, v, async (w) => {
+    t.same(await w.read('b'), content('b'));
+    t.same(await w.read('a'), Buffer.alloc(20_000), 'they are not shown to who has that');
   });
 });
 

@@ -48,8 +48,11 @@ export interface Seen {
   readonly area: Buffer | undefined;
   /** It must be written. */
   dirty: boolean;
-  /** Only its checksum says that it is in use: it may be left from a file that was deleted, whose blocks are another's now. */
-  readonly doubtful: boolean;
+  /**
+   * What it has may be another's: its inode or its tree has lost its checksum, or nothing but that says that it is in use, and it may be left from a file that
+   * was deleted.
+   */
+  doubtful: boolean;
   /** Its tree must be made anew, of these. */
   extents?: Extent[];
   entries?: DirEntry[];

@@ -211,7 +211,7 @@ async function checkInode(
     return;
   }
   const area = Buffer.from(areaOf(bytes));
-  const seen = newSeen(ino, disk, typeOf(disk) === S_IFDIR ? area : undefined, doubtful);
+  const seen = newSeen(ino, disk, typeOf(disk) === S_IFDIR ? area : undefined, doubtful || !sealed);
   seen.dirty = !sealed;
   context.inodes.set(ino, seen);
   if (!(await checkContents(context, seen, area, sealed, names))) {

@@ -10,14 +10,15 @@ export type Allocate = (near: number) => number | undefined;
 
 /**
  * Settle who has the blocks that several things have claimed. Metadata that says itself whose it is keeps its block: it never was the data of a file, which gets
- * a hole there. Of several files the first keeps it, and the others get copies; holes where there is no room, and in
- * a file that may have been deleted.
+ * a hole there. Of several files the first keeps it, and the others get copies; holes where there is no room. A file that may have been deleted, or whose tree or
+ * inode had lost its checksum, has no right to what others have: it comes last, and gets holes.
  */
 export async function settleShared(context: FsckContext, allocate: Allocate): Promise<void> {
   if (context.usage.sharedCount === 0) return;
   const kept = new Set<number>();
-  for (const seen of context.inodes.values()) {
-    if (isDirectory(seen) || seen.blocks.data === 0) continue;
+  const files = [...context.inodes.values()].filter((seen) => !isDirectory(seen) && seen.blocks.data > 0);
+  const sure = files.filter((seen) => !seen.doubtful);
+  for (const seen of [...sure, ...files.filter((each) => each.doubtful)]) {
     const { extents, nodes } =
       seen.extents === undefined ? await readExtents(context, seen) : { extents: seen.extents, nodes: [] };
     if (!extents.some((extent) => hasShared(context, extent))) continue;

@@ -87,6 +87,7 @@ export async function scanExtents(context: FsckContext, seen: Seen, area: Buffer
     });
     seen.extents = inOrder(saved, blocks);
     seen.dirty = true;
+    seen.doubtful = true;
     runs.length = 0;
     end = 0;
     seen.extents.forEach(add);
