@@ -37,6 +37,18 @@ export function keyOf(task: Task, parent: Dentry, name: string, walk?: Rcu): str
   return call(task, rows.d_hash, participants, () => op.d_hash?.(task, parent, name) ?? name);
 }
 
+/**
+ * The dentry under which a filesystem of layers has `inode`, or what is topmost where that is undefined (d_real). No reference; the dentry itself where there are no
+ * layers.
+ */
+export function d_real(task: Task, dentry: Dentry, inode: Inode | undefined): Dentry {
+  const { d_real: op } = dentry.d_op;
+  if (op === undefined) return dentry;
+  const participants = { ...dentryLocks(dentry), walk: dentry.d_sb.rcu };
+  // It looks at what is in memory: nothing in it waits.
+  return call(task, rows.d_real, participants, () => op(task, dentry, inode)) as Dentry;
+}
+
 /** A fresh negative dentry with a reference, not hashed (d_alloc). It holds a reference to its parent. @throws what d_init throws */
 export function d_alloc(task: Task, parent: Dentry, name: string): Dentry {
   const dentry = new Dentry(parent.d_sb, name, parent, parent.d_sb.s_d_op);

@@ -6,6 +6,7 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { file_kill_caps } from './attr-privs.js';
 import { type File, FMODE_WRITE } from './file.js';
+import { file_dentry } from './file-table.js';
 import { S_APPEND, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 import { sb_end_write, sb_start_write } from './super-freeze.js';
 
@@ -69,7 +70,7 @@ export function vfs_fallocate(task: Task, file: File, mode: number, offset: numb
   return andThen(sb_start_write(task, inode.i_sb), (writing) =>
     withCleanup(
       () =>
-        andThen(file_kill_caps(task, file.f_dentry, inode), () =>
+        andThen(file_kill_caps(task, file_dentry(task, file), inode), () =>
           call(task, file_operations.fallocate, {}, () => fallocate(task, file, mode, offset, length)),
         ),
       () => sb_end_write(writing),

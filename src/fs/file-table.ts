@@ -5,7 +5,7 @@ import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { def_blk_fops } from './block-dev.js';
-import { dget, dput } from './dcache.js';
+import { d_real, dget, dput } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import { File, FMODE_LSEEK, FMODE_OPENED, FMODE_READ, FMODE_WRITE } from './file.js';
 import type { Inode } from './inode.js';
@@ -24,6 +24,11 @@ const S_IFIFO = 0o010000;
 export function modeOf(flags: number): number {
   // 0, 1, 2 are read, write, both; 3 is neither: for ioctl only.
   return ((flags + 1) & O_ACCMODE) | FMODE_LSEEK;
+}
+
+/** The dentry of an open file in the filesystem of its inode, whatever the name by which it was opened (file_dentry). No reference. */
+export function file_dentry(task: Task, { f_dentry: dentry, f_inode: inode }: File): Dentry {
+  return dentry.d_inode === inode ? dentry : d_real(task, dentry, inode);
 }
 
 /** Somebody is going to write (get_write_access). @throws ETXTBSY while it is executed or used for swapping */

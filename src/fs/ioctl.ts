@@ -8,6 +8,7 @@ import type { Task } from '../sched/task.js';
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, vfs_fallocate } from './fallocate.js';
 import { ioctl_fiemap } from './fiemap.js';
 import type { File } from './file.js';
+import { file_dentry } from './file-table.js';
 import { fileattr_fill_flags, fileattr_fill_xflags, vfs_fileattr_get, vfs_fileattr_set } from './fileattr.js';
 import { freeze_super, thaw_super } from './super-freeze.js';
 import type { FileAttr } from './types.js';
@@ -87,18 +88,20 @@ function answered(answer: Awaitable<Buffer | number>): Awaitable<Buffer> {
 
 /** The commands that mean the same for every filesystem. @returns undefined for others (ENOIOCTLCMD) */
 function do_vfs_ioctl(task: Task, file: File, cmd: number, arg: Buffer): Awaitable<Buffer> | undefined {
-  const { f_inode: inode, f_dentry: dentry } = file;
+  const { f_inode: inode } = file;
   const isReg = (inode.i_mode & S_IFMT) === S_IFREG;
   switch (cmd >>> 0) {
     case FIGETBSZ:
       return word(inode.i_sb.s_blocksize);
     case FS_IOC_GETFLAGS:
-      return vfs_fileattr_get(task, dentry).then(({ flags }) => word(flags));
+      if (inode.i_op.fileattr_get === undefined) break;
+      return vfs_fileattr_get(task, file_dentry(task, file)).then(({ flags }) => word(flags));
     case FS_IOC_SETFLAGS:
       need(arg, 4);
       return setFlags(task, file, arg.readUInt32LE(0));
     case FS_IOC_FSGETXATTR:
-      return vfs_fileattr_get(task, dentry).then(encodeFsxattr);
+      if (inode.i_op.fileattr_get === undefined) break;
+      return vfs_fileattr_get(task, file_dentry(task, file)).then(encodeFsxattr);
     case FS_IOC_FSSETXATTR:
       need(arg, FSXATTR);
       return setFsxattr(task, file, arg);
@@ -129,7 +132,7 @@ function do_vfs_ioctl(task: Task, file: File, cmd: number, arg: Buffer): Awaitab
 }
 
 async function setFlags(task: Task, file: File, flags: number): Promise<Buffer> {
-  await vfs_fileattr_set(task, file.f_dentry, (old) => fileattr_fill_flags(old, flags));
+  await vfs_fileattr_set(task, file_dentry(task, file), (old) => fileattr_fill_flags(old, flags));
   return NOTHING;
 }
 
@@ -150,7 +153,7 @@ async function setFsxattr(task: Task, file: File, arg: Buffer): Promise<Buffer> 
     fsx_projid: arg.readUInt32LE(12),
     fsx_cowextsize: arg.readUInt32LE(16),
   };
-  await vfs_fileattr_set(task, file.f_dentry, (old) => fileattr_fill_xflags(old, wanted));
+  await vfs_fileattr_set(task, file_dentry(task, file), (old) => fileattr_fill_xflags(old, wanted));
   return NOTHING;
 }
 

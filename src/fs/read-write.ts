@@ -14,6 +14,7 @@ import type { Task } from '../sched/task.js';
 import { file_kill_caps, file_remove_suid } from './attr-privs.js';
 import { cached_direct_read, direct_write } from './direct.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
+import { file_dentry } from './file-table.js';
 import { I_MUTEX_NORMAL, type Inode, S_NOSEC, S_SWAPFILE, S_SYNC } from './inode.js';
 import { O_APPEND, O_DIRECT, O_DSYNC, O_NOATIME, O_SYNC } from './open-flags.js';
 import type { file_operations } from './operations.js';
@@ -203,7 +204,7 @@ export function generic_file_write_iter(task: Task, iocb: Kiocb, iter: IovIter):
 }
 
 function killCapsFirst(task: Task, iocb: Kiocb, iter: IovIter, file: File): Awaitable<number> {
-  const killed = file_kill_caps(task, file.f_dentry, file.f_inode);
+  const killed = file_kill_caps(task, file_dentry(task, file), file.f_inode);
   if (killed instanceof Promise) return killed.then(() => lockedWrite(task, iocb, iter, file));
   return lockedWrite(task, iocb, iter, file);
 }
@@ -245,7 +246,7 @@ export function __generic_file_write_iter(task: Task, iocb: Kiocb, iter: IovIter
   const { f_inode: inode } = file;
   if (generic_write_checks(iocb, iter) === 0) return 0;
   if ((inode.i_mode & SUID_SGID) !== 0) {
-    const removed = file_remove_suid(task, file.f_dentry, inode, (iocb as WriteKiocb).killSuidgid);
+    const removed = file_remove_suid(task, file_dentry(task, file), inode, (iocb as WriteKiocb).killSuidgid);
     if (removed !== undefined) return removed.then(() => timedWrite(task, iocb, iter, inode));
   }
   return timedWrite(task, iocb, iter, inode);

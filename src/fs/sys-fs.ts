@@ -5,10 +5,14 @@ import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { d_path } from './d-path.js';
-import { detach_mount, mounts_of, show_mount_options } from './namespace.js';
+import { dput } from './dcache.js';
+import type { Dentry } from './dentry.js';
+import { dirOf } from './lookup.js';
+import { detach_mount, do_add_mount, mounts_of, show_mount_options } from './namespace.js';
+import { overlayFsType } from './overlay.js';
 import type { Process } from './process.js';
-import { do_remount, umount_begin, user_statfs, vfs_statfs } from './super.js';
-import type { SuperBlock } from './super-block.js';
+import { do_remount, kill_sb, umount_begin, user_statfs, vfs_mount, vfs_statfs } from './super.js';
+import { SB_RDONLY, type SuperBlock } from './super-block.js';
 import { AT_FDCWD, startOf, user_path_at, withPath } from './sys-path.js';
 import type { Kstatfs } from './types.js';
 
@@ -38,6 +42,38 @@ export function remount(task: Task, p: Process, name: string, flags: number, dat
     if (!path.isRoot) throw errno('EINVAL');
     return do_remount(task, path.d_sb, flags, data);
   });
+}
+
+/**
+ * mount(2) of an overlay of directories, to be read only, as `-t overlay -o lowerdir=A:B` has it.
+ * @param lowerdir the layers, topmost first
+ * @throws EPERM; ENOTDIR EINVAL for what is no directory, or no layer at all; EBUSY where something is mounted there
+ */
+export async function mount_overlay(task: Task, p: Process, name: string, lowerdir: readonly string[]): Promise<void> {
+  if (!task.cred.capable('CAP_SYS_ADMIN')) throw errno('EPERM');
+  if (lowerdir.length === 0) throw errno('EINVAL');
+  const layers: Dentry[] = [];
+  try {
+    for (const lower of lowerdir) {
+      const layer = await user_path_at(task, p, AT_FDCWD, lower, 0);
+      layers.push(layer);
+      dirOf(layer);
+    }
+    const sb = await vfs_mount(p.machine, overlayFsType(layers), undefined, SB_RDONLY);
+    const { s_root: root } = sb;
+    if (root === undefined) throw errno('EIO');
+    try {
+      await withPath(task, user_path_at(task, p, AT_FDCWD, name, 0), (path) => {
+        dirOf(path);
+        return do_add_mount(task, { mnt_sb: sb, mnt_root: root, kill: () => kill_sb(sb) }, path);
+      });
+    } catch (error) {
+      await kill_sb(sb);
+      throw error;
+    }
+  } finally {
+    for (const layer of layers) await dput(task, layer);
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
 /** Scenes of names and of what a dentry calls. */
 import { DROP_SLAB, drop_caches } from '../../../fs/drop-caches.js';
 import { generic_drop_inode, iput } from '../../../fs/icache.js';
-import { FS_IOC_SETFLAGS } from '../../../fs/ioctl.js';
+import { FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../../fs/ioctl.js';
 import { O_DIRECTORY, O_RDWR, O_TMPFILE } from '../../../fs/open-flags.js';
 import type { dentry_operations } from '../../../fs/operations.js';
 import { AT_FDCWD } from '../../../fs/sys-path.js';
@@ -60,6 +60,24 @@ export const NAMES: readonly Scene[] = [
       const busy = await said(sys.ioctl(dir, FS_IOC_SETFLAGS, Buffer.alloc(4)));
       await sys.close(dir);
       return [missing, same, moved, busy, await names(sys, '/Folded')];
+    },
+  },
+  {
+    name: 'layers',
+    run: async (sys, other) => {
+      for (const dir of ['/top', '/low', '/merged']) await sys.mkdir(dir, 0o755);
+      await sys.close(await create(sys, '/low/file'));
+      await sys.mknod('/low/hidden', 0o100644);
+      await sys.mknod('/top/hidden', 0o020000, 0);
+      await sys.mount_overlay('/merged', ['/top', '/low']);
+      const seen = await names(other, '/merged');
+      const fd = await other.open('/merged/file', 0);
+      const flags = (await other.ioctl(fd, FS_IOC_GETFLAGS)).readUInt32LE();
+      const read = (await other.read(fd, 10_000)).length;
+      await other.close(fd);
+      const refused = await said(other.unlink('/merged/file'));
+      await sys.umount2('/merged', 0);
+      return [seen, flags, read, refused];
     },
   },
   {
