@@ -22,6 +22,8 @@ const GUARDING: ReadonlySet<LockName> = new Set<LockName>([
   'flc_lock',
   's_umount',
   'dqio_sem',
+  'dqonoff_sem',
+  'dqptr_sem',
   'f_pos_lock',
   'mmap_lock',
 ]);

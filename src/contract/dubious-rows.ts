@@ -143,6 +143,15 @@ export const DUBIOUS_ROWS: readonly Finding[] = [
     here: 'every write holds dqio_sem exclusively, as the document promises',
   },
   {
+    id: 'dquot_operations.mark_dirty#recurses',
+    section: 'dquot_operations',
+    op: 'mark_dirty',
+    kind: 'kernel',
+    says: 'It does not come back into the filesystem.',
+    evidence: 'fs/ext4/super.c: ext4_mark_dquot_dirty writes a journaled dquot at once, which ends in ext4_quota_write',
+    here: 'where usage is part of transactions the quota code calls write_dquot behind it, and the rule is held to',
+  },
+  {
     id: 'file_system_type.mount#superseded',
     section: 'file_system_type',
     op: 'mount',

@@ -62,7 +62,7 @@ async function withSuper<T>(task: Task, sb: SuperBlock, cmd: number, body: () =>
  * @param given what is to be set
  * @returns what was asked for
  * @throws EINVAL for an unknown command or type, and to enforce limits where usage is not counted; ENOSYS where the filesystem has no quotas; EPERM; ESRCH where quotas of
- * the type are off; EBUSY and EEXIST to switch on and off what is so already; ENOENT where no quota follows; ERANGE; EIO EROFS
+ * the type are off; EEXIST to switch on or off what is so already; ENOENT where no quota follows; ERANGE; EIO EROFS
  */
 export async function quotactl(
   task: Task,

@@ -63,7 +63,7 @@ t.test('what is read and what is written', async (t) => {
     t.equal(await write(command), 'EINVAL', command);
     t.equal(refused.pop(), `quota: EINVAL: ${why}`);
   }
-  t.equal(await write('user on'), 'EBUSY');
+  t.equal(await write('user on'), 'EEXIST');
   t.equal(await write('user off\nuser off'), 'EEXIST');
   t.equal(await write('user 5 blocks 0 999999999999999T'), 'ERANGE');
   for (const process of processes) await process.exit();

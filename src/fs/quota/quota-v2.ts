@@ -13,6 +13,8 @@
  *     16  8  soft limit of inodes       48  8  bytes in use
  *     24  8  inodes in use              56  8  when the grace of space ends    64  8  of inodes
  */
+import { dquot_operations } from '../../contract/dquot.js';
+import type { Row } from '../../contract/row.js';
 import { super_operations as rows } from '../../contract/super.js';
 import { call } from '../../locking/context.js';
 import { heldBy } from '../../locking/held.js';
@@ -63,6 +65,21 @@ function onBehalfOfFile(task: Task, sb: SuperBlock): boolean {
   return false;
 }
 
+/** mark_dirty only marks: what it says of a quota is written later. */
+function mayRecurse(task: Task, through: Row): void {
+  if (!task.validator.checking) return;
+  for (let at = task.op; at !== undefined; at = at.parent) {
+    if (at.row !== dquot_operations.mark_dirty) continue;
+    task.validator.violation(task, 'promise', {
+      message: `dquot_operations.mark_dirty comes back into the filesystem through ${through.op}`,
+      rule: 'dquot_operations.mark_dirty#does-not-recurse',
+      row: at.row,
+      held: [...task.held],
+    });
+    return;
+  }
+}
+
 /** Who takes part in quota_read and quota_write. */
 function participants(
   task: Task,
@@ -80,6 +97,7 @@ function participants(
 function quota_read(task: Task, sb: SuperBlock, type: QuotaType, length: number, offset: number): Awaitable<Buffer> {
   const { quota_read: op } = sb.s_op;
   if (op === undefined) throw errno('EINVAL', 'the filesystem has no quota files');
+  mayRecurse(task, rows.quota_read);
   return call(task, rows.quota_read, participants(task, sb), () => op(task, sb, type, length, offset));
 }
 
@@ -87,6 +105,7 @@ function quota_read(task: Task, sb: SuperBlock, type: QuotaType, length: number,
 function quota_write(task: Task, sb: SuperBlock, type: QuotaType, bytes: Buffer, offset: number): Awaitable<void> {
   const { quota_write: op } = sb.s_op;
   if (op === undefined) throw errno('EINVAL', 'the filesystem has no quota files');
+  mayRecurse(task, rows.quota_write);
   const written = call(task, rows.quota_write, participants(task, sb), () => op(task, sb, type, bytes, offset));
   return andThen(written, (count) => {
     if (count !== bytes.length) throw errno('EIO', `${count} of ${bytes.length} bytes of a quota file were written`);

@@ -36,13 +36,13 @@ export async function dquot_load_quota_sb(
 
 /**
  * Enforce limits (dquot_quota_enable). With s_umount held exclusively; takes dqonoff_sem exclusively.
- * @throws EINVAL where usage is not counted; EBUSY where they are enforced
+ * @throws EINVAL where usage is not counted; EEXIST where they are enforced
  */
 export async function dquot_quota_enable(task: Task, sb: SuperBlock, type: QuotaType): Promise<void> {
   using _on = await sb.s_dquot.dqonoff_sem.write(task);
   const loaded = sb.s_dquot.loaded[type];
   if (loaded === undefined) throw errno('EINVAL', 'usage is not counted');
-  if ((loaded.flags & DQUOT_LIMITS_ENABLED) !== 0) throw errno('EBUSY');
+  if ((loaded.flags & DQUOT_LIMITS_ENABLED) !== 0) throw errno('EEXIST');
   loaded.flags |= DQUOT_LIMITS_ENABLED;
 }
 

@@ -189,7 +189,7 @@ export interface IfDqinfo {
 
 /** What a filesystem does for quotactl(2) (struct quotactl_ops). s_umount is held: exclusively to enable and disable. */
 export interface quotactl_ops {
-  /** Enforce limits. @throws EINVAL where usage is not counted; EBUSY where they are enforced */
+  /** Enforce limits. @throws EINVAL where usage is not counted; EEXIST where they are enforced */
   quota_enable(task: Task, sb: SuperBlock, type: QuotaType): Awaitable<void>;
   /** Do not enforce limits. @throws EEXIST where they are not */
   quota_disable(task: Task, sb: SuperBlock, type: QuotaType): Awaitable<void>;

@@ -18,8 +18,16 @@ import {
 import { dquot_commit, dquot_mark_dquot_dirty, write_dquot } from '../../../src/fs/quota/dquot.js';
 import { dquot_quotactl_ops as ctl } from '../../../src/fs/quota/quotactl.js';
 import { dquot_disable, dquot_writeback_dquots } from '../../../src/fs/quota/switch.js';
-import { GRPQUOTA, type IfDqblk, type QuotaType, USRQUOTA } from '../../../src/fs/quota/types.js';
+import {
+  DQ_ACTIVE,
+  type dquot_operations,
+  GRPQUOTA,
+  type IfDqblk,
+  type QuotaType,
+  USRQUOTA,
+} from '../../../src/fs/quota/types.js';
 import { call } from '../../../src/locking/context.js';
+import type { Held } from '../../../src/locking/held.js';
 import { outcome, user } from '../world.js';
 import { FakeFs, type FakeInode } from './fake.js';
 
@@ -226,6 +234,50 @@ t.test('what cannot be written stays dirty', async (t) => {
   fs.broken = false;
   await fs.run((task) => dquot_writeback_dquots(task, fs.sb));
   t.equal((await fs.quotas()).get(30)?.dqb_curspace, KIB);
+});
+
+t.test('a wrong filesystem is told what is wrong with it', async (t) => {
+  const wrong = async (change: (fs: FakeFs, op: dquot_operations) => dquot_operations): Promise<string[]> => {
+    const fs = await FakeFs.mount({ journaled: true });
+    const { dq_op } = fs.sb;
+    if (dq_op === undefined) throw new Error('no quotas');
+    fs.sb.dq_op = change(fs, dq_op);
+    const inode = await charged(fs, 60);
+    await take(fs, inode, KIB);
+    await fs.run((task) => dquot_writeback_dquots(task, fs.sb));
+    return [...new Set(fs.messages())];
+  };
+  const marking = await wrong((_fs, op) => ({
+    ...op,
+    mark_dirty: async (task, dquot) => {
+      dquot_mark_dquot_dirty(task, dquot);
+      await dquot_commit(task, dquot);
+    },
+  }));
+  t.ok(marking.some((message) => /mark_dirty comes back into the filesystem through quota_write/.test(message)));
+  const kept: Held[] = [];
+  const leaking = await wrong((fs, op) => ({
+    ...op,
+    write_dquot: async (task, dquot) => {
+      await op.write_dquot(task, dquot);
+      kept.push(await fs.sb.s_dquot.dqio_sem.write(task));
+      setImmediate(() => kept.pop()?.release());
+    },
+  }));
+  t.match(leaking[0], /^dquot_operations.write_dquot returned with dqio_sem still held$/);
+  const inverted = await wrong((fs, op) => ({
+    ...op,
+    acquire_dquot: async (task, dquot) => {
+      using _io = await fs.sb.s_dquot.dqio_sem.read(task);
+      using _lock = await dquot.dq_lock.lock(task);
+      await fs.sched.yield();
+      dquot.dq_flags |= DQ_ACTIVE;
+    },
+  }));
+  t.ok(
+    inverted.some((message) => /order|circle|dq_lock/.test(message)),
+    `dqio_sem before dq_lock: ${inverted[0]}`,
+  );
 });
 
 t.test('operations and numbers are held to their locks', async (t) => {
