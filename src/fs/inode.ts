@@ -121,9 +121,10 @@ export class Inode implements MappingHost, LruEntry<Inode> {
     this.i_sb = sb;
   }
 
-  /** The operations of its page cache; to be set before the mapping is first used. */
+  /** The operations of its page cache: from the next call on. */
   set a_ops(ops: address_space_operations) {
     this.#aops = ops;
+    if (this.#mapping !== undefined) this.#mapping.a_ops = ops;
   }
 
   /** Its pages; made when first asked for, because most inodes never have any. */

@@ -18,7 +18,7 @@ import { casefoldChanged } from './casefold.js';
 import { ACQUIRE_CREDITS, initQuota } from './charge.js';
 import { INCOMPAT_CASEFOLD } from './format/superblock.js';
 import { infoOf, type LatchInfo, with_handle } from './info.js';
-import { applyFlags, type LatchInode, latchInode, writeInode } from './inode.js';
+import { applyFlags, type LatchInode, latchInode, set_aops, writeInode } from './inode.js';
 import { note_cached } from './secret.js';
 import { setSize } from './truncate.js';
 
@@ -26,6 +26,9 @@ import { setSize } from './truncate.js';
 const SETTABLE = 0x1 | 0x8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x10000 | FS_CASEFOLD_FL | FS_PROJINHERIT_FL;
 /** The id above it is none (INVALID_PROJID). */
 const MAX_PROJECT = 0xfffffffe;
+
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
 
 function inodeOf(dentry: Dentry): LatchInode {
   const { d_inode: inode } = dentry;
@@ -114,7 +117,10 @@ export async function fileattr_set(task: Task, dentry: Dentry, attr: FileAttr): 
     inode.i_projid = attr.fsx_projid;
     inode.flags = attr.flags;
     applyFlags(inode);
-    note_cached(inode);
+    if ((inode.i_mode & S_IFMT) === S_IFREG) {
+      set_aops(inode);
+      note_cached(inode);
+    }
     inode_set_ctime_current(inode);
     return writeInode(task, handle, info, inode);
   });

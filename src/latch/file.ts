@@ -12,6 +12,7 @@ import { iocb_bio_iopoll } from '../mm/filemap-direct.js';
 import { type Folio, PAGE_SIZE, pageOf } from '../mm/folio.js';
 import { filemap_dirty_folio, folio_mark_dirty, folio_mark_uptodate, folio_unlock } from '../mm/folio-state.js';
 import { generic_error_remove_folio } from '../mm/memory-failure.js';
+import { filemap_migrate_folio } from '../mm/migrate.js';
 import type { address_space_operations, WriteBegun } from '../mm/operations.js';
 import { pagecache_isize_extended } from '../mm/truncate.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
@@ -177,13 +178,19 @@ export const file_aops: address_space_operations = {
   write_begin,
   write_end,
   bmap,
-  free_folio: latch_free_folio,
-  migrate_folio: latch_migrate_folio,
+  migrate_folio: filemap_migrate_folio,
   error_remove_folio: generic_error_remove_folio,
   direct_IO: latch_direct_IO,
   swap_activate: latch_swap_activate,
   swap_deactivate: latch_swap_deactivate,
   swap_rw: latch_swap_rw,
+};
+
+/** Of files that are to be deleted for good: others need not be told of every page that goes. */
+export const secret_aops: address_space_operations = {
+  ...file_aops,
+  free_folio: latch_free_folio,
+  migrate_folio: latch_migrate_folio,
 };
 
 export const file_operations: FileOperations = {

@@ -3,7 +3,7 @@ import type { BlockDevice } from '../block/block-device.js';
 import { brelse, sb_bread } from '../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../block/buffer-head.js';
 import { generic_ci_dentry_ops, IS_CASEFOLDED } from '../fs/casefold.js';
-import { FS_CASEFOLD_FL } from '../fs/fileattr.js';
+import { FS_CASEFOLD_FL, FS_SECRM_FL } from '../fs/fileattr.js';
 import { iget_failed, iget_locked, unlock_new_inode } from '../fs/icache.js';
 import { I_NEW, Inode, S_APPEND, S_CASEFOLD, S_IMMUTABLE, S_NOATIME, S_NOQUOTA } from '../fs/inode.js';
 import { RwSem } from '../locking/rwsem.js';
@@ -15,7 +15,7 @@ import { giveBlocks, takeBlocks } from './charge.js';
 import { Directory, dir_format } from './dir.js';
 import { dir_inode_operations, dir_operations } from './dir-ops.js';
 import { ExtentTree, extent_format } from './extents.js';
-import { file_aops, file_inode_operations, file_operations } from './file.js';
+import { file_aops, file_inode_operations, file_operations, secret_aops } from './file.js';
 import {
   AREA_SIZE,
   areaOf,
@@ -197,6 +197,11 @@ export function applyFlags(inode: LatchInode): void {
   if (IS_CASEFOLDED(inode)) inode.i_sb.s_d_op = generic_ci_dentry_ops;
 }
 
+/** The page cache operations of a file, by its flags (ext4_set_aops). */
+export function set_aops(inode: LatchInode): void {
+  inode.a_ops = (inode.flags & FS_SECRM_FL) !== 0 ? secret_aops : file_aops;
+}
+
 /** Give an inode the operations of its type. */
 export function setOps(inode: LatchInode): void {
   const type = inode.i_mode & 0o170000;
@@ -206,7 +211,7 @@ export function setOps(inode: LatchInode): void {
   } else if (type === 0o100000) {
     inode.i_op = file_inode_operations;
     inode.i_fop = file_operations;
-    inode.a_ops = file_aops;
+    set_aops(inode);
   } else if (type === 0o120000) inode.i_op = symlink_inode_operations;
   else inode.i_op = special_inode_operations;
 }

@@ -36,7 +36,7 @@ export interface MmFile {
 
 export class AddressSpace {
   readonly host: MappingHost;
-  readonly a_ops: address_space_operations;
+  a_ops: address_space_operations;
   /** Memory accounting, limits and reclaim of the machine that this file lives on. */
   readonly memory: MemoryControl;
   /** Held shared to fill the cache, exclusively to take pages away together with the blocks under them. */
