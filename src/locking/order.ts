@@ -115,6 +115,15 @@ export const LOCK_ORDER: readonly OrderEdge[] = [
   edge('wb_list_lock', 'queue_lock', 'what is written goes to a queue'),
 ];
 
+/** Filesystems that lie on others: their locks come before the same locks of those below, and never after. */
+const STACKED: ReadonlySet<string> = new Set(['overlay', 'overlay-directory']);
+
+/** Whether a lock of a filesystem is taken beneath one of a filesystem that lies on it. */
+function beneath(before: string, after: string): boolean {
+  const [upper, lower] = [before, after].map((name) => name.slice(0, Math.max(0, name.indexOf(':'))));
+  return STACKED.has(upper ?? '') && lower !== '' && !STACKED.has(lower ?? '');
+}
+
 /** The locks that may be held when `name` is taken, directly or through others. */
 export function mayPrecede(name: string): Set<string> {
   const found = new Set<string>();
@@ -148,6 +157,7 @@ export function undeclared(learned: Iterable<{ readonly before: string; readonly
   const found: string[] = [];
   const known = new Map<string, Set<string>>();
   for (const { before, after } of learned) {
+    if (beneath(before, after)) continue;
     const [first, second] = [declaredName(before), declaredName(after)];
     let preceding = known.get(second);
     if (preceding === undefined) {

@@ -28,6 +28,9 @@ t.test('the declared order has no circle and gives a reason for each edge', (t) 
   t.same(undeclared([{ before: 'latch-directory:i_rwsem', after: 'latch:i_rwsem' }]), [
     'latch-directory:i_rwsem → latch:i_rwsem',
   ]);
+  const stacked = { before: 'overlay-directory:i_rwsem', after: 'latch-directory:i_rwsem' };
+  t.same(undeclared([stacked]), [], 'a filesystem that lies on another one');
+  t.equal(undeclared([{ before: stacked.after, after: stacked.before }]).length, 1, 'not the other way round');
   t.end();
 });
 
