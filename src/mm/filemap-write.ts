@@ -6,7 +6,7 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import { balance_dirty_pages_ratelimited } from './dirty-balance.js';
-import { PAGE_SIZE } from './folio.js';
+import { type Folio, PAGE_SIZE } from './folio.js';
 import { folio_lock, folio_locked_by } from './folio-state.js';
 import type { IovIter } from './iov-iter.js';
 import type { address_space_operations as AOps, Kiocb, WriteBegun } from './operations.js';
@@ -29,10 +29,8 @@ export function generic_perform_write(task: Task, iocb: Kiocb, iter: IovIter): A
   return new BufferedWrite(task, iocb, iter, write_begin, write_end).run();
 }
 
-/** What write_begin returns with. */
-function lockedFolio(begun: WriteBegun): Participants {
-  return { folio: begun.folio.lock };
-}
+/** Who takes part in write_end: the same object for all pages of a write. */
+type Ending = { readonly inode: AddressSpace['host']['i_rwsem']; folio: Folio['lock'] | undefined };
 
 /** One write under way. What is the same for all of its pages is made once. */
 class BufferedWrite {
@@ -41,6 +39,9 @@ class BufferedWrite {
   readonly #iter: IovIter;
   readonly #mapping: AddressSpace;
   readonly #host: ParticipantsOf<typeof rows.write_begin>;
+  readonly #ending: Ending;
+  /** What write_begin has returned with: its folio, locked. */
+  readonly #locked: (begun: WriteBegun) => Participants;
   readonly #begin: () => Awaitable<WriteBegun>;
   readonly #end: () => Awaitable<number>;
   /** The present page: bytes of the write that lie in it, bytes that were copied, and what write_begin has said. */
@@ -62,6 +63,12 @@ class BufferedWrite {
     this.#iter = iter;
     this.#mapping = mapping;
     this.#host = { inode: mapping.host.i_rwsem };
+    const ending: Ending = { inode: mapping.host.i_rwsem, folio: undefined };
+    this.#ending = ending;
+    this.#locked = (begun) => {
+      ending.folio = begun.folio.lock;
+      return ending;
+    };
     this.#begin = () => write_begin(task, file, mapping, iocb.ki_pos, this.#length);
     this.#end = () => {
       const begun = this.#begun;
@@ -112,7 +119,7 @@ class BufferedWrite {
 
   #page(): Awaitable<number> {
     this.#length = Math.min(PAGE_SIZE - (this.#iocb.ki_pos & (PAGE_SIZE - 1)), this.#iter.count);
-    const begun = call(this.#task, rows.write_begin, this.#host, this.#begin, lockedFolio);
+    const begun = call(this.#task, rows.write_begin, this.#host, this.#begin, this.#locked);
     return begun instanceof Promise ? begun.then((b) => this.#copyAndEnd(b)) : this.#copyAndEnd(begun);
   }
 
@@ -129,7 +136,8 @@ class BufferedWrite {
     this.#copied = copied;
     let accepted: Awaitable<number>;
     try {
-      accepted = call(this.#task, rows.write_end, { inode: this.#host.inode, folio: folio.lock }, this.#end);
+      this.#ending.folio = folio.lock;
+      accepted = call(this.#task, rows.write_end, this.#ending, this.#end);
     } catch (error) {
       iter.revert(copied);
       throw error;

@@ -7,7 +7,7 @@ import { filp_flush, fput, open_or_create, vfs_open, vfs_tmpfile_open } from '..
 import { vfs_iter_read, vfs_iter_write, vfs_llseek } from '../../fs/read-write.js';
 import { vfs_fsync_range } from '../../fs/sync.js';
 import { folio_put } from '../../mm/filemap.js';
-import { IovIter } from '../../mm/iov-iter.js';
+import { IovIter, SourceMemory } from '../../mm/iov-iter.js';
 import { type Awaitable, andThen, orElse } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
@@ -169,7 +169,7 @@ function writeFile(
   file: File,
   { offset, size, write_flags, flags, start }: WriteIn,
 ): Awaitable<void> {
-  const iter = IovIter.ofSource(m.bytes.subarray(start, start + size));
+  const iter = IovIter.ofMemory(memoryOf(m, start), size);
   const cached = (write_flags & WRITE.CACHE) !== 0;
   // Pages that the kernel writes back: by whom they were written it does not say.
   task.anonymous = cached;
@@ -182,6 +182,14 @@ function writeFile(
   if (done instanceof Promise) return done.then((written) => sendWritten(s, h, written));
   sendWritten(s, h, done);
   return undefined;
+}
+
+/** The buffer of a message as a source of writes, kept with it. */
+function memoryOf(m: Message, start: number): SourceMemory {
+  if (m.kept instanceof SourceMemory && m.kept.start === start) return m.kept;
+  const memory = new SourceMemory(m.bytes, start);
+  m.kept = memory;
+  return memory;
 }
 
 function sendWritten(s: Session, h: RequestHeader, written: number): void {

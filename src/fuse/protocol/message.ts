@@ -44,6 +44,8 @@ export class Message {
   address = 0;
   /** Set by a handler that keeps the message beyond its call (and gives it back to the pool itself afterwards). */
   held = false;
+  /** What a handler keeps with the buffer for as long as that is used again; its own business. */
+  kept: object | undefined;
 
   /** @param bytes a buffer whose byteOffset is a multiple of 8 (Buffer.allocUnsafeSlow's is) @param length bytes that are filled */
   constructor(bytes: Buffer, length: number = bytes.length) {
