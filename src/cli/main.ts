@@ -94,7 +94,16 @@ function program(): Command {
       "the kernel's VFS locking contract, mounted: a filesystem whose every operation runs under the locks the contract prescribes",
     )
     .version(version(), '-V, --version')
-    .showHelpAfterError("('latchfs --help' shows the usage)")
+    .configureOutput({
+      outputError: (text, write) => {
+        const said = text
+          .trim()
+          .replace(/^error: /, 'latchfs: ')
+          .replace(/\.$/, '')
+          .replaceAll('\n', ' ');
+        write(`${said}; 'latchfs --help' shows the usage\n`);
+      },
+    })
     .addHelpText(
       'after',
       `

@@ -103,8 +103,8 @@ t.test('what cannot be traced is said in one line', async (t) => {
       ['nowhere -- touch ran', 1, /^latchfs: nowhere does not exist\n$/],
       ['. --json --chrome x -- touch ran', 2, /^latchfs: --json and --chrome exclude each other\n$/],
       ['. --output ../plain/x -- touch ran', 1, /^latchfs: \.\.\/plain\/x cannot be written: ENOTDIR/],
-      ['. --format xml -- touch ran', 2, /^error: option '--format.*'xml' is invalid.*tree, json, chrome/],
-      ['.', 2, /^error: missing required argument 'command'/],
+      ['. --format xml -- touch ran', 2, /^latchfs: option '--format.*'xml' is invalid.*tree, json, chrome/],
+      ['.', 2, /^latchfs: missing required argument 'command'; 'latchfs --help' shows the usage\n$/],
     ] as const) {
       const ran = await m.sh(`${latchfs} trace ${rest}`);
       t.equal(ran.status, status, rest);
