@@ -437,6 +437,37 @@ t.test('no room for copies', async (t) => {
   });
 });
 
+t.test('no room for lost+found', async (t) => {
+  const { image, ino } = await sound();
+  const full = new Victim(image);
+  const free: number[] = [];
+  for (let n = 0; n < full.super.blocks; n++) {
+    if (((full.block(BLOCK_BITMAP)[n >>> 3] ?? 0) & (1 << (n & 7))) === 0) free.push(n);
+  }
+  const [first = 0] = free;
+  t.equal((free.at(-1) ?? 0) - first, free.length - 1, 'what is free is one run');
+  const record = Buffer.alloc(EXTENT_SIZE);
+  encodeExtent(record, 0, { logical: 5, physical: first, length: free.length, unwritten: true });
+  full.editInode(ino('b'), {}, (area) =>
+    new Node(extent_format, area, 0, area.length).insert(1, record, 0, record.length),
+  );
+  const { image: without } = await repaired(full.image);
+  t.equal(new Victim(without).super.freeBlocks, 0);
+  const v = new Victim(without);
+  v.bytesOf(ino('dir/sub')).fill(0);
+  const { lines, result, image: after } = await repaired(v.image);
+  t.match(lines.at(-1), /^there is no room for what must be made anew/);
+  t.match(result, { repaired: false });
+  t.ok(result.left > 0);
+  t.same(after, v.image, 'nothing has changed');
+  const w = await World.mount(after);
+  await w.unlink('b');
+  await w.unmount();
+  await mended(t, new Victim(w.driver.now), async (again) => {
+    t.same(await again.read(`lost+found/#${ino('dir/sub/deep')}/d`), content('dir/sub/deep/d'));
+  });
+});
+
 t.test('a block that cannot be read', async (t) => {
   const { image, ino } = await sound();
   const v = new Victim(image);

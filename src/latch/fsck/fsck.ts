@@ -1,5 +1,6 @@
 /** Checking a whole filesystem, every invariant of the format; and repairing it (e2fsck). */
 import type { BlockDevice } from '../../block/block-device.js';
+import { isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { groupsOf } from '../format/layout.js';
 import { COMPAT_COPY, copyBlock, type Superblock } from '../format/superblock.js';
@@ -54,7 +55,7 @@ const ROUNDS = 5;
 /**
  * Check a device that nobody has mounted, and repair it if that is asked for. What was repaired is checked again.
  * @param tell called with each thing that is wrong: where, and what; after a repair with what is wrong then
- * @throws FormatError where it is no filesystem that this latchfs knows; EIO; ENOSPC where there is no room for the repair
+ * @throws FormatError where it is no filesystem that this latchfs knows; EIO
  */
 export async function fsck(
   task: Task,
@@ -67,7 +68,14 @@ export async function fsck(
   const { replayed } = look.journal;
   let repaired = false;
   for (let round = 0; round < ROUNDS && mayRepair(look, repair); round++) {
-    await repairAll(look);
+    try {
+      await repairAll(look);
+    } catch (error) {
+      if (!isErrno(error, 'ENOSPC')) throw error;
+      // Only blocks that are free were written to.
+      tell('there is no room for what must be made anew: mount it, delete something, and repair it then');
+      break;
+    }
     repaired = true;
     look = await lookAt(task, bdev, tell, repair);
   }
