@@ -65,6 +65,8 @@ export interface Seen {
   plainArea?: Buffer;
   /** Blocks of each kind that are its own, without what is to be made anew. */
   readonly blocks: { nodes: number; data: number; attributes: number };
+  /** Of a file: its inode is damaged, and held nothing of its tree. */
+  empty?: boolean;
   /** Names that were found and are kept. */
   names: number;
   /** Of a directory: directories in it. */

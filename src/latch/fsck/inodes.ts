@@ -2,7 +2,7 @@
 import { firstSet, isSet } from '../bitmap.js';
 import { Node } from '../btree/node.js';
 import { dir_format } from '../dir.js';
-import { extent_format } from '../extents.js';
+import { endOf, extent_format } from '../extents.js';
 import { AREA_SIZE, areaOf, decodeInode, inodeIsSealed, inodeSeed } from '../format/inode.js';
 import { GROUP_BLOCKS, GROUP_HEAD, INODE_SIZE, INODES_PER_BLOCK, ROOT_BLOCK, ROOT_INO } from '../format/layout.js';
 import { type FsckContext, newSeen, S_IFDIR, S_IFLNK, S_IFREG, type Seen, typeOf } from './context.js';
@@ -46,6 +46,7 @@ class InodeScan {
     await findLostNodes(this.#context, this.#groups, (ino) => named.push(ino));
     for (const ino of named) await this.#named(ino);
     await this.#drain();
+    for (const seen of this.#context.inodes.values()) if (seen.empty === true) await this.#emptyFile(seen);
     this.#doubtful = true;
     for (const group of this.#groups) await this.#search(group);
     for (const block of this.#empty) this.#takeEmpty(block);
@@ -166,6 +167,19 @@ class InodeScan {
     return false;
   }
 
+  /** A file of which the inode held nothing: it is kept if leaves of its tree were found. */
+  async #emptyFile(seen: Seen): Promise<void> {
+    const { extents = [], ino } = seen;
+    if (extents.length === 0) {
+      this.#context.inodes.delete(ino);
+      this.#context.cleared.add(ino);
+      return;
+    }
+    await checkAttributes(this.#context, seen);
+    const last = extents.at(-1);
+    checkFields(this.#context, seen, last === undefined ? 0 : endOf(last));
+  }
+
   /** A block of inodes in which none is: it can as well be anything else's. */
   #takeEmpty(block: number): void {
     const context = this.#context;
@@ -238,8 +252,11 @@ async function checkContents(
   if (type === S_IFDIR) await checkDirTree(context, seen, area, names);
   else if (type === S_IFREG || (type === S_IFLNK && !inline)) {
     const scan = await scanExtents(context, seen, area);
-    const hopeless = type === S_IFREG && !sealed && scan.runs.length === 0 && !hasRoot(type, area);
-    if (hopeless || (type === S_IFLNK && !(await checkLongLink(context, seen, area)))) return false;
+    if (type === S_IFLNK && !(await checkLongLink(context, seen, area))) return false;
+    if (type === S_IFREG && !sealed && scan.runs.length === 0 && !hasRoot(type, area)) {
+      seen.empty = true;
+      return true;
+    }
     scan.claim();
     ({ end } = scan);
   } else if (inline) {
