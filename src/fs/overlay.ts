@@ -6,6 +6,7 @@
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { might_sleep } from '../sched/wait.js';
 import { dget, dput } from './dcache.js';
 import { d_add, d_make_root } from './dcache-alias.js';
 import type { Dentry } from './dentry.js';
@@ -232,7 +233,9 @@ const ovl_super_operations: super_operations = {
 };
 
 /** @param inode undefined for whatever is topmost; else the one whose dentry is wanted (ovl_d_real) */
-function ovl_d_real(_task: Task, dentry: Dentry, inode: Inode | undefined): Dentry {
+function ovl_d_real(task: Task, dentry: Dentry, inode: Inode | undefined): Dentry {
+  // Where data lie in a layer of their own they would be looked up here (ovl_verify_lowerdata).
+  might_sleep(task, 'the dentry of a layer');
   if (dentry.d_inode === inode || dentry.d_inode === undefined) return dentry;
   const found = ovl(dentry.d_inode).layers.find((layer) => inode === undefined || layer.d_inode === inode);
   if (found === undefined) throw errno('EIO', 'a file of no layer');
