@@ -19,7 +19,7 @@ export function evict_inode(task: Task, given: Inode): Awaitable<void> {
   const inode = latchInode(given);
   const mapping = inode.mappingIfAny;
   if (mapping === undefined || mapping.nrpages === 0) return evictCharged(task, inode);
-  return truncate_inode_pages_final(task, mapping).then(() => evictCharged(task, inode));
+  return andThen(truncate_inode_pages_final(task, mapping), () => evictCharged(task, inode));
 }
 
 /** Whatever becomes of it, nobody is charged for what leaves memory. */

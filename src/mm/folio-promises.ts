@@ -1,7 +1,7 @@
 /** Operations that promise something about a locked folio, called and held to it: release_folio, launder_folio, invalidate_folio, free_folio. */
 import { address_space_operations as rows } from '../contract/address-space.js';
 import { call } from '../locking/context.js';
-import type { Awaitable } from '../sched/awaitable.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
@@ -89,23 +89,31 @@ export async function folio_launder(task: Task, mapping: AddressSpace, folio: Fo
  * Have the filesystem let go of what it keeps of a part of a locked folio (folio_invalidate).
  * @param inUse the file can be reached by others, so that invalidate_lock has to be held
  */
-export async function folio_invalidate(
+export function folio_invalidate(
   task: Task,
   mapping: AddressSpace,
   folio: Folio,
   offset: number,
   length: number,
   inUse: boolean,
-): Promise<void> {
+): Awaitable<void> {
   const { invalidate_folio } = mapping.a_ops;
-  if (invalidate_folio !== undefined) {
-    const participants = { folio: folio.lock, ...(inUse ? { mapping: mapping.invalidate_lock } : {}) };
-    await call(task, rows.invalidate_folio, participants, () => invalidate_folio(task, folio, offset, length));
+  if (invalidate_folio === undefined) {
+    if (offset !== 0 || length !== PAGE_SIZE || folio.private === undefined) return undefined;
+    if (!try_to_free_buffers(folio)) folio.private = undefined;
+    return undefined;
   }
+  const participants = { folio: folio.lock, ...(inUse ? { mapping: mapping.invalidate_lock } : {}) };
+  const invalidated = call(task, rows.invalidate_folio, participants, () =>
+    invalidate_folio(task, folio, offset, length),
+  );
+  return andThen(invalidated, () => checkInvalidated(task, folio, offset, length));
+}
+
+/** A folio that went away as a whole has nothing of the filesystem's left. */
+function checkInvalidated(task: Task, folio: Folio, offset: number, length: number): void {
   if (offset !== 0 || length !== PAGE_SIZE || folio.private === undefined) return;
-  if (invalidate_folio === undefined && try_to_free_buffers(folio)) return;
   folio.private = undefined;
-  if (invalidate_folio === undefined) return;
   folio_violation(
     task,
     'the whole folio goes away and invalidate_folio has left its private data',

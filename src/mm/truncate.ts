@@ -3,6 +3,7 @@
  * in use holds invalidate_lock exclusively, so that nobody fills the range again before its blocks are gone as well.
  */
 import { assert_held, type Exclusive } from '../locking/held.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import { might_sleep } from '../sched/wait.js';
 import type { AddressSpace } from './address-space.js';
@@ -46,8 +47,31 @@ export function truncate_inode_pages(
 }
 
 /** Remove every page of an inode that is being evicted, which nobody else can reach any more (truncate_inode_pages_final). */
-export async function truncate_inode_pages_final(task: Task, mapping: AddressSpace): Promise<void> {
-  await truncateRange(task, mapping, 0, Number.POSITIVE_INFINITY, false);
+export function truncate_inode_pages_final(task: Task, mapping: AddressSpace): Awaitable<void> {
+  might_sleep(task, 'truncation of pages');
+  // Those of a small file, which nobody has locked and nobody writes, go at once.
+  return andThen(dropIdle(task, mapping), () =>
+    mapping.nrpages === 0 ? undefined : truncateRange(task, mapping, 0, Number.POSITIVE_INFINITY, false),
+  );
+}
+
+/** Remove the first pages of a mapping that nobody can reach, but for those that are locked or under writeback. */
+function dropIdle(task: Task, mapping: AddressSpace): Awaitable<void> {
+  const folios = filemap_get_folios(mapping, 0, Number.POSITIVE_INFINITY, BATCH);
+  return withCleanup(
+    () => dropIdleFrom(task, mapping, folios, 0),
+    () => folios_put(folios),
+  );
+}
+
+function dropIdleFrom(task: Task, mapping: AddressSpace, folios: readonly Folio[], from: number): Awaitable<void> {
+  for (let i = from; i < folios.length; i++) {
+    const folio = folios[i];
+    if (folio === undefined || folio.writeback.isSet || !folio_trylock(task, folio)) continue;
+    const dropped = dropLocked(task, mapping, folio, false);
+    if (dropped instanceof Promise) return dropped.then(() => dropIdleFrom(task, mapping, folios, i + 1));
+  }
+  return undefined;
 }
 
 /**
@@ -181,15 +205,8 @@ async function sweep(
           const lock = folio.lock.lock(task);
           if (lock instanceof Promise) await lock;
         }
-        try {
-          if (folio.mapping !== mapping) continue;
-          if (folio.writeback.isSet) await folio_wait_writeback(task, folio);
-          const cleaned = truncate_cleanup_folio(task, mapping, folio, inUse);
-          if (cleaned !== undefined) await cleaned;
-          filemap_remove_folio(task, folio);
-        } finally {
-          folio_unlock(task, folio);
-        }
+        const dropped = dropLocked(task, mapping, folio, inUse);
+        if (dropped instanceof Promise) await dropped;
       }
     } finally {
       folios_put(folios);
@@ -198,21 +215,28 @@ async function sweep(
   }
 }
 
+/** Take a locked folio out of the cache, once it is not under writeback, and unlock it. */
+function dropLocked(task: Task, mapping: AddressSpace, folio: Folio, inUse: boolean): Awaitable<void> {
+  return withCleanup(
+    () => {
+      if (folio.mapping !== mapping) return undefined;
+      return andThen(folio.writeback.isSet ? folio_wait_writeback(task, folio) : undefined, () =>
+        andThen(truncate_cleanup_folio(task, mapping, folio, inUse), () => filemap_remove_folio(task, folio)),
+      );
+    },
+    () => folio_unlock(task, folio),
+  );
+}
+
 /** A locked folio that is about to leave the cache: out of the page tables, without private data (truncate_cleanup_folio). */
-function truncate_cleanup_folio(
-  task: Task,
-  mapping: AddressSpace,
-  folio: Folio,
-  inUse: boolean,
-): Promise<void> | undefined {
+function truncate_cleanup_folio(task: Task, mapping: AddressSpace, folio: Folio, inUse: boolean): Awaitable<void> {
   if (folio.mapcount > 0) unmap_mapping_folio(task, folio);
   return folio.private === undefined ? undefined : folio_invalidate(task, mapping, folio, 0, PAGE_SIZE, inUse);
 }
 
 /** Drop a locked folio, dirty or not, though the file is not being cut (truncate_inode_folio): its memory is broken. */
 export async function truncate_inode_folio(task: Task, mapping: AddressSpace, folio: Folio): Promise<void> {
-  const cleaned = truncate_cleanup_folio(task, mapping, folio, false);
-  if (cleaned !== undefined) await cleaned;
+  await truncate_cleanup_folio(task, mapping, folio, false);
   filemap_remove_folio(task, folio);
 }
 

@@ -92,6 +92,23 @@ t.test('the filesystem is told under both locks, and on eviction under the one t
   t.same(world.messages(), []);
 });
 
+t.test('the pages of an inode that goes away go at once, but for those that somebody has locked', async (t) => {
+  const world = new World();
+  const idle = await file(world, 3);
+  t.notOk(truncate_inode_pages_final(world.task(), idle.mapping) instanceof Promise, 'nothing to wait for');
+  t.equal(idle.mapping.nrpages, 0);
+  const f = await file(world, 3);
+  const reader = world.task();
+  const held = await f.mapping.i_pages.load(1)?.lock.lock(reader);
+  const ended = truncate_inode_pages_final(world.task(), f.mapping);
+  t.ok(ended instanceof Promise, 'a page that is locked is waited for');
+  t.equal(f.mapping.nrpages, 1);
+  held?.release();
+  await ended;
+  t.equal(f.mapping.nrpages, 0);
+  t.same(world.messages(), []);
+});
+
 t.test('the guard of another file is no proof', async (t) => {
   const world = new World();
   const f = await file(world, 1);
