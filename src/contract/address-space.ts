@@ -71,7 +71,7 @@ export const address_space_operations = {
         'The folio is unlocked by the operation itself or by the completion of the I/O that it began.',
       ),
     ],
-    reach: EVERYWHERE,
+    reach: SYSCALLS,
   }),
   writepages: op('writepages', {
     returns: 'int',
@@ -119,7 +119,7 @@ export const address_space_operations = {
         'Every folio on which I/O is attempted is unlocked, at once or by the completion.',
       ),
     ],
-    reach: EVERYWHERE,
+    reach: SYSCALLS,
   }),
   write_begin: op('write_begin', {
     returns: 'int',
@@ -148,7 +148,7 @@ export const address_space_operations = {
     mayBlock: 'yes',
     rules: [],
     prose: [demand('no-new-callers', 'FIBMAP and the swapper call it, and nothing new may.')],
-    reach: EVERYWHERE,
+    reach: SYSCALLS,
   }),
   invalidate_folio: op('invalidate_folio', {
     returns: 'void',
@@ -186,7 +186,7 @@ export const address_space_operations = {
         'Without the method the private data is taken for buffer heads, and those are freed.',
       ),
     ],
-    reach: EVERYWHERE,
+    reach: SYSCALLS,
   }),
   free_folio: op('free_folio', {
     returns: 'void',
@@ -195,7 +195,7 @@ export const address_space_operations = {
     mayBlock: 'no',
     rules: [folioLocked],
     prose: [demand('already-out-of-the-cache', 'The folio has left the page cache when it is called.')],
-    reach: EVERYWHERE,
+    reach: SYSCALLS,
   }),
   direct_IO: op('direct_IO', {
     returns: 'int',
@@ -203,7 +203,7 @@ export const address_space_operations = {
     cells: [],
     mayBlock: 'yes',
     rules: [],
-    reach: EVERYWHERE,
+    reach: SYSCALLS,
   }),
   migrate_folio: op('migrate_folio', {
     returns: 'int',
@@ -211,7 +211,7 @@ export const address_space_operations = {
     cells: ['yes (both)'],
     mayBlock: 'yes',
     rules: [exclusive('folio', 'src'), exclusive('folio', 'dst')],
-    reach: EVERYWHERE,
+    reach: SYSCALLS,
   }),
   launder_folio: op('launder_folio', {
     returns: 'int',
@@ -226,7 +226,7 @@ export const address_space_operations = {
         'The folio stays locked for the whole operation, so that it can be neither mapped nor dirtied again.',
       ),
     ],
-    reach: EVERYWHERE,
+    reach: SYSCALLS,
   }),
   is_partially_uptodate: op('is_partially_uptodate', {
     returns: 'bool',
@@ -234,7 +234,7 @@ export const address_space_operations = {
     cells: ['yes'],
     mayBlock: 'yes',
     rules: [folioLocked],
-    reach: EVERYWHERE,
+    reach: SYSCALLS,
   }),
   error_remove_folio: op('error_remove_folio', {
     returns: 'int',

@@ -1,5 +1,6 @@
 /** Which of the system's checks hold an operation to a rule: the names that `latchfs contract` prints beside each. */
-import type { LockName, LockRule, Row } from './row.js';
+import { GUARDED_RULES } from './guarded-rules.js';
+import type { LockRule, Row } from './row.js';
 
 /** The checks, and what each of them looks at. */
 export const CHECKS = {
@@ -12,29 +13,13 @@ export const CHECKS = {
 
 export type Check = keyof typeof CHECKS;
 
-/** The locks whose protected state has accessors that demand the lock. */
-const GUARDING: ReadonlySet<LockName> = new Set<LockName>([
-  'i_rwsem',
-  'd_lock',
-  'rename_lock',
-  'i_lock',
-  'folio',
-  'flc_lock',
-  's_umount',
-  'dqio_sem',
-  'dqonoff_sem',
-  'dqptr_sem',
-  'f_pos_lock',
-  'mmap_lock',
-]);
-
 /** The checks that enforce one rule. None of them but the wrappers reads the rule itself. */
 export function checkedBy(rule: LockRule): readonly Check[] {
   const checks: Check[] = [];
   if (rule.heldBy === 'caller') checks.push('call-wrapper');
   if (rule.mode === 'none') return checks;
   checks.push('return-wrapper', 'lockdep');
-  if (GUARDING.has(rule.lock)) checks.push('guarded-state');
+  if (GUARDED_RULES.has(rule.id)) checks.push('guarded-state');
   return checks;
 }
 

@@ -97,7 +97,7 @@ export const file_operations = {
     cells: [],
     mayBlock: 'yes',
     rules: [],
-    reach: EVERYWHERE,
+    reach: SYSCALLS,
   }),
   unlocked_ioctl: op('unlocked_ioctl', {
     returns: 'long',
@@ -120,7 +120,7 @@ export const file_operations = {
     cells: [],
     mayBlock: 'yes',
     rules: [],
-    reach: EVERYWHERE,
+    reach: SYSCALLS,
   }),
   mmap: op('mmap', {
     returns: 'int',

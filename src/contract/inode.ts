@@ -111,7 +111,7 @@ export const inode_operations = {
     cells: ['no'],
     mayBlock: 'yes',
     rules: [notHeld('i_rwsem', 'inode')],
-    reach: EVERYWHERE,
+    reach: SYSCALLS,
   }),
   get_link: op('get_link', {
     returns: 'const char *',
@@ -152,7 +152,7 @@ export const inode_operations = {
         'inode_operations, the cell of permission',
       ),
     ],
-    reach: EVERYWHERE,
+    reach: SYSCALLS,
   }),
   get_inode_acl: op('get_inode_acl', {
     returns: 'struct posix_acl *',
@@ -169,7 +169,7 @@ export const inode_operations = {
     cells: ['no'],
     mayBlock: 'yes',
     rules: [notHeld('i_rwsem', 'inode')],
-    reach: EVERYWHERE,
+    reach: SYSCALLS,
   }),
   getattr: op('getattr', {
     returns: 'int',

@@ -150,7 +150,7 @@ export const super_operations = {
     cells: ['no'],
     mayBlock: 'yes',
     rules: [notHeld('s_umount', 'sb')],
-    reach: SYSCALLS,
+    reach: EVERYWHERE,
   }),
   show_options: op('show_options', {
     returns: 'int',

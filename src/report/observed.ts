@@ -40,7 +40,7 @@ export interface Disagreement {
 export class Onlooker implements LockObserver {
   entered(_task: Task, _row: Row, _participants: Readonly<Record<string, object | undefined>>): void {}
   accessed(_task: Task, _field: string, _write: boolean, _lock: object): void {}
-  left(): void {}
+  left(_task: Task, _row: Row, _failed: boolean): void {}
   taken(): void {}
   dropped(): void {}
   slept(): void {}

@@ -1,6 +1,6 @@
 /** The part of the workload that goes through the kernel: a filesystem in memory, mounted here, and a child process that uses it. */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmdirSync } from 'node:fs';
+import { mkdtempSync, rmdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +9,7 @@ import type { CacheMode } from '../../fuse/session-options.js';
 import { openLog } from '../../report/log.js';
 import type { LockObserver } from '../../sched/validator.js';
 import { CliError } from '../error.js';
+import { mkfsCommand } from '../image.js';
 import { defaultSettings } from '../mount-options.js';
 import { serveFilesystem } from '../mount-serve.js';
 
@@ -16,14 +17,22 @@ const SIZE = 64 * 2 ** 20;
 const child = fileURLToPath(new URL('mount-child.js', import.meta.url));
 
 /**
- * Mount with every cache mode, because the kernel asks something else in each, and let the child work there.
+ * Mount with every cache mode, because the kernel asks something else in each, and an image, and let the child work there.
  * @throws CliError where the child fails; MountError where nothing can be mounted
  */
 export async function onMounts(observer: LockObserver): Promise<void> {
-  for (const cache of ['none', 'auto', 'always'] as const) await onMount(cache, observer);
+  for (const cache of ['none', 'auto', 'always'] as const) await onMount('memory', cache, observer);
+  const scratch = mkdtempSync(join(tmpdir(), 'latchfs-coverage-'));
+  try {
+    const image = join(scratch, 'image');
+    await mkfsCommand(image, { size: String(SIZE) });
+    await onMount(image, 'auto', observer);
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
 }
 
-async function onMount(cache: CacheMode, observer: LockObserver): Promise<void> {
+async function onMount(source: string, cache: CacheMode, observer: LockObserver): Promise<void> {
   const mountpoint = mkdtempSync(join(tmpdir(), 'latchfs-coverage-'));
   let worked: Promise<void> = Promise.resolve();
   const onReady = (): void => {
@@ -33,7 +42,7 @@ async function onMount(cache: CacheMode, observer: LockObserver): Promise<void> 
   };
   const settings = { ...defaultSettings(), cache, size: SIZE };
   try {
-    await serveFilesystem('memory', mountpoint, settings, openLog({ level: 'warn' }), { onReady, observer });
+    await serveFilesystem(source, mountpoint, settings, openLog({ level: 'warn' }), { onReady, observer });
     await worked;
   } finally {
     rmdirSync(mountpoint);

@@ -1,0 +1,46 @@
+/** What `latchfs contract` says of guarded state is what the scenes of the workload show. */
+import t from 'tap';
+import { playScene } from '../../src/cli/workload/play.js';
+import { SCENES } from '../../src/cli/workload/scenes/index.js';
+import { checkedBy } from '../../src/contract/checks.js';
+import { ALL_ROWS, type Row } from '../../src/contract/index.js';
+import { Onlooker } from '../../src/report/observed.js';
+import type { Task } from '../../src/sched/task.js';
+
+interface Frame {
+  readonly row: Row;
+  readonly participants: Readonly<Record<string, object | undefined>>;
+}
+
+/** The rules of the operations that run whose lock is the one that guards what is touched. */
+class GuardsSeen extends Onlooker {
+  readonly rules = new Set<string>();
+  readonly #running = new Map<Task, Frame[]>();
+
+  override entered(task: Task, row: Row, participants: Frame['participants']): void {
+    const frames = this.#running.get(task) ?? [];
+    frames.push({ row, participants });
+    this.#running.set(task, frames);
+  }
+
+  override left(task: Task): void {
+    this.#running.get(task)?.pop();
+  }
+
+  override accessed(task: Task, _field: string, _write: boolean, lock: object): void {
+    for (const { row, participants } of this.#running.get(task) ?? []) {
+      for (const { id, of, variant, lock: name, mode } of row.rules) {
+        const theirs = participants[variant === undefined ? of : `${of}/${variant}`] ?? participants[`${of}.${name}`];
+        if (mode !== 'none' && theirs === lock && 'name' in lock && lock.name === name) this.rules.add(id);
+      }
+    }
+  }
+}
+
+t.test('guarded state is touched behind the locks of the rules that say so', async (t) => {
+  const seen = new GuardsSeen();
+  // Twice, because what is found without waiting depends on the moment.
+  for (const scene of [...SCENES, ...SCENES]) await playScene(scene, seen);
+  const stated = ALL_ROWS.flatMap(({ rules }) => rules).filter((rule) => checkedBy(rule).includes('guarded-state'));
+  t.same([...seen.rules].sort(), stated.map(({ id }) => id).sort());
+});
