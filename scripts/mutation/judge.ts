@@ -7,6 +7,9 @@ import type { Task } from '../../src/sched/task.js';
 import { type Mutant, readsTheRule } from './mutants.js';
 import { Mutator } from './mutator.js';
 
+/** Milliseconds after which a mutant has made a scene hang. */
+const HANGS = 3_000;
+
 /** What has noticed a mutant; or that nothing has, or that its rule was never weakened. */
 export type Verdict = { readonly killedBy: string } | 'survived' | 'not reached';
 
@@ -60,7 +63,7 @@ export async function judge(mutant: Mutant, known: readonly Baseline[]): Promise
     if (!rows.has(mutant.row)) continue;
     const mutator = new Mutator(mutant);
     stray = undefined;
-    const { result, violations, undeclared } = await playScene(scene, mutator);
+    const { result, violations, undeclared } = await playScene(scene, mutator, HANGS);
     if (mutator.fired === 0) continue;
     reached = true;
     const noticed = violations.find(({ rule }) => mutator.forbiddenTwice || !readsTheRule(rule, mutant));

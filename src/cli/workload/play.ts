@@ -13,8 +13,8 @@ import type { LockObserver } from '../../sched/validator.js';
 import type { Scene } from './scenes/scene.js';
 
 const MIB = 2 ** 20;
-/** Milliseconds after which a scene hangs; one takes some twenty. */
-const PATIENCE = 3_000;
+/** Milliseconds after which a scene hangs, on a machine that has much else to do; one takes some twenty. */
+const PATIENCE = 30_000;
 
 export interface Played {
   /** What the scene has returned, as text; or how it has failed. */
@@ -24,8 +24,11 @@ export interface Played {
   readonly undeclared: readonly string[];
 }
 
-/** @param observer told of everything from the mount on */
-export async function playScene(scene: Scene, observer: LockObserver): Promise<Played> {
+/**
+ * @param observer told of everything from the mount on
+ * @param patience milliseconds after which it hangs
+ */
+export async function playScene(scene: Scene, observer: LockObserver, patience = PATIENCE): Promise<Played> {
   const sched = new RealScheduler();
   const violations: Violation[] = [];
   const validator = new Lockdep('warn', (violation) => violations.push(violation));
@@ -42,7 +45,7 @@ export async function playScene(scene: Scene, observer: LockObserver): Promise<P
   };
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<string>((resolve) => {
-    timer = setTimeout(() => resolve('hangs'), PATIENCE);
+    timer = setTimeout(() => resolve('hangs'), patience);
   });
   const result = await Promise.race([play().catch((error: unknown) => `fails: ${String(error)}`), late]);
   clearTimeout(timer);
