@@ -248,6 +248,7 @@ export function folio_end_writeback(task: Task, folio: Folio, error?: Errno): vo
 /** writepage cannot write the folio now: it is dirty again, for a later pass (folio_redirty_for_writepage). The folio is locked. */
 export function folio_redirty_for_writepage(task: Task, wbc: WritebackControl, folio: Folio): boolean {
   const { mapping } = folio;
+  guard_write(task, GUARDED.folio_dirty, folio.lock);
   wbc.pages_skipped++;
   return mapping === undefined ? dirtyAlone(folio) : filemap_dirty_folio(task, mapping, folio);
 }

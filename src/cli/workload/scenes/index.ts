@@ -1,5 +1,6 @@
 /** A fixed workload: short scenes through system calls, two processes at a time, whose results can be compared. */
 
+import { COLD } from './cold.js';
 import { CONTROL } from './control.js';
 import { DATA } from './data.js';
 import { DESCRIPTORS } from './descriptors.js';
@@ -28,6 +29,7 @@ export const SCENES: readonly Scene[] = [
   ...LOCKS,
   ...QUOTAS,
   ...SUPERBLOCK,
+  ...COLD,
   ...LIBERTIES,
   ...DEVICES,
   ...RIVALS,

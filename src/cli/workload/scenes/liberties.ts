@@ -184,6 +184,9 @@ export const LIBERTIES: readonly Scene[] = [
       const of = async (path: string): Promise<Inode> => inodeAt(sb, (await sys.lstat(path)).ino);
       const [file, link, dir, root] = [await of('/f'), await of('/l'), await of('/d'), await of('/')];
       for (const inode of [file, link, dir, root]) liberate(inode);
+      // Its list is told by get_inode_acl.
+      delete dir.i_op.get_acl;
+      dir.i_acl = undefined;
       link.i_op.readlink = freely(link.i_rwsem, () => 'f');
       // Their atimes are to move, and the list is to be asked for.
       for (const inode of [file, link]) inode.i_atime = { sec: 0, nsec: 0 };
@@ -195,7 +198,7 @@ export const LIBERTIES: readonly Scene[] = [
       }));
       const seen = [(await sys.stat('/f')).size, (await other.stat('/l')).size, await sys.readlink('/l')];
       const attributes = [await sys.listxattr('/f'), String(await sys.getxattr('/f', 'user.a'))];
-      const list = await said(sys.getxattr('/f', 'system.posix_acl_access'));
+      const lists = await Promise.all(['/f', '/d'].map((of) => said(sys.getxattr(of, 'system.posix_acl_access'))));
       const map = Buffer.alloc(32);
       map.writeBigUInt64LE(1n << 40n, 8);
       const extents = (await sys.ioctl(fd, FS_IOC_FIEMAP, map)).readUInt32LE(20);
@@ -203,7 +206,7 @@ export const LIBERTIES: readonly Scene[] = [
       await sys.pread(fd, 10, 0);
       await sys.close(await sys.open('/d', O_TMPFILE | O_RDWR, 0o600));
       await drop_caches(newTask(sb), sb, DROP_SLAB);
-      return [seen, attributes, list, extents, flags, (await sys.stat('/d/in')).size];
+      return [seen, attributes, lists, extents, flags, (await sys.stat('/d/in')).size];
     },
   },
   {

@@ -142,7 +142,8 @@ export const RIVALS: readonly Scene[] = [
         },
       };
       const first = (await other.stat('/d/f')).size;
-      // Its atime has moved once; then it is followed without a reference, and asked where it leads.
+      // Its atime is to stay: it is followed without a reference, and asked where it leads.
+      link.i_atime = { sec: link.i_mtime.sec + 60, nsec: 0 };
       const through = (await other.stat('/l/f')).size;
       link.i_link = undefined;
       return [first, through, (await other.stat('/l/f')).size, asked > 2];
