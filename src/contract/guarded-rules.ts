@@ -39,6 +39,7 @@ export const GUARDED_RULES: ReadonlySet<string> = new Set([
   'file_system_type.kill_sb/s_umount/sb',
   'file_system_type.mount/s_umount/sb',
   'inode_operations.atomic_open/i_rwsem/dir/create',
+  'inode_operations.atomic_open/i_rwsem/dir/open',
   'inode_operations.create/i_rwsem/dir',
   'inode_operations.fileattr_set/i_rwsem/inode',
   'inode_operations.get_inode_acl/rcu/walk',

@@ -4,7 +4,7 @@ import { call } from '../locking/context.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
 import { Errno, errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { d_alloc_parallel, d_lookup_done, dget, dput, putAndThrow } from './dcache.js';
+import { d_alloc_parallel, d_in_lookup, d_lookup_done, dget, dput, putAndThrow } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import { File, FMODE_CREATED, FMODE_OPENED } from './file.js';
 import { modeOf } from './file-table.js';
@@ -61,6 +61,18 @@ export function lookup_open_atomic(
   });
 }
 
+/**
+ * As lookup_open_atomic, without O_CREAT and with i_rwsem of the directory held shared: of a name that the dcache did not know a moment ago.
+ * @throws ENOENT where there is nothing
+ */
+export function lookup_open_shared(task: Task, parent: Dentry, name: string, flags: number): Awaitable<Looked> {
+  if (name.length > NAME_MAX) throw errno('ENAMETOOLONG');
+  return andThen(d_alloc_parallel(task, parent, name), ({ dentry }) =>
+    // Somebody else may have been faster.
+    d_in_lookup(dentry) ? atomicOf(task, dirOf(parent), dentry, flags, 0, undefined) : { dentry, created: false },
+  );
+}
+
 /** As lookup_open_atomic, of a dentry that is not known to be positive, whose reference it takes over. @param refused why nothing may be made */
 function atomicOf(
   task: Task,
@@ -100,8 +112,11 @@ function callAtomic(
   const bits = vfs_prepare_mode(task, dir, mode, ANY_PERMISSION, S_IFREG);
   return withCleanup(
     () =>
-      call(task, rows.atomic_open, { 'dir/create': dir.i_rwsem }, () =>
-        atomic_open?.(task, dir, dentry, file, flags, bits),
+      call(
+        task,
+        rows.atomic_open,
+        (flags & O_CREAT) !== 0 ? { 'dir/create': dir.i_rwsem } : { 'dir/open': dir.i_rwsem },
+        () => atomic_open?.(task, dir, dentry, file, flags, bits),
       ),
     () => d_lookup_done(dentry),
   );

@@ -4,7 +4,7 @@ import { call, take } from '../locking/context.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { type Looked, lookup_open_atomic } from './atomic-open.js';
+import { type Looked, lookup_open_atomic, lookup_open_shared } from './atomic-open.js';
 import { do_truncate, inode_owner_or_capable } from './attr.js';
 import { file_remove_privs } from './attr-privs.js';
 import { d_alloc, dput, putAndThrow } from './dcache.js';
@@ -199,6 +199,35 @@ function lookup_open(
       },
       () => held.release(),
     ),
+  );
+}
+
+/**
+ * open(2) without O_CREAT of a name that the dcache does not know: the filesystem may open what it finds (lookup_open). Takes i_rwsem of the directory shared.
+ * @returns undefined where it did not, or has no atomic_open, or the name is known: the walk goes on to it
+ * @throws ENOENT EACCES; what opening throws
+ */
+export function open_uncached(task: Task, parent: Dentry, name: string, flags: number): Awaitable<File | undefined> {
+  const dir = dirOf(parent);
+  if (dir.i_op.atomic_open === undefined) return undefined;
+  const looked = (): Awaitable<Looked> =>
+    andThen(take(task, rows.atomic_open, 'dir', dir.i_rwsem, I_MUTEX_NORMAL), (held) =>
+      withCleanup(
+        () => {
+          if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
+          return lookup_open_shared(task, parent, name, flags);
+        },
+        () => held.release(),
+      ),
+    );
+  return andThen(inode_permission(task, dir, MAY_EXEC, { inode: dir.i_rwsem }), () =>
+    andThen(lookup_dcache(task, parent, name, LOOKUP_OPEN), (known) => {
+      if (known !== undefined) return andThen(dput(task, known), () => undefined);
+      return andThen(looked(), (found) => {
+        const opened = found.file === undefined ? undefined : openedAtomically(task, found.file, found, flags);
+        return andThen(opened, (done) => andThen(dput(task, found.dentry), () => done?.file));
+      });
+    }),
   );
 }
 

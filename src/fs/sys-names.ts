@@ -9,7 +9,7 @@ import { File, FMODE_OPENED, FMODE_PATH } from './file.js';
 import { lookup_permitted } from './lookup.js';
 import { do_link, do_mkdir, do_mknod, do_rename, do_rmdir, do_symlink, do_unlink, vfs_readlink } from './namei.js';
 import { follow_managed } from './namespace.js';
-import { open_or_create, vfs_open, vfs_tmpfile_open } from './open.js';
+import { open_or_create, open_uncached, vfs_open, vfs_tmpfile_open } from './open.js';
 import { O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_TMPFILE } from './open-flags.js';
 import {
   type Last,
@@ -105,9 +105,27 @@ async function do_filp_open(
     return withPath(task, path_lookup(task, p.fs, start, name, lookup), (path) => pathFile(task, path));
   }
   if ((flags & O_CREAT) === 0) {
-    return withPath(task, path_lookup(task, p.fs, start, name, lookup), (path) => vfs_open(task, path, flags));
+    const opened = (resolve & LOOKUP_CACHED) === 0 ? await openLast(task, p, start, name, flags, resolve) : undefined;
+    return (
+      opened ?? withPath(task, path_lookup(task, p.fs, start, name, lookup), (path) => vfs_open(task, path, flags))
+    );
   }
   return openCreating(task, p, start, name, flags, mode, resolve);
+}
+
+/** Let the filesystem open the last name of a path itself, where nobody has looked it up yet. @returns undefined where it does not */
+async function openLast(
+  task: Task,
+  p: Process,
+  start: Dentry,
+  name: string,
+  flags: number,
+  resolve: number,
+): Promise<File | undefined> {
+  const { path, last } = await path_parent(task, p.fs, start, name, resolve);
+  return withPath(task, path, () =>
+    last.type === 'norm' && !last.slash ? open_uncached(task, path, last.name, flags) : undefined,
+  );
 }
 
 /** open with O_CREAT: a symlink in the last place is followed, also one to a file that is to be made. */

@@ -1,4 +1,4 @@
-/** open(2) with O_CREAT where the filesystem looks up, makes and opens in one call. */
+/** open(2) where the filesystem looks up, makes and opens in one call. */
 import t, { type Test } from 'tap';
 import { dget, dput } from '../../src/fs/dcache.js';
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../src/fs/drop-caches.js';
@@ -60,6 +60,38 @@ t.test('what is there is opened, what is not is made, whoever knows of it', asyn
     await forget(sys, world);
     t.equal(await outcome(() => openAtRoot(world, 'l', O_RDWR)), 'ELOOP');
     t.equal(await outcome(() => openAtRoot(world, 'secret', O_RDWR, 0)), 'ok', 'whatever the mode of a new file');
+  });
+});
+
+t.test('without O_CREAT the filesystem is asked for what nobody has looked up', async (t) => {
+  await withSys(t, async (sys, world, process) => {
+    await sys.mkdir('/d', 0o755);
+    await sys.close(await sys.open('/d/f', O_CREAT | O_RDWR, 0o644));
+    await sys.symlink('f', '/d/l');
+    const asked = async (name: string, flags = O_RDWR): Promise<[string, number]> => {
+      let said = '';
+      const called = await opsCalled(world, async () => {
+        said = await outcome(async () => sys.close(await sys.open(name, flags)));
+      });
+      return [said, called.filter((op) => op === 'atomic_open').length];
+    };
+    await forget(sys, world);
+    t.same(await asked('/d/f'), ['ok', 1]);
+    t.same(await asked('/d/f'), ['ok', 0], 'known');
+    await forget(sys, world);
+    t.same(await asked('/d/l'), ['ok', 1], 'a link, which is then followed');
+    t.same(await asked('/d/none'), ['ENOENT', 1]);
+    t.same(await asked('/d/none'), ['ENOENT', 0], 'known not to be there');
+    t.same(await asked('/d/f/g'), ['ENOTDIR', 0]);
+    t.same(await asked('/d', O_DIRECTORY), ['ok', 0]);
+    await forget(sys, world);
+    t.same(await asked('/d', O_DIRECTORY), ['ok', 1]);
+    t.same(await asked(`/d/${'x'.repeat(256)}`), ['ENAMETOOLONG', 0]);
+    await sys.chmod('/d', 0o700);
+    await forget(sys, world);
+    const them = process.fork({ cred: user(1000) });
+    t.equal(await outcome(() => syscalls(them).open('/d/f', 0)), 'EACCES');
+    await them.exit();
   });
 });
 
