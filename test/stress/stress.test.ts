@@ -10,7 +10,7 @@ import { errno } from '../../src/sched/errno.js';
 import { lacking } from '../mount/users.js';
 
 const main = fileURLToPath(new URL('../../scripts/stressing/main.js', import.meta.url));
-const seconds = process.env['LATCHFS_STRESS_SECONDS'] ?? '40';
+const seconds = process.env['LATCHFS_STRESS_SECONDS'] ?? '30';
 
 function stress(...args: string[]): Promise<{ status: number | null; output: string }> {
   return new Promise((resolve) => {
