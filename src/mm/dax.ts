@@ -44,7 +44,7 @@ function wholeDevice(bdev: BlockDevice): DaxIomap {
 
 function dax_vm_ops(bdev: BlockDevice, iomap: DaxIomap): vm_operations_struct {
   return {
-    // The device keeps its blocks in their places for as long as any area has them.
+    // The device keeps its blocks in their places for as long as an area has them.
     open: (task, vma) => {
       guard_write(task, GUARDED.vma, vma.vm_mm.mmap_lock);
       bdev.direct_get();

@@ -54,7 +54,7 @@ export async function dquot_quota_disable(task: Task, sb: SuperBlock, type: Quot
   loaded.flags &= ~DQUOT_LIMITS_ENABLED;
 }
 
-/** No quotas any more (dquot_disable with DQUOT_USAGE_ENABLED), all types. Takes dqonoff_sem exclusively. @throws EIO: they are off all the same */
+/** No more quotas (dquot_disable with DQUOT_USAGE_ENABLED), all types. Takes dqonoff_sem exclusively. @throws EIO: they are off all the same */
 export async function dquot_disable(task: Task, sb: SuperBlock): Promise<void> {
   const { s_dquot: quota } = sb;
   if (!QUOTA_TYPES.some((type) => sb_has_quota_active(sb, type))) return;
