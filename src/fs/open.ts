@@ -1,6 +1,7 @@
 /** Opening files by what they are named (fs/open.c, and the last step of a path in fs/namei.c). What an open file is, is in file-table.ts. */
 import { inode_operations as rows } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
+import type { Held } from '../locking/held.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -190,12 +191,20 @@ function lookup_open(
   readOnly: Errno | undefined,
 ): Awaitable<Looked> {
   const dir = dirOf(parent);
-  return andThen(take(task, rows.create, 'dir', dir.i_rwsem, I_MUTEX_NORMAL), (held) =>
+  return inDirectory(dir, take(task, rows.create, 'dir', dir.i_rwsem, I_MUTEX_NORMAL), () =>
+    dir.i_op.atomic_open !== undefined
+      ? lookup_open_atomic(task, parent, name, flags, mode, readOnly)
+      : lookup_or_create(task, parent, name, flags, mode, readOnly),
+  );
+}
+
+/** Do `body` under the lock of a directory, once it is had, unless that was removed meanwhile. @throws ENOENT */
+function inDirectory<T>(dir: Inode, taken: Awaitable<Held<'i_rwsem'>>, body: () => Awaitable<T>): Awaitable<T> {
+  return andThen(taken, (held) =>
     withCleanup(
       () => {
         if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
-        if (dir.i_op.atomic_open !== undefined) return lookup_open_atomic(task, parent, name, flags, mode, readOnly);
-        return lookup_or_create(task, parent, name, flags, mode, readOnly);
+        return body();
       },
       () => held.release(),
     ),
@@ -211,14 +220,8 @@ export function open_uncached(task: Task, parent: Dentry, name: string, flags: n
   const dir = dirOf(parent);
   if (dir.i_op.atomic_open === undefined) return undefined;
   const looked = (): Awaitable<Looked> =>
-    andThen(take(task, rows.atomic_open, 'dir', dir.i_rwsem, I_MUTEX_NORMAL), (held) =>
-      withCleanup(
-        () => {
-          if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
-          return lookup_open_shared(task, parent, name, flags);
-        },
-        () => held.release(),
-      ),
+    inDirectory(dir, take(task, rows.atomic_open, 'dir', dir.i_rwsem, I_MUTEX_NORMAL), () =>
+      lookup_open_shared(task, parent, name, flags),
     );
   return andThen(inode_permission(task, dir, MAY_EXEC, { inode: dir.i_rwsem }), () =>
     andThen(lookup_dcache(task, parent, name, LOOKUP_OPEN), (known) => {

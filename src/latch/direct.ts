@@ -44,6 +44,23 @@ function reach(extent: Extent, pos: number): number {
   return endOf(extent) * BLOCK_SIZE - pos;
 }
 
+/** Go through bytes `start` to `end` exclusive of a file: `take` gets what maps the byte that it has come to, and says where it goes on. */
+function gather(
+  task: Task,
+  inode: LatchInode,
+  start: number,
+  end: number,
+  take: (extent: Extent | undefined, at: number) => number,
+): Awaitable<void> {
+  for (let at = start; at < end; ) {
+    const here = at;
+    const found = inode.extents.find(task, Math.floor(here / BLOCK_SIZE));
+    if (found instanceof Promise) return found.then((extent) => gather(task, inode, take(extent, here), end, take));
+    at = take(found, here);
+  }
+  return undefined;
+}
+
 /** Find the pieces of a read of bytes `pos` to `end` exclusive, and give the iterator the memory for them. */
 function gatherRead(
   task: Task,
@@ -53,25 +70,16 @@ function gatherRead(
   end: number,
   out: Transfer,
 ): Awaitable<Transfer> {
-  for (let pos = start; pos < end; ) {
-    const block = Math.floor(pos / BLOCK_SIZE);
-    const at = pos;
-    const take = (extent: Extent | undefined): number => {
-      const mapped = extent !== undefined && !extent.unwritten ? extent : undefined;
-      const length = Math.min(end - at, mapped === undefined ? (block + 1) * BLOCK_SIZE - at : reach(mapped, at));
-      const room = Math.ceil(length / SECTOR_SIZE) * SECTOR_SIZE;
-      const bytes = mapped === undefined ? Buffer.alloc(length) : Buffer.allocUnsafeSlow(room);
-      if (mapped !== undefined) out.pieces.push({ sector: sectorOf(mapped, at), bytes });
-      out.total += iter.addBytes(bytes.subarray(0, length));
-      return at + length;
-    };
-    const found = inode.extents.find(task, block);
-    if (found instanceof Promise) {
-      return found.then((extent) => gatherRead(task, inode, iter, take(extent), end, out));
-    }
-    pos = take(found);
-  }
-  return out;
+  const take = (extent: Extent | undefined, at: number): number => {
+    const mapped = extent !== undefined && !extent.unwritten ? extent : undefined;
+    const length = Math.min(end - at, mapped === undefined ? BLOCK_SIZE - (at % BLOCK_SIZE) : reach(mapped, at));
+    const room = Math.ceil(length / SECTOR_SIZE) * SECTOR_SIZE;
+    const bytes = mapped === undefined ? Buffer.alloc(length) : Buffer.allocUnsafeSlow(room);
+    if (mapped !== undefined) out.pieces.push({ sector: sectorOf(mapped, at), bytes });
+    out.total += iter.addBytes(bytes.subarray(0, length));
+    return at + length;
+  };
+  return andThen(gather(task, inode, start, end, take), () => out);
 }
 
 /** Find the pieces of a write, as far as it overwrites what is on the device already. */
@@ -83,22 +91,14 @@ function gatherWrite(
   end: number,
   out: Transfer,
 ): Awaitable<Transfer> {
-  for (let pos = start; pos < end; ) {
-    const at = pos;
-    const take = (extent: Extent | undefined): number => {
-      if (extent === undefined || extent.unwritten) return end;
-      const bytes = iter.take(Math.min(end - at, reach(extent, at)));
-      out.pieces.push({ sector: sectorOf(extent, at), bytes });
-      out.total += bytes.length;
-      return at + bytes.length;
-    };
-    const found = inode.extents.find(task, Math.floor(pos / BLOCK_SIZE));
-    if (found instanceof Promise) {
-      return found.then((extent) => gatherWrite(task, inode, iter, take(extent), end, out));
-    }
-    pos = take(found);
-  }
-  return out;
+  const take = (extent: Extent | undefined, at: number): number => {
+    if (extent === undefined || extent.unwritten) return end;
+    const bytes = iter.take(Math.min(end - at, reach(extent, at)));
+    out.pieces.push({ sector: sectorOf(extent, at), bytes });
+    out.total += bytes.length;
+    return at + bytes.length;
+  };
+  return andThen(gather(task, inode, start, end, take), () => out);
 }
 
 /** Start all pieces; `end` is called in completion context after the last, with the first error. */
