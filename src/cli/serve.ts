@@ -48,9 +48,8 @@ export async function serve(mountpoint: string, sb: SuperBlock, log: Logger, opt
   const lost = (error: unknown): void => log.error({ err: error }, 'a failure that nobody waited for');
   process.on('unhandledRejection', lost);
   try {
-    const why = await loop.run();
+    const why = await loop.run().finally(() => session.shutdown());
     log.info({ requests: session.requests() }, `${mounted.mountpoint} ${session.destroyed ? 'unmounted' : why}`);
-    await session.shutdown();
   } catch (error) {
     device.close();
     throw error;

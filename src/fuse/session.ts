@@ -242,10 +242,10 @@ export class Session {
   async shutdown(): Promise<void> {
     const task = this.sb.newTask({ comm: 'shutdown' });
     if (this.sb.s_writers.frozen === SB_FREEZE_COMPLETE) await thaw_super(task, this.sb);
-    for (const { task, done } of this.#pending.values()) {
-      task.interrupt();
-      await done;
-    }
+    const pending = [...this.#pending.values()];
+    // All before any is waited for: one may hold what another waits for.
+    for (const { task } of pending) task.interrupt();
+    await Promise.all(pending.map(({ done }) => done));
     await this.handles.closeAll(task);
     await this.anonymous.closeAll(task);
     await this.nodes.forgetAll(task);
