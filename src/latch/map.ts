@@ -3,13 +3,13 @@ import { SECTOR_SIZE, submit_bio_wait } from '../block/bio.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import type { Run } from './alloc.js';
+import { ALLOC_CREDITS, type Run } from './alloc.js';
 import { giveBlocks, takeBlocks } from './charge.js';
 import { endOf, type Hole } from './extents.js';
 import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE, INODES_PER_BLOCK } from './format/layout.js';
-import { infoOf } from './info.js';
-import type { LatchInode } from './inode.js';
+import { infoOf, with_handle } from './info.js';
+import { type LatchInode, writeInode } from './inode.js';
 import type { Handle } from './journal/types.js';
 
 export const SECTORS = BLOCK_SIZE / SECTOR_SIZE;
@@ -43,6 +43,56 @@ export async function mapRun(
   return await inode.extents.fill(task, handle, hole, unwritten, allocate, (run) =>
     promised ? alloc.free(task, handle, run.start, run.length) : giveBlocks(task, handle, inode, run),
   );
+}
+
+/** What a caller of preallocate has to do beside. */
+export interface Preallocating {
+  /** In each handle, before anything is mapped in it. */
+  readonly begin?: (handle: Handle) => Awaitable<void>;
+  /** Blocks were mapped. */
+  readonly mapped?: (blocks: Hole) => void;
+}
+
+/**
+ * Map the holes of a range to fresh blocks that read as zeroes, in as many transactions as it takes. i_rwsem is held exclusively.
+ * @throws ENOSPC EDQUOT EIO EROFS, with what was mapped so far
+ */
+export async function preallocate(
+  task: Task,
+  inode: LatchInode,
+  range: Hole,
+  { begin, mapped }: Preallocating = {},
+): Promise<void> {
+  const info = infoOf(inode.i_sb);
+  const end = range.logical + range.length;
+  let block = range.logical;
+  const some = async (handle: Handle): Promise<void> => {
+    await begin?.(handle);
+    while (block < end && handle.credits >= inode.extents.credits + ALLOC_CREDITS) {
+      const extent = await inode.extents.next(task, block);
+      if (extent !== undefined && extent.logical <= block) {
+        block = endOf(extent);
+        continue;
+      }
+      const length = Math.min(end, extent?.logical ?? end) - block;
+      const count = await mapRun(task, handle, inode, { logical: block, length }, true);
+      mapped?.({ logical: block, length: count });
+      block += count;
+    }
+  };
+  while (block < end) {
+    // What a commit frees counts as free, and cannot be taken before.
+    if (info.alloc.pending > 0 && info.alloc.available - info.alloc.pending < end - block) {
+      await info.journal.force_commit(task);
+    }
+    await with_handle(task, info, async (handle) => {
+      try {
+        await some(handle);
+      } finally {
+        await writeInode(task, handle, info, inode);
+      }
+    });
+  }
 }
 
 /**

@@ -32,7 +32,7 @@ import { BLOCK_SIZE } from './format/layout.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
 import { type LatchInode, latchInode, writeInode } from './inode.js';
 import type { Handle } from './journal/types.js';
-import { mapRun } from './map.js';
+import { preallocate } from './map.js';
 
 /** A block of metadata was freed: its buffer, or what the log may say of it, is void. Costs a credit now and then. @throws EROFS */
 export function forgetBlock(task: Task, handle: Handle, bdev: BlockDevice, block: number): void {
@@ -148,7 +148,7 @@ async function zeroRange(
 }
 
 /** Zero a part of one page that is on the device. @returns whether it is there */
-async function zeroEdge(
+export async function zeroEdge(
   task: Task,
   inode: LatchInode,
   from: number,
@@ -160,37 +160,6 @@ async function zeroEdge(
   if (extent === undefined || extent.unwritten) return false;
   await zero_partial_folio(task, inode.i_mapping, from, to, held);
   return true;
-}
-
-/**
- * Map the holes of a range to fresh blocks that read as zeroes, in as many transactions as it takes.
- * @throws ENOSPC EDQUOT, with what was mapped so far
- */
-async function preallocate(task: Task, inode: LatchInode, start: number, end: number): Promise<void> {
-  const info = infoOf(inode.i_sb);
-  let block = start;
-  const some = async (handle: Handle): Promise<void> => {
-    while (block < end && handle.credits >= inode.extents.credits + ALLOC_CREDITS) {
-      const extent = await inode.extents.next(task, block);
-      if (extent !== undefined && extent.logical <= block) {
-        block = extent.logical + extent.length;
-        continue;
-      }
-      const hole = Math.min(end, extent?.logical ?? end) - block;
-      block += await mapRun(task, handle, inode, { logical: block, length: hole }, true);
-    }
-  };
-  while (block < end) {
-    // What is promised to others is not taken, and what a commit frees is waited for.
-    if (info.alloc.available < end - block && info.alloc.pending > 0) await info.journal.force_commit(task);
-    await with_handle(task, info, async (handle) => {
-      try {
-        await some(handle);
-      } finally {
-        await writeInode(task, handle, info, inode);
-      }
-    });
-  }
 }
 
 /**
@@ -243,7 +212,11 @@ export async function latch_fallocate(
     if (end > old && !keep && (await zeroEdge(task, inode, old, Math.min(end, roundUp(old)), held))) {
       await filemap_write_and_wait_range(task, inode.i_mapping, old, roundUp(old) - 1);
     }
-    await preallocate(task, inode, Math.floor(offset / BLOCK_SIZE), Math.ceil(end / BLOCK_SIZE));
+    const range = {
+      logical: Math.floor(offset / BLOCK_SIZE),
+      length: Math.ceil(end / BLOCK_SIZE) - Math.floor(offset / BLOCK_SIZE),
+    };
+    await preallocate(task, inode, range);
     if (!keep && end > inode.i_size) {
       i_size_write(task, inode, end);
       inode.i_disksize = end;

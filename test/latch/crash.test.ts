@@ -4,6 +4,7 @@
  */
 import fc from 'fast-check';
 import t from 'tap';
+import { O_DIRECT, O_RDWR } from '../../src/fs/open-flags.js';
 import { isErrno } from '../../src/sched/errno.js';
 import { ROOT_CRED, type Task } from '../../src/sched/task.js';
 import { freshImage, numbers, problemsOf, World } from './world.js';
@@ -32,6 +33,8 @@ class Worker {
   readonly dir: string;
   readonly choose: (n: number) => number;
   readonly files = new Map<string, Buffer>();
+  /** What the bytes of each file are, besides zeroes: that tells whose they are. */
+  readonly #kinds = new Map<string, number>();
   readonly promises: Promised[] = [];
   #next = 0;
 
@@ -61,9 +64,10 @@ class Worker {
     return names[this.choose(Math.max(1, names.length))];
   }
 
-  /** What a file holds besides zeroes is of one kind, which tells whose it is. */
-  #bytes(length: number, file: Buffer): Buffer {
-    return Buffer.alloc(length, file.find((byte) => byte !== 0) ?? this.choose(255) + 1);
+  #bytes(length: number, path: string): Buffer {
+    const kind = this.#kinds.get(path) ?? this.choose(255) + 1;
+    this.#kinds.set(path, kind);
+    return Buffer.alloc(length, kind);
   }
 
   async step(): Promise<void> {
@@ -122,14 +126,17 @@ class Worker {
   }
 
   async #write(path: string, old: Buffer): Promise<void> {
-    const pos = this.choose(4) === 0 ? old.length : this.choose(old.length + 5000);
-    const bytes = this.#bytes(this.choose(this.choose(5) === 0 ? 40000 : 3000) + 1, old);
+    const direct = this.choose(2) === 0;
+    const grain = direct ? ([1, 512, 4096][this.choose(3)] ?? 1) : 1;
+    const round = (bytes: number): number => Math.ceil(bytes / grain) * grain;
+    const pos = round(this.choose(4) === 0 ? old.length : this.choose(old.length + 5000));
+    const bytes = this.#bytes(round(this.choose(this.choose(5) === 0 ? 40000 : 3000) + 1), path);
     const content = Buffer.alloc(Math.max(old.length, pos + bytes.length));
     old.copy(content);
     bytes.copy(content, pos);
     this.#touch(path, true);
     this.files.delete(path);
-    await this.world.write(path, pos, bytes, this.task);
+    await this.world.write(path, pos, bytes, this.task, O_RDWR | (direct ? O_DIRECT : 0));
     this.files.set(path, content);
   }
 
@@ -145,6 +152,7 @@ class Worker {
     this.files.delete(path);
     const victim = this.files.get(target);
     this.files.delete(target);
+    this.#kinds.set(target, this.#kinds.get(path) ?? this.choose(255) + 1);
     for (const promise of this.promises) if (promise.now === path) promise.now = target;
     await this.world.rename(path, target, 0, this.task);
     if (target !== path || victim !== undefined) this.files.set(target, old);

@@ -2,45 +2,17 @@
 import fc from 'fast-check';
 import t from 'tap';
 import type { FaultPolicy } from '../../src/block/faulty-device.js';
-import { O_CREAT, O_DIRECT, O_RDWR } from '../../src/fs/open-flags.js';
+import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { RWF_HIPRI, RWF_NOWAIT } from '../../src/fs/sys-io.js';
-import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../src/mm/mmap.js';
 import { SWP_FS_OPS } from '../../src/mm/swap-info.js';
 import { shrink_node } from '../../src/mm/vmscan.js';
-import { newWorld, opsCalled, outcome, type World, type WorldOptions } from '../fs/world.js';
+import { opsCalled, outcome, type World } from '../fs/world.js';
+import { calledBy, ended, type Opened, opened, pages } from './opened.js';
 
 const P = PAGE_SIZE;
 const RW = PROT_READ | PROT_WRITE;
-
-interface Opened {
-  readonly world: World;
-  readonly process: Process;
-  readonly sys: Syscalls;
-  /** One file, twice: past the cache and through it. */
-  readonly direct: number;
-  readonly cached: number;
-}
-
-async function opened(options: WorldOptions = {}): Promise<Opened> {
-  const world = await newWorld(options);
-  const process = new Process(world.sb);
-  const sys = syscalls(process);
-  const cached = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
-  return { world, process, sys, cached, direct: await sys.open('/f', O_RDWR | O_DIRECT) };
-}
-
-async function ended({ world, process }: Opened): Promise<readonly unknown[]> {
-  await process.exit();
-  return [await world.end(), ...world.violations.map(({ message }) => message)];
-}
-
-/** The operations that are called, but for those of times. */
-const calledBy = async (world: World, body: () => unknown): Promise<string[]> =>
-  (await opsCalled(world, body)).filter((op) => op !== 'update_time' && op !== 'dirty_inode');
-
-const pages = ({ world }: Opened, ino: number): number => world.sb.inodeHash.get(ino)?.i_mapping.nrpages ?? -1;
 
 t.test('a direct read leaves no page, a direct write no old one', async (t) => {
   const o = await opened();

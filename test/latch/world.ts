@@ -185,8 +185,8 @@ export class World {
     }
   }
 
-  async write(path: string, pos: number, bytes: Buffer, task = this.task): Promise<void> {
-    await this.#open(path, (file) => vfs_iter_write(task, file, IovIter.ofSource(bytes), pos), task);
+  async write(path: string, pos: number, bytes: Buffer, task = this.task, flags = O_RDWR): Promise<void> {
+    await this.#open(path, (file) => vfs_iter_write(task, file, IovIter.ofSource(bytes), pos), task, flags);
   }
 
   async read(path: string, task = this.task): Promise<Buffer> {

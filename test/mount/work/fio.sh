@@ -3,6 +3,8 @@ job() { fio --name=v --directory=. --rw=randwrite --bs=4k --size=8m --numjobs=4 
 job --ioengine=psync
 job --ioengine=psync --direct=1
 job --ioengine=mmap
+job --ioengine=psync --direct=1 --fallocate=none --bsrange=512-64k --blockalign=512 --norandommap
+job --ioengine=libaio --iodepth=16 --direct=1 --fallocate=none --rw=write
 job --ioengine=libaio --iodepth=16 --direct=1
 job --ioengine=psync --bsrange=512-64k --bs_unaligned --norandommap --fsync=200
 # One file that four jobs write, each its own part.

@@ -1,0 +1,171 @@
+/**
+ * Direct writes that change what is mapped or how long the file is (ext4_dio_write_iter, iomap_dio_rw). What lacks blocks gets preallocated ones, the data goes
+ * to the device, and only then are the blocks called written and the file longer: whoever reads meanwhile, or after a crash, sees zeroes and never what the
+ * blocks had held for somebody else. i_rwsem is held exclusively from before the first step to behind the last.
+ */
+import { inode_dio_begin, inode_dio_end } from '../fs/dio-count.js';
+import { i_size_write } from '../fs/inode.js';
+import { filemap_write_and_wait_range } from '../mm/filemap-wait.js';
+import type { IovIter } from '../mm/iov-iter.js';
+import { pagecache_isize_extended } from '../mm/truncate.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { Errno, errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { initQuota } from './charge.js';
+import { endOf, type Hole } from './extents.js';
+import type { Extent } from './format/inode.js';
+import { BLOCK_SIZE } from './format/layout.js';
+import { infoOf, with_handle } from './info.js';
+import { type LatchInode, writeInode } from './inode.js';
+import { markWritten, preallocate } from './map.js';
+import { gather, reach, sectorOf, type Transfer, transferNow } from './transfer.js';
+import { freeBlocks, zeroEdge } from './truncate.js';
+
+/**
+ * Write bytes `pos` to `end` exclusive, whole sectors. The file is on the orphan list while it has blocks behind its end: a crash gives them back.
+ * @param out what overwrites stored bytes, and was taken from the iterator already
+ * @returns bytes
+ * @throws ENOSPC EDQUOT EIO EROFS: the size stays, and blocks that were mapped behind it are given back (ext4_truncate_failed_write); what was mapped inside
+ * the file stays preallocated
+ */
+export async function dio_write(
+  task: Task,
+  inode: LatchInode,
+  pos: number,
+  end: number,
+  iter: IovIter,
+  out: Transfer,
+): Promise<number> {
+  const info = infoOf(inode.i_sb);
+  const old = inode.i_size;
+  // One that stands there already, because it has no name or a truncation has failed, stays.
+  const joins = end > old && !info.orphans.has(inode);
+  await initQuota(task, inode);
+  if (pos > old) await zeroEof(task, inode, pos);
+  const first = Math.floor((pos + out.total) / BLOCK_SIZE);
+  const range = { logical: first, length: Math.ceil(end / BLOCK_SIZE) - first };
+  const mapped: Hole[] = [];
+  inode_dio_begin(inode);
+  try {
+    await mapHoles(task, inode, range, joins, mapped);
+    await gatherRest(task, inode, pos + out.total, end, iter, out);
+    await transferNow(task, info.bdev, out);
+    await finish(task, inode, range, end, joins);
+  } catch (error) {
+    await undo(task, inode, mapped, joins);
+    throw error;
+  } finally {
+    inode_dio_end(inode);
+  }
+  if (pos > old) await pagecache_isize_extended(task, inode.i_mapping, old, pos);
+  return out.total;
+}
+
+/** The file will go on behind a gap: what its last block holds beyond the end, from a write whose end a crash has cut off, is in the file then (xfs_zero_range). */
+async function zeroEof(task: Task, inode: LatchInode, pos: number): Promise<void> {
+  const size = inode.i_size;
+  const edge = Math.min(pos, Math.ceil(size / BLOCK_SIZE) * BLOCK_SIZE);
+  using held = await inode.i_mapping.invalidate_lock.write(task);
+  if (await zeroEdge(task, inode, size, edge, held)) {
+    await filemap_write_and_wait_range(task, inode.i_mapping, size, edge - 1);
+  }
+}
+
+/** Holes of a range get preallocated blocks, all of them or ENOSPC. @param joins the orphan list, because the file will be longer @param mapped gets what was mapped */
+async function mapHoles(task: Task, inode: LatchInode, range: Hole, joins: boolean, mapped: Hole[]): Promise<void> {
+  const { alloc, journal, orphans } = infoOf(inode.i_sb);
+  let room = await missing(task, inode, range);
+  if (room === 0) return;
+  // What was promised to pages is not taken from them.
+  if (!alloc.reserve(room)) {
+    if (alloc.pending === 0) throw errno('ENOSPC');
+    await journal.force_commit(task);
+    if (!alloc.reserve(room)) throw errno('ENOSPC');
+  }
+  try {
+    await preallocate(task, inode, range, {
+      begin: (handle) => (joins ? orphans.add(task, handle, inode) : undefined),
+      mapped: (blocks) => {
+        mapped.push(blocks);
+        alloc.unreserve(blocks.length);
+        room -= blocks.length;
+      },
+    });
+  } finally {
+    alloc.unreserve(room);
+  }
+}
+
+/** How many blocks of a range are not mapped. @throws EIO */
+function missing(task: Task, inode: LatchInode, { logical, length }: Hole): Awaitable<number> {
+  const end = logical + length;
+  let count = length;
+  const counted = inode.extents.iterate(task, logical, (extent) => {
+    count -= Math.max(0, Math.min(end, endOf(extent)) - Math.max(logical, extent.logical));
+    return endOf(extent) < end;
+  });
+  return andThen(counted, () => count);
+}
+
+/** Find where bytes `start` to `end` exclusive go. Of a block that was never written the other sectors are zeroed as well (iomap_dio_zero). */
+function gatherRest(
+  task: Task,
+  inode: LatchInode,
+  start: number,
+  end: number,
+  iter: IovIter,
+  out: Transfer,
+): Awaitable<void> {
+  const take = (extent: Extent | undefined, at: number): number => {
+    if (extent === undefined) throw errno('EIO', `byte ${at} of inode ${inode.i_ino} has lost its block`);
+    const bytes = iter.take(Math.min(end - at, reach(extent, at)));
+    const before = extent.unwritten ? at % BLOCK_SIZE : 0;
+    const behind = extent.unwritten ? -(at + bytes.length) & (BLOCK_SIZE - 1) : 0;
+    const vecs = [Buffer.alloc(before), bytes, Buffer.alloc(behind)].filter(({ length }) => length > 0);
+    out.pieces.push({ sector: sectorOf(extent, at - before), vecs });
+    out.total += bytes.length;
+    return at + bytes.length;
+  };
+  return gather(task, inode, start, end, take);
+}
+
+/** The data are on the device: the blocks of the range are written, and the file reaches at least to byte `end` exclusive (ext4_dio_write_end_io). */
+async function finish(task: Task, inode: LatchInode, range: Hole, end: number, joined: boolean): Promise<void> {
+  const info = infoOf(inode.i_sb);
+  const last = range.logical + range.length;
+  for (let block = range.logical; block < last; ) {
+    const before = block;
+    await with_handle(task, info, async (handle) => {
+      try {
+        block = await markWritten(task, handle, inode, block, last);
+        if (block < last) return;
+        if (end > inode.i_size) i_size_write(task, inode, end);
+        if (end > inode.i_disksize) inode.i_disksize = end;
+        if (joined) await info.orphans.del(task, handle, inode);
+      } finally {
+        await writeInode(task, handle, info, inode);
+      }
+    });
+    if (block === before) throw errno('EIO', `block ${block} cannot be converted in one transaction`);
+  }
+}
+
+/** Nothing was written behind the end of the file: what was mapped there is not kept. Where that fails, the next mount finds the file among the orphans. */
+async function undo(task: Task, inode: LatchInode, mapped: readonly Hole[], joined: boolean): Promise<void> {
+  const info = infoOf(inode.i_sb);
+  const first = Math.ceil(inode.i_size / BLOCK_SIZE);
+  const behind = mapped.filter(({ logical, length }) => logical + length > first);
+  if (behind.length === 0 && !joined) return;
+  using _held = await inode.i_mapping.invalidate_lock.write(task);
+  try {
+    await with_handle(task, info, async (handle) => {
+      for (const { logical, length } of behind.toReversed()) {
+        await freeBlocks(task, handle, inode, Math.max(first, logical), logical + length);
+      }
+      if (joined) await info.orphans.del(task, handle, inode);
+      await writeInode(task, handle, info, inode);
+    });
+  } catch (error) {
+    if (!(error instanceof Errno)) throw error;
+  }
+}
