@@ -21,3 +21,23 @@ export const O_CLOEXEC = 0o2000000;
 export const O_PATH = 0o10000000;
 /** Contains O_DIRECTORY, so that kernels that do not know it refuse it. */
 export const O_TMPFILE = 0o20200000;
+
+/** All there are (VALID_OPEN_FLAGS). */
+export const VALID_OPEN_FLAGS =
+  O_ACCMODE |
+  O_CREAT |
+  O_EXCL |
+  O_NOCTTY |
+  O_TRUNC |
+  O_APPEND |
+  O_NONBLOCK |
+  FASYNC |
+  O_DIRECT |
+  O_LARGEFILE |
+  O_DIRECTORY |
+  O_NOFOLLOW |
+  O_NOATIME |
+  O_SYNC |
+  O_CLOEXEC |
+  O_PATH |
+  O_TMPFILE;

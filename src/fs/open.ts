@@ -13,7 +13,15 @@ import type { Dentry } from './dentry.js';
 import { File, FMODE_CREATED, FMODE_OPENED } from './file.js';
 import { do_dentry_open, file_finish, fput, get_write_access, modeOf, put_write_access } from './file-table.js';
 import { I_LINKABLE, I_MUTEX_NORMAL, type Inode, S_APPEND, S_DEAD } from './inode.js';
-import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, LOOKUP_OPEN, lookup_dcache, lookup_locked } from './lookup.js';
+import {
+  dirOf,
+  LOOKUP_CREATE,
+  LOOKUP_EXCL,
+  LOOKUP_OPEN,
+  lookup_dcache,
+  lookup_locked,
+  lookup_permitted,
+} from './lookup.js';
 import { vfs_create, vfs_prepare_mode } from './namei.js';
 import { O_ACCMODE, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_TRUNC } from './open-flags.js';
 import { inode_permission, isDir, MAY_EXEC, MAY_OPEN, MAY_READ, MAY_WRITE } from './permission.js';
@@ -58,31 +66,46 @@ function may_open_flags(task: Task, inode: Inode, flags: number): void {
  * @throws as may_open and do_dentry_open; ENOENT for a negative dentry
  */
 export function vfs_open(task: Task, dentry: Dentry, flags: number, killSuidgid = false): Awaitable<File> {
+  return openAndCut(task, dentry, flags, killSuidgid, undefined);
+}
+
+/** As vfs_open. @param opened by the filesystem already: whether the caller may have it is seen only now. It stays the caller's where this fails */
+function openAndCut(
+  task: Task,
+  dentry: Dentry,
+  flags: number,
+  killSuidgid: boolean,
+  opened: File | undefined,
+): Awaitable<File> {
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
   const cuts = (flags & O_TRUNC) !== 0 && (inode.i_mode & S_IFMT) === S_IFREG;
   const open = (): Awaitable<File> =>
-    andThen(may_open(task, inode, flags), () => do_dentry_open(task, dentry, inode, flags, 0));
+    andThen(may_open(task, inode, flags), () => opened ?? do_dentry_open(task, dentry, inode, flags, 0));
   if (!cuts) return open();
-  return withWrite(task, dentry.d_sb, () => andThen(open(), (file) => handle_truncate(task, file, killSuidgid)));
+  return withWrite(task, dentry.d_sb, () =>
+    andThen(open(), async (file) => {
+      try {
+        await handle_truncate(task, file, killSuidgid);
+      } catch (error) {
+        if (opened === undefined) await fput(task, file);
+        throw error;
+      }
+      return file;
+    }),
+  );
 }
 
-/** Cut an open file to nothing; one that cannot be cut is closed again (handle_truncate). */
-async function handle_truncate(task: Task, file: File, killSuidgid: boolean): Promise<File> {
+/** Cut an open file to nothing (handle_truncate). */
+async function handle_truncate(task: Task, file: File, killSuidgid: boolean): Promise<void> {
   const { f_inode: inode, f_dentry: dentry } = file;
+  get_write_access(inode);
   try {
-    get_write_access(inode);
-    try {
-      if (killSuidgid) await file_remove_privs(task, dentry, inode);
-      await do_truncate(task, dentry, 0, undefined);
-    } finally {
-      put_write_access(inode);
-    }
-  } catch (error) {
-    await fput(task, file);
-    throw error;
+    if (killSuidgid) await file_remove_privs(task, dentry, inode);
+    await do_truncate(task, dentry, 0, undefined);
+  } finally {
+    put_write_access(inode);
   }
-  return file;
 }
 
 export interface OpenedOrCreated {
@@ -93,7 +116,7 @@ export interface OpenedOrCreated {
 }
 
 /**
- * open(2) with O_CREAT of a name in `parent`: the file is made if it is not there (open_last_lookups, lookup_open).
+ * open(2) with O_CREAT of a name in `parent`: the file is made if it is not there.
  * @param mode permission bits, not yet cut by the umask
  * @throws EEXIST with O_EXCL; what creating and opening throw
  */
@@ -106,76 +129,78 @@ export function open_or_create(
 ): Awaitable<OpenedOrCreated> {
   const dir = dirOf(parent);
   const creating = flags | O_CREAT;
-  const lookUp = (): Awaitable<Dentry | undefined> =>
-    // One that is there and may be there needs no lock.
-    (flags & O_EXCL) === 0 ? lookup_dcache(task, parent, name, LOOKUP_OPEN) : undefined;
   return andThen(inode_permission(task, dir, MAY_EXEC, { inode: dir.i_rwsem }), () =>
-    andThen(lookUp(), (known) => {
-      if (known !== undefined && !known.isNegative) return openFound(task, known, creating);
-      return andThen(known === undefined ? undefined : dput(task, known), () =>
-        createOrOpen(task, parent, name, creating, mode),
-      );
-    }),
+    andThen(open_last_lookups(task, parent, name, creating, mode), (looked) => do_open(task, looked, creating)),
   );
 }
 
-/** The name is not known to be there: make it, as a change to the filesystem. On a read-only one a file that is there can be opened all the same. */
-function createOrOpen(
+/**
+ * The last name of a path that is to be opened, for a caller who may search the directory (open_last_lookups): it is looked up, with O_CREAT made, and may be opened by
+ * the filesystem in the same step. What is known needs no lock; else i_rwsem of the directory is taken, exclusively with O_CREAT, as a change to the filesystem.
+ * @param mode permission bits, not yet cut by the umask
+ * @returns what there is now, which without O_CREAT may be nothing, with references; do_open opens it
+ * @throws EACCES EROFS and the like, where it would have to be made; ENOENT ENAMETOOLONG; what the filesystem throws
+ */
+export function open_last_lookups(
   task: Task,
   parent: Dentry,
   name: string,
   flags: number,
   mode: number,
-): Awaitable<OpenedOrCreated> {
-  const open = (made: Looked): Awaitable<OpenedOrCreated> => {
-    if (made.file !== undefined) return openedAtomically(task, made.file, made, flags);
-    if (made.created) return openCreated(task, made.dentry, flags);
-    if ((flags & O_EXCL) === 0) return openFound(task, made.dentry, flags);
-    return andThen(dput(task, made.dentry), () => {
-      throw errno('EEXIST');
-    });
-  };
+): Awaitable<Looked> {
+  const creates = (flags & O_CREAT) !== 0;
+  const exclusive = creates && (flags & O_EXCL) !== 0;
+  return andThen(exclusive ? undefined : lookup_dcache(task, parent, name, LOOKUP_OPEN), (known) => {
+    if (known !== undefined && !(creates && known.isNegative)) return { dentry: known, created: false };
+    if (!creates) return lookup_shared(task, parent, name, flags);
+    return andThen(known === undefined ? undefined : dput(task, known), () =>
+      lookup_or_make(task, parent, name, flags, mode),
+    );
+  });
+}
+
+/** Without O_CREAT the filesystem may open what it finds. Takes i_rwsem of the directory shared. */
+function lookup_shared(task: Task, parent: Dentry, name: string, flags: number): Awaitable<Looked> {
+  const dir = dirOf(parent);
+  if (dir.i_op.atomic_open === undefined) {
+    return andThen(lookup_permitted(task, parent, name, LOOKUP_OPEN), (dentry) => ({ dentry, created: false }));
+  }
+  return inDirectory(dir, take(task, rows.atomic_open, 'dir', dir.i_rwsem, I_MUTEX_NORMAL), () =>
+    lookup_open_shared(task, parent, name, flags),
+  );
+}
+
+/** With O_CREAT it is a change to the filesystem; on a read-only one a file that is there can be opened all the same. */
+function lookup_or_make(task: Task, parent: Dentry, name: string, flags: number, mode: number): Awaitable<Looked> {
   return andThen(mnt_want_write_or_refusal(task, dirOf(parent).i_sb), ({ writing, refused }) =>
     withCleanup(
-      () => andThen(lookup_open(task, parent, name, flags, mode, refused), open),
+      () => lookup_open(task, parent, name, flags, mode, refused),
       () => sb_end_write(writing),
     ),
   );
 }
 
-/** The filesystem has opened the file; one that was there before must still be one that the caller may open (do_open). */
-function openedAtomically(
-  task: Task,
-  file: File,
-  { dentry, created }: Looked,
-  flags: number,
-): Awaitable<OpenedOrCreated> {
-  if (created) return { file, dentry, created };
+/**
+ * Open what open_last_lookups has found or made (do_open). What was just made is open whatever its mode. Takes over the references.
+ * @throws EEXIST with O_EXCL for what was there before; as vfs_open
+ */
+export function do_open(task: Task, looked: Looked, flags: number): Awaitable<OpenedOrCreated> {
+  const { dentry, created, file } = looked;
   return orElse(
-    () => andThen(may_open(task, file.f_inode, flags), () => ({ file, dentry, created })),
-    (error) => andThen(fput(task, file), () => putAndThrow(task, dentry, error)),
+    () => andThen(openLooked(task, looked, flags), (opened) => ({ file: opened, dentry, created })),
+    (error) => andThen(file === undefined ? undefined : fput(task, file), () => putAndThrow(task, dentry, error)),
   );
 }
 
-/** Open a file that was there before. Takes over the reference to the dentry. */
-function openFound(task: Task, dentry: Dentry, flags: number): Awaitable<OpenedOrCreated> {
-  return orElse(
-    () => andThen(vfs_open(task, dentry, flags, false), (file) => ({ file, dentry, created: false })),
-    (error) => putAndThrow(task, dentry, error),
-  );
-}
-
-/** Open a file that was just made, whatever its mode. Takes over the reference to the dentry. */
-function openCreated(task: Task, dentry: Dentry, flags: number): Awaitable<OpenedOrCreated> {
+function openLooked(task: Task, { dentry, created, file }: Looked, flags: number): Awaitable<File> {
+  if (!created) {
+    if ((flags & O_CREAT) !== 0 && (flags & O_EXCL) !== 0) throw errno('EEXIST');
+    return openAndCut(task, dentry, flags, false, file);
+  }
+  if (file !== undefined) return file;
   const { d_inode: inode } = dentry;
-  return orElse(
-    () => {
-      if (inode === undefined) throw errno('ENOENT');
-      const opened = do_dentry_open(task, dentry, inode, flags, FMODE_CREATED);
-      return andThen(opened, (file) => ({ file, dentry, created: true }));
-    },
-    (error) => putAndThrow(task, dentry, error),
-  );
+  if (inode === undefined) throw errno('ENOENT');
+  return do_dentry_open(task, dentry, inode, flags, FMODE_CREATED);
 }
 
 /**
@@ -208,29 +233,6 @@ function inDirectory<T>(dir: Inode, taken: Awaitable<Held<'i_rwsem'>>, body: () 
       },
       () => held.release(),
     ),
-  );
-}
-
-/**
- * open(2) without O_CREAT of a name that the dcache does not know: the filesystem may open what it finds (lookup_open). Takes i_rwsem of the directory shared.
- * @returns undefined where it did not, or has no atomic_open, or the name is known: the walk goes on to it
- * @throws ENOENT EACCES; what opening throws
- */
-export function open_uncached(task: Task, parent: Dentry, name: string, flags: number): Awaitable<File | undefined> {
-  const dir = dirOf(parent);
-  if (dir.i_op.atomic_open === undefined) return undefined;
-  const looked = (): Awaitable<Looked> =>
-    inDirectory(dir, take(task, rows.atomic_open, 'dir', dir.i_rwsem, I_MUTEX_NORMAL), () =>
-      lookup_open_shared(task, parent, name, flags),
-    );
-  return andThen(inode_permission(task, dir, MAY_EXEC, { inode: dir.i_rwsem }), () =>
-    andThen(lookup_dcache(task, parent, name, LOOKUP_OPEN), (known) => {
-      if (known !== undefined) return andThen(dput(task, known), () => undefined);
-      return andThen(looked(), (found) => {
-        const opened = found.file === undefined ? undefined : openedAtomically(task, found.file, found, flags);
-        return andThen(opened, (done) => andThen(dput(task, found.dentry), () => done?.file));
-      });
-    }),
   );
 }
 

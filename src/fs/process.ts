@@ -9,9 +9,9 @@ import { FdTable } from './fdtable.js';
 import type { File } from './file.js';
 import { filp_flush, fput, get_file } from './file-table.js';
 import { locks_remove_posix } from './locks.js';
-import type { FsStruct } from './path-walk.js';
 import type { Machine, SuperBlock } from './super-block.js';
 import { exit_mm } from './sys-mm.js';
+import type { FsStruct } from './walk.js';
 
 export interface ProcessOptions {
   readonly cred?: Cred;

@@ -3,8 +3,9 @@ import type { Awaitable } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import { dput } from './dcache.js';
 import type { Dentry } from './dentry.js';
-import { LOOKUP_EMPTY, LOOKUP_FOLLOW, path_lookup } from './path-walk.js';
+import { path_lookup } from './path-walk.js';
 import type { Process } from './process.js';
+import { LOOKUP_EMPTY, LOOKUP_FOLLOW } from './walk.js';
 
 export const AT_FDCWD = -100;
 export const AT_SYMLINK_NOFOLLOW = 0x100;

@@ -10,6 +10,7 @@ import * as fs from './sys-fs.js';
 import * as io from './sys-io.js';
 import * as mm from './sys-mm.js';
 import * as names from './sys-names.js';
+import * as opening from './sys-open.js';
 import * as descriptors from './sys-poll.js';
 import * as quota from './sys-quota.js';
 
@@ -28,6 +29,7 @@ type CallsOf<M> = { readonly [K in keyof M as M[K] extends Call ? K : never]: Bo
 
 export interface Syscalls
   extends CallsOf<typeof names>,
+    CallsOf<typeof opening>,
     CallsOf<typeof io>,
     CallsOf<typeof descriptors>,
     CallsOf<typeof attr>,
@@ -45,7 +47,7 @@ function isCall(value: unknown): value is Unbound {
 /** The system calls of a process. */
 export function syscalls(process: Process): Syscalls {
   const bound: Record<string, (...args: unknown[]) => Promise<unknown>> = {};
-  for (const module of [names, io, descriptors, attr, fcntl, mm, fs, quota]) {
+  for (const module of [names, opening, io, descriptors, attr, fcntl, mm, fs, quota]) {
     for (const [name, call] of Object.entries<unknown>(module)) {
       if (isCall(call)) bound[name] = (...args) => process.run(name, (task) => call(task, process, ...args));
     }

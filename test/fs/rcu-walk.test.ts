@@ -1,7 +1,7 @@
 /** What a walk under RCU does by itself, without references: symlinks in memory, and lists of filesystems that keep none. */
 import t from 'tap';
 import { ACL_DONT_CACHE } from '../../src/fs/posix-acl-types.js';
-import { RESOLVE_CACHED } from '../../src/fs/sys-names.js';
+import { RESOLVE_CACHED } from '../../src/fs/sys-open.js';
 import { AT_FDCWD } from '../../src/fs/sys-path.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
 import { newWorld, outcome } from './world.js';
