@@ -8,6 +8,7 @@ import { LockType } from '../../src/fuse/protocol/flags.js';
 import { Message } from '../../src/fuse/protocol/message.js';
 import { Opcode } from '../../src/fuse/protocol/opcodes.js';
 import { ERRNO } from '../../src/sched/errno.js';
+import { WaitQueue } from '../../src/sched/wait.js';
 import { FakeKernel } from './fake-session.js';
 import { type Piece, request, strings, u32, u64 } from './request.js';
 
@@ -152,6 +153,47 @@ t.test('the end of a session interrupts who waits, and answers DESTROY last', as
   t.notOk(destroyed, 'the filesystem is unmounted before');
   kernel.session.farewell();
   await destroy;
+  t.same(kernel.errors, []);
+  t.same(kernel.violations, []);
+});
+
+t.test('at the end all who wait are interrupted before any is waited for', async (t) => {
+  const kernel = await FakeKernel.boot();
+  const { nodeid } = await created(kernel, 'l');
+  const inode = kernel.session.sb.inodeHash.get(nodeid);
+  if (inode === undefined) throw new Error('the file is not in memory');
+  const { i_rwsem } = inode;
+  const locked = new WaitQueue();
+  const never = new WaitQueue();
+  inode.i_fop = {
+    ...inode.i_fop,
+    // The one that comes first waits for the lock of the other, and no signal ends that.
+    fsync: async (task) => {
+      await locked.wait(task, { what: 'the other' });
+      using _held = await i_rwsem.write(task);
+    },
+    fallocate: async (task) => {
+      using _held = await i_rwsem.write(task);
+      locked.wake_all();
+      await never.wait(task, { what: 'a signal', interruptible: true });
+    },
+  };
+  const opened = await kernel.send(Opcode.OPEN, [u32(2, 0)], { nodeid });
+  const fh = Number(opened.body.readBigUInt64LE(0));
+  const first = kernel.start(Opcode.FSYNC, [u64(fh), u32(0, 0)], { nodeid });
+  const second = kernel.start(Opcode.FALLOCATE, [u64(fh, 0, 4096), u32(0, 0)], { nodeid });
+  await setImmediate();
+  t.equal(kernel.transport.waiting.size, 2, 'both wait');
+  let ended = false;
+  const ending = kernel.end().then(() => {
+    ended = true;
+  });
+  for (let turn = 0; turn < 100 && !ended; turn++) await setImmediate();
+  t.ok(ended, 'the end comes');
+  if (!ended) never.wake_all();
+  await ending;
+  t.equal((await second.reply).error, EINTR);
+  t.equal((await first.reply).error, 0);
   t.same(kernel.errors, []);
   t.same(kernel.violations, []);
 });
