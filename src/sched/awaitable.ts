@@ -62,3 +62,16 @@ function stepsFrom(steps: readonly (() => Awaitable<unknown>)[], from: number): 
   }
   return undefined;
 }
+
+/** Take all steps one after the other, also those after one that fails. @throws the first failure, when all are done */
+export async function allInTurn(steps: Iterable<() => Awaitable<unknown>>): Promise<void> {
+  let failure: { readonly error: unknown } | undefined;
+  for (const step of steps) {
+    try {
+      await step();
+    } catch (error) {
+      failure ??= { error };
+    }
+  }
+  if (failure !== undefined) throw failure.error;
+}

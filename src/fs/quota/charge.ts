@@ -326,25 +326,28 @@ function move(task: Task, inode: Inode, to: readonly Dquot[]): Dquot[] {
   guard_write(task, GUARDED.dquot, dq_data_lock);
   const reserved = inode.i_sb.dq_op?.get_reserved_space?.(inode) ?? 0;
   const space = inode.i_blocks * 512 - reserved;
+  const give = (dquot: Dquot): void => {
+    dquot_decr_inodes(dquot, 1);
+    dquot_decr_space(dquot, space, reserved);
+  };
   const done: Dquot[] = [];
   try {
     for (const dquot of to) {
       dquot_add_inodes(task, dquot, 1);
+      try {
+        dquot_add_space(task, dquot, space, reserved, {});
+      } catch (error) {
+        dquot_decr_inodes(dquot, 1);
+        throw error;
+      }
       done.push(dquot);
-      dquot_add_space(task, dquot, space, reserved, {});
     }
   } catch (error) {
-    for (const dquot of done) {
-      dquot_decr_inodes(dquot, 1);
-      if (dquot !== done[done.length - 1]) dquot_decr_space(dquot, space, reserved);
-    }
+    for (const dquot of done) give(dquot);
     throw error;
   }
   const from = (inode.i_dquot ?? []).filter((old) => to.some(({ dq_type }) => dq_type === old.dq_type));
-  for (const dquot of from) {
-    dquot_decr_inodes(dquot, 1);
-    dquot_decr_space(dquot, space, reserved);
-  }
+  for (const dquot of from) give(dquot);
   inode.i_dquot = [...(inode.i_dquot ?? []).filter((old) => !from.includes(old)), ...to];
   return from;
 }

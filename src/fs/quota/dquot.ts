@@ -2,7 +2,7 @@
 import { dquot_operations as rows } from '../../contract/dquot.js';
 import { call, type LockRef } from '../../locking/context.js';
 import { GUARDED, guard_read } from '../../locking/guarded.js';
-import { type Awaitable, andThen, orElse } from '../../sched/awaitable.js';
+import { type Awaitable, allInTurn, andThen, orElse } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import { Task } from '../../sched/task.js';
 import type { SuperBlock } from '../super-block.js';
@@ -94,10 +94,10 @@ function release_work(sb: SuperBlock): void {
   if (run instanceof Promise) run.catch(() => undefined);
 }
 
-/** Release the quotas that nobody refers to. With dqonoff_sem held. @throws EIO EROFS */
+/** Release the quotas that nobody refers to. With dqonoff_sem held. @throws EIO EROFS: the first failure, the rest is released all the same */
 export async function release_dquots(task: Task, sb: SuperBlock): Promise<void> {
   const { releasing, dqonoff_sem } = sb.s_dquot;
-  for (const dquot of [...releasing]) await release_dquot(task, dquot, dqonoff_sem);
+  await allInTurn([...releasing].map((dquot) => () => release_dquot(task, dquot, dqonoff_sem)));
 }
 
 /** Release a quota, unless somebody refers to it (again). @param by the lock that the caller holds @throws EIO EROFS */

@@ -52,7 +52,7 @@ function isZero(bytes: Buffer): boolean {
   return bytes.every((byte) => byte === 0);
 }
 
-/** Where the first quota in a block is that lies in the same way as `offset` does. */
+/** In which block a place lies. @param offset bytes */
 function blockOf(offset: number): number {
   return Math.floor(offset / BLOCK);
 }

@@ -255,7 +255,12 @@ export const v2_format_ops: quota_format_ops = {
   write_file_info: async (task, sb, type, info) => {
     using _io = await sb.s_dquot.dqio_sem.write(task);
     info.dirty = false;
-    await quota_write(task, sb, type, encodeInfo(type, info), 0);
+    try {
+      await quota_write(task, sb, type, encodeInfo(type, info), 0);
+    } catch (error) {
+      info.dirty = true;
+      throw error;
+    }
   },
   read_dqblk: readDquot,
   commit_dqblk: writeDquot,

@@ -2,6 +2,7 @@
 import { dquot_operations as rows } from '../../contract/dquot.js';
 import { call } from '../../locking/context.js';
 import { GUARDED, guard_write } from '../../locking/guarded.js';
+import { allInTurn } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import type { Inode } from '../inode.js';
@@ -102,25 +103,26 @@ export async function dquot_writeback_dquots(task: Task, sb: SuperBlock): Promis
   await writeback(task, sb);
 }
 
-/** With dqonoff_sem held. */
+/** With dqonoff_sem held. @throws as dquot_writeback_dquots */
 async function writeback(task: Task, sb: SuperBlock): Promise<void> {
   const { s_dquot: quota } = sb;
-  let failure: { readonly error: unknown } | undefined;
-  for (const dquot of [...quota.dirty]) {
-    dquot.dq_count++;
-    try {
-      await write_dquot(task, dquot, quota.dqonoff_sem);
-    } catch (error) {
-      failure ??= { error };
-    } finally {
-      dqput(dquot);
-    }
+  await allInTurn([
+    ...[...quota.dirty].map((dquot) => () => write_referenced(task, dquot)),
+    ...QUOTA_TYPES.map(
+      (type) => () => (quota.loaded[type]?.info.dirty === true ? write_info(task, sb, type) : undefined),
+    ),
+    () => release_dquots(task, sb),
+  ]);
+}
+
+/** Write a quota that must not go meanwhile. */
+async function write_referenced(task: Task, dquot: Dquot): Promise<void> {
+  dquot.dq_count++;
+  try {
+    await write_dquot(task, dquot, dquot.dq_sb.s_dquot.dqonoff_sem);
+  } finally {
+    dqput(dquot);
   }
-  for (const type of QUOTA_TYPES) {
-    if (quota.loaded[type]?.info.dirty === true) await write_info(task, sb, type);
-  }
-  await release_dquots(task, sb);
-  if (failure !== undefined) throw failure.error;
 }
 
 /** Have the filesystem put what holds for all quotas of a type into the file. With dqonoff_sem held. @throws EIO EROFS */

@@ -16,6 +16,7 @@ import {
   dquot_transfer,
 } from '../../../src/fs/quota/charge.js';
 import { dquot_commit, dquot_mark_dquot_dirty, write_dquot } from '../../../src/fs/quota/dquot.js';
+import { v2_format_ops } from '../../../src/fs/quota/quota-v2.js';
 import { dquot_quotactl_ops as ctl } from '../../../src/fs/quota/quotactl.js';
 import { dquot_disable, dquot_writeback_dquots } from '../../../src/fs/quota/switch.js';
 import {
@@ -28,6 +29,7 @@ import {
 } from '../../../src/fs/quota/types.js';
 import { call } from '../../../src/locking/context.js';
 import type { Held } from '../../../src/locking/held.js';
+import { errno } from '../../../src/sched/errno.js';
 import { outcome, user } from '../world.js';
 import { FakeFs, type FakeInode } from './fake.js';
 
@@ -163,10 +165,17 @@ t.test('what changes hands is charged to the new owner', async (t) => {
     );
   t.equal(await give(1, 70, user(1)), 'EDQUOT', 'a group that has no room');
   t.equal((await quota(fs, GRPQUOTA, 70)).dqb_curinodes, 0, 'has got nothing');
+  await limit(fs, GRPQUOTA, 71, { dqb_ihardlimit: 1 });
+  await charged(fs, 3, 71);
+  t.equal(await give(2, 71, user(1)), 'EDQUOT', 'a group that has no room for another file');
+  const ofUser = (id: number): Promise<number[]> =>
+    quota(fs, USRQUOTA, id).then((q) => [q.dqb_curspace, q.dqb_curinodes]);
+  t.same(await ofUser(2), [0, 0], 'what the user was charged already is given back');
+  t.same(await ofUser(1), [12 * KIB, 1]);
   t.equal(await give(2, 1), 'ok');
   t.notOk((await fs.quotas()).has(1), 'who has given away all leaves the file');
-  t.same(await quota(fs, USRQUOTA, 1).then((q) => [q.dqb_curspace, q.dqb_curinodes]), [0, 0]);
-  t.same(await quota(fs, USRQUOTA, 2).then((q) => [q.dqb_curspace, q.dqb_curinodes]), [12 * KIB, 1]);
+  t.same(await ofUser(1), [0, 0]);
+  t.same(await ofUser(2), [12 * KIB, 1]);
   t.same(await quota(fs, GRPQUOTA, 1).then((q) => [q.dqb_curspace, q.dqb_curinodes]), [12 * KIB, 1]);
   await fs.run((task) => dquot_release_reservation(task, inode, 4 * KIB, inode.promising(-4 * KIB)));
   t.equal((await quota(fs, USRQUOTA, 2)).dqb_curspace, 8 * KIB, 'the promise went along');
@@ -234,6 +243,44 @@ t.test('what cannot be written stays dirty', async (t) => {
   fs.broken = false;
   await fs.run((task) => dquot_writeback_dquots(task, fs.sb));
   t.equal((await fs.quotas()).get(30)?.dqb_curspace, KIB);
+});
+
+t.test('what cannot be written does not keep back the rest', async (t) => {
+  const refuse = (): never => {
+    throw errno('EIO');
+  };
+  const { write_file_info: write, release_dqblk: release } = v2_format_ops;
+  const infos = await FakeFs.mount();
+  infos.useFormat({
+    write_file_info: (task, sb, type, info) => (type === USRQUOTA ? refuse : write)(task, sb, type, info),
+  });
+  const sync = (fs: FakeFs): Promise<string> => fs.run((task) => outcome(() => dquot_writeback_dquots(task, fs.sb)));
+  for (const loaded of infos.sb.s_dquot.loaded) if (loaded !== undefined) loaded.info.dirty = true;
+  t.equal(await sync(infos), 'EIO');
+  t.equal(infos.sb.s_dquot.loaded[GRPQUOTA]?.info.dirty, false, 'the info of the other type is written');
+
+  const quotas = await FakeFs.mount();
+  quotas.useFormat({
+    release_dqblk: (task, dquot, info) => (dquot.dq_id === 30 ? refuse : release)(task, dquot, info),
+  });
+  for (const id of [30, 31]) {
+    const inode = await charged(quotas, id);
+    await quotas.run((task) => dquot_free_inode(task, inode));
+    dquot_drop(quotas.task(), inode);
+  }
+  t.equal(await sync(quotas), 'EIO');
+  t.notOk((await quotas.quotas()).has(31), 'the other quota that nobody uses is released');
+});
+
+t.test('an info that could not be written stays dirty', async (t) => {
+  const fs = await FakeFs.mount();
+  fs.broken = true;
+  const set = (): Promise<string> =>
+    fs.run((task) => outcome(async () => ctl.set_info(task, fs.sb, USRQUOTA, { dqi_bgrace: 7 })));
+  t.equal(await set(), 'EIO');
+  fs.broken = false;
+  await fs.run((task) => dquot_writeback_dquots(task, fs.sb));
+  t.equal(fs.files[USRQUOTA].readUInt32LE(8), 7, 'a sync comes to it again');
 });
 
 t.test('a wrong filesystem is told what is wrong with it', async (t) => {

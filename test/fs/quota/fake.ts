@@ -10,7 +10,14 @@ import {
 import { emptyQuotaFile, quotasIn, v2_format_ops } from '../../../src/fs/quota/quota-v2.js';
 import { dquot_quotactl_ops } from '../../../src/fs/quota/quotactl.js';
 import { dquot_load_quota_sb, dquot_quota_enable } from '../../../src/fs/quota/switch.js';
-import { GRPQUOTA, type MemDqblk, PRJQUOTA, type QuotaType, USRQUOTA } from '../../../src/fs/quota/types.js';
+import {
+  GRPQUOTA,
+  type MemDqblk,
+  PRJQUOTA,
+  type QuotaType,
+  type quota_format_ops,
+  USRQUOTA,
+} from '../../../src/fs/quota/types.js';
 import { SuperBlock } from '../../../src/fs/super-block.js';
 import { Lockdep, type Violation } from '../../../src/locking/lockdep.js';
 import { MemoryControl } from '../../../src/mm/memory.js';
@@ -105,6 +112,14 @@ export class FakeFs {
     inode.i_gid = gid;
     this.sb.inodeHash.set(inode.i_ino, inode);
     return inode;
+  }
+
+  /** Keep quotas as v2_format_ops do, but for these operations. */
+  useFormat(operations: Partial<quota_format_ops>): void {
+    const { loaded } = this.sb.s_dquot;
+    for (const [type, quota] of loaded.entries()) {
+      if (quota !== undefined) loaded[type] = { ...quota, format: { ...v2_format_ops, ...operations } };
+    }
   }
 
   /** What a quota file says. */
