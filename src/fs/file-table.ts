@@ -1,7 +1,7 @@
 /** Open files: from the opening of an inode to the last close (fs/open.c do_dentry_open, fs/file_table.c). */
 import { file_operations as rows } from '../contract/file.js';
 import { call } from '../locking/context.js';
-import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
+import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { def_blk_fops } from './block-dev.js';
@@ -140,10 +140,23 @@ export function get_file(file: File): File {
   return file;
 }
 
-/** Give a reference to an open file back; the last one drops its locks and leases and releases it (__fput). */
+/**
+ * Give a reference to an open file back; the last one drops its locks and leases and releases it (__fput).
+ * @throws what the filesystem reports: the file is closed all the same
+ */
 export function fput(task: Task, file: File): Awaitable<void> {
   if (--file.f_count > 0) return undefined;
-  return andThen(locks_remove_file(task, file), () => release(task, file));
+  return withCleanup(
+    () =>
+      withCleanup(
+        () => locks_remove_file(task, file),
+        () => release(task, file),
+      ),
+    () => {
+      file_unaccounts(file);
+      return dput(task, file.f_dentry);
+    },
+  );
 }
 
 function release(task: Task, file: File): Awaitable<void> {
@@ -154,12 +167,6 @@ function release(task: Task, file: File): Awaitable<void> {
       ? call(task, rows.fasync, {}, () => fasync(task, -1, file, false))
       : undefined;
   return andThen(silenced, () =>
-    andThen(
-      operation === undefined ? undefined : call(task, rows.release, {}, () => operation(task, inode, file)),
-      () => {
-        file_unaccounts(file);
-        return dput(task, file.f_dentry);
-      },
-    ),
+    operation === undefined ? undefined : call(task, rows.release, {}, () => operation(task, inode, file)),
   );
 }

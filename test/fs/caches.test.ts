@@ -11,6 +11,7 @@ import { vfs_getattr } from '../../src/fs/stat.js';
 import { freeze_super, thaw_super } from '../../src/fs/super-freeze.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
 import { shrink_slab } from '../../src/mm/vmscan.js';
+import { errno } from '../../src/sched/errno.js';
 import { inodeOf, newWorld, outcome } from './world.js';
 
 t.test('unused dentries and inodes stay until memory is short', async (t) => {
@@ -210,4 +211,25 @@ t.test('freezing waits for who is in, and keeps out who comes', async (t) => {
     world.violations.map(({ message }) => message),
     [],
   );
+});
+
+t.test('a file whose release fails is closed all the same', async (t) => {
+  const world = await newWorld();
+  const { root, run } = world;
+  await run(async (task) => {
+    const dentry = await do_create(task, root, 'f', 0o644, true);
+    const inode = inodeOf(dentry);
+    const file = await vfs_open(task, dentry, O_RDWR);
+    file.f_op = {
+      ...file.f_op,
+      release: () => {
+        throw errno('EIO');
+      },
+    };
+    t.equal(inode.i_writecount, 1);
+    t.equal(await outcome(() => fput(task, file)), 'EIO');
+    t.equal(inode.i_writecount, 0);
+    await dput(task, dentry);
+  });
+  t.equal(await world.end(), 0, 'it keeps no reference');
 });
