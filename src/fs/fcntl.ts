@@ -74,9 +74,12 @@ export function fcntl_setlk(task: Task, file: File, flock: Flock, owner: LockOwn
   return vfs_lock(task, file, lock);
 }
 
-/** F_GETLK and F_OFD_GETLK (fcntl_getlk). @returns the lock in the way, or the question with F_UNLCK @throws EINVAL EOVERFLOW */
+/**
+ * F_GETLK and F_OFD_GETLK (fcntl_getlk); the latter with F_UNLCK asks for what the open file itself has locked.
+ * @returns the lock in the way, or the question with F_UNLCK @throws EINVAL EOVERFLOW
+ */
 export function fcntl_getlk(task: Task, file: File, flock: Flock, owner: LockOwner): Awaitable<Flock> {
-  if (flock.l_type === 'F_UNLCK') throw errno('EINVAL');
+  if (flock.l_type === 'F_UNLCK' && owner.kind !== 'ofd') throw errno('EINVAL');
   const lock = flock_to_posix_lock(task, file, flock, owner, false);
   return andThen(vfs_test_lock(task, file, lock), (found) => {
     if (found === undefined) return { ...flock, l_type: 'F_UNLCK' };

@@ -53,7 +53,7 @@ interface Attempt {
   /** Locks that are held no more. */
   readonly gone: readonly FileLock[];
   /** A lock whose holder has gone away and that may be taken from it, by this function. */
-  readonly expire?: (task: Task) => Awaitable<void>;
+  readonly expire?: ((task: Task) => Awaitable<void>) | undefined;
 }
 
 const NOTHING: readonly FileLock[] = [];
@@ -207,15 +207,32 @@ export async function sleep(task: Task, inode: Inode, context: FileLockContext, 
   }
 }
 
+/** As posix_locks_conflict, for who only asks: with F_UNLCK an open file asks for its own locks (posix_test_locks_conflict). */
+function posix_test_locks_conflict(held: FileLock, wanted: FileLock): boolean {
+  if (wanted.type !== 'F_UNLCK') return posix_locks_conflict(held, wanted);
+  return isSame(held, wanted) && overlaps(held, wanted);
+}
+
 /**
- * The lock that stands in the way of `wanted`, or undefined (posix_test_lock). Takes flc_lock.
+ * The lock that stands in the way of `wanted`, or undefined (posix_test_lock). At once, unless locks are to be taken from one who has gone away. Takes
+ * flc_lock; sleeps without it.
  */
-export function posix_test_lock(task: Task, file: File, wanted: FileLock): FileLock | undefined {
-  const context = file.f_inode.i_flctx;
+export function posix_test_lock(task: Task, file: File, wanted: FileLock): Awaitable<FileLock | undefined> {
+  const { f_inode: inode } = file;
+  const context = inode.i_flctx;
   if (context === undefined) return undefined;
   const held = context.flc_lock.lock(task);
-  const found = context.flc_posix.find((lock) => posix_locks_conflict(lock, wanted));
-  held.release();
+  let expire: Attempt['expire'];
+  let found: FileLock | undefined;
+  try {
+    found = context.flc_posix.find((lock) => posix_test_locks_conflict(lock, wanted));
+    expire = found === undefined ? undefined : expiry(task, inode, context, found);
+  } finally {
+    held.release();
+  }
+  if (expire !== undefined) {
+    return andThen(expireLock(task, inode, context, expire), () => posix_test_lock(task, file, wanted));
+  }
   // What is told is a copy: the lock may change before it is read.
   return found === undefined ? undefined : { ...found };
 }

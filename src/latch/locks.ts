@@ -49,10 +49,11 @@ export function latch_lock(task: Task, file: File, cmd: number, lock: FileLock):
     return undefined;
   }
   if (cmd === F_GETLK) {
-    const found = posix_test_lock(task, file, lock);
-    if (found === undefined) lock.type = 'F_UNLCK';
-    else Object.assign(lock, found);
-    return undefined;
+    return andThen(posix_test_lock(task, file, lock), (found) => {
+      if (found === undefined) lock.type = 'F_UNLCK';
+      else Object.assign(lock, found);
+      return undefined;
+    });
   }
   mayLock(file, lock);
   lock.fl_ops = latch_lock_ops;

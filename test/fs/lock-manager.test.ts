@@ -1,12 +1,15 @@
 /** Locks and delegations of clients that are far away, and what latch keeps with every lock. */
 import t, { type Test } from 'tap';
-import { type ClientCallbacks, LockManager, type RemoteClient } from '../../src/fs/lock-manager.js';
-import { O_CREAT, O_NONBLOCK, O_RDWR } from '../../src/fs/open-flags.js';
+import type { Inode } from '../../src/fs/inode.js';
+import { LockManager } from '../../src/fs/lock-manager.js';
+import { O_CREAT, O_NONBLOCK, O_RDWR, O_WRONLY } from '../../src/fs/open-flags.js';
+import type { ClientCallbacks, RemoteClient } from '../../src/fs/remote-client.js';
 import { LOCK_EX, LOCK_NB, LOCK_UN } from '../../src/fs/sys-fcntl.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { infoOf } from '../../src/latch/info.js';
 import { errno } from '../../src/sched/errno.js';
 import type { Task } from '../../src/sched/task.js';
+import { WaitQueue, wait_event } from '../../src/sched/wait.js';
 import { newWorld, outcome, StillClock, type World } from './world.js';
 
 const WHOLE = { type: 'F_WRLCK', start: 0, length: 0 } as const;
@@ -22,13 +25,15 @@ interface Scene {
   readonly ino: number;
   /** What clients were called back for. */
   readonly told: string[];
+  readonly log: string[];
   client(name: string): RemoteClient;
 }
 
 /** With a file /f, and a server. */
 async function withManager(t: Test, body: (scene: Scene) => Promise<void>): Promise<void> {
   const sched = new StillClock();
-  const world = await newWorld({ sched });
+  const log: string[] = [];
+  const world = await newWorld({ sched, printk: (line) => log.push(line) });
   const process = new Process(world.sb);
   const sys = syscalls(process);
   await sys.close(await sys.open('/f', O_CREAT | O_RDWR, 0o644));
@@ -44,7 +49,7 @@ async function withManager(t: Test, body: (scene: Scene) => Promise<void>): Prom
     return manager.connect(callbacks);
   };
   const task = world.task();
-  await body({ world, sched, sys, manager, task, ino, told, client });
+  await body({ world, sched, sys, manager, task, ino, told, log, client });
   await manager.stop(task);
   await process.exit();
   t.equal(await world.end(), 0);
@@ -136,6 +141,148 @@ t.test('a delegation is recalled by others, and not broken by its own client', a
     await sched.advance(LEASE);
     t.equal(await outcome(() => sys.open('/f', O_RDWR | O_NONBLOCK)), 'ok', 'who is gone is not waited for');
     t.same(told, ['a recall']);
+  });
+});
+
+/** A door that files of an inode which are opened from now on pass through, to be opened and to be locked. It is open at first. */
+class Door {
+  readonly #queue = new WaitQueue();
+  #open = true;
+
+  constructor(inode: Inode | undefined) {
+    if (inode === undefined) throw new Error('not in memory');
+    const { i_fop: fop } = inode;
+    const pass = (task: Task): Promise<void> => wait_event(task, this.#queue, () => this.#open);
+    inode.i_fop = {
+      ...fop,
+      lock: async (task, file, cmd, lock) => {
+        await pass(task);
+        return fop.lock?.(task, file, cmd, lock);
+      },
+      open: async (task, of, file) => {
+        await pass(task);
+        await fop.open?.(task, of, file);
+      },
+    };
+  }
+
+  shut(): void {
+    this.#open = false;
+  }
+
+  open(): void {
+    this.#open = true;
+    this.#queue.wake_all();
+  }
+}
+
+t.test('who asks for a lock is not told of one whose holder is gone', async (t) => {
+  await withManager(t, async ({ sched, sys, task, ino, client }) => {
+    const a = client('a');
+    const mine = await a.open(task, ino, O_RDWR);
+    await a.lock(task, mine, WHOLE);
+    const fd = await sys.open('/f', O_RDWR);
+    t.equal((await sys.fcntl_testlock(fd, { l_type: 'F_WRLCK' })).l_type, 'F_WRLCK');
+    await sched.advance(LEASE);
+    t.equal((await sys.fcntl_testlock(fd, { l_type: 'F_WRLCK' })).l_type, 'F_UNLCK');
+    t.throws(() => a.renew(), /ESTALE/, 'it was taken from it');
+  });
+});
+
+t.test('a client that is heard of before it is dropped keeps what it has', async (t) => {
+  await withManager(t, async ({ sched, task, ino, manager, client }) => {
+    const a = client('a');
+    const mine = await a.open(task, ino, O_RDWR);
+    await a.lock(task, mine, WHOLE);
+    await sched.advance(LEASE);
+    t.equal(manager.condemn(a), true);
+    a.renew();
+    await manager.expire(task);
+    t.equal(await outcome(() => a.lock(task, mine, WHOLE)), 'ok');
+  });
+});
+
+t.test('what comes to a client that was dropped meanwhile is given back', async (t) => {
+  await withManager(t, async ({ world, sched, sys, task, ino, client }) => {
+    const fd = await sys.open('/f', O_RDWR);
+    const door = new Door(world.sb.inodeHash.get(ino));
+    for (const how of ['close', 'destroy'] as const) {
+      const a = client('a');
+      const mine = await a.open(task, ino, O_RDWR);
+      door.shut();
+      const locking = outcome(() => a.lock(world.task(), mine, WHOLE));
+      await sched.rest();
+      const ending = how === 'close' ? a.close(task, mine) : a.destroy(task);
+      await sched.rest();
+      door.open();
+      await ending;
+      t.equal(await locking, how === 'close' ? 'EBADF' : 'ESTALE');
+      t.equal(await outcome(() => sys.fcntl_lock(fd, { l_type: 'F_WRLCK' })), 'ok', `after ${how}`);
+      await sys.fcntl_lock(fd, { l_type: 'F_UNLCK' });
+    }
+    const a = client('a');
+    door.shut();
+    const opening = outcome(() => a.open(world.task(), ino, O_RDWR));
+    await sched.rest();
+    await a.destroy(task);
+    door.open();
+    t.equal(await opening, 'ESTALE', 'it has no open file, either');
+  });
+});
+
+t.test('all who want what a client had that is gone wait for the one end of it', async (t) => {
+  await withManager(t, async ({ world, sched, task, ino, client }) => {
+    const [a, b, c] = [client('a'), client('b'), client('c')];
+    const [ofB, ofC] = [await b.open(task, ino, O_RDWR), await c.open(task, ino, O_RDWR)];
+    const door = new Door(world.sb.inodeHash.get(ino));
+    await a.lock(task, await a.open(task, ino, O_RDWR), WHOLE);
+    await sched.advance(LEASE);
+    for (const other of [b, c]) other.renew();
+    door.shut();
+    const ends: string[] = [];
+    const note = (name: string, body: () => Promise<unknown>): Promise<number> =>
+      outcome(body).then((how) => ends.push(`${name} ${how}`));
+    const all = [
+      note('b', () => b.lock(world.task(), ofB, WHOLE)),
+      note('c', () => c.lock(world.task(), ofC, WHOLE)),
+      note('destroy', () => a.destroy(world.task())),
+    ];
+    await sched.rest();
+    t.same(ends, []);
+    door.open();
+    await Promise.all(all);
+    t.same(ends.sort(), ['b ok', 'c EAGAIN', 'destroy ok']);
+  });
+});
+
+t.test('a client that cannot be called back does not keep the others from it', async (t) => {
+  await withManager(t, async ({ sched, sys, task, ino, manager, told, log, client }) => {
+    const fd = await sys.open('/f', O_RDWR);
+    await sys.fcntl_lock(fd, { l_type: 'F_WRLCK' });
+    const broken = manager.connect({
+      notify: () => {
+        throw errno('EIO');
+      },
+    });
+    const a = client('a');
+    for (const one of [broken, a]) await one.lock(task, await one.open(task, ino, O_RDWR), WHOLE, 'notify');
+    await sys.close(fd);
+    await sched.rest();
+    t.same(told, ['a notify']);
+    t.match(log, [/a client was not called back: .*EIO/]);
+  });
+});
+
+t.test('what cannot be locked', async (t) => {
+  await withManager(t, async ({ task, ino, client }) => {
+    const a = client('a');
+    const [read, write] = [await a.open(task, ino, 0), await a.open(task, ino, O_WRONLY)];
+    const part = (type: 'F_RDLCK' | 'F_WRLCK', start: number, length: number) => ({ type, start, length });
+    t.equal(await outcome(() => a.lock(task, read, part('F_WRLCK', 0, 1))), 'EBADF');
+    t.equal(await outcome(() => a.lock(task, write, part('F_RDLCK', 0, 1))), 'EBADF');
+    t.equal(await outcome(() => a.lock(task, read, part('F_RDLCK', -1, 1))), 'EINVAL');
+    t.equal(await outcome(() => a.test(task, read, part('F_RDLCK', 0, -1))), 'EINVAL');
+    t.equal(await a.lock(task, read, part('F_RDLCK', 5, Number.MAX_SAFE_INTEGER)), 'granted', 'to the end of any file');
   });
 });
 

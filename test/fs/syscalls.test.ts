@@ -351,6 +351,10 @@ t.test('locks of processes', (t) =>
     t.equal(await outcome(() => again), 'ok', 'any close of the file drops the locks of the process');
     await sys.fcntl_ofd_lock(a, { l_type: 'F_RDLCK', l_start: 100, l_len: 5 });
     t.equal((await theirs.fcntl_ofd_testlock(b, { l_type: 'F_WRLCK', l_start: 100 })).l_pid, -1);
+    const own = await sys.fcntl_ofd_testlock(a, { l_type: 'F_UNLCK' });
+    t.same([own.l_type, own.l_start, own.l_len], ['F_RDLCK', 100, 5], 'an open file may ask for its own');
+    t.equal((await theirs.fcntl_ofd_testlock(b, { l_type: 'F_UNLCK' })).l_type, 'F_UNLCK', 'of which it has none');
+    t.equal(await outcome(() => sys.fcntl_testlock(a, { l_type: 'F_UNLCK' })), 'EINVAL');
     await sys.flock(a, LOCK_SH);
     await theirs.flock(b, LOCK_SH | LOCK_NB);
     t.equal(await outcome(() => theirs.flock(b, LOCK_EX | LOCK_NB)), 'EAGAIN');

@@ -44,6 +44,8 @@ export interface WorldOptions {
   readonly quota?: boolean;
   /** Which requests of the device fail. */
   readonly faults?: FaultPolicy;
+  /** Where the log goes. */
+  readonly printk?: (line: string) => void;
 }
 
 export async function newWorld(options: WorldOptions = {}): Promise<World> {
@@ -51,7 +53,8 @@ export async function newWorld(options: WorldOptions = {}): Promise<World> {
   const violations: Violation[] = [];
   const validator = new Lockdep('warn', (violation) => violations.push(violation), { stacks: true });
   const memory = new MemoryControl(sched, { limit: options.memory ?? 64 * MIB, validator });
-  const machine: Machine = { sched, validator, memory };
+  const { printk } = options;
+  const machine: Machine = { sched, validator, memory, ...(printk === undefined ? {} : { printk }) };
   const device = memoryDevice(options.size ?? 64 * MIB, sched, validator);
   await mkfs(new Task(sched, validator, { comm: 'mkfs' }), device, { quota: options.quota === true });
   const { faults } = options;
