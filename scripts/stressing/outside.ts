@@ -10,6 +10,7 @@ import { QUOTA_TYPES } from '../../src/fs/quota/types.js';
 import { unmountFuse } from '../../src/fuse/mount.js';
 import type { CacheMode } from '../../src/fuse/session-options.js';
 import { openLog } from '../../src/report/log.js';
+import { LogFile } from '../../src/report/log-file.js';
 import type { Outcome } from './outcome.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -71,7 +72,9 @@ export async function stressOutside(seed: number, actors: number, cache: CacheMo
     };
     const quota = seed % 2 === 1 ? [...QUOTA_TYPES] : [];
     const settings = { ...defaultSettings(), cache, quota, enforce: 'error' as const, debug: true };
-    await serveFilesystem(image, mountpoint, settings, openLog({ level: 'warn', file: logFile }), { onReady });
+    await serveFilesystem(image, mountpoint, settings, openLog({ level: 'warn', to: new LogFile(logFile) }), {
+      onReady,
+    });
     await worked;
     for (const line of readFileSync(logFile, 'utf8').split('\n')) if (line !== '') faults.push(line);
     const checked = await run(LATCHFS, ['fsck', image], 60_000);

@@ -1,5 +1,5 @@
 /** Who has an image locked, to say so and to tell the remedy. */
-import { readFileSync, type Stats } from 'node:fs';
+import { readFileSync, realpathSync, type Stats } from 'node:fs';
 
 function lines(path: string): string[] {
   try {
@@ -22,7 +22,13 @@ function fileOf(source: string): string {
 }
 
 /** Where the image is mounted, as far as this process can see. */
-export function mountOf(path: string): string | undefined {
+export function mountOf(given: string): string | undefined {
+  let path = given;
+  try {
+    path = realpathSync(given);
+  } catch {
+    // It was opened before: somebody has taken its name away meanwhile.
+  }
   for (const line of lines('/proc/self/mounts')) {
     const [source = '', target = '', type = ''] = line.split(' ');
     if (type.startsWith('fuse') && fileOf(unescapeOctal(source)) === path) return unescapeOctal(target);

@@ -9,7 +9,16 @@ export class CliError extends Error {
   }
 }
 
-/** The one line for the user of anything that was thrown. */
+/** The one line for the user of anything that was thrown. What it names may have a line feed in its name. */
 export function describe(error: unknown): string {
-  return error instanceof Error ? error.message.split('\n')[0] || error.name : String(error);
+  const text = error instanceof Error ? error.message || error.name : String(error);
+  return text
+    .trim()
+    .replace(/\p{Cc}/gu, (c) => (c === '\n' ? '\\n' : `\\${c.charCodeAt(0).toString(8).padStart(3, '0')}`));
+}
+
+/** Why a system call of Node's failed, in the system's words: "no space left on device". */
+export function reason(error: unknown): string {
+  const text = describe(error);
+  return /^E[A-Z0-9]+: ([^,]+)(, .*)?$/.exec(text)?.[1] ?? text;
 }

@@ -3,7 +3,7 @@
 import { totalmem } from 'node:os';
 import type { BlockDevice } from '../block/block-device.js';
 import { ImageError, imageDevice } from '../block/image-device.js';
-import { memoryDevice } from '../block/memory-device.js';
+import { MAX_MEMORY_DEVICE, memoryDevice } from '../block/memory-device.js';
 import type { Machine } from '../fs/super-block.js';
 import { MountError } from '../fuse/mount-options.js';
 import { FormatError } from '../latch/format/superblock.js';
@@ -65,6 +65,8 @@ export function openSource(machine: Machine, source: string, size: number | unde
   if (!isMemory(source)) return imageDevice(source, readOnly, machine.sched, machine.validator);
   const given = source.slice('memory:'.length);
   const bytes = given === '' ? (size ?? DEFAULT_SIZE) : parseSize(given, `source ${source}`);
+  if (bytes > MAX_MEMORY_DEVICE)
+    throw new CliError(`${source} of ${bytes} bytes is too large: at most ${MAX_MEMORY_DEVICE / 2 ** 40}T`, 2);
   return memoryDevice(Math.floor(bytes / 4096) * 4096, machine.sched, machine.validator);
 }
 

@@ -2,13 +2,14 @@
  * The command line: `latchfs mount|umount|mkfs|fsck|contract|selftest|trace`, and the form that mount(8) calls. A command is loaded when it is asked for: the filesystem is a
  * few hundred files, which umount and --help need not wait for.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
-import { CliError, describe } from './error.js';
+import { CliError, describe, reason } from './error.js';
 import type { FsckFlags } from './fsck.js';
 import type { MkfsFlags } from './image.js';
 import type { MountFlags } from './mount.js';
 import { LOG_LEVELS, OPTION_HELP, TRANSPORTS } from './mount-options.js';
+import { isMemory } from './size.js';
 import type { TraceFlags } from './trace.js';
 
 function version(): string {
@@ -28,7 +29,8 @@ function optionTable(): string {
 
 function mountOptions(command: Command): Command {
   return command
-    .argument('<source>', "'memory', 'memory:SIZE' (4G if left out), or the path of an image")
+    .usage('[options] [SOURCE] MOUNTPOINT')
+    .argument('<source>', "'memory' (if left out), 'memory:SIZE' (4G if left out), or the path of an image")
     .argument('<mountpoint>', 'an empty directory, or /dev/fd/N for a descriptor that somebody else mounted')
     .option('-o, --options <list>', 'mount options, separated by commas', collect, [])
     .option('-f, --foreground', 'stay in the foreground')
@@ -73,7 +75,7 @@ function readDocument(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    throw new CliError(`${path} cannot be read: ${describe(error)}`, 2);
+    throw new CliError(`${path} cannot be read: ${reason(error)}`, 2);
   }
 }
 
@@ -213,16 +215,33 @@ const COMMANDS = new Set(['mount', 'umount', 'mkfs', 'fsck', 'contract', 'selfte
 /**
  * mount(8) calls `latchfs SOURCE MOUNTPOINT -o OPTIONS`; and `mount MOUNTPOINT` alone means the default source. Both become the full form, because an optional argument cannot come
  * first.
+ * @throws CliError for a word that is neither a command nor a source
  */
 export function normalise(args: readonly string[]): string[] {
   const [first] = args;
   const helper = first !== undefined && !first.startsWith('-') && !COMMANDS.has(first);
   const full = helper ? ['mount', ...args] : [...args];
   if (full[0] !== 'mount' || full.includes('--help') || full.includes('-h')) return full;
-  const takesValue = new Set(['-o', '--options', '--log', '--log-level', '--transport']);
-  const positional = full.slice(1).filter((arg, i, all) => !arg.startsWith('-') && !takesValue.has(all[i - 1] ?? ''));
-  if (positional.length !== 1 || helper) return full;
+  const positional = positionals(full.slice(1));
+  if (helper && (positional.length < 2 || !nameable(first)))
+    throw new CliError(`neither a command nor an image is called '${first}'; 'latchfs --help' shows the usage`, 2);
+  if (positional.length > 1) return full;
   return ['mount', 'memory', ...full.slice(1)];
+}
+
+/** The words of a mount that are no options and no values of options. */
+function positionals(words: readonly string[]): string[] {
+  const takesValue = new Set(['-o', '--options', '--log', '--log-level', '--transport']);
+  const end = words.includes('--') ? words.indexOf('--') : words.length;
+  const before = words
+    .slice(0, end)
+    .filter((word, i, all) => !word.startsWith('-') && !takesValue.has(all[i - 1] ?? ''));
+  return [...before, ...words.slice(end + 1)];
+}
+
+/** Whether a word can be meant as a source, and is no command that was misspelt. */
+function nameable(word: string): boolean {
+  return word.includes('/') || isMemory(word) || existsSync(word);
 }
 
 /** Run the command line. @returns the exit status */
@@ -242,7 +261,10 @@ export async function main(args: readonly string[]): Promise<number> {
 
 // A reader that has seen enough (head, less) is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit(0);
+  if (error.code === 'EPIPE') process.exit(0);
+  process.stderr.write(`latchfs: standard output cannot be written: ${reason(error)}\n`);
+  process.exit(1);
 });
+// Where not even that can be said, there is nothing more to say.
+process.stderr.on('error', () => undefined);
 process.exitCode = await main(process.argv.slice(2));

@@ -153,6 +153,7 @@ const WITH_VALUE: Readonly<Record<string, (settings: MountSettings, value: strin
     s.pageCache = parseSize(v, 'option page_cache');
   },
   log: (s, v) => {
+    if (v === '') throw new CliError('option log: it needs the name of a file', 2);
     s.log = v;
   },
   uid: (s, v) => {

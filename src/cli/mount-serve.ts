@@ -13,12 +13,13 @@ import { do_quotactl, Q_QUOTAON } from '../fs/sys-quota.js';
 import { mkfs } from '../latch/mkfs.js';
 import { latch_fs } from '../latch/super.js';
 import { type Logger, openLog, violationSink } from '../report/log.js';
+import { LogFile } from '../report/log-file.js';
 import { ViolationHistory } from '../report/violations.js';
 import { Task } from '../sched/task.js';
 import type { LockObserver } from '../sched/validator.js';
 import { addControl } from './control.js';
 import { isDaemon, tellParent } from './daemon.js';
-import { CliError, describe } from './error.js';
+import { CliError, describe, reason } from './error.js';
 import { asCliError, newMachine, openSource } from './machine.js';
 import { kernelFlags, kernelOptions, type MountSettings } from './mount-options.js';
 import { type Farewell, serve, serveNative } from './serve.js';
@@ -48,7 +49,6 @@ export async function mountAndServe(
   settings: MountSettings,
   flags: { readonly log?: string; readonly logLevel: string },
 ): Promise<void> {
-  const log = openLog({ level: flags.logLevel, ...fileOf(settings.log ?? flags.log) });
   const onReady = (): void => {
     if (!isDaemon()) return;
     // It must not keep the directory that it was started in busy.
@@ -56,6 +56,9 @@ export async function mountAndServe(
     void tellParent({ ready: true });
   };
   try {
+    const to = logFile(settings.log ?? flags.log);
+    process.on('SIGUSR1', () => to.reopen());
+    const log = openLog({ level: flags.logLevel, to });
     await serveFilesystem(source, mountpoint, settings, log, { onReady });
   } catch (error) {
     const failure = asCliError(error);
@@ -65,8 +68,13 @@ export async function mountAndServe(
   }
 }
 
-function fileOf(file: string | undefined): { file?: string } {
-  return file === undefined ? {} : { file };
+/** @throws CliError naming the file */
+function logFile(path: string | undefined): LogFile {
+  try {
+    return new LogFile(path);
+  } catch (error) {
+    throw new CliError(`the log ${path} cannot be written: ${reason(error)}`);
+  }
 }
 
 /** Who has part in the serving. */

@@ -21,6 +21,8 @@ export interface MountFlags {
 
 /** Mount, and serve until the end; in the background unless asked otherwise. @throws CliError */
 export async function mountCommand(given: string, mountpoint: string, flags: MountFlags): Promise<void> {
+  for (const [name, value] of Object.entries({ source: given, 'mount point': mountpoint, '--log': flags.log }))
+    if (value === '') throw new CliError(`the ${name} is empty`, 2);
   const settings = parseOptions(flags.options);
   settings.transport ??= flags.transport;
   const source = isMemory(given) ? given : absolute(given);

@@ -2,7 +2,7 @@
 import type { SuperBlock } from '../fs/super-block.js';
 import { FuseDevice } from '../fuse/device.js';
 import { ServeLoop } from '../fuse/loop.js';
-import { type Mounted, mountFuse } from '../fuse/mount.js';
+import { type Mounted, mountFuse, unmountFuse } from '../fuse/mount.js';
 import { checkMountpoint } from '../fuse/mount-check.js';
 import type { MountOptions } from '../fuse/mount-options.js';
 import { connectionOf, mountAt } from '../fuse/mountinfo.js';
@@ -52,6 +52,8 @@ export async function serve(mountpoint: string, sb: SuperBlock, log: Logger, opt
     log.info({ requests: session.requests() }, `${mounted.mountpoint} ${session.destroyed ? 'unmounted' : why}`);
   } catch (error) {
     device.close();
+    // Without its server it would be a mount point on which everything fails.
+    if (mounted.way !== 'descriptor') await unmountFuse(mounted.mountpoint, true).catch(() => undefined);
     throw error;
   } finally {
     process.off('SIGUSR2', count);

@@ -1,9 +1,9 @@
-/** What ends a daemon: SIGINT, SIGTERM and SIGHUP unmount; what cannot be unmounted is detached, and cut off if need be. */
+/** What ends a daemon: SIGINT, SIGTERM, SIGHUP and SIGQUIT unmount; what cannot be unmounted is detached, and cut off if need be. */
 import { type Mounted, unmountFuse } from '../fuse/mount.js';
 import { abortConnection } from '../fuse/mountinfo.js';
 import type { Logger } from '../report/log.js';
 
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
 /** Milliseconds that a clean unmount may take after a signal before the connection is cut. */
 const PATIENCE = 3000;
 

@@ -10,7 +10,7 @@ import type { RequestTrace } from '../report/trace.js';
 import { chromeTrace } from '../report/trace-chrome.js';
 import { parseTrace, type TraceHeader } from '../report/trace-log.js';
 import { traceTree } from '../report/trace-tree.js';
-import { CliError, describe } from './error.js';
+import { CliError, describe, reason } from './error.js';
 
 export interface TraceFlags {
   readonly format: string;
@@ -19,6 +19,8 @@ export interface TraceFlags {
   readonly output?: string;
 }
 
+const NOTHING_SEEN =
+  'latchfs: no request came: the command asked for nothing there that the kernel had not cached (-o cache=none shows all)\n';
 const NOT_FOUND = 127;
 const NOT_EXECUTABLE = 126;
 /** Passed on to the command. A terminal sends the last two to both of us. */
@@ -48,7 +50,10 @@ export async function trace(mountpoint: string, command: readonly string[], flag
   const { header, requests } = parseTrace(text);
   remark(header);
   // What we did ourselves to get at the trace is no part of it.
-  await write(out, render(requests.filter(({ pid }) => pid !== header.by)));
+  const seen = requests.filter(({ pid }) => pid !== header.by);
+  const ran = status !== NOT_FOUND && status !== NOT_EXECUTABLE;
+  if (seen.length === 0 && ran) process.stderr.write(NOTHING_SEEN);
+  await write(out, output, render(seen));
   if (output !== undefined) closeSync(out);
   return status;
 }
@@ -70,7 +75,7 @@ function opened(path: string): number {
   try {
     return openSync(path, 'w', 0o666);
   } catch (error) {
-    throw new CliError(`${path} cannot be written: ${describe(error)}`);
+    throw new CliError(`${path} cannot be written: ${reason(error)}`);
   }
 }
 
@@ -157,7 +162,15 @@ function remark({ enforce, dropped, limit }: TraceHeader): void {
   if (enforce === 'off') process.stderr.write('latchfs: no locks are seen, because the mount has enforce=off\n');
 }
 
-async function write(fd: number, text: string): Promise<void> {
-  if (fd !== 1) writeFileSync(fd, text);
-  else await new Promise<void>((resolve) => process.stdout.write(text, () => resolve()));
+/** @throws CliError naming the file */
+async function write(fd: number, output: string | undefined, text: string): Promise<void> {
+  if (output === undefined) {
+    await new Promise<void>((resolve) => process.stdout.write(text, () => resolve()));
+    return;
+  }
+  try {
+    writeFileSync(fd, text);
+  } catch (error) {
+    throw new CliError(`${output} cannot be written: ${reason(error)}`);
+  }
 }

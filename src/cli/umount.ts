@@ -1,6 +1,6 @@
 /** `latchfs umount MOUNTPOINT`: also clears what a daemon that died has left. */
 import { realpathSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { unmountFuse } from '../fuse/mount.js';
 import { health, isFuse, mountAt } from '../fuse/mountinfo.js';
 import { CliError } from './error.js';
@@ -8,12 +8,18 @@ import { CliError } from './error.js';
 /** Milliseconds that a mount has to answer before it counts as stuck. */
 const PATIENCE = 2000;
 
-/** The mount point's real path; that of a dead mount cannot be resolved, and is taken as it is written. */
+/** The mount point's real path; of a dead mount only that of the directory it is in can be resolved. */
 function pathOf(given: string): string {
+  const path = resolve(given);
   try {
-    return realpathSync(given);
+    return realpathSync(path);
   } catch {
-    return resolve(given);
+    // Below.
+  }
+  try {
+    return join(realpathSync(dirname(path)), basename(path));
+  } catch {
+    return path;
   }
 }
 

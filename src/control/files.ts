@@ -22,9 +22,15 @@ export interface ControlSources extends ControlTarget {
   contract(): string;
 }
 
+/** What would end a field or a line of /proc/mounts, in octal (mangle of fs/proc_namespace.c). */
+function mangled(field: string): string {
+  return field.replace(/[ \t\n\\#]/g, (c) => `\\${c.charCodeAt(0).toString(8).padStart(3, '0')}`);
+}
+
 /** One line of /proc/mounts. */
 function mountLine(task: Task, sb: SuperBlock, mountpoint: string): Awaitable<string> {
-  return andThen(show_mount_options(task, sb), (options) => `${sb.s_id} ${mountpoint} ${sb.s_type} ${options} 0 0\n`);
+  const [source, place] = [mangled(sb.s_id), mangled(mountpoint)];
+  return andThen(show_mount_options(task, sb), (options) => `${source} ${place} ${sb.s_type} ${options} 0 0\n`);
 }
 
 /** This filesystem and what is mounted within it, as /proc/mounts shows mounts. */

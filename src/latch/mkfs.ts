@@ -40,6 +40,7 @@ import { emptyRoot, KIND_DIRECTORY } from './format/tree.js';
 import { journal_format } from './journal/load.js';
 
 export interface MkfsOptions {
+  /** Up to 16 bytes, one character a byte. */
   readonly label?: string;
   readonly uid?: number;
   readonly gid?: number;

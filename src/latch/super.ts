@@ -206,6 +206,7 @@ function readSuper(bdev: BlockDevice, bh: BufferHead): Superblock {
 
 /** @throws FormatError where the device holds nothing that can be mounted */
 async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice, quota: boolean): Promise<void> {
+  if (bdev.size < BLOCK_SIZE) throw new FormatError(`${bdev.name} holds no latchfs: it is too small`);
   const bh = await sb_bread(task, bdev, 0);
   try {
     let info: LatchInfo | undefined;

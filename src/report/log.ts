@@ -1,35 +1,25 @@
 /** The log: pino, readable on a terminal, one JSON record a line elsewhere. */
-import { createWriteStream, openSync } from 'node:fs';
 import pino, { type Logger } from 'pino';
-import pretty from 'pino-pretty';
+import { prettyFactory } from 'pino-pretty';
 import type { Violation } from '../locking/lockdep.js';
+import { LogFile } from './log-file.js';
 import { clauseOf, violationText } from './violation-text.js';
 
 export type { Logger } from 'pino';
 
 export interface LogOptions {
   readonly level: string;
-  /** Append to this file instead of standard error. */
-  readonly file?: string;
-  /** Human-readable lines instead of JSON; by default on a terminal. */
-  readonly pretty?: boolean;
+  /** Where to; by default standard error. */
+  readonly to?: LogFile;
 }
 
-/**
- * Open the log. It writes synchronously: a record must be there when the process dies next.
- * @throws Error where the file cannot be opened
- */
+/** Open the log. It writes synchronously, and never fails. */
 export function openLog(options: LogOptions): Logger {
-  const readable = options.pretty ?? (options.file === undefined && process.stderr.isTTY === true);
+  const to = options.to ?? new LogFile();
   const level = { level: options.level, base: null };
-  if (options.file !== undefined) {
-    const fd = openSync(options.file, 'a', 0o644);
-    if (readable)
-      return pino(level, pretty({ destination: createWriteStream('', { fd }), sync: true, colorize: false }));
-    return pino(level, pino.destination({ dest: fd, sync: true }));
-  }
-  if (readable) return pino(level, pretty({ destination: 2, sync: true, ignore: 'pid,hostname' }));
-  return pino(level, pino.destination({ dest: 2, sync: true }));
+  if (!to.terminal) return pino(level, to);
+  const readable = prettyFactory({ ignore: 'pid,hostname' });
+  return pino(level, { write: (line: string) => to.write(readable(line) ?? '') });
 }
 
 /** A sink for violations: one record each, every field named, and with it the text that lockdep's users read. */

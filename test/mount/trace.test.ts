@@ -102,7 +102,7 @@ t.test('what cannot be traced is said in one line', async (t) => {
       ['/proc -- touch ran', 1, /^latchfs: \/proc is not on a latchfs mount\n$/],
       ['nowhere -- touch ran', 1, /^latchfs: nowhere does not exist\n$/],
       ['. --json --chrome x -- touch ran', 2, /^latchfs: --json and --chrome exclude each other\n$/],
-      ['. --output ../plain/x -- touch ran', 1, /^latchfs: \.\.\/plain\/x cannot be written: ENOTDIR/],
+      ['. --output ../plain/x -- touch ran', 1, /^latchfs: \.\.\/plain\/x cannot be written: not a directory/],
       ['. --format xml -- touch ran', 2, /^latchfs: option '--format.*'xml' is invalid.*tree, json, chrome/],
       ['.', 2, /^latchfs: missing required argument 'command'; 'latchfs --help' shows the usage\n$/],
     ] as const) {

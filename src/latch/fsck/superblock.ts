@@ -50,9 +50,12 @@ async function readBlock(task: Task, bdev: BlockDevice, block: number): Promise<
  */
 export async function findSuper(task: Task, bdev: BlockDevice, report: Report): Promise<FoundSuper> {
   const blocks = Math.floor(bdev.size / BLOCK_SIZE);
-  if (blocks < MIN_BLOCKS) throw new FormatError(`${bdev.name} holds no latchfs: it is too small`);
+  if (blocks === 0) throw new FormatError(`${bdev.name} holds no latchfs: it is too small`);
   const block = await readBlock(task, bdev, 0);
   const first = decoded(block, bdev, blocks);
+  // Too small for one of any kind: it tells at most what it was once.
+  if (blocks < MIN_BLOCKS)
+    throw first instanceof FormatError ? first : new FormatError(`${bdev.name} holds no latchfs: it is too small`);
   if (!(first instanceof FormatError)) return compare(task, bdev, first, report);
   const copy = await findCopy(task, bdev, blocks);
   if (copy !== undefined) {

@@ -1,0 +1,65 @@
+/** Where log records go: a file, or standard error. What logs must go on when its log cannot: a record that cannot be written is counted, and nothing else happens. */
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { isatty } from 'node:tty';
+
+const STDERR = 2;
+/** Milliseconds between two attempts at a pipe or terminal that takes nothing for now, and how many there are. */
+const PAUSE = 5;
+const ATTEMPTS = 20;
+
+export class LogFile {
+  /** People read it. */
+  readonly terminal: boolean;
+  readonly #path: string | undefined;
+  #fd: number;
+  /** Records that could not be written since the last one that could. */
+  #lost = 0;
+
+  /**
+   * @param path appended to; standard error where there is none
+   * @throws Error of open(2)
+   */
+  constructor(path?: string) {
+    this.#path = path;
+    this.#fd = path === undefined ? STDERR : openSync(path, 'a', 0o644);
+    this.terminal = path === undefined && isatty(this.#fd);
+  }
+
+  /** Write one record, synchronously: it must be there when the process dies next. */
+  write(line: string): void {
+    try {
+      if (this.#lost > 0)
+        this.#writeAll(`{"level":40,"lost":${this.#lost},"msg":"${this.#lost} records could not be written here"}\n`);
+      this.#lost = 0;
+      this.#writeAll(line);
+    } catch {
+      this.#lost++;
+    }
+  }
+
+  /** Open the path anew: somebody has moved the file away. Where it cannot be opened, the old file goes on. */
+  reopen(): void {
+    if (this.#path === undefined) return;
+    let fd: number;
+    try {
+      fd = openSync(this.#path, 'a', 0o644);
+    } catch {
+      return;
+    }
+    closeSync(this.#fd);
+    this.#fd = fd;
+  }
+
+  #writeAll(line: string): void {
+    const bytes = Buffer.from(line);
+    for (let done = 0, attempts = 0; done < bytes.length; ) {
+      try {
+        done += writeSync(this.#fd, bytes, done);
+      } catch (error) {
+        const full = error instanceof Error && 'code' in error && error.code === 'EAGAIN';
+        if (!full || ++attempts > ATTEMPTS) throw error;
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE);
+      }
+    }
+  }
+}
