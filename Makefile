@@ -30,9 +30,13 @@ lint: node_modules/.package-lock.json
 bench: build
 	scripts/bench/run
 
+# Only what runs is installed: neither tests nor the packages that only development needs. What an earlier version has left there goes.
 install: build
-	install -d $(DESTDIR)$(PREFIX)/lib/latchfs $(DESTDIR)$(PREFIX)/bin
-	cp -r package.json dist node_modules $(DESTDIR)$(PREFIX)/lib/latchfs/
+	rm -rf $(DESTDIR)$(PREFIX)/lib/latchfs
+	install -d $(DESTDIR)$(PREFIX)/lib/latchfs/dist $(DESTDIR)$(PREFIX)/bin
+	cp package.json README.md LICENSE $(DESTDIR)$(PREFIX)/lib/latchfs/
+	cp -r dist/src $(DESTDIR)$(PREFIX)/lib/latchfs/dist/
+	npm ls --omit=dev --all --parseable | sed -n 's|^$(CURDIR)/||p' | tar cf - -T - | tar xf - -C $(DESTDIR)$(PREFIX)/lib/latchfs --no-same-owner
 	install -d $(DESTDIR)$(PREFIX)/lib/latchfs/scripts
 	install -m 755 scripts/latchfs scripts/mount.fuse.latchfs scripts/fsck.latchfs $(DESTDIR)$(PREFIX)/lib/latchfs/scripts/
 	ln -sf ../lib/latchfs/scripts/latchfs $(DESTDIR)$(PREFIX)/bin/latchfs

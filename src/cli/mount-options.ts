@@ -40,6 +40,8 @@ export interface MountSettings {
   /** Whether root's mount of an image is one of a disk, by a loop device. */
   blkdev: boolean;
   remount: boolean;
+  /** Changes of times alone are written with whatever else changes, or in a day. */
+  lazytime: boolean;
 }
 
 /** name → what it does, for --help. */
@@ -66,7 +68,9 @@ export const OPTION_HELP: readonly (readonly [string, string])[] = [
   ],
   ['nocontrol', 'without the control directory .latchfs in the root of the mount'],
   ['nonempty', 'mount over a directory that has files in it'],
-  ['nodev, nosuid, noexec, …', 'passed on to the kernel'],
+  ['noatime, nodiratime, lazytime', 'access times are not kept, not those of directories, not written for themselves'],
+  ['sync, dirsync', 'every change, or every change of a directory, waits for the device'],
+  ['dev, suid, noexec, …', 'device nodes and set-user-id bits count (where root mounts), nothing is executed'],
 ];
 
 /** fstab's own words, which mean nothing to a mounted filesystem. */
@@ -85,7 +89,6 @@ const IGNORED = new Set([
   'relatime',
   'norelatime',
   'nostrictatime',
-  'nolazytime',
   'noiversion',
   'nomand',
   'silent',
@@ -117,6 +120,7 @@ export function defaultSettings(): MountSettings {
     control: true,
     blkdev: true,
     remount: false,
+    lazytime: false,
   };
 }
 
@@ -219,7 +223,16 @@ const PLAIN: Readonly<Record<string, (settings: MountSettings) => void>> = {
   remount: (s) => {
     s.remount = true;
   },
+  lazytime: (s) => {
+    s.lazytime = true;
+  },
+  nolazytime: (s) => {
+    s.lazytime = false;
+  },
 };
+
+/** What /proc/mounts shows of a mount beside its options: mount(8) hands it on to a remount, where nothing of it can change. */
+const SHOWN = new Set(['user_id', 'group_id', 'blksize', 'max_read']);
 
 /** The kernel's own flags among the options, and their opposites: of each pair the last one counts. */
 const FLAG_WORDS = {
@@ -273,7 +286,9 @@ export function kernelFlags(words: readonly string[]): KernelFlags {
  * @throws CliError (status 2) for an unknown option or a value that means nothing
  */
 export function parseOptions(lists: readonly string[], settings: MountSettings = defaultSettings()): MountSettings {
-  for (const option of lists.flatMap((list) => list.split(',')).filter((text) => text !== '')) {
+  const options = lists.flatMap((list) => list.split(',')).filter((text) => text !== '');
+  settings.remount = options.includes('remount');
+  for (const option of options) {
     const equals = option.indexOf('=');
     const name = equals < 0 ? option : option.slice(0, equals);
     const withValue = Object.hasOwn(WITH_VALUE, name) ? WITH_VALUE[name] : undefined;
@@ -281,6 +296,7 @@ export function parseOptions(lists: readonly string[], settings: MountSettings =
     if (equals >= 0 && withValue !== undefined) withValue(settings, option.slice(equals + 1));
     else if (equals < 0 && plain !== undefined) plain(settings);
     else if (equals < 0 && isFlagWord(name)) settings.flags.push(name);
+    else if (settings.remount && SHOWN.has(name)) continue;
     else if (!(equals < 0 && IGNORED.has(name)) && !/^(x-|X-|comment$)/.test(name)) {
       const hint = withValue === undefined ? "'latchfs mount --help' lists them" : `it needs a value: ${name}=…`;
       throw new CliError(`unknown option '${option}': ${hint}`, 2);

@@ -3,6 +3,7 @@ import { blkdev_get, blkdev_put } from '../block/block-device.js';
 import { kill_sb, vfs_mount } from '../fs/super.js';
 import {
   SB_DIRSYNC,
+  SB_LAZYTIME,
   SB_NOATIME,
   SB_NODIRATIME,
   SB_RDONLY,
@@ -33,7 +34,8 @@ function superFlags(settings: MountSettings): number {
     (flags.sync ? SB_SYNCHRONOUS : 0) |
     (flags.dirsync ? SB_DIRSYNC : 0) |
     (flags.noatime ? SB_NOATIME : 0) |
-    (flags.nodiratime ? SB_NODIRATIME : 0)
+    (flags.nodiratime ? SB_NODIRATIME : 0) |
+    (settings.lazytime ? SB_LAZYTIME : 0)
   );
 }
 

@@ -1,7 +1,7 @@
 /** `latchfs mount SOURCE MOUNTPOINT`: what can be said before anything is mounted, and going into the background. What serves is in mount-serve.ts. */
 import { spawnSync } from 'node:child_process';
-import { realpathSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { readFileSync, realpathSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { checkDevice, checkMountpoint } from '../fuse/mount-check.js';
 import { adoptDescriptor, passedDescriptor } from '../fuse/mount-fd.js';
 import { MountError } from '../fuse/mount-options.js';
@@ -48,6 +48,16 @@ export async function mountCommand(given: string, mountpoint: string, flags: Mou
   await mountAndServe(source, resolve(mountpoint), { ...settings, ...shown }, flags);
 }
 
+/** Whether the server itself writes nothing, as far as can be seen. */
+function servedReadOnly(mountpoint: string): boolean {
+  try {
+    const [first = ''] = readFileSync(join(mountpoint, '.latchfs', 'mounts'), 'utf8').split('\n');
+    return first.split(' ')[3]?.split(',')[0] === 'ro';
+  } catch {
+    return false;
+  }
+}
+
 function absolute(path: string): string {
   try {
     return realpathSync(path);
@@ -58,6 +68,9 @@ function absolute(path: string): string {
 
 /** mount -o remount goes to the kernel: the flags that can be changed are its own. @throws CliError */
 function remount(mountpoint: string, settings: MountSettings): void {
+  // The kernel says yes to rw, and then every write fails.
+  if (!settings.readOnly && servedReadOnly(mountpoint))
+    throw new CliError(`${mountpoint} was mounted read-only, and stays so: umount ${mountpoint}, and mount it anew`);
   const options = ['remount', settings.readOnly ? 'ro' : 'rw', ...settings.flags].join(',');
   const ran = spawnSync('mount', ['-i', '-o', options, mountpoint], {
     stdio: ['ignore', 'ignore', 'pipe'],

@@ -122,3 +122,22 @@ t.test('words that are no command', async (t) => {
   t.match(shown, /-o\\040new\\012line latch rw/, 'as /proc/mounts writes it');
   t.equal((await run(latchfs, ['umount', '-o new\nline'.replace('-o', './-o')], { cwd: scratch })).status, 0);
 });
+
+t.test('remount', { skip: process.getuid?.() !== 0 && 'needs root' }, async (t) => {
+  const remount = (dir: string, options: string): Promise<Ran> => run(latchfs, ['mount', 'x', dir, '-o', options]);
+  await withMount('memory:16M', 'allow_other', async ({ dir, sh }) => {
+    // What mount(8) hands on to its helper: all that /proc/mounts shows, and the change.
+    const shown = 'rw,relatime,user_id=0,group_id=0,default_permissions,allow_other,blksize=4096';
+    t.same(await remount(dir, `${shown},remount,ro`), { status: 0, stdout: '', stderr: '' });
+    t.match((await sh('touch a')).stderr, /Read-only file system/);
+    t.same(await remount(dir, `${shown},remount,rw`), { status: 0, stdout: '', stderr: '' });
+    t.equal((await sh('touch a')).status, 0);
+  });
+  const image = at('remounted');
+  await run(latchfs, ['mkfs', image, '--size', '16M']);
+  for (const options of ['ro', 'ro,noblkdev'])
+    await withMount(image, options, async ({ dir }) => {
+      refused(t, await remount(dir, 'remount,rw'), 1, /was mounted read-only, and stays so: umount/);
+    });
+  refused(t, await run(latchfs, ['mount', 'memory', at('mnt'), '-o', 'user_id=0']), 2, /unknown option 'user_id=0'/);
+});

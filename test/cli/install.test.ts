@@ -1,0 +1,34 @@
+/** `make install` puts what runs where it is told, and nothing else. */
+import { existsSync, mkdtempSync, readdirSync, readlinkSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { root, run } from '../mount/harness.js';
+
+const dest = mkdtempSync(join(tmpdir(), 'latchfs-install-'));
+t.teardown(() => rmSync(dest, { recursive: true }));
+
+t.test('install and uninstall', async (t) => {
+  // Built already: so -o.
+  const where = [`DESTDIR=${dest}`, 'PREFIX=/opt/latchfs', 'HELPERDIR=/usr/sbin'];
+  const made = await run('make', ['-o', 'build', 'install', ...where], { cwd: root });
+  t.equal(made.status, 0, made.stderr);
+  const lib = join(dest, 'opt/latchfs/lib/latchfs');
+  t.same(readdirSync(join(lib, 'dist')), ['src']);
+  t.ok(existsSync(join(lib, 'node_modules', 'koffi', 'package.json')));
+  for (const unused of ['tap', 'typescript', '@biomejs', 'fast-check', '.bin'])
+    t.notOk(existsSync(join(lib, 'node_modules', unused)), `${unused} is for development`);
+  const latchfs = join(dest, 'opt/latchfs/bin/latchfs');
+  t.equal(realpathSync(latchfs), join(lib, 'scripts', 'latchfs'));
+  t.equal(
+    readlinkSync(join(dest, 'usr/sbin/mount.fuse.latchfs')),
+    '/opt/latchfs/lib/latchfs/scripts/mount.fuse.latchfs',
+  );
+  t.match((await run(latchfs, ['--version'])).stdout, /^\d+\.\d+\.\d+\n$/);
+  t.match(await run(latchfs, ['contract', 'rename']), { status: 0, stderr: '' });
+  t.match(await run(latchfs, ['mkfs', join(dest, 'image'), '--size', '8M']), { status: 0, stderr: '' });
+  t.match(await run(latchfs, ['fsck', join(dest, 'image')]), { status: 0, stdout: /clean/ });
+  t.equal((await run('make', ['uninstall', ...where], { cwd: root })).status, 0);
+  const left = (await run('find', [dest, '-name', '*latchfs', '-not', '-type', 'd', '-not', '-path', dest])).stdout;
+  t.equal(left, '');
+});
