@@ -1,5 +1,5 @@
 /** Dentries and inodes together (fs/dcache.c): giving a dentry its inode, finding the dentries of an inode, moving dentries in the tree. */
-import { GUARDED, guard_write } from '../locking/guarded.js';
+import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -13,13 +13,16 @@ import { isDir } from './permission.js';
 /** The level of d_lock for the second of two dentries (DENTRY_D_LOCK_NESTED). */
 const DENTRY_D_LOCK_NESTED = 1;
 
-/** Give a negative dentry its inode, whose reference it takes over (d_instantiate). */
+/** Give a negative dentry its inode, whose reference it takes over (d_instantiate). Takes i_lock, then d_lock. */
 export function d_instantiate(task: Task, dentry: Dentry, inode: Inode): void {
+  const names = inode.i_lock.lock(task);
   const lock = dentry.d_lock.lock(task);
   guard_write(task, GUARDED.d_inode, dentry.d_lock);
+  guard_write(task, GUARDED.i_dentry, inode.i_lock);
   dentry.d_inode = inode;
   inode.i_dentry.push(dentry);
   lock.release();
+  names.release();
 }
 
 /** Fill a dentry in and hash it (d_add); `inode` undefined makes it negative. Takes over the reference to the inode. */
@@ -131,12 +134,14 @@ export function d_move(task: Task, dentry: Dentry, target: Dentry): Awaitable<vo
   const first = dentry.d_lock.lock(task);
   const second = target.d_lock.lock(task, DENTRY_D_LOCK_NESTED);
   const oldParent = dentry.isRoot ? undefined : dentry.d_parent;
+  const newParent = target.d_parent;
+  if (oldParent !== undefined && oldParent !== newParent) mayMove(task, dentry, oldParent, newParent);
   d_drop(dentry);
   d_drop(target);
-  guard_write(task, GUARDED.d_name, dentry.d_sb.rename_lock);
+  renames(task, dentry, target);
   dentry.d_name = target.d_name;
   dentry.d_key = target.d_key;
-  dentry.d_parent = dget(target.d_parent);
+  dentry.d_parent = dget(newParent);
   dentry.d_flags &= ~DCACHE_DISCONNECTED;
   d_rehash(dentry);
   second.release();
@@ -145,13 +150,28 @@ export function d_move(task: Task, dentry: Dentry, target: Dentry): Awaitable<vo
   return oldParent === undefined ? undefined : dput(task, oldParent);
 }
 
+/** Names and places change: with rename_lock, and d_lock of both. */
+function renames(task: Task, a: Dentry, b: Dentry): void {
+  guard_write(task, GUARDED.d_name, a.d_sb.rename_lock);
+  guard_write(task, GUARDED.d_place, a.d_lock);
+  guard_write(task, GUARDED.d_place, b.d_lock);
+}
+
+/** Between directories: one such move of a filesystem at a time, and both directories locked. */
+function mayMove(task: Task, dentry: Dentry, from: Dentry, to: Dentry): void {
+  guard_write(task, GUARDED.dotdot, dentry.d_sb.s_vfs_rename_sem);
+  for (const { d_inode: dir } of [from, to]) if (dir !== undefined) guard_read(task, GUARDED.d_siblings, dir.i_rwsem);
+}
+
 /** Two dentries swap their names and places (d_exchange). Takes rename_lock and both d_locks. */
 export function d_exchange(task: Task, a: Dentry, b: Dentry): void {
   using _rename = a.d_sb.rename_lock.write(task);
   using _first = a.d_lock.lock(task);
   using _second = b.d_lock.lock(task, DENTRY_D_LOCK_NESTED);
+  if (a.d_parent !== b.d_parent) mayMove(task, a, a.d_parent, b.d_parent);
   d_drop(a);
   d_drop(b);
+  renames(task, a, b);
   [a.d_name, b.d_name] = [b.d_name, a.d_name];
   [a.d_key, b.d_key] = [b.d_key, a.d_key];
   [a.d_parent, b.d_parent] = [b.d_parent, a.d_parent];

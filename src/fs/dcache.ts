@@ -236,15 +236,18 @@ function killOne(task: Task, dentry: Dentry): Awaitable<void> {
   });
 }
 
-/** The dentry becomes negative, and its inode loses a reference (dentry_unlink_inode). */
+/** The dentry becomes negative, and its inode loses a reference (dentry_unlink_inode). Takes i_lock, then d_lock. */
 export function dentry_unlink_inode(task: Task, dentry: Dentry, inode: Inode): Awaitable<void> {
+  const aliases = inode.i_lock.lock(task);
   const lock = dentry.d_lock.lock(task);
   guard_write(task, GUARDED.d_inode, dentry.d_lock);
+  guard_write(task, GUARDED.i_dentry, inode.i_lock);
   dentry.d_inode = undefined;
   const names = inode.i_dentry;
   const at = names.indexOf(dentry);
   if (at >= 0) names.splice(at, 1);
   lock.release();
+  aliases.release();
   const { d_iput } = dentry.d_op;
   if (d_iput === undefined) return iput(task, inode);
   return call(task, rows.d_iput, dentryLocksAndRcu(dentry), () => d_iput(task, dentry, inode));

@@ -52,6 +52,7 @@ export class Dentry implements LruEntry<Dentry> {
 
   constructor(sb: SuperBlock, name: string, parent: Dentry | undefined, ops: dentry_operations) {
     this.d_sb = sb;
+    this.d_lock.owner = this;
     this.d_name = name;
     this.d_key = name;
     this.d_parent = parent ?? this;

@@ -21,6 +21,7 @@ import {
   I_WILL_FREE,
   Inode,
 } from './inode.js';
+import { call_free_inode, check_freed } from './inode-free.js';
 import { SB_ACTIVE, type SuperBlock } from './super-block.js';
 
 const S_ISGID = 0o2000;
@@ -144,11 +145,11 @@ function iputLast(task: Task, inode: Inode): Awaitable<void> {
   const lock = inode.i_lock.lock(task);
   let drop: boolean;
   try {
-    guard_write(task, GUARDED.i_state, inode.i_lock);
     drop =
       drop_inode === undefined
         ? generic_drop_inode(inode)
         : call(task, rows.drop_inode, { inode: inode.i_lock }, () => drop_inode(task, inode));
+    guard_write(task, GUARDED.i_state, inode.i_lock);
     inode.i_count--;
     if (!drop && (sb.s_flags & SB_ACTIVE) !== 0) {
       inode_add_lru(inode);
@@ -252,9 +253,10 @@ function evicted(inode: Inode): void {
 function destroy(task: Task, inode: Inode): Awaitable<void> {
   const { i_sb: sb } = inode;
   const { destroy_inode, free_inode } = sb.s_op;
+  check_freed(task, inode);
   evicted(inode);
   const free = (): void => {
-    if (free_inode !== undefined) sb.rcu.call(() => call(sb.softirq, rows.free_inode, {}, () => free_inode(inode)));
+    if (free_inode !== undefined) sb.rcu.call(() => call_free_inode(inode, free_inode));
   };
   if (destroy_inode === undefined) return free();
   return andThen(

@@ -119,6 +119,7 @@ export class Inode implements MappingHost, LruEntry<Inode> {
 
   constructor(sb: SuperBlock) {
     this.i_sb = sb;
+    this.i_rwsem.owner = this;
   }
 
   /** The operations of its page cache: from the next call on. */
@@ -158,6 +159,12 @@ export class Inode implements MappingHost, LruEntry<Inode> {
 export function i_size_write(task: Task, inode: Inode, size: number): void {
   guard_write(task, GUARDED.i_size, inode.i_rwsem);
   inode.i_size = size;
+}
+
+/** A directory is removed: nothing is made or found in it any more (S_DEAD). i_rwsem is held exclusively. */
+export function inode_set_dead(task: Task, inode: Inode): void {
+  guard_write(task, GUARDED.i_attr, inode.i_rwsem);
+  inode.i_flags |= S_DEAD;
 }
 
 /** For use where a directory's readers share a position; one mutex a file (f_pos_lock). */

@@ -16,7 +16,7 @@ import {
   I_MUTEX_PARENT,
   I_MUTEX_PARENT2,
   type Inode,
-  S_DEAD,
+  inode_set_dead,
   S_SWAPFILE,
 } from './inode.js';
 import { dirOf, LOOKUP_RENAME_TARGET, lookup_locked } from './lookup.js';
@@ -237,7 +237,7 @@ function renameLocked(
     }
     const replacesDir = victim !== undefined && isDir(victim);
     return andThen(replacesDir ? shrink_dcache_parent(task, target) : undefined, () => {
-      if (replacesDir) victim.i_flags |= S_DEAD;
+      if (replacesDir) inode_set_dead(task, victim);
       return d_move(task, old, target);
     });
   });

@@ -13,8 +13,8 @@ import {
   I_MUTEX_NORMAL,
   I_MUTEX_PARENT,
   type Inode,
+  inode_set_dead,
   S_APPEND,
-  S_DEAD,
   S_IMMUTABLE,
   S_SWAPFILE,
 } from './inode.js';
@@ -263,9 +263,7 @@ export function vfs_rmdir(task: Task, dir: Inode, dentry: Dentry): Awaitable<voi
           inTurn(
             () => call(task, rows.rmdir, { dir: dir.i_rwsem, victim: victim.i_rwsem }, () => rmdir(task, dir, dentry)),
             () => shrink_dcache_parent(task, dentry),
-            () => {
-              victim.i_flags |= S_DEAD;
-            },
+            () => inode_set_dead(task, victim),
           ),
         () => held.release(),
       ),

@@ -1,6 +1,7 @@
 /** Reading directories (fs/readdir.c). */
 import { file_operations as rows } from '../contract/file.js';
 import { call, take } from '../locking/context.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -41,6 +42,7 @@ export function iterate_dir(task: Task, file: File, ctx: DirContext): Awaitable<
     return andThen(
       call(task, rows.iterate_shared, participants, () => iterate_shared(task, file, ctx)),
       () => {
+        guard_write(task, GUARDED.f_pos, file.f_pos_lock);
         file.f_pos = ctx.pos;
         if ((file.f_flags & O_NOATIME) === 0) return touch_atime(task, inode);
         return undefined;

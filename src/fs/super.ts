@@ -13,6 +13,7 @@ import { shrink_dcache_for_umount, shrink_dcache_sb } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import { Flusher } from './flusher.js';
 import { evict_inodes } from './icache.js';
+import { state_lock_orders } from './lock-order.js';
 import { registerSuperShrinker } from './shrinker.js';
 import {
   type Machine,
@@ -60,6 +61,7 @@ export async function vfs_mount<Device extends BlockDevice | undefined>(
   bdev: Device,
   flags: number,
 ): Promise<SuperBlock> {
+  state_lock_orders();
   const sb = new SuperBlock(machine, type.name);
   const task = sb.newTask({ comm: 'mount' });
   sb.s_flags = flags;

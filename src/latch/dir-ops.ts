@@ -79,7 +79,7 @@ function namesToChange(task: Task, dir: Inode): Directory {
   return latchInode(dir).directory;
 }
 
-/** A name of a file comes or goes: its i_rwsem is held exclusively. */
+/** A name of a file, or a subdirectory, comes or goes: i_rwsem is held exclusively. */
 function linksToChange(task: Task, inode: Inode): Inode {
   guard_write(task, GUARDED.i_links, inode.i_rwsem);
   return inode;
@@ -164,7 +164,7 @@ function make(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number
           (error) => nameless(task, handle, made, error),
         );
         return andThen(done, () => {
-          if (isDir(made)) dir.i_nlink++;
+          if (isDir(made)) linksToChange(task, dir).i_nlink++;
           return andThen(changed(task, handle, made), () => andThen(dirty(task, handle, dir), () => made));
         });
       });
@@ -297,7 +297,7 @@ function rmdir(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
       () => namesToChange(task, dir).remove(task, handle, dentry.d_name),
       () => {
         linksToChange(task, inode).i_nlink = 0;
-        dir.i_nlink--;
+        linksToChange(task, dir).i_nlink--;
         return dropped(task, handle, inode);
       },
       () => dirty(task, handle, dir),
@@ -312,8 +312,8 @@ function reparent(task: Task, inode: LatchInode, from: Inode, to: Inode): void {
   if (!isDir(inode) || from === to) return;
   guard_write(task, GUARDED.dotdot, inode.i_sb.s_vfs_rename_sem);
   inode.parent = to.i_ino;
-  from.i_nlink--;
-  to.i_nlink++;
+  linksToChange(task, from).i_nlink--;
+  linksToChange(task, to).i_nlink++;
 }
 
 async function exchange(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, target: Dentry): Promise<void> {
@@ -406,7 +406,7 @@ function settle(task: Task, handle: Handle, { from, to, inode, victim }: Renamed
       if (victim === undefined) return undefined;
       if (isDir(victim)) {
         linksToChange(task, victim).i_nlink = 0;
-        to.i_nlink--;
+        linksToChange(task, to).i_nlink--;
       } else linksToChange(task, victim).i_nlink--;
       return dropped(task, handle, victim);
     },

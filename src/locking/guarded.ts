@@ -74,6 +74,13 @@ export const GUARDED = {
     ['rename_lock'],
     'who looks at names looks again when one has changed meanwhile',
   ),
+  d_place: field('the name and place of a dentry', ['d_lock'], 'who holds d_lock sees a dentry in one place'),
+  d_siblings: field(
+    'the names of a directory in memory',
+    ['i_rwsem'],
+    'a name moves with both directories locked, so that nobody looks it up in between',
+  ),
+  i_dentry: field('inode.i_dentry', ['i_lock'], 'a name is added to those of an inode while nobody walks them'),
   under_rcu: field('what is seen without a reference', ['rcu'], 'it does not go away while somebody looks at it'),
   d_inode: field('dentry.d_inode', ['d_lock'], 'a dentry becomes positive or negative in one step', 'lockless'),
   s_flags: field(

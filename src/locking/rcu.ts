@@ -8,6 +8,7 @@ export class Rcu implements Releasable {
   readonly key = defaultKey('rcu', 'rcu');
   #readers = 0;
   #callbacks: (() => void)[] = [];
+  #calling = false;
 
   /** Enter a read section (rcu_read_lock); sections nest, and the task may not sleep in one. */
   read(task: Task): Held<'rcu', 'read'> {
@@ -21,8 +22,23 @@ export class Rcu implements Releasable {
 
   /** Run `callback` once no section that is open now can see what it frees (call_rcu). At once where none is open. */
   call(callback: () => void): void {
-    if (this.#readers === 0) callback();
+    if (this.#readers === 0) this.#run(callback);
     else this.#callbacks.push(callback);
+  }
+
+  /** A callback runs: no section is open that could have seen what it frees. */
+  get isCallback(): boolean {
+    return this.#calling;
+  }
+
+  #run(callback: () => void): void {
+    const before = this.#calling;
+    this.#calling = true;
+    try {
+      callback();
+    } finally {
+      this.#calling = before;
+    }
   }
 
   release(held: Held): void {
@@ -30,6 +46,6 @@ export class Rcu implements Releasable {
     if (--this.#readers > 0 || this.#callbacks.length === 0) return;
     const due = this.#callbacks;
     this.#callbacks = [];
-    for (const callback of due) callback();
+    for (const callback of due) this.#run(callback);
   }
 }

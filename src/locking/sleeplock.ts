@@ -28,6 +28,8 @@ export interface LockOptions {
 export abstract class SleepLock<L extends LockName> implements Releasable {
   /** Its class (lockdep_set_class). */
   key: LockClassKey<L>;
+  /** What it is a part of: in which order several of one name are taken depends on it (instance_order). */
+  owner: object | undefined;
   #readers = 0;
   #writer: Held | undefined;
   #tickets: Ticket[] | undefined;

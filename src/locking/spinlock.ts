@@ -8,6 +8,8 @@ import { defaultKey, type LockClassKey, type LockKind } from './lockdep/class.js
 export class SpinLock<L extends LockName> implements Releasable {
   /** Its class (lockdep_set_class). */
   key: LockClassKey<L>;
+  /** What it is a part of: in which order several of one name are taken depends on it (instance_order). */
+  owner: object | undefined;
   #holder: Held<L, 'write'> | undefined;
   /** The guard that has switched completions off, if it is held with them off. */
   #irq: Held<L, 'write'> | undefined;

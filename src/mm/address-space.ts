@@ -58,6 +58,7 @@ export class AddressSpace {
 
   constructor(host: MappingHost, a_ops: address_space_operations, memory: MemoryControl) {
     this.host = host;
+    this.invalidate_lock.owner = host;
     this.a_ops = a_ops;
     this.memory = memory;
   }

@@ -37,6 +37,8 @@ export interface TrackedLock {
   readonly name: LockName;
   /** Its class, whatever the nesting level. */
   readonly key: { readonly id: number; readonly kind: string; readonly lock: number };
+  /** What it is a part of, where that says in which order several of its name are taken. */
+  readonly owner?: object | undefined;
 }
 
 /** How one class came to be after another. */

@@ -15,6 +15,7 @@ import {
   USED_IN_COMPLETION,
 } from './class.js';
 import type { Fault } from './fault.js';
+import { areOrdered, checkInstances } from './instances.js';
 import {
   checkCircle,
   checkInversion,
@@ -91,7 +92,7 @@ export class Tracker {
         const cls = this.#classOfLink(one.link);
         node = parent.add(one.link, cls);
         node.trace = trace(task);
-        const before = task.held.slice(0, task.held.indexOf(one)).filter(({ link }) => link !== 0);
+        const before = this.#classesOf(task.held.slice(0, task.held.indexOf(one)));
         if ((one.link & LINK_TRY) === 0)
           this.#dependencies(task, node, before, { cls, read: readOf(one.link), lock: one.lock, nest: undefined });
       }
@@ -159,8 +160,12 @@ export class Tracker {
     node ??= at.add(link, cls);
     node.trace ??= trace(task);
     if (!node.validated) node.fault = this.#used(task, node);
-    const held = task.held.filter((one) => one.link !== 0);
+    const held = this.#classesOf(task.held);
     this.#dependencies(task, node, held, { cls, read: readOf(link), lock, nest });
+    if (node.fault === undefined && nest === undefined && areOrdered(held, cls)) {
+      const fault = checkInstances(task, held, cls, lock);
+      if (fault !== undefined) this.#report(task, fault);
+    }
     return node;
   }
 
@@ -168,8 +173,7 @@ export class Tracker {
    * Check a lock against those held, and learn the dependencies. Two locks of one class are compared at every acquisition, because what makes them
    * right, an order among instances or a lock that they nest under, may differ the next time.
    */
-  #dependencies(task: Task, node: ChainNode, held: readonly HeldLock[], wanted: Wanted): void {
-    const classes = held.map((one) => heldClass(one, this.#classOfLink(one.link), LINK_TRY));
+  #dependencies(task: Task, node: ChainNode, classes: readonly HeldClass[], wanted: Wanted): void {
     const again = classes.some(
       ({ cls, read }) => cls === wanted.cls && (wanted.read !== READ_RECURSIVE || read === EXCLUSIVE),
     );
@@ -179,8 +183,12 @@ export class Tracker {
       fault = this.#learnFrom(classes, wanted, trace(task));
       node.fault = fault;
     }
-    node.plain = fault === undefined && !again;
+    node.plain = fault === undefined && !again && !areOrdered(classes, wanted.cls);
     if (fault !== undefined) this.#report(task, fault);
+  }
+
+  #classesOf(held: readonly HeldLock[]): HeldClass[] {
+    return held.filter(({ link }) => link !== 0).map((one) => heldClass(one, this.#classOfLink(one.link), LINK_TRY));
   }
 
   /** Back to the last lock that was waited for and is not a recursive reader: those before it are connected through it. */

@@ -1,4 +1,5 @@
-/** An ioctl that exchanges two files locks them in the order of its arguments, on two nesting levels, so that lock classes say nothing against it. */
+/** An ioctl that exchanges two files locks them in the order of its arguments, on two nesting levels, so that lock classes say nothing against it: whose
+ * locks they are does, whether or not two tasks meet. */
 import type { File } from '../../../src/fs/file.js';
 import { I_MUTEX_NONDIR2 } from '../../../src/fs/inode.js';
 import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
@@ -22,6 +23,13 @@ export const planted: Planted = {
     await Promise.all([outcome(sys.ioctl(f, 0x7801, first)), outcome(other.ioctl(g, 0x7801, second))]);
   },
   reports: [
+    {
+      kind: 'lock-order',
+      rule: 'directory-locking#two-files-by-number',
+      op: 'file_operations.unlocked_ioctl',
+      held: ['i_rwsem (write)'],
+      at: 'unlocked_ioctl',
+    },
     {
       kind: 'deadlock',
       rule: 'lockdep#nobody-waits-in-a-circle',

@@ -11,6 +11,7 @@ import { DEVICES } from './liberties-devices.js';
 import { LOCKS } from './locks.js';
 import { MEMORY } from './memory.js';
 import { NAMES } from './names.js';
+import { ORDERS } from './order.js';
 import { QUOTAS } from './quota.js';
 import { RIVALS } from './rivals.js';
 import type { Scene } from './scene.js';
@@ -30,6 +31,7 @@ export const SCENES: readonly Scene[] = [
   ...QUOTAS,
   ...SUPERBLOCK,
   ...COLD,
+  ...ORDERS,
   ...LIBERTIES,
   ...DEVICES,
   ...RIVALS,
