@@ -41,6 +41,9 @@ export interface Geometry {
   readonly start: number;
 }
 
+/** Where a driver does not say otherwise. */
+const DISCARD_GRANULARITY = 4096;
+
 export interface DeviceShape {
   /** 'memory', or the image's path. */
   readonly name: string;
@@ -92,6 +95,11 @@ export class BlockDevice {
   /** Bytes. */
   get size(): number {
     return this.queue.limits.size;
+  }
+
+  /** Bytes of which a discard frees multiples; 0 for a device that cannot discard (bdev_discard_granularity). */
+  get discard_granularity(): number {
+    return this.queue.driver.discard_granularity ?? DISCARD_GRANULARITY;
   }
 
   /** The device has become larger, or has shown that it is (set_capacity). */

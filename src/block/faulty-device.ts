@@ -74,6 +74,10 @@ class FaultyDriver implements Driver {
     return this.#decide('write', offset, from.length, () => this.#inner.write(offset, from), torn);
   }
 
+  get discard_granularity(): number | undefined {
+    return this.#inner.discard_granularity;
+  }
+
   discard(offset: number, length: number): Awaitable<void> {
     return this.#decide('discard', offset, length, () => this.#inner.discard(offset, length));
   }

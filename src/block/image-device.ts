@@ -101,6 +101,9 @@ function sizeOf(fd: number, path: string): number {
   return sizeOfBlockDevice(fd);
 }
 
+/** Bytes of the smallest hole, on most filesystems. */
+const HOLE = 4096;
+
 class ImageFile implements Driver {
   readonly #fd: number;
   /** One flush at a time; those that come meanwhile share the next one. */
@@ -108,6 +111,7 @@ class ImageFile implements Driver {
   #next: Promise<void> | undefined;
   /** What the host's filesystem can do; found out by trying. */
   readonly #can = { punch: true, zero: true };
+  #asked = false;
 
   constructor(fd: number) {
     this.#fd = fd;
@@ -153,6 +157,14 @@ class ImageFile implements Driver {
         batch = rest(batch, count);
       }
     }
+  }
+
+  /** Of a file that can be written: whether its filesystem makes holes is asked behind the end, where there is nothing to lose. */
+  get discard_granularity(): number {
+    const stat = this.#asked ? undefined : fstatSync(this.#fd);
+    this.#asked = true;
+    if (stat?.isFile() === true) this.#try('punch', () => punchHole(this.#fd, stat.size, HOLE));
+    return this.#can.punch ? HOLE : 0;
   }
 
   discard(offset: number, length: number): void {

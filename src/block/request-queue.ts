@@ -18,6 +18,8 @@ export interface Driver {
   /** Several buffers at once, where the device gains by it; otherwise they come one after the other. */
   readv?(offset: number, into: readonly Buffer[]): Awaitable<void>;
   writev?(offset: number, from: readonly Buffer[]): Awaitable<void>;
+  /** Bytes of which a discard frees multiples; 0 where it frees nothing. A page where that is not said. */
+  readonly discard_granularity?: number | undefined;
   /** The range reads as zeroes afterwards. */
   discard(offset: number, length: number): Awaitable<void>;
   zero(offset: number, length: number): Awaitable<void>;

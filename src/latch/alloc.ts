@@ -201,6 +201,7 @@ export class Allocator {
       this.#untilCommit(handle, group, at, count);
       return undefined;
     }
+    group.trimmed = undefined;
     // Memory is given back at once.
     if (!this.#bdev.ephemeral) return undefined;
     return blkdev_issue_discard(task, this.#bdev, ((group.base + at) * BLOCK_SIZE) / 512, count * BLOCK_SIZE);
@@ -227,6 +228,7 @@ export class Allocator {
       const group = this.#groups.load(task, groupOf(start));
       if (group instanceof Promise || group.busy === undefined) continue;
       fillBits(group.busy, start % GROUP_BLOCKS, length, false);
+      group.trimmed = undefined;
       group.busyCount -= length;
       this.#pending -= length;
       if (group.busyCount === 0) group.busy = undefined;

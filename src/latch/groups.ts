@@ -39,6 +39,8 @@ export class Group {
   readonly changed = new Set<Bitmap>();
   /** The transaction that has the descriptor's block. */
   tid = 0;
+  /** All that was free in runs of at least so many blocks was discarded, and none was freed since. */
+  trimmed: number | undefined;
   /** No inode block of it is known to have room: not to be searched until one gets some. */
   full = false;
 

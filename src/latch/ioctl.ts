@@ -1,10 +1,12 @@
-/** ioctl(2) of latch's own (fs/ext4/ioctl.c): generation, and the identity of the filesystem. */
+/** ioctl(2) of latch's own (fs/ext4/ioctl.c): generation, the identity of the filesystem, FITRIM. */
 import { inode_owner_or_capable } from '../fs/attr.js';
 import type { File } from '../fs/file.js';
-import { FS_IOC_GETFSUUID, FS_IOC_GETVERSION, FS_IOC_SETVERSION } from '../fs/ioctl.js';
+import { FITRIM, FS_IOC_GETFSUUID, FS_IOC_GETVERSION, FS_IOC_SETVERSION } from '../fs/ioctl.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { infoOf } from './info.js';
+import { infoOf, type LatchInfo } from './info.js';
+import { latch_trim_fs } from './trim.js';
 
 /** The same commands from a process of 32 bits, whose long is shorter. */
 const FS_IOC32_GETVERSION = 0x80047601;
@@ -13,8 +15,24 @@ const FS_IOC32_SETVERSION = 0x40047602;
 /** Bytes of struct fsuuid2, whose identity has 16. */
 const FSUUID2 = 17;
 
-/** ->unlocked_ioctl. @throws ENOTTY for what it does not know; EPERM */
-export function latch_ioctl(task: Task, file: File, cmd: number): Buffer {
+/** Bytes of struct fstrim_range. */
+const FSTRIM_RANGE = 24;
+
+/** FITRIM. @returns the range with the bytes that were discarded as its length @throws EFAULT and as latch_trim_fs */
+function ioctl_fitrim(task: Task, info: LatchInfo, arg: Buffer): Awaitable<Buffer> {
+  if (!task.cred.capable('CAP_SYS_ADMIN')) throw errno('EPERM');
+  if (arg.length < FSTRIM_RANGE) throw errno('EFAULT');
+  // The largest numbers stand for "all"; what is lost of them is beyond any device.
+  const at = (offset: number): number => Number(arg.readBigUInt64LE(offset));
+  return andThen(latch_trim_fs(task, info, { start: at(0), len: at(8), minlen: at(16) }), (bytes) => {
+    const answer = Buffer.from(arg.subarray(0, FSTRIM_RANGE));
+    answer.writeBigUInt64LE(BigInt(bytes), 8);
+    return answer;
+  });
+}
+
+/** ->unlocked_ioctl. @throws ENOTTY for what it does not know; EPERM EFAULT; as latch_trim_fs */
+export function latch_ioctl(task: Task, file: File, cmd: number, arg: Buffer): Awaitable<Buffer> {
   const info = infoOf(file.f_inode.i_sb);
   switch (cmd >>> 0) {
     case FS_IOC_GETVERSION: {
@@ -32,19 +50,22 @@ export function latch_ioctl(task: Task, file: File, cmd: number): Buffer {
       info.super.uuid.copy(answer, 1);
       return answer;
     }
+    case FITRIM:
+      return ioctl_fitrim(task, info, arg);
   }
   throw errno('ENOTTY');
 }
 
 /** ->compat_ioctl: the commands of a process of 32 bits. @throws as latch_ioctl */
-export function latch_compat_ioctl(task: Task, file: File, cmd: number): Buffer {
+export function latch_compat_ioctl(task: Task, file: File, cmd: number, arg: Buffer): Awaitable<Buffer> {
   switch (cmd >>> 0) {
     case FS_IOC32_GETVERSION:
-      return latch_ioctl(task, file, FS_IOC_GETVERSION);
+      return latch_ioctl(task, file, FS_IOC_GETVERSION, arg);
     case FS_IOC32_SETVERSION:
-      return latch_ioctl(task, file, FS_IOC_SETVERSION);
+      return latch_ioctl(task, file, FS_IOC_SETVERSION, arg);
     case FS_IOC_GETFSUUID:
-      return latch_ioctl(task, file, cmd);
+    case FITRIM:
+      return latch_ioctl(task, file, cmd, arg);
   }
   throw errno('ENOTTY');
 }

@@ -1,6 +1,6 @@
 /** Scenes of a whole filesystem. */
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../../fs/drop-caches.js';
-import { FIFREEZE, FITHAW } from '../../../fs/ioctl.js';
+import { FIFREEZE, FITHAW, FITRIM } from '../../../fs/ioctl.js';
 import { O_DIRECTORY } from '../../../fs/open-flags.js';
 import { SB_RDONLY } from '../../../fs/super-block.js';
 import { Task } from '../../../sched/task.js';
@@ -17,6 +17,7 @@ export const SUPERBLOCK: readonly Scene[] = [
       const writing = other.chmod('/s', 0o600);
       await sys.ioctl(root, FITHAW);
       await writing;
+      await sys.ioctl(root, FITRIM, Buffer.alloc(24, 0xff).fill(0, 0, 8).fill(0, 16));
       await sys.statfs('/');
       await sys.ustat(sb);
       await sys.close(fd);
