@@ -83,7 +83,8 @@ async function deactivate(task: Task, si: SwapInfo): Promise<void> {
  * @throws EINVAL where it is no area; ENOMEM where what is in it does not fit into memory: the area stays in use then
  */
 export async function swapoff(task: Task, memory: MemoryControl, si: SwapInfo): Promise<void> {
-  if (!memory.swap.has(si)) throw errno('EINVAL', 'not a swap area');
+  // Nor is one that somebody else is about to bring in.
+  if (!memory.swap.has(si) || (si.flags & SWP_WRITEOK) === 0) throw errno('EINVAL', 'not a swap area');
   si.flags &= ~SWP_WRITEOK;
   try {
     await try_to_unuse(task, memory, si);
