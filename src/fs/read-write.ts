@@ -16,13 +16,13 @@ import { cached_direct_read, direct_write } from './direct.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import { file_dentry } from './file-table.js';
 import { I_MUTEX_NORMAL, type Inode, S_NOSEC, S_SWAPFILE, S_SYNC } from './inode.js';
-import { O_APPEND, O_DIRECT, O_DSYNC, O_NOATIME, O_SYNC } from './open-flags.js';
+import { O_APPEND, O_DIRECT, O_DSYNC, O_SYNC } from './open-flags.js';
 import type { file_operations } from './operations.js';
 import { plain_read, plain_write } from './plain-read-write.js';
 import { SB_SYNCHRONOUS } from './super-block.js';
 import { type FileWriting, file_end_write, file_start_write } from './super-freeze.js';
 import { vfs_fsync_range } from './sync.js';
-import { atime_needs_update, file_update_time, touch_atime } from './time.js';
+import { file_accessed, file_update_time } from './time.js';
 
 export {
   generic_file_llseek,
@@ -175,8 +175,8 @@ function started(
 /** ->read_iter of files with pages (generic_file_read_iter). A direct read sees what is dirty in the cache first. Moves atime. @returns bytes, or IOCB_QUEUED */
 export function generic_file_read_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number | typeof IOCB_QUEUED> {
   const count = iter.count === 0 ? 0 : iocb.direct ? readDirect(task, iocb, iter) : filemap_read(task, iocb, iter);
-  if (count instanceof Promise) return count.then((n) => file_accessed(task, iocb, n));
-  return file_accessed(task, iocb, count);
+  if (count instanceof Promise) return count.then((n) => read_accessed(task, iocb, n));
+  return read_accessed(task, iocb, count);
 }
 
 /** The direct half of it, without the atime: for who holds i_rwsem around it. */
@@ -185,12 +185,9 @@ export function readDirect(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<nu
   return mm_file_read_iter(task, iocb, iter);
 }
 
-/** The file was read: its atime, if that is due and the file was not opened with O_NOATIME; i_rwsem is not held. @returns `count` */
-export function file_accessed<T>(task: Task, iocb: Kiocb, count: T): Awaitable<T> {
-  const file = iocb.ki_filp as File;
-  const { f_inode: inode } = file;
-  if ((file.f_flags & O_NOATIME) !== 0 || !atime_needs_update(inode)) return count;
-  const touched = touch_atime(task, inode);
+/** The file was read, which may move its atime. @returns `count` */
+export function read_accessed<T>(task: Task, iocb: Kiocb, count: T): Awaitable<T> {
+  const touched = file_accessed(task, iocb.ki_filp as File);
   return touched instanceof Promise ? touched.then(() => count) : count;
 }
 

@@ -7,8 +7,7 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { File } from './file.js';
 import { I_MUTEX_NORMAL, S_DEAD } from './inode.js';
-import { O_NOATIME } from './open-flags.js';
-import { touch_atime } from './time.js';
+import { file_accessed } from './time.js';
 import type { DirContext } from './types.js';
 
 /** A context that starts where the file is. */
@@ -44,8 +43,7 @@ export function iterate_dir(task: Task, file: File, ctx: DirContext): Awaitable<
       () => {
         guard_write(task, GUARDED.f_pos, file.f_pos_lock);
         file.f_pos = ctx.pos;
-        if ((file.f_flags & O_NOATIME) === 0) return touch_atime(task, inode);
-        return undefined;
+        return file_accessed(task, file);
       },
     );
   };

@@ -9,7 +9,7 @@ import { dput } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import { dirOf } from './lookup.js';
 import { detach_mount, do_add_mount, mounts_of, show_mount_options } from './namespace.js';
-import { overlayFsType } from './overlay.js';
+import { overlayFsType } from './overlayfs/super.js';
 import type { Process } from './process.js';
 import { do_remount, kill_sb, umount_begin, user_statfs, vfs_mount, vfs_statfs } from './super.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';

@@ -1,13 +1,11 @@
 /** System calls on open files: reading, writing, seeking, syncing, listing (fs/read_write.c, fs/sync.c, fs/readdir.c). */
-import { file_operations as rows } from '../contract/file.js';
-import { call } from '../locking/context.js';
-import { generic_fadvise } from '../mm/fadvise.js';
 import { IovIter } from '../mm/iov-iter.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { do_truncate, vfs_truncate } from './attr.js';
 import { vfs_copy_file_range } from './copy-range.js';
+import { vfs_fadvise } from './fadvise.js';
 import { vfs_fallocate } from './fallocate.js';
 import { type File, FMODE_WRITE } from './file.js';
 import { mounts_of } from './namespace.js';
@@ -279,9 +277,7 @@ export function fadvise(
 ): Awaitable<void> {
   const file = p.files.get(fd);
   if (pipeOf(file) !== undefined) throw errno('ESPIPE');
-  const { fadvise: operation } = file.f_op;
-  if (operation !== undefined) return call(task, rows.fadvise, {}, () => operation(task, file, offset, length, advice));
-  return generic_fadvise(task, file, offset, length, advice, file.f_inode.i_sb.s_ra_pages);
+  return vfs_fadvise(task, file, offset, length, advice);
 }
 
 /** Positions as copy_file_range(2) and splice(2) are given them: undefined is the file's own, which moves. */

@@ -6,8 +6,10 @@ import { Errno } from '../sched/errno.js';
 import type { Scheduler } from '../sched/scheduler.js';
 import type { Task } from '../sched/task.js';
 import { EPOCH, type Timespec, timespecCompare, timespecEqual } from '../sched/time.js';
+import type { File } from './file.js';
 import { mark_inode_dirty } from './icache.js';
 import { I_DIRTY_SYNC, I_DIRTY_TIME, type Inode, S_NOATIME } from './inode.js';
+import { O_NOATIME } from './open-flags.js';
 import { SB_LAZYTIME, SB_NOATIME, SB_NODIRATIME, SB_RDONLY } from './super-block.js';
 import { sb_end_write, sb_start_write_trylock } from './super-freeze.js';
 
@@ -167,7 +169,7 @@ function onlyErrno(error: unknown): void {
   if (!(error instanceof Errno)) throw error;
 }
 
-/** Data were read: atime by the rules of relatime (touch_atime). Callers that opened with O_NOATIME do not call it. */
+/** Data were read: atime by the rules of relatime (touch_atime). Of an open file: file_accessed. */
 export function touch_atime(task: Task, inode: Inode): Awaitable<void> {
   if (!atime_needs_update(inode)) return undefined;
   // A read is not held up by a freeze: then the time stays as it is.
@@ -178,4 +180,9 @@ export function touch_atime(task: Task, inode: Inode): Awaitable<void> {
     () => orElse(() => inode_update_time(task, inode, current_time(inode), S_ATIME), onlyErrno),
     () => sb_end_write(writing),
   );
+}
+
+/** Data of an open file were read, or are mapped: its atime, if that is due and it was not opened with O_NOATIME (file_accessed). i_rwsem is not needed. */
+export function file_accessed(task: Task, { f_flags, f_inode }: File): Awaitable<void> {
+  return (f_flags & O_NOATIME) === 0 ? touch_atime(task, f_inode) : undefined;
 }

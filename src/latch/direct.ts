@@ -4,7 +4,7 @@
  */
 import { SECTOR_SIZE } from '../block/bio.js';
 import { inode_dio_begin, inode_dio_end } from '../fs/dio-count.js';
-import { file_accessed, generic_file_read_iter, readDirect } from '../fs/read-write.js';
+import { generic_file_read_iter, read_accessed, readDirect } from '../fs/read-write.js';
 import type { IovIter } from '../mm/iov-iter.js';
 import { IOCB_QUEUED, type Kiocb } from '../mm/operations.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
@@ -122,7 +122,7 @@ export function latch_read_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitab
       () => guard.release(),
     ),
   );
-  return andThen(read, (count) => file_accessed(task, iocb, count));
+  return andThen(read, (count) => read_accessed(task, iocb, count));
 }
 
 /**

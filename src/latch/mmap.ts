@@ -1,7 +1,7 @@
 /** Mappings of files: a page that becomes writable is promised a block first. */
 import type { File } from '../fs/file.js';
 import { mmap_with, vfs_page_mkwrite } from '../fs/mmap.js';
-import { touch_atime } from '../fs/time.js';
+import { file_accessed } from '../fs/time.js';
 import { type Folio, PAGE_SIZE } from '../mm/folio.js';
 import type { MmStruct } from '../mm/mm-struct.js';
 import { thp_get_unmapped_area } from '../mm/unmapped-area.js';
@@ -17,7 +17,7 @@ export function latch_mmap(task: Task, file: File, vma: VmArea): Awaitable<void>
   mmap_with(file, vma, (task, vma, vmf) =>
     vfs_page_mkwrite(task, vma, vmf, inode, (task, folio) => map_for_write(task, inode, folio)),
   );
-  return touch_atime(task, inode);
+  return file_accessed(task, file);
 }
 
 /** ->get_unmapped_area: huge entries can map it where it lies in its address space as in the file. @throws ENOMEM */

@@ -8,7 +8,7 @@ import type { File } from '../fs/file.js';
 import { filemap_invalidate_lock_two, lock_two_nondirectories } from '../fs/lock-two.js';
 import { generic_write_check_limits, generic_write_sync } from '../fs/read-write.js';
 import { REMAP_FILE_CAN_SHORTEN, REMAP_FILE_DEDUP } from '../fs/remap-range.js';
-import { file_update_time, touch_atime } from '../fs/time.js';
+import { file_accessed, file_update_time } from '../fs/time.js';
 import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import type { Exclusive } from '../locking/held.js';
 import { folio_put } from '../mm/filemap.js';
@@ -114,7 +114,7 @@ export async function latch_copy_file_range(
       if (done === 0) throw error;
     }
   }
-  await touch_atime(task, from);
+  await file_accessed(task, fileIn);
   return await generic_write_sync(task, iocb, fileOut, done);
 }
 

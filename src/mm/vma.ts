@@ -119,7 +119,7 @@ export class VmArea {
   vm_flags: number;
   /** The page of the file at vm_start. */
   vm_pgoff: number;
-  readonly vm_file: VmFile | undefined;
+  vm_file: VmFile | undefined;
   vm_ops: vm_operations_struct | undefined;
   vm_private_data: object | undefined;
 

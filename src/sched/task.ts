@@ -49,7 +49,8 @@ export class Task {
   readonly comm: string;
   /** The caller's process id, 0 for the machine's own tasks. */
   readonly pid: number;
-  readonly cred: Cred;
+  /** Who acts: the caller, or for a while the one by whose rights an operation works (override_creds). */
+  cred: Cred;
   /** The caller's umask; 0 where the kernel has applied it already. */
   umask = 0;
   /** Permissions were checked before the request came here: by the kernel, for a mount with default_permissions. */

@@ -1,12 +1,18 @@
 /** Overlays to be read only: what of which layer is seen, and the dentries of open files. */
-import t from 'tap';
-
+import t, { type Test } from 'tap';
+import { d_drop, dput } from '../../src/fs/dcache.js';
 import { file_dentry } from '../../src/fs/file-table.js';
 import { FS_IOC_GETFLAGS, FS_IOC_GETVERSION, FS_IOC_SETFLAGS } from '../../src/fs/ioctl.js';
+import { lookup_one } from '../../src/fs/lookup.js';
 import { O_CREAT, O_DIRECTORY, O_RDWR } from '../../src/fs/open-flags.js';
+import type { PosixAcl } from '../../src/fs/posix-acl-types.js';
+import { posix_acl_to_xattr } from '../../src/fs/posix-acl-xattr.js';
+import { SB_RDONLY } from '../../src/fs/super-block.js';
 import { AT_FDCWD } from '../../src/fs/sys-path.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
-import { newWorld, opsCalled, outcome, user } from './world.js';
+import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../src/mm/mmap.js';
+import { errno } from '../../src/sched/errno.js';
+import { newWorld, opsCalled, outcome, user, type World } from './world.js';
 
 async function put(sys: Syscalls, path: string, text: string): Promise<void> {
   const fd = await sys.open(path, O_CREAT | O_RDWR, 0o644);
@@ -19,6 +25,28 @@ async function get(sys: Syscalls, path: string): Promise<string> {
   const text = String(await sys.read(fd, 100));
   await sys.close(fd);
   return text;
+}
+
+/** With an overlay of /top and /low on /m, in which `fill` has put something before. */
+async function withOverlay(
+  t: Test,
+  fill: (sys: Syscalls) => Promise<void>,
+  body: (sys: Syscalls, process: Process, world: World) => Promise<void>,
+): Promise<void> {
+  const world = await newWorld();
+  const process = new Process(world.sb);
+  const sys = syscalls(process);
+  for (const dir of ['/top', '/low', '/m']) await sys.mkdir(dir, 0o755);
+  await fill(sys);
+  await sys.mount_overlay('/m', ['/top', '/low']);
+  await body(sys, process, world);
+  await sys.umount2('/m', 0);
+  await process.exit();
+  t.equal(await world.end(), 0, 'no reference was kept');
+  t.same(
+    world.violations.map(({ message }) => message),
+    [],
+  );
 }
 
 async function list(sys: Syscalls, path: string): Promise<string[]> {
@@ -105,4 +133,84 @@ t.test('layers', async (t) => {
     world.violations.map(({ message }) => message),
     [],
   );
+});
+
+t.test('the caller is held to the rights of what he sees, not of what lies below', async (t) => {
+  const entry = (tag: number, perm: number, id?: number): PosixAcl[number] => ({ tag, perm, id });
+  const acl = posix_acl_to_xattr([entry(1, 6), entry(2, 4, 1000), entry(4, 0), entry(16, 4), entry(32, 0)]);
+  const fill = async (sys: Syscalls): Promise<void> => {
+    for (const dir of ['/top/d', '/low/d']) await sys.mkdir(dir, 0o755);
+    await put(sys, '/low/d/b', 'b');
+    await sys.chmod('/low/d', 0o700);
+    await put(sys, '/low/listed', 'l');
+    await sys.chmod('/low/listed', 0o640);
+    await sys.setxattr('/low/listed', 'system.posix_acl_access', acl);
+    await sys.chown('/low/listed', 0, 50);
+  };
+  await withOverlay(t, fill, async (sys, process) => {
+    const them = process.fork({ cred: user(1000) });
+    const theirs = syscalls(them);
+    t.same(await list(theirs, '/m/d'), ['.', '..', 'b'], 'a directory that is closed below an open one');
+    t.equal(await get(theirs, '/m/d/b'), 'b');
+    t.equal(await get(theirs, '/m/listed'), 'l', 'the list of a layer allows it');
+    t.same(await sys.getxattr('/m/listed', 'system.posix_acl_access'), acl);
+    t.ok((await sys.listxattr('/m/listed')).includes('system.posix_acl_access'));
+    const member = process.fork({ cred: user(2000, 50) });
+    t.equal(await outcome(() => syscalls(member).open('/m/listed', 0)), 'EACCES', 'though its mask would');
+    for (const one of [them, member]) await one.exit();
+  });
+});
+
+t.test('files of an overlay are mapped and synced, and leave no trace in the layer', async (t) => {
+  await withOverlay(
+    t,
+    (sys) => put(sys, '/low/f', 'mapped'),
+    async (sys, _process, world) => {
+      const inode = world.sb.inodeHash.get((await sys.stat('/low/f')).ino);
+      if (inode === undefined) throw new Error('not in memory');
+      inode.i_atime = { sec: 0, nsec: 0 };
+      const fd = await sys.open('/m/f', 0);
+      const at = await sys.mmap(0, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+      t.equal(await outcome(() => sys.mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)), 'EACCES');
+      await sys.fadvise(fd, 0, 0, 3);
+      t.equal(await outcome(() => sys.fadvise(fd, 0, 0, 99)), 'EINVAL');
+      await sys.fsync(fd);
+      t.equal(String(await sys.read(fd, 10)), 'mapped');
+      await sys.close(fd);
+      t.equal(String(await sys.load(at, 6)), 'mapped', 'also once it is closed');
+      await sys.munmap(at, 4096);
+      t.same(inode.i_atime, { sec: 0, nsec: 0 }, 'its atime stays');
+      const dir = await sys.open('/m', O_DIRECTORY);
+      await sys.fsync(dir);
+      await sys.close(dir);
+      t.equal(await outcome(() => sys.remount('/m', 0, '')), 'EROFS');
+      await sys.remount('/m', SB_RDONLY, '');
+    },
+  );
+});
+
+t.test('a lookup that fails in a layer keeps nothing of those above', async (t) => {
+  const fill = async (sys: Syscalls): Promise<void> => {
+    for (const dir of ['/top/d', '/low/d']) await sys.mkdir(dir, 0o755);
+  };
+  await withOverlay(t, fill, async (sys, _process, world) => {
+    const low = world.sb.inodeHash.get((await sys.stat('/low')).ino);
+    if (low === undefined) throw new Error('not in memory');
+    const { i_op: op } = low;
+    await world.run(async (task) => {
+      const known = await lookup_one(task, world.root, 'low');
+      const below = await lookup_one(task, known, 'd');
+      d_drop(below);
+      for (const dentry of [below, known]) await dput(task, dentry);
+    });
+    low.i_op = {
+      ...op,
+      lookup: () => {
+        throw errno('EIO');
+      },
+    };
+    t.equal(await outcome(() => sys.stat('/m/d')), 'EIO');
+    low.i_op = op;
+    t.same(await list(sys, '/m/d'), ['.', '..']);
+  });
 });
