@@ -15,16 +15,14 @@ import { GUARDED, guard_read } from '../locking/guarded.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { might_sleep, WaitQueue, wait_event } from '../sched/wait.js';
-import type { ControlFile } from './file.js';
-import { type ControlOwner, controlFsType } from './super.js';
-import { TaskTree } from './task-dir.js';
+import type { ControlFile, ControlOwner } from './file.js';
+import { controlFsType } from './super.js';
 
 export const CONTROL_NAME = '.latchfs';
 
 /** The place of one control directory. */
 class AutomountPoint {
   readonly #files: readonly ControlFile[];
-  readonly #tasks: TaskTree;
   readonly #owner: ControlOwner;
   readonly #sb: SuperBlock;
   readonly #arrived = new WaitQueue();
@@ -33,7 +31,6 @@ class AutomountPoint {
   constructor(sb: SuperBlock, files: readonly ControlFile[], owner: ControlOwner) {
     this.#sb = sb;
     this.#files = files;
-    this.#tasks = new TaskTree(sb.machine.validator, owner);
     this.#owner = owner;
   }
 
@@ -50,7 +47,7 @@ class AutomountPoint {
     might_sleep(task, `the mount of ${CONTROL_NAME}`);
     this.#mounting = true;
     try {
-      const type = controlFsType(this.#files, this.#owner, this.#tasks);
+      const type = controlFsType(this.#files, this.#owner);
       const sb = await vfs_mount(this.#sb.machine, type, undefined, 0);
       const { s_root: root } = sb;
       if (root === undefined) throw errno('EIO', `${CONTROL_NAME} has no root`);

@@ -6,6 +6,12 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { WaitQueue, wait_event } from '../sched/wait.js';
 
+/** Who may look: the owner of the mount, nobody else. */
+export interface ControlOwner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
 export interface ControlFile {
   readonly name: string;
   /** What is read from it, UTF-8: as it was when the file was opened. */

@@ -13,20 +13,20 @@ import type { FileSystemType } from '../fs/super.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { current_time } from '../fs/time.js';
 import type { Task } from '../sched/task.js';
-import { type ControlFile, control_file_inode_operations, controlFileOperations, InFlight } from './file.js';
-import { TASK_DIR, TASK_DIR_INO, type TaskTree } from './task-dir.js';
+import {
+  type ControlFile,
+  type ControlOwner,
+  control_file_inode_operations,
+  controlFileOperations,
+  InFlight,
+} from './file.js';
+import { TASK_DIR, TASK_DIR_INO, TaskTree } from './task-dir.js';
 
 /** "lctl" */
 export const CONTROL_MAGIC = 0x6c63746c;
 const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
 const ROOT_INO = 1;
-
-/** Who may look: the owner of the mount, nobody else. */
-export interface ControlOwner {
-  readonly uid: number;
-  readonly gid: number;
-}
 
 function newInode(sb: SuperBlock, ino: number, mode: number, owner: ControlOwner): Inode {
   const inode = new Inode(sb);
@@ -40,11 +40,7 @@ function newInode(sb: SuperBlock, ino: number, mode: number, owner: ControlOwner
 }
 
 /** The filesystem type of a control directory with these files. */
-export function controlFsType(
-  files: readonly ControlFile[],
-  owner: ControlOwner,
-  tasks: TaskTree,
-): FileSystemType<undefined> {
+export function controlFsType(files: readonly ControlFile[], owner: ControlOwner): FileSystemType<undefined> {
   return {
     name: 'latchctl',
     fill_super: async (task: Task, sb: SuperBlock) => {
@@ -52,7 +48,7 @@ export function controlFsType(
       sb.s_maxbytes = Number.MAX_SAFE_INTEGER;
       const inFlight = new InFlight();
       sb.s_op = { ...simple_super_operations, umount_begin: (ending) => inFlight.abort(ending) };
-      tasks.inFlight = inFlight;
+      const tasks = new TaskTree(sb.machine.validator, owner, inFlight);
       sb.s_d_op = tasks.dentry_operations;
       sb.s_export_op = tasks.export_operations;
       sb.generated = true;

@@ -2,6 +2,7 @@
  * `.latchfs/task`: a directory for each task that sleeps, by its number, as proc has them for processes (fs/proc/base.c). Names come and go with the tasks,
  * so that each is asked about before it is believed, and none is kept that is not true.
  */
+import { dput } from '../fs/dcache.js';
 import { d_add, d_splice_alias } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
 import { iget_locked, unlock_new_inode } from '../fs/icache.js';
@@ -22,8 +23,7 @@ import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Validator } from '../sched/validator.js';
-import { controlFileOperations, InFlight } from './file.js';
-import type { ControlOwner } from './super.js';
+import { type ControlOwner, controlFileOperations, type InFlight } from './file.js';
 
 export const TASK_DIR = 'task';
 /** Inodes below are files that are always there; this one is the directory of tasks, and those of tasks follow. */
@@ -38,6 +38,8 @@ const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
 const S_IFLNK = 0o120000;
 const DT_DIR = 4;
+/** Of each part of a task. */
+const TYPES: readonly number[] = [DT_DIR, 8, 10];
 
 /** The inode number of a task's directory. */
 function inoOf(id: number): number {
@@ -48,20 +50,16 @@ function idOf(ino: number): number {
   return Math.floor((ino - TASK_DIR_INO) / PER_TASK);
 }
 
-function dtype(part: number): number {
-  return [DT_DIR, 8, 10][part] ?? 0;
-}
-
 export class TaskTree {
   readonly #sleepers: ReadonlyMap<Task, Sleeper>;
   readonly #owner: ControlOwner;
-  /** Of the mount that shows the tree. */
-  inFlight = new InFlight();
+  readonly #inFlight: InFlight;
 
-  /** @param validator who knows the tasks that sleep */
-  constructor(validator: Validator, owner: ControlOwner) {
+  /** @param validator who knows the tasks that sleep @param inFlight of the mount that shows them */
+  constructor(validator: Validator, owner: ControlOwner, inFlight: InFlight) {
     this.#sleepers = validator instanceof Lockdep ? validator.waits.sleepers : new Map();
     this.#owner = owner;
+    this.#inFlight = inFlight;
   }
 
   #sleeper(id: number): Sleeper | undefined {
@@ -74,15 +72,17 @@ export class TaskTree {
     return this.#sleeper(id)?.blockers?.()[0];
   }
 
-  /** Whether there is, now, what has that inode number. */
+  /** Whether there is, now, what of the tree has that inode number. */
   #holds(ino: number): boolean {
-    if (ino < TASK_DIR_INO + PER_TASK) return true;
+    if (ino === TASK_DIR_INO) return true;
     const id = idOf(ino);
-    return ino - inoOf(id) === BLOCKER ? this.#blocker(id) !== undefined : this.#sleeper(id) !== undefined;
+    const part = ino - inoOf(id);
+    if (part >= NAMES.length) return false;
+    return part === BLOCKER ? this.#blocker(id) !== undefined : this.#sleeper(id) !== undefined;
   }
 
   #valid({ d_inode: inode }: Dentry): boolean {
-    return inode !== undefined && this.#holds(inode.i_ino);
+    return inode !== undefined && (inode.i_ino < TASK_DIR_INO || this.#holds(inode.i_ino));
   }
 
   /** Of all names of the control directory. */
@@ -106,7 +106,8 @@ export class TaskTree {
 
   /** @throws ESTALE where there is none (any more) */
   #inode(task: Task, sb: SuperBlock, ino: number): Awaitable<Inode> {
-    if (!this.#holds(ino)) throw errno('ESTALE');
+    // The other files of the control directory are always in memory.
+    if (ino < TASK_DIR_INO ? !sb.inodeHash.has(ino) : !this.#holds(ino)) throw errno('ESTALE');
     return andThen(iget_locked(task, sb, ino), (inode) => {
       if ((inode.i_state & I_NEW) !== 0) {
         this.#fill(inode);
@@ -131,7 +132,7 @@ export class TaskTree {
     switch (inode.i_ino - inoOf(id)) {
       case STATUS:
         inode.i_mode = S_IFREG | 0o400;
-        inode.i_fop = controlFileOperations({ name: 'status', show: () => this.#status(id) }, this.inFlight);
+        inode.i_fop = controlFileOperations({ name: 'status', show: () => this.#status(id) }, this.#inFlight);
         return;
       case BLOCKER:
         inode.i_mode = S_IFLNK | 0o777;
@@ -189,7 +190,13 @@ export class TaskTree {
         if (dentry === undefined) throw errno('ECHILD');
         const blocker = this.#blocker(id);
         if (blocker === undefined) throw errno('ENOENT');
-        return lookup_one(task, dentry.d_parent.d_parent, String(blocker.id));
+        return andThen(lookup_one(task, dentry.d_parent.d_parent, String(blocker.id)), (found) => {
+          if (!found.isNegative) return found;
+          // One that does not sleep itself has no directory.
+          return andThen(dput(task, found), () => {
+            throw errno('ENOENT');
+          });
+        });
       },
     };
   }
@@ -206,7 +213,7 @@ export class TaskTree {
   #parts(id: number): readonly (readonly [string, number, number, number])[] {
     return [STATUS, BLOCKER]
       .filter((part) => this.#holds(inoOf(id) + part))
-      .map((part) => [NAMES[part] ?? '', inoOf(id) + part, dtype(part), part + 2] as const);
+      .map((part) => [NAMES[part] ?? '', inoOf(id) + part, TYPES[part] ?? 0, part + 2] as const);
   }
 
   #listing(entries: (pos: number) => readonly (readonly [string, number, number, number])[]): file_operations {

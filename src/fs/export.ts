@@ -12,10 +12,12 @@ import type { SuperBlock } from './super-block.js';
 
 /**
  * A dentry of inode `ino` with a reference; a directory's is connected to the root. At once where it is cached.
+ * @param generation of the inode that is meant: the number may have been used again
  * @throws ESTALE where there is no such inode (any more)
  */
 export function dentry_of_ino(task: Task, sb: SuperBlock, ino: number, generation?: number): Awaitable<Dentry> {
   const known = sb.inodeHash.get(ino);
+  if (generation !== undefined && known !== undefined && known.i_generation !== generation) throw errno('ESTALE');
   const alias = known === undefined ? undefined : anyAlias(known);
   if (alias !== undefined && (alias.d_flags & DCACHE_DISCONNECTED) === 0) return dget(alias);
   const { s_export_op: op } = sb;

@@ -71,10 +71,15 @@ t.test('what sleeps is there, what has gone on is not', async (t) => {
   const ino = TASK_DIR_INO + waiter.id * 4;
   for (const part of [0, 1, 2]) t.equal(await byNumber(ino + part), 'ok');
   t.equal(await byNumber(TASK_DIR_INO + holder.id * 4 + 2), 'ESTALE');
+  t.equal(await byNumber(ino + 3), 'ESTALE', 'a number that is nothing of a task');
+  t.equal(await byNumber(TASK_DIR_INO + 1), 'ESTALE');
+  t.equal(await byNumber(77), 'ESTALE', 'nor a control file');
 
   const status = await sys.open('status', 0);
   queue.wake_all();
   await asleep;
+  t.equal(await sys.readlink('blocker'), `../${holder.id}`);
+  t.equal(await outcome(() => sys.stat('blocker')), 'ENOENT', 'who is awake has no directory');
   held.release();
   (await waiting).release();
   t.same(await list(tasks), ['.', '..']);

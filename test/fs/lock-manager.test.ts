@@ -273,6 +273,18 @@ t.test('a client that cannot be called back does not keep the others from it', a
   });
 });
 
+t.test('the handle of a file that is gone is not that of another with its number', async (t) => {
+  await withManager(t, async ({ world, sys, task, ino, client }) => {
+    const { i_generation: old } = world.sb.inodeHash.get(ino) ?? { i_generation: 0 };
+    const a = client('a');
+    await a.close(task, await a.open(task, ino, O_RDWR, old));
+    await sys.unlink('/f');
+    await sys.close(await sys.open('/g', O_CREAT | O_RDWR, 0o644));
+    t.equal((await sys.stat('/g')).ino, ino);
+    t.equal(await outcome(() => a.open(task, ino, O_RDWR, old)), 'ESTALE');
+  });
+});
+
 t.test('what cannot be locked', async (t) => {
   await withManager(t, async ({ task, ino, client }) => {
     const a = client('a');
