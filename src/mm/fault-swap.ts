@@ -23,20 +23,24 @@ export async function do_swap_page(
 ): Promise<0 | 'oom' | 'io'> {
   const entry = pte.swap;
   if (entry === undefined) return 0;
-  let folio: Folio;
+  let folio: Folio | undefined;
   try {
     folio = await cached_or_read(task, vma, vpn, entry);
   } catch (error) {
     if (isErrno(error, 'ENOMEM')) return 'oom';
     throw error;
   }
+  if (folio === undefined) return 0;
   try {
     using _lock = await folio.lock.lock(task);
     await folio.writeback.wait(task);
     if (!folio.uptodate) return 'io';
     // Somebody else may have brought it in, or unmapped it, while we waited.
     const { vm_mm: mm } = vma;
-    if (mm.pgd.pte(vpn) !== pte || pte.swap !== entry || folio.swap?.slot !== entry.slot) return 0;
+    if (mm.pgd.pte(vpn) !== pte || pte.swap !== entry || !isIn(folio, entry)) {
+      drop_unused(task, folio);
+      return 0;
+    }
     {
       using _ptl = mm.page_table_lock.lock(task);
       folio.anon ??= new AnonRmap();
@@ -46,19 +50,27 @@ export async function do_swap_page(
       set_pte(mm, vpn, folio, writable, writable);
     }
     if (folio.lru === undefined) mm.memory.inactive.addHead(folio);
-    // Only the cache is left: the slot is free for others, and the page is the only copy.
-    if (entry.si.swap_map[entry.slot] === 1) {
-      delete_from_swap_cache(task, folio);
-      folio.dirty = true;
-    }
+    if (drop_unused(task, folio)) folio.dirty = true;
     return 0;
   } finally {
     folio_put(folio);
   }
 }
 
-/** The page of a slot with a reference, read or being read. @throws ENOMEM */
-async function cached_or_read(task: Task, vma: VmArea, vpn: number, entry: SwapEntry): Promise<Folio> {
+function isIn(folio: Folio, { si, slot }: SwapEntry): boolean {
+  return folio.swap?.si === si && folio.swap.slot === slot;
+}
+
+/** Where only the cache is left to refer to a slot, it is free for others: of what is mapped the page is the only copy then. The page is locked. @returns whether it was */
+function drop_unused(task: Task, folio: Folio): boolean {
+  const { swap } = folio;
+  if (swap === undefined || swap.si.swap_map[swap.slot] !== 1) return false;
+  delete_from_swap_cache(task, folio);
+  return true;
+}
+
+/** The page of a slot with a reference, read or being read; undefined where somebody else has brought it in meanwhile, and the slot is free. @throws ENOMEM */
+async function cached_or_read(task: Task, vma: VmArea, vpn: number, entry: SwapEntry): Promise<Folio | undefined> {
   const { cache } = entry.si;
   const known = cache.get(entry.slot);
   if (known !== undefined) {
@@ -71,6 +83,10 @@ async function cached_or_read(task: Task, vma: VmArea, vpn: number, entry: SwapE
     folio_put(folio);
     folio_get(raced);
     return raced;
+  }
+  if (entry.si.swap_map[entry.slot] === 0) {
+    folio_put(folio);
+    return undefined;
   }
   const lock = folio.lock.lock(task);
   if (lock instanceof Promise) await lock;

@@ -201,13 +201,21 @@ function checkRange(start: number, length: number): number {
 /**
  * Unmap bytes `start` to `start + length` (munmap(2)). Takes mmap_lock exclusively, and goes on with it shared once the areas can no longer be found.
  * What was stored through shared mappings has dirtied its pages.
- * @throws EINVAL ENOMEM
+ * @param check called with mmap_lock held, before anything is changed: whether it may be
+ * @throws EINVAL ENOMEM; what `check` throws
  */
-export async function do_munmap(task: Task, mm: MmStruct, start: number, length: number): Promise<void> {
+export async function do_munmap(
+  task: Task,
+  mm: MmStruct,
+  start: number,
+  length: number,
+  check: () => void = () => undefined,
+): Promise<void> {
   const end = checkRange(start, length);
   const held = await mm.mmap_lock.write(task);
   let gone: VmArea[];
   try {
+    check();
     gone = await detach(task, mm, start, end);
   } catch (error) {
     held.release();
@@ -263,7 +271,9 @@ export async function mremap(
   const length = pageUp(newLength);
   if (length === 0) throw errno('EINVAL');
   if (old + length < oldEnd) {
-    await do_munmap(task, mm, old + length, oldEnd - old - length);
+    await do_munmap(task, mm, old + length, oldEnd - old - length, () => {
+      if (mm.vma_lookup(old) === undefined) throw errno('EFAULT');
+    });
     return old;
   }
   using _mmap = await mm.mmap_lock.write(task);
@@ -275,6 +285,8 @@ export async function mremap(
     vma.vm_end = old + length;
     return old;
   }
+  // It is cut out at both ends.
+  if (mm.vmas.length + 3 > MAX_MAP_COUNT) throw errno('ENOMEM', 'too many areas');
   const pgoff = vma.vm_pgoff + (old - vma.vm_start) / PAGE_SIZE;
   const start = await get_unmapped_area(task, mm, vma.vm_file, 0, length, pgoff, 0);
   const moved = await dup_vma(task, vma, mm, start, start + length, pgoff);

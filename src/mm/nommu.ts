@@ -182,14 +182,15 @@ async function map_copy(task: Task, mm: MmStruct, length: number, request: MmapR
  */
 export async function nommu_munmap(task: Task, mm: MmStruct, start: number, length: number): Promise<void> {
   const end = start + Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
-  const vma = mm.vma_lookup(start);
-  const whole = vma?.vm_start === start && vma.vm_end === end;
-  if (vma === undefined || end > vma.vm_end || (vma.vm_file !== undefined && !whole)) throw errno('EINVAL');
-  await do_munmap(task, mm, start, length);
+  await do_munmap(task, mm, start, length, () => {
+    const vma = mm.vma_lookup(start);
+    const whole = vma?.vm_start === start && vma.vm_end === end;
+    if (vma === undefined || end > vma.vm_end || (vma.vm_file !== undefined && !whole)) throw errno('EINVAL');
+  });
 }
 
 /**
- * Make a mapping shorter where it is (do_mremap); it cannot move.
+ * Make a mapping shorter where it is (do_mremap); it cannot move. Takes mmap_lock exclusively.
  * @returns the address
  * @throws EINVAL EFAULT; EPERM for a shared one; ENOMEM where it would have to grow
  */
@@ -202,11 +203,17 @@ export async function nommu_mremap(
 ): Promise<number> {
   const [old, length] = [oldLength, newLength].map((bytes) => Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE);
   if (old === undefined || length === undefined || length === 0) throw errno('EINVAL');
-  const vma = mm.vma_lookup(start);
-  if (vma === undefined || vma.vm_start !== start) throw errno('EINVAL');
-  if (vma.vm_end !== start + old) throw errno('EFAULT');
-  if (vma.shared) throw errno('EPERM');
-  if (length > old) throw errno('ENOMEM');
-  if (length < old) await do_munmap(task, mm, start + length, old - length);
+  const check = (): void => {
+    const vma = mm.vma_lookup(start);
+    if (vma === undefined || vma.vm_start !== start) throw errno('EINVAL');
+    if (vma.vm_end !== start + old) throw errno('EFAULT');
+    if (vma.shared) throw errno('EPERM');
+    if (length > old) throw errno('ENOMEM');
+  };
+  if (length < old) await do_munmap(task, mm, start + length, old - length, check);
+  else {
+    using _mmap = await mm.mmap_lock.write(task);
+    check();
+  }
   return start;
 }

@@ -77,6 +77,7 @@ export class SwapInfo {
 
   /** A free slot, used once; undefined where there is none. swap_lock is held. */
   scan(): number | undefined {
+    if (this.inuse_pages >= this.max - 1) return undefined;
     for (let i = 0; i < this.max - 1; i++) {
       const slot = 1 + ((this.#hint - 1 + i) % (this.max - 1));
       if (this.swap_map[slot] !== 0) continue;

@@ -3,6 +3,7 @@ import t from 'tap';
 import type { BlockDevice } from '../../src/block/block-device.js';
 import { faultyDevice } from '../../src/block/faulty-device.js';
 import { memoryDevice, type SparseMemory } from '../../src/block/memory-device.js';
+import { do_swap_page } from '../../src/mm/fault-swap.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { folio_locked_by } from '../../src/mm/folio-state.js';
 import { dup_mmap } from '../../src/mm/fork.js';
@@ -198,6 +199,29 @@ t.test('errors of the device: a page that cannot be written stays, one that cann
   t.equal(await wrong(process, at, PAGES), 0, 'they can again when the device can');
   await exit_mmap(process.task, process.mm);
   await swapoff(root, w.memory, si);
+  t.same(w.messages(), []);
+});
+
+t.test('who comes late to a page that somebody else has brought in leaves the slot alone', async (t) => {
+  const { world: w, bdev } = world();
+  const file = swapFile(w, bdev, { bmap: (_task, _mapping, block) => 16 + block });
+  const root = w.task('swapon');
+  const si = await swapon(root, w.memory, file.open(), bdev);
+  const process = new Process(w);
+  const at = await fill(process, PAGES);
+  const vma = process.mm.vma_lookup(at);
+  const vpn = at / P;
+  const pte = process.mm.pgd.pte(vpn);
+  if (vma === undefined || pte?.swap === undefined) throw new Error('it is not in swap');
+  const { slot } = pte.swap;
+  await process.load(at, 1);
+  t.equal(si.swap_map[slot], 0);
+  const before = si.inuse_pages;
+  using _mmap = await process.mm.mmap_lock.read(root);
+  t.equal(await do_swap_page(root, vma, vpn, pte, false), 0);
+  t.equal(si.swap_map[slot], 0);
+  t.equal(si.cache.has(slot), false);
+  t.ok(si.inuse_pages >= before);
   t.same(w.messages(), []);
 });
 

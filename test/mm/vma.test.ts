@@ -291,6 +291,7 @@ t.test('mremap moves private pages along', async (t) => {
   t.not(moved, at, 'there was no room above');
   t.equal((await process.load(moved + P, 5)).toString(), 'moved');
   t.equal(await failureOf(process.load(at, 1)), 'SIGSEGV');
+  t.equal(await failureOf(mremap(task, mm, at + 64 * P, 8 * P, P)), 'EFAULT', 'what is not there');
   t.equal(await mremap(task, mm, moved, 8 * P, P), moved, 'it shrinks in place');
   t.equal(await failureOf(process.load(moved + P, 1)), 'SIGSEGV');
   await exit_mmap(task, mm);
