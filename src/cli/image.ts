@@ -112,6 +112,9 @@ export async function mkfsCommand(image: string, flags: MkfsFlags): Promise<void
   try {
     await withImage(image, (task, bdev) =>
       mkfs(task, bdev, {
+        // Who makes it can use it.
+        uid: process.getuid?.() ?? 0,
+        gid: process.getgid?.() ?? 0,
         quota: flags.quota === true,
         ...(flags.label === undefined ? {} : { label: Buffer.from(flags.label).toString('latin1') }),
       }),

@@ -53,6 +53,8 @@ export interface WriteOptions {
   readonly sync?: false | 'dsync' | 'sync';
   /** Setuid and setgid go, because the writer may not keep them; by default of writers without CAP_FSETID. */
   readonly killSuidgid?: boolean;
+  /** File capabilities go; the default. Pages that are written back, of a shared mapping say, leave them: nobody writes to the file at that moment. */
+  readonly killCaps?: boolean;
   /** The caller's RLIMIT_FSIZE, bytes. */
   readonly rlimitFsize?: number;
 }
@@ -61,6 +63,7 @@ export interface WriteOptions {
 interface WriteKiocb extends Kiocb {
   readonly ki_filp: File;
   readonly killSuidgid: boolean | undefined;
+  readonly killCaps: boolean;
   readonly rlimitFsize: number | undefined;
 }
 
@@ -141,6 +144,7 @@ export function vfs_iter_write(
     append: options.append ?? (file.f_flags & O_APPEND) !== 0,
     nowait: false,
     killSuidgid: options.killSuidgid,
+    killCaps: options.killCaps !== false,
     rlimitFsize: options.rlimitFsize,
   };
   // Of special files nothing is written to this filesystem.
@@ -196,7 +200,8 @@ export function read_accessed<T>(task: Task, iocb: Kiocb, count: T): Awaitable<T
  */
 export function generic_file_write_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
   const file = iocb.ki_filp as File;
-  if ((file.f_inode.i_flags & S_NOSEC) === 0) return killCapsFirst(task, iocb, iter, file);
+  const kills = (iocb as WriteKiocb).killCaps !== false;
+  if (kills && (file.f_inode.i_flags & S_NOSEC) === 0) return killCapsFirst(task, iocb, iter, file);
   return lockedWrite(task, iocb, iter, file);
 }
 

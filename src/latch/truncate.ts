@@ -216,6 +216,8 @@ export async function latch_fallocate(
       logical: Math.floor(offset / BLOCK_SIZE),
       length: Math.ceil(end / BLOCK_SIZE) - Math.floor(offset / BLOCK_SIZE),
     };
+    // Pages that were promised blocks there get them now: the promises would be counted beside the blocks until they are written back.
+    if (inode.delayed > 0) await filemap_write_and_wait_range(task, inode.i_mapping, offset, end - 1);
     await preallocate(task, inode, range);
     if (!keep && end > inode.i_size) {
       i_size_write(task, inode, end);

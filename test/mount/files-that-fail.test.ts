@@ -33,6 +33,14 @@ t.test('mkfs changes nothing of what it refuses', async (t) => {
   refused(t, await run(latchfs, ['mkfs', image, '--force', '--label', 'more than sixteen']), 2, /more than 16 bytes/);
   t.equal(statSync(image).size, 64 << 20, 'its size neither');
   t.equal((await run(latchfs, ['fsck', image])).status, 0);
+  if (process.getuid?.() === 0) {
+    await run('chmod', ['777', scratch]);
+    const theirs = ['--reuid=65534', '--regid=65533', '--clear-groups', latchfs, 'mkfs', at('theirs'), '--size', '8M'];
+    t.same(await run('setpriv', theirs), { status: 0, stdout: '', stderr: '' });
+    await withMount(at('theirs'), 'allow_other', async ({ sh }) => {
+      t.equal((await sh('stat -c %u:%g .')).stdout, '65534:65533\n', 'who makes a filesystem can use it');
+    });
+  }
   writeFileSync(at('notes'), 'something that somebody has written');
   refused(t, await run(latchfs, ['mkfs', at('notes'), '--size', '16M']), 1, /notes holds something else: --force/);
   t.equal(statSync(at('notes')).size, 35);

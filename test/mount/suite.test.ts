@@ -12,8 +12,7 @@ const skip = needsRoot || (await lacking('python3'));
 
 /** With cache=always the kernel keeps dirty data, and what the filesystem has not been told it cannot answer with. */
 const WRITEBACK: Readonly<Record<string, string>> = {
-  chattr: 'data that the kernel had before the flag came is refused when it is written back',
-  'chattr-append-only': 'data that the kernel had before the flag came is refused when it is written back',
+  chattr: 'the kernel keeps the times, and does not hear that flags move the ctime',
   'seek-hole-data-patterns': 'holes are not reported',
   'sparse-huge-offsets': 'holes are not reported',
   'sparse-seek': 'holes are not reported',

@@ -51,13 +51,12 @@ function openFlags(s: Session, file: File): number {
 }
 
 /**
- * The flags to open with. With its writeback cache the kernel reads to fill pages of files opened write-only, and does O_APPEND
- * itself (fuse.h says so of WRITEBACK_CACHE).
+ * The flags to open with. With its writeback cache the kernel reads to fill pages of files opened write-only. It does O_APPEND itself then: WRITE
+ * says where to. To open a file that may only be appended to, the flag must be there all the same.
  */
 function effectiveFlags(s: Session, flags: number): number {
   if (((s.negotiated?.flags ?? 0) & INIT.WRITEBACK_CACHE) === 0) return flags;
-  const widened = (flags & O_ACCMODE) === O_WRONLY ? (flags & ~O_ACCMODE) | O_RDWR : flags;
-  return widened & ~O_APPEND;
+  return (flags & O_ACCMODE) === O_WRONLY ? (flags & ~O_ACCMODE) | O_RDWR : flags;
 }
 
 export function open(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
@@ -178,6 +177,7 @@ function writeFile(
     append: !cached && (flags & O_APPEND) !== 0,
     sync: (flags & O_SYNC) === O_SYNC ? 'sync' : (flags & O_DSYNC) !== 0 ? 'dsync' : false,
     killSuidgid: (write_flags & WRITE.KILL_SUIDGID) !== 0,
+    killCaps: !cached,
   });
   if (done instanceof Promise) return done.then((written) => sendWritten(s, h, written));
   sendWritten(s, h, done);

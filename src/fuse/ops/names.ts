@@ -15,7 +15,7 @@ import {
 } from '../../fs/namei.js';
 import { follow_managed } from '../../fs/namespace.js';
 import { type Awaitable, andThen, withCleanup } from '../../sched/awaitable.js';
-import { isErrno } from '../../sched/errno.js';
+import { errno, isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import type { Message } from '../protocol/message.js';
 import { decodeBatchForget, decodeForget } from '../protocol/read-files.js';
@@ -53,7 +53,11 @@ export function lookup(s: Session, task: Task, h: RequestHeader, m: Message): Aw
   const name = decodeLookup(m, s.wire);
   return withDentry(s, task, h.nodeid, (parent) => {
     // An exporter (open_by_handle_at) asks for what a node is, and for where a directory lies.
-    if (name === '.') return replyEntry(s, task, h, parent);
+    if (name === '.') {
+      // Where it had the node in memory, the kernel would not ask: of what was deleted, nothing but its memory may be left.
+      if (parent.d_inode?.i_nlink === 0) throw errno('ESTALE');
+      return replyEntry(s, task, h, parent);
+    }
     if (name === '..') return replyEntry(s, task, h, parent.d_parent);
     return andThen(
       andThen(lookup_one(task, parent, name), (found) => follow_managed(task, found)),
