@@ -10,7 +10,7 @@ import type { AddressSpace, MmFile } from '../mm/address-space.js';
 import { filemap_grab_folio, folio_put, type LockedFolio } from '../mm/filemap.js';
 import { iocb_bio_iopoll } from '../mm/filemap-direct.js';
 import { type Folio, PAGE_SIZE, pageOf } from '../mm/folio.js';
-import { filemap_dirty_folio, folio_mark_dirty, folio_mark_uptodate, folio_unlock } from '../mm/folio-state.js';
+import { filemap_dirty_folio, folio_mark_uptodate, folio_unlock } from '../mm/folio-state.js';
 import { generic_error_remove_folio } from '../mm/memory-failure.js';
 import { filemap_migrate_folio } from '../mm/migrate.js';
 import type { address_space_operations, WriteBegun } from '../mm/operations.js';
@@ -149,7 +149,9 @@ function write_end(
   if (pos + copied > oldSize) guard_write(task, GUARDED.i_size, inode.i_rwsem);
   if (copied > 0) {
     uptodate(folio);
-    folio_mark_dirty(task, folio);
+    // Its own ->dirty_folio, which needs no call through the operations (iomap_write_end).
+    filemap_dirty_folio(task, mapping, folio);
+    folio.reclaim = false;
   } else if (!folio.dirty) undelay(task, inode, folio);
   // The size on the device follows when the page is written.
   if (copied > 0 && pos + copied > oldSize) i_size_write(task, inode, pos + copied);

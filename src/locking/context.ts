@@ -10,7 +10,7 @@ import type { Task } from '../sched/task.js';
 import type { HeldLock, LockWatch } from '../sched/validator.js';
 import { brokenAtCall, brokenGroup, checkHeldAtEnd, checkReturn } from './context-check.js';
 import { type Exclusive, type Held, heldBy } from './held.js';
-import { checksOf, ROLES, type RowChecks, type RuleCheck, WANT_NONE, WANT_WRITE } from './row-checks.js';
+import { checksOf, ROLES, type RowChecks, type RuleCheck, WANT_ANY, WANT_NONE, WANT_WRITE } from './row-checks.js';
 import type { LockOptions } from './sleeplock.js';
 
 /**
@@ -91,45 +91,44 @@ function statedBy(participants: Participants, check: RuleCheck): LockRef | undef
 
 /** Check what must be held at the call. @returns how many of the locks held now are to be held at the return as well */
 function checkCall(task: Task, checks: RowChecks, participants: Participants): number {
-  const rules = checks.atCall;
+  const { atCall, groups } = checks;
   let kept = task.held.length;
-  for (let i = 0; i < rules.length; i++) {
-    const check = rules[i];
+  for (let i = 0; i < atCall.length; i++) {
+    const check = atCall[i];
     if (check === undefined) break;
     const lock = statedBy(participants, check);
     if (lock === undefined) continue;
     const held = heldBy(task, lock);
-    if (held === undefined) {
-      if (check.want !== WANT_NONE) brokenAtCall(task, checks.row, check, lock, held);
-      continue;
-    }
-    if (check.released) kept--;
-    if (check.want === WANT_NONE || held.key.lock !== check.number || (check.want === WANT_WRITE && !held.exclusive)) {
-      brokenAtCall(task, checks.row, check, lock, held);
-    }
+    if (check.released && held !== undefined) kept--;
+    if (!meets(check, held)) brokenAtCall(task, checks.row, check, lock, held);
   }
-  if (checks.groups.length > 0) checkGroups(task, checks, participants);
+  for (let i = 0; i < groups.length; i++) {
+    const group = groups[i];
+    if (group !== undefined) checkGroup(task, checks.row, group, participants);
+  }
   return kept;
 }
 
+/** Whether that guard of the lock that is stated for a rule, or that there is none, is what the rule asks for. */
+function meets(check: RuleCheck, held: HeldLock | undefined): boolean {
+  if (held === undefined) return check.want === WANT_NONE;
+  if (held.key.lock !== check.number) return false;
+  return held.exclusive ? check.want !== WANT_NONE : check.want === WANT_ANY;
+}
+
 /** Of rules that are alternatives one must be met, as far as the caller states their locks. */
-function checkGroups(task: Task, checks: RowChecks, participants: Participants): void {
-  for (const group of checks.groups) {
-    let stated = false;
-    let met = false;
-    for (const check of group) {
-      const lock = statedBy(participants, check);
-      if (lock === undefined) continue;
-      const held = heldBy(task, lock);
-      if (held === undefined) stated ||= lock.name === check.lock;
-      else if (held.key.lock === check.number) {
-        stated = true;
-        met ||= check.want !== WANT_WRITE || held.exclusive;
-      }
-      if (met) break;
-    }
-    if (stated && !met) brokenGroup(task, checks.row, group);
+function checkGroup(task: Task, row: Row, group: readonly RuleCheck[], participants: Participants): void {
+  let stated = false;
+  for (let i = 0; i < group.length; i++) {
+    const check = group[i];
+    if (check === undefined) break;
+    const lock = statedBy(participants, check);
+    if (lock === undefined) continue;
+    const held = heldBy(task, lock);
+    if (held !== undefined && meets(check, held)) return;
+    if (held === undefined ? lock.name === check.lock : held.key.lock === check.number) stated = true;
   }
+  if (stated) brokenGroup(task, row, group);
 }
 
 /** Watch for what the operation is to take, as far as the caller states it. */
@@ -221,10 +220,47 @@ export function call<T>(
     throw error;
   }
   if (!(result instanceof Promise)) {
-    leave(task, op, atomic, mark, kept, watching, participants, outcome?.(result) ?? NOTHING, operation);
+    const told = outcome === undefined ? NOTHING : outcome(result);
+    if (
+      validator.observer === undefined &&
+      task.watch === watching &&
+      asTold(task, checks, mark, kept, participants, told)
+    ) {
+      task.atomic -= atomic;
+      task.op = parent;
+    } else leave(task, op, atomic, mark, kept, watching, participants, told, operation);
     return result;
   }
   return settled(result, task, op, atomic, mark, kept, watching, participants, outcome, operation);
+}
+
+/**
+ * Whether what is held at the return is what the row says, nothing but a glance: of what was taken nothing is still held, but for what the row says,
+ * and of what was held everything, but for what it lets go.
+ *
+ * @param stated what only the result told, undefined where the operation failed: then it may not keep anything it took
+ */
+function asTold(
+  task: Task,
+  checks: RowChecks,
+  mark: number,
+  kept: number,
+  participants: Participants,
+  stated: Participants | undefined,
+): boolean {
+  const { held } = task;
+  let count = held.length;
+  if (checks.brings !== undefined && stated !== undefined) {
+    const { brings } = checks;
+    const lock = statedBy(stated, brings) ?? statedBy(participants, brings);
+    const last = count === 0 ? undefined : held[count - 1];
+    if (last !== undefined && last.seq > mark && isTheOne(brings, last, lock)) count--;
+    else if (lock !== undefined) return false;
+  }
+  if (count !== kept) return false;
+  const below = count === 0 ? undefined : held[count - 1];
+  if (below !== undefined && below.seq > mark) return false;
+  return checks.released.length === 0 || allReleased(task, checks.released, participants, stated ?? NOTHING);
 }
 
 /** The end of an operation that had to wait. Apart, because its closures would cost every call an allocation. */
@@ -271,22 +307,7 @@ function leave(
   const checks = op.checks as RowChecks;
   const watched = task.watch;
   task.watch = watching;
-  const { held } = task;
-  const last = held.length === 0 ? undefined : held[held.length - 1];
-  const check = stated === undefined ? undefined : checks.acquired[0];
-  const brought =
-    check === undefined ? undefined : (statedBy(stated ?? NOTHING, check) ?? statedBy(participants, check));
-  // Nothing that was taken is still held, but for what the row says, and everything that was held is: only what is given up can differ.
-  let fresh = 0;
-  if (last !== undefined && last.seq > mark && check !== undefined && isTheOne(check, last, brought)) fresh = 1;
-  const below = held.length === fresh ? undefined : held[held.length - 1 - fresh];
-  const quiet =
-    held.length === kept + fresh &&
-    (below === undefined || below.seq <= mark) &&
-    (fresh === 1 || brought === undefined) &&
-    watched === watching;
-  if (quiet && (checks.released.length === 0 || allReleased(task, checks.released, participants, stated ?? NOTHING)))
-    return;
+  if (watched === watching && asTold(task, checks, mark, kept, participants, stated)) return;
   const all = { ...participants, ...stated };
   checkReturn(task, checks, mark, kept, watched, watching, all, stated !== undefined, operation);
 }

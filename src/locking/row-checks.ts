@@ -55,6 +55,8 @@ export interface RowChecks {
   readonly released: readonly RuleCheck[];
   /** What the operation takes and returns with. */
   readonly acquired: readonly RuleCheck[];
+  /** The first of those. */
+  readonly brings: RuleCheck | undefined;
   /** What the operation takes and drops again. */
   readonly takes: readonly RuleCheck[];
   /** 1 where the operation may not sleep. */
@@ -85,6 +87,7 @@ function compile(row: Row): RowChecks {
     if (oneOf !== undefined) alternatives.set(oneOf, [...(alternatives.get(oneOf) ?? []), one]);
   }
   const agreed = agreedAtCall(caller);
+  const acquired = operation.filter(({ rule }) => rule.atReturn === 'acquired');
   const fresh: RowChecks = {
     row,
     atCall: [...agreed, ...caller.filter(({ rule }) => rule.oneOf === undefined)],
@@ -92,7 +95,8 @@ function compile(row: Row): RowChecks {
     groups: [...alternatives.values()],
     atReturn: caller.filter(({ rule, want }) => rule.oneOf === undefined && want !== WANT_NONE && rule.of !== BATCH),
     released: caller.filter(({ released, rule }) => released && rule.of !== BATCH),
-    acquired: operation.filter(({ rule }) => rule.atReturn === 'acquired'),
+    acquired,
+    brings: acquired[0],
     takes: operation.filter(({ rule }) => rule.atReturn !== 'acquired'),
     atomic: row.mayBlock === 'no' ? 1 : 0,
     atomicWith:
