@@ -3,9 +3,7 @@ import type { Task } from '../sched/task.js';
 import { checkTree, type Problem, type TreeVisitor } from './btree/check.js';
 import type { TreeHost } from './btree/tree.js';
 import { dir_format, entryAt, type NameRules, nameAt } from './dir.js';
-
-/** Names of one hash have this many keys from the first on. */
-const SAME = 256;
+import { firstKey, isFileName } from './names.js';
 
 /** What is wrong with the tree, or with one entry of it. */
 export interface DirProblem extends Problem {
@@ -44,9 +42,9 @@ export async function checkDirectory(
       const { ino, type } = entryAt(data, at);
       const tell = (what: string): void =>
         visitor.problem({ block, message: `the name ${JSON.stringify(name)} ${what}`, entry: name });
-      if (name === '' || name === '.' || name === '..' || /[/\0]/.test(name)) tell('is none that a file can have');
+      if (!isFileName(name)) tell('is none that a file can have');
       if (ino === 0) tell('stands for no inode');
-      const first = key - (key % SAME);
+      const first = firstKey(key);
       if (rules.keyOf(name) !== first) tell('is not where its hash says');
       if (first !== hash) names = new Set();
       hash = first;

@@ -20,16 +20,14 @@ import { put, update } from './btree/put.js';
 import { remove } from './btree/remove.js';
 import type { BTree } from './btree/tree.js';
 import { KIND_DIRECTORY } from './format/tree.js';
-import { type HashKey, halfSipHash } from './hash.js';
 import type { Handle } from './journal/types.js';
+import { KEYS_OF_HASH } from './names.js';
 
 const INO = 8;
 const TYPE = 14;
 const LENGTH = 15;
 const NAME = 16;
 const NAME_MAX = 255;
-/** Names of one hash. */
-const SAME = 256;
 /** Keys are below this: positions of a listing must stay below 2^53. */
 export const MAX_KEY = 2 ** 52;
 
@@ -47,12 +45,6 @@ export interface Entry {
   readonly ino: number;
   /** DT_*. */
   readonly type: number;
-}
-
-/** The lowest key of a name's hash. */
-export function nameKey(hash: HashKey, name: string): number {
-  const { low, high } = halfSipHash(hash, name);
-  return ((high & 0xfff) * 0x100000000 + low) * SAME;
 }
 
 export function nameAt(data: Buffer, at: number): string {
@@ -129,7 +121,7 @@ export class Directory {
     const first = this.#keyOf(folded ?? name);
     let found = -1;
     const walked = this.tree.walk(task, first, (data, at, key) => {
-      if (key >= first + SAME) return false;
+      if (key >= first + KEYS_OF_HASH) return false;
       const same =
         folded === undefined
           ? data[at + LENGTH] === name.length && nameAt(data, at) === name
@@ -155,7 +147,7 @@ export class Directory {
       if (found >= 0) throw errno('EEXIST');
       let number = 0;
       while (taken.has(number)) number++;
-      if (number >= SAME) throw errno('ENOSPC', 'too many names of one hash');
+      if (number >= KEYS_OF_HASH) throw errno('ENOSPC', 'too many names of one hash');
       const key = this.#keyOf(this.#isFolded() ? utf8_casefold(name) : name) + number;
       return put(this.tree, task, handle, key, encodeEntry(key, name, ino, type));
     });

@@ -9,12 +9,12 @@ import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { Allocator } from './alloc.js';
-import { nameKey } from './dir.js';
 import { encodeSuper, INCOMPAT_CSUM, INCOMPAT_JOURNAL, type Superblock } from './format/superblock.js';
 import { Groups } from './groups.js';
 import { InodeAllocator } from './ialloc.js';
 import type { LatchInode } from './inode.js';
 import { type Handle, type Journal, journal_start } from './journal/types.js';
+import { nameKey } from './names.js';
 import { Orphans } from './orphan.js';
 
 export class LatchInfo {

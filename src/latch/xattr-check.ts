@@ -1,4 +1,5 @@
 /** Looking at all extended attributes of an inode, for fsck. */
+
 import { crc32 } from 'node:zlib';
 import { brelse, sb_bread } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
@@ -7,6 +8,7 @@ import type { Task } from '../sched/task.js';
 import { checkTree, type TreeVisitor } from './btree/check.js';
 import type { TreeHost } from './btree/tree.js';
 import { NODE_HEAD } from './format/tree.js';
+import { firstKey } from './names.js';
 import {
   INLINE_VALUE,
   isRootOf,
@@ -19,8 +21,6 @@ import {
   xattrAt,
 } from './xattr-store.js';
 
-/** Names of one hash. */
-const SAME = 256;
 const BLOCK = 4096;
 const UNREADABLE = 'has a value that the device cannot read';
 
@@ -142,8 +142,7 @@ class ValueReader {
   async value(record: XattrRecord): Promise<Buffer | string> {
     const { key, name, length, value, runs } = record;
     if (name === '' || name.includes('\0')) return 'has no name';
-    const number = key - this.#keyOf(name);
-    if (number < 0 || number >= SAME) return 'is not where its hash says';
+    if (firstKey(key) !== this.#keyOf(name)) return 'is not where its hash says';
     if (length > VALUE_MAX) return `has a value of ${length} bytes`;
     if (value !== undefined) return length > INLINE_VALUE ? `has a value of ${length} bytes in its record` : value;
     const count = runs.reduce((sum, run) => sum + run.length, 0);

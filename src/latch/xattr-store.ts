@@ -15,6 +15,7 @@
  * and behind the name the value itself, up to 1024 bytes; or the CRC-32 of the value, seeded likewise (4 bytes), and where it is: for each run its first
  * block and its blocks (4 bytes each). The last block is filled up with zeroes. All blocks are metadata: they go through the journal.
  */
+
 import { crc32 } from 'node:zlib';
 import type { BlockDevice } from '../block/block-device.js';
 import { brelse, sb_bread, sb_find_get_block, sb_getblk } from '../block/buffer-cache.js';
@@ -28,6 +29,7 @@ import { remove } from './btree/remove.js';
 import { BTree, type TreeHost } from './btree/tree.js';
 import { emptyRoot, KIND_XATTR, NODE_HEAD } from './format/tree.js';
 import type { Handle } from './journal/types.js';
+import { KEYS_OF_HASH } from './names.js';
 
 const MAGIC = 0x5441584c;
 const NAMES = 20;
@@ -44,8 +46,6 @@ export const VALUE_MAX = 65536;
 export const LIST_MAX = 65536;
 /** Blocks of the longest value. */
 export const VALUE_BLOCKS = VALUE_MAX / BLOCK_SIZE;
-/** Names of one hash. */
-const SAME = 256;
 
 function valueBytes(data: Buffer, at: number): number {
   const runs = data.readUInt16LE(at + RUNS);
@@ -205,7 +205,7 @@ export class XattrStore implements TreeHost {
     const first = this.#space.keyOf(name);
     let found: XattrRecord | undefined;
     const walked = this.tree.walk(task, first, (data, at, key) => {
-      if (key >= first + SAME) return false;
+      if (key >= first + KEYS_OF_HASH) return false;
       const record = xattrAt(data, at, key);
       if (record.name === name) found = record;
       else taken?.add(key - first);
@@ -292,7 +292,7 @@ export class XattrStore implements TreeHost {
     await this.find(task, name, taken);
     let number = 0;
     while (taken.has(number)) number++;
-    if (number >= SAME) throw errno('ENOSPC', 'too many names of one hash');
+    if (number >= KEYS_OF_HASH) throw errno('ENOSPC', 'too many names of one hash');
     return this.#space.keyOf(name) + number;
   }
 

@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
 import { BTree } from '../../src/latch/btree/tree.js';
-import { Directory, dir_format, type Entry, MAX_KEY, nameKey, nameRules } from '../../src/latch/dir.js';
+import { Directory, dir_format, type Entry, MAX_KEY, nameRules } from '../../src/latch/dir.js';
 import { checkDirectory } from '../../src/latch/dir-check.js';
 import { AREA_SIZE } from '../../src/latch/format/inode.js';
 import { emptyRoot } from '../../src/latch/format/tree.js';
+import { nameKey } from '../../src/latch/names.js';
 import { codeOf } from '../block/machine.js';
 import { problemsIn, TestHost } from './btree/machine.js';
 

@@ -4,11 +4,12 @@ import { brelse, sb_bread } from '../../block/buffer-cache.js';
 import { FS_CASEFOLD_FL } from '../../fs/fileattr.js';
 import type { Task } from '../../sched/task.js';
 import { BODY_BYTES, type TreeHost } from '../btree/tree.js';
-import { type NameRules, nameKey, nameRules } from '../dir.js';
+import { type NameRules, nameRules } from '../dir.js';
 import type { DiskInode, Extent } from '../format/inode.js';
 import { GROUP_BLOCKS, GROUP_HEAD } from '../format/layout.js';
 import { INCOMPAT_CSUM, type Superblock } from '../format/superblock.js';
 import { checksumSeed } from '../format/tree.js';
+import { nameKey } from '../names.js';
 import { Usage } from './usage.js';
 
 const S_IFMT = 0o170000;

@@ -18,8 +18,8 @@ export async function checkDirectories(context: FsckContext): Promise<void> {
     if (isDirectory(dir)) await forEachEntry(context, dir, (entry) => checkEntry(context, places, { dir, entry }));
   }
   for (const [child, list] of places) choose(context, child, list);
-  for (const dir of context.inodes.values())
-    if (isDirectory(dir) && dir.foundIn !== undefined) checkReach(context, dir);
+  const reached = new Set<number>();
+  for (const dir of context.inodes.values()) if (isDirectory(dir)) checkReach(context, dir, reached);
 }
 
 function whereOf({ dir, entry }: Place): string {
@@ -82,10 +82,14 @@ export function setParent(child: Seen, parent: number): void {
   child.dirty = true;
 }
 
-/** A directory leads up to the root, or to one without a name. The first one of a circle loses its name. */
-function checkReach(context: FsckContext, seen: Seen): void {
+/**
+ * A directory leads up to the root, or to one without a name. The first one of a circle loses its name.
+ * @param reached directories of which that is known; those on the way up are added
+ */
+function checkReach(context: FsckContext, seen: Seen, reached: Set<number>): void {
   const passed = new Set<number>();
   for (let dir: Seen | undefined = seen; dir?.foundIn !== undefined; dir = context.inodes.get(dir.foundIn.dir)) {
+    if (reached.has(dir.ino)) break;
     if (!passed.has(dir.ino)) {
       passed.add(dir.ino);
       continue;
@@ -95,6 +99,7 @@ function checkReach(context: FsckContext, seen: Seen): void {
     if (above !== undefined) editsOf(above).drop.add(dir.foundIn.key);
     dir.names = 0;
     dir.foundIn = undefined;
-    return;
+    break;
   }
+  for (const ino of passed) reached.add(ino);
 }

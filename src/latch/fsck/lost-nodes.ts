@@ -8,9 +8,10 @@ import { extent_format } from '../extents.js';
 import { decodeExtent } from '../format/inode.js';
 import { GROUP_HEAD } from '../format/layout.js';
 import { NODE_HEAD, NODE_MAGIC } from '../format/tree.js';
+import { isFileName } from '../names.js';
 import { type DirEntry, type FsckContext, hostOf, type Seen } from './context.js';
 import type { ReadGroup } from './groups.js';
-import { keyed, possibleName } from './names.js';
+import { keyed } from './names.js';
 import { fitting, joined, type Saved } from './trees.js';
 
 /** What was found of one inode's tree. */
@@ -73,7 +74,7 @@ async function look(context: FsckContext, block: number, found: Map<Seen, Found>
 
 function keep({ data, format }: Node, at: number, into: Found): void {
   if (format === extent_format) into.extents.push({ extent: decodeExtent(data, at), sound: false });
-  else if (possibleName(nameAt(data, at))) into.entries.push({ name: nameAt(data, at), ...entryAt(data, at) });
+  else if (isFileName(nameAt(data, at))) into.entries.push({ name: nameAt(data, at), ...entryAt(data, at) });
 }
 
 /** What was saved before has precedence. */

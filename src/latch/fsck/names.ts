@@ -1,14 +1,7 @@
 /** Names of entries that fsck puts into directories. Pure data. */
 import type { NameRules } from '../dir.js';
+import { KEYS_OF_HASH } from '../names.js';
 import type { DirEntry } from './context.js';
-
-/** Names of one hash have this many keys from the first on. */
-const SAME = 256;
-
-/** Whether a file can have that name. */
-export function possibleName(name: string): boolean {
-  return name !== '' && name !== '.' && name !== '..' && name.length <= 255 && !/[/\0]/.test(name);
-}
 
 /** Give entries the keys of their names, in order. Of several with one name, the first is kept. */
 export function keyed(entries: readonly Omit<DirEntry, 'key'>[], { keyOf, fold }: NameRules): DirEntry[] {
@@ -21,7 +14,7 @@ export function keyed(entries: readonly Omit<DirEntry, 'key'>[], { keyOf, fold }
   for (const entry of sorted) {
     const last = out[out.length - 1];
     const key = last !== undefined && last.key >= entry.key ? last.key + 1 : entry.key;
-    if (key < entry.key + SAME) out.push({ ...entry, key });
+    if (key < entry.key + KEYS_OF_HASH) out.push({ ...entry, key });
   }
   return out;
 }

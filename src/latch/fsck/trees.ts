@@ -5,9 +5,10 @@ import { checkDirectory } from '../dir-check.js';
 import { endOf, extent_format, MAX_LOGICAL } from '../extents.js';
 import { checkExtents } from '../extents-check.js';
 import { decodeExtent, type Extent } from '../format/inode.js';
+import { firstKey, isFileName } from '../names.js';
 import { checkXattrs } from '../xattr-check.js';
 import { type DirEntry, type FsckContext, hostOf, type Seen } from './context.js';
-import { keyed, possibleName } from './names.js';
+import { keyed } from './names.js';
 
 /** Problems of a tree in an inode's area, told; and whether there were some. */
 class TreeProblems {
@@ -200,8 +201,8 @@ export async function checkDirTree(
     record: (data, at, key, _block, sound) => {
       const name = nameAt(data, at);
       const { ino, type } = entryAt(data, at);
-      const right = rules.keyOf(name) === key - (key % 256);
-      if (possibleName(name) && ino !== 0 && (sound || right)) entries.push({ name, ino, type });
+      const right = rules.keyOf(name) === firstKey(key);
+      if (isFileName(name) && ino !== 0 && (sound || right)) entries.push({ name, ino, type });
     },
     salvage: true,
   });
