@@ -1,7 +1,9 @@
 /** What `call` finds wrong, named: the slow half of the lock context. */
 import type { LockRule, Row } from '../contract/row.js';
+import type { OpNode } from '../sched/op-node.js';
 import type { Task } from '../sched/task.js';
 import type { HeldLock, LockWatch, ViolationKind } from '../sched/validator.js';
+import { might_sleep } from '../sched/wait.js';
 import type { LockRef, Participants } from './context.js';
 import { heldBy } from './held.js';
 import { type RowChecks, type RuleCheck, WANT_NONE, WANT_WRITE } from './row-checks.js';
@@ -207,6 +209,21 @@ function reportLeak(task: Task, row: Row, leaked: readonly HeldLock[], operation
     operation,
     ...(first === undefined ? {} : { lock: first.name }),
   });
+}
+
+/**
+ * An operation has answered with a promise where its task may not sleep: by a row that says so, or with a spinning lock held. A wait that was reported
+ * already is the reason.
+ * @returns what the system call is to fail with
+ */
+export function checkPromise(task: Task, op: OpNode, operation: object): unknown {
+  for (let told = task.toldAsleep; told !== undefined; told = told.parent) if (told === op) return undefined;
+  try {
+    might_sleep(task, 'for the promise that it returned', operation);
+  } catch (error) {
+    return error;
+  }
+  return undefined;
 }
 
 /** A task has ended with locks held. */

@@ -8,7 +8,7 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { OpNode } from '../sched/op-node.js';
 import type { Task } from '../sched/task.js';
 import type { HeldLock, LockWatch } from '../sched/validator.js';
-import { brokenAtCall, brokenGroup, checkHeldAtEnd, checkReturn } from './context-check.js';
+import { brokenAtCall, brokenGroup, checkHeldAtEnd, checkPromise, checkReturn } from './context-check.js';
 import { type Exclusive, type Held, heldBy } from './held.js';
 import { checksOf, ROLES, type RowChecks, type RuleCheck, WANT_ANY, WANT_NONE, WANT_WRITE } from './row-checks.js';
 import type { LockOptions } from './sleeplock.js';
@@ -276,9 +276,12 @@ function settled<T>(
   outcome: Outcome<T> | undefined,
   operation: object,
 ): Promise<T> {
+  // Whatever it waits for, others run meanwhile.
+  const broken = task.atomic > 0 ? checkPromise(task, op, operation) : undefined;
   return result.then(
     (value) => {
       leave(task, op, atomic, mark, kept, watching, participants, outcome?.(value) ?? NOTHING, operation);
+      if (broken !== undefined) throw broken;
       return value;
     },
     (error: unknown) => {

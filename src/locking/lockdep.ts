@@ -16,6 +16,7 @@ import type {
   ViolationDetail,
   ViolationKind,
 } from '../sched/validator.js';
+import { might_sleep, SPINNING } from '../sched/wait.js';
 import { EXCLUSIVE, READ, READ_RECURSIVE, type ReadState } from './lockdep/class.js';
 import { told } from './lockdep/fault.js';
 import { Tracker, trace } from './lockdep/tracker.js';
@@ -129,6 +130,13 @@ export class Lockdep implements Validator {
     this.tracker.acquired(task, held, readOf(held), trying);
     if (this.holdTimes) held.since = task.sched.monotonic();
     if (this.observer !== undefined) this.observer.taken(task, held);
+    if (this.stacks && SPINNING.has(held.key.kind)) queueMicrotask(() => this.#stillHeld(task, held));
+  }
+
+  /** Whoever took a spinning lock gives it back before anybody else runs. Asked only with the deep checks on: it takes a turn of the event loop. */
+  #stillHeld(task: Task, held: HeldLock): void {
+    if (!task.held.includes(held) || task.toldAsleep !== undefined) return;
+    this.#quietly(() => might_sleep(task, 'for a promise, since others run now'));
   }
 
   released(task: Task, held: HeldLock, last: boolean): void {

@@ -18,21 +18,26 @@ export interface WaitOptions {
   readonly blockers?: () => readonly Task[];
 }
 
-/** Report a task that may not sleep and is about to; called at every possible wait, whether or not it would wait. */
-export function might_sleep(task: Task, what: string): void {
+/**
+ * Report a task that may not sleep and is about to; called at every possible wait, whether or not it would wait.
+ * @param operation that does it and has returned
+ */
+export function might_sleep(task: Task, what: string, operation?: object): void {
   if (task.atomic === 0 || task.validator.enforce === 'off') return;
   const { row } = task;
   const [where, rule] = whyAtomic(task);
+  task.toldAsleep = task.op;
   task.validator.violation(task, 'sleep-in-atomic', {
     message: `may sleep (${what}) in ${task.context === 'completion' ? 'completion' : 'atomic'} context: ${where}`,
     rule,
     ...(row === undefined ? {} : { row }),
     held: [...task.held],
+    ...(operation === undefined ? {} : { operation }),
   });
 }
 
 /** Kinds of locks whose holders may not sleep. */
-const SPINNING: ReadonlySet<string> = new Set(['spinlock', 'rwlock', 'seqlock', 'rcu']);
+export const SPINNING: ReadonlySet<string> = new Set(['spinlock', 'rwlock', 'seqlock', 'rcu']);
 
 /** Of an operation that may block in some cases: the task holds a lock that its row names and whose holder may not sleep. */
 function isAtomicCase(task: Task, row: Row): boolean {
