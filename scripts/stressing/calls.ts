@@ -1,5 +1,7 @@
 /** The system calls of the stress, each with how often it is made compared with the others. They may fail; what they may not do is break a rule, hang or go wrong. */
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../src/fs/drop-caches.js';
+import { igrab, iput } from '../../src/fs/icache.js';
+import type { Inode } from '../../src/fs/inode.js';
 import { FIFREEZE, FITHAW, FS_IOC_FIEMAP, FS_IOC_GETFLAGS } from '../../src/fs/ioctl.js';
 import {
   FASYNC,
@@ -205,6 +207,12 @@ function nap(a: Actor, ms: number): Promise<void> {
   });
 }
 
+function inodeOfRoot(a: Actor): Inode {
+  const inode = a.sb.s_root?.d_inode;
+  if (inode === undefined) throw new Error('not mounted');
+  return inode;
+}
+
 /** Somewhere in a mapping. */
 async function inMap(a: Actor, use: (at: number, most: number) => Promise<unknown>): Promise<void> {
   const map = a.maps[a.choose(Math.max(1, a.maps.length))];
@@ -286,6 +294,22 @@ const REST: readonly Call[] = [
         await a.sys.close(fd);
       }
     },
+  },
+  {
+    // Others meet a lock that is not free, wherever they take it.
+    name: 'hold a lock',
+    weight: 4,
+    run: (a) =>
+      kthread(a, 'holder', async (task) => {
+        const known = [...a.sb.inodeHash.values()].filter(({ i_count }) => i_count > 0);
+        const inode = igrab(task, known[a.choose(Math.max(1, known.length))] ?? inodeOfRoot(a));
+        if (inode === undefined) return;
+        const lock = (a.choose(2) === 0 ? inode.mappingIfAny?.invalidate_lock : undefined) ?? inode.i_rwsem;
+        const held = await (a.choose(3) === 0 ? lock.write(task) : lock.read(task));
+        for (let turns = a.choose(6); turns > 0; turns--) await task.sched.yield();
+        held.release();
+        await iput(task, inode);
+      }),
   },
   { name: 'remount', weight: 1, run: (a) => a.sys.remount('/', 0, '') },
 ];

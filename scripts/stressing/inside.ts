@@ -1,4 +1,5 @@
 /** The stress within this process: some processes make random system calls at once on a filesystem in memory; then it is unmounted and checked. */
+import { type Fault, faultyDevice } from '../../src/block/faulty-device.js';
 import { memoryDevice } from '../../src/block/memory-device.js';
 import { kill_sb, vfs_mount } from '../../src/fs/super.js';
 import type { SuperBlock } from '../../src/fs/super-block.js';
@@ -21,6 +22,11 @@ const MIB = 2 ** 20;
 /** Milliseconds after which a call hangs. */
 const PATIENCE = 60_000;
 
+/** How long a request takes: half of them no time at all. */
+function delayed(choose: (below: number) => number): Fault | undefined {
+  return choose(2) === 0 ? undefined : { delay: choose(3) };
+}
+
 /**
  * @param seed the same one gives the same calls, though not the same order of those that wait for each other
  * @param prepare may change the filesystem before it is used: the proof that faults are seen
@@ -35,12 +41,14 @@ export async function stressInside(
   const sched = new RealScheduler();
   const validator = new Lockdep('error', (violation) => faults.push(violationText(violation)), { stacks: true });
   const memory = new MemoryControl(sched, { limit: 12 * MIB, validator });
-  const device = memoryDevice(48 * MIB, sched, validator);
+  const memoryOnly = memoryDevice(48 * MIB, sched, validator);
+  const choose = numbers(seed);
+  // A device that is done at once leaves nobody in the middle of anything: with half of the seeds some requests take their time.
+  const device = seed % 4 < 2 ? memoryOnly : faultyDevice(memoryOnly, () => delayed(choose), sched, validator);
   // With every other seed it counts what users and groups have, which fsck compares with what there is.
   await mkfs(new Task(sched, validator, { comm: 'mkfs' }), device, { quota: seed % 2 === 1 });
   const sb = await vfs_mount({ sched, validator, memory }, latch_fs_type, device, 0);
   prepare?.(sb);
-  const choose = numbers(seed);
   const first = new Actor(sb, numbers(choose(2 ** 31)));
   for (let i = 0; i < 3; i++) await first.sys.mkdir(`/d${i}`, 0o777);
   const all = [first];

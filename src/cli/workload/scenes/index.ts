@@ -15,6 +15,7 @@ import { ORDERS } from './order.js';
 import { QUOTAS } from './quota.js';
 import { RIVALS } from './rivals.js';
 import type { Scene } from './scene.js';
+import { SLOW } from './slow.js';
 import { SUPERBLOCK } from './superblock.js';
 
 export type { Scene };
@@ -35,4 +36,5 @@ export const SCENES: readonly Scene[] = [
   ...LIBERTIES,
   ...DEVICES,
   ...RIVALS,
+  ...SLOW,
 ];
