@@ -7,6 +7,7 @@ import { Task } from '../sched/task.js';
 import type { Validator } from '../sched/validator.js';
 import { might_sleep, WaitQueue } from '../sched/wait.js';
 import { type Bio, SECTOR_SIZE } from './bio.js';
+import { io_begins, io_ends } from './in-flight.js';
 
 /**
  * What a device does with one request that was checked: at once, or with a promise where it takes its time. Offsets and
@@ -66,6 +67,7 @@ export class RequestQueue {
   submit(task: Task, bio: Bio): void {
     task.nr_ios++;
     this.#inFlight++;
+    if (this.#validator.stacks) io_begins(bio);
     let running: Awaitable<void>;
     try {
       this.#check(bio);
@@ -182,6 +184,7 @@ export class RequestQueue {
   /** The completion. */
   #end(bio: Bio, error: Errno | undefined): void {
     this.#inFlight--;
+    if (this.#validator.stacks) io_ends(bio);
     this.#interrupt ??= new Task(this.#sched, this.#validator, { comm: 'completion', context: 'completion' });
     const task = this.#interrupt;
     this.#depth++;

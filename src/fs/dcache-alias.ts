@@ -4,7 +4,7 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { d_drop, d_lookup_done, d_rehash, dget, dput, shrink_dcache_parent } from './dcache.js';
+import { aliasesToChange, d_drop, d_lookup_done, d_rehash, dget, dput, shrink_dcache_parent } from './dcache.js';
 import { DCACHE_DISCONNECTED, DCACHE_UNHASHED, Dentry } from './dentry.js';
 import { drop_nlink, iput } from './icache.js';
 import type { Inode } from './inode.js';
@@ -18,9 +18,8 @@ export function d_instantiate(task: Task, dentry: Dentry, inode: Inode): void {
   const names = inode.i_lock.lock(task);
   const lock = dentry.d_lock.lock(task);
   guard_write(task, GUARDED.d_inode, dentry.d_lock);
-  guard_write(task, GUARDED.i_dentry, inode.i_lock);
   dentry.d_inode = inode;
-  inode.i_dentry.push(dentry);
+  aliasesToChange(task, inode).push(dentry);
   lock.release();
   names.release();
 }

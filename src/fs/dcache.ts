@@ -236,14 +236,19 @@ function killOne(task: Task, dentry: Dentry): Awaitable<void> {
   });
 }
 
+/** The names of an inode, to change: its i_lock is held. */
+export function aliasesToChange(task: Task, inode: Inode): Dentry[] {
+  guard_write(task, GUARDED.i_dentry, inode.i_lock);
+  return inode.i_dentry;
+}
+
 /** The dentry becomes negative, and its inode loses a reference (dentry_unlink_inode). Takes i_lock, then d_lock. */
 export function dentry_unlink_inode(task: Task, dentry: Dentry, inode: Inode): Awaitable<void> {
   const aliases = inode.i_lock.lock(task);
   const lock = dentry.d_lock.lock(task);
   guard_write(task, GUARDED.d_inode, dentry.d_lock);
-  guard_write(task, GUARDED.i_dentry, inode.i_lock);
   dentry.d_inode = undefined;
-  const names = inode.i_dentry;
+  const names = aliasesToChange(task, inode);
   const at = names.indexOf(dentry);
   if (at >= 0) names.splice(at, 1);
   lock.release();

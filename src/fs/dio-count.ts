@@ -25,6 +25,17 @@ export function inode_dio_end(inode: Inode): void {
   if (its !== undefined && --its.count === 0) its.ended.wake_all();
 }
 
+/** The blocks of a file are about to go, or to become another's: such I/O under way is a violation. */
+export function check_no_dio(task: Task, inode: Inode): void {
+  if ((under.get(inode)?.count ?? 0) === 0) return;
+  task.validator.violation(task, 'guarded-state', {
+    message: 'blocks of a file are freed while direct I/O that nobody waits for uses them',
+    rule: 'inode#no-direct-io-while-blocks-go',
+    lock: 'i_rwsem',
+    held: [...task.held],
+  });
+}
+
 /** Wait until none is under way; i_rwsem is held exclusively, so that none begins (inode_dio_wait). */
 export function inode_dio_wait(task: Task, inode: Inode): Awaitable<void> {
   const its = under.get(inode);

@@ -1,5 +1,3 @@
-/** BSD locks: one for a whole file and an open file description (fs/locks.c, flock_lock_inode). */
-import { GUARDED, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -29,9 +27,8 @@ interface Attempt {
  */
 function flock_lock_inode(task: Task, inode: Inode, context: FileLockContext, request: FileLock): Attempt {
   const held = context.flc_lock.lock(task);
-  const list = context.flc_flock;
-  guard_write(task, GUARDED.flc_lists, context.flc_lock);
   try {
+    const list = context.flc_flock(task);
     const at = list.findIndex((lock) => lock.owner === request.owner);
     const old = list[at];
     if (old !== undefined && old.type === request.type) return { blocked: false, gone: [] };
@@ -47,7 +44,7 @@ function flock_lock_inode(task: Task, inode: Inode, context: FileLockContext, re
       return { blocked: false, gone };
     }
     if (!request.wait) return { blocked: true, gone };
-    locks_insert_block(task, inode.i_sb, blocker, request, false);
+    locks_insert_block(task, inode, context, blocker, request, false);
     return { blocked: true, gone };
   } finally {
     held.release();

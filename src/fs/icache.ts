@@ -21,7 +21,7 @@ import {
   I_WILL_FREE,
   Inode,
 } from './inode.js';
-import { call_free_inode, check_freed } from './inode-free.js';
+import { call_free_inode, check_evict, check_freed } from './inode-free.js';
 import { SB_ACTIVE, type SuperBlock } from './super-block.js';
 
 const S_ISGID = 0o2000;
@@ -149,18 +149,23 @@ function iputLast(task: Task, inode: Inode): Awaitable<void> {
       drop_inode === undefined
         ? generic_drop_inode(inode)
         : call(task, rows.drop_inode, { inode: inode.i_lock }, () => drop_inode(task, inode));
-    guard_write(task, GUARDED.i_state, inode.i_lock);
     inode.i_count--;
     if (!drop && (sb.s_flags & SB_ACTIVE) !== 0) {
       inode_add_lru(inode);
       drop = false;
-    } else inode.i_state |= drop ? I_FREEING : I_WILL_FREE;
+    } else goes(task, inode, drop ? I_FREEING : I_WILL_FREE);
   } finally {
     lock.release();
   }
   if ((inode.i_state & I_FREEING) !== 0) return evict(task, inode);
   if ((inode.i_state & I_WILL_FREE) !== 0) return writeAndEvict(task, inode);
   return sb.s_inode_lru.count > sb.s_max_unused_inodes ? trim_icache(task, sb) : undefined;
+}
+
+/** Nobody may use it again from now on. */
+function goes(task: Task, inode: Inode, state: number): void {
+  guard_write(task, GUARDED.i_state, inode.i_lock);
+  inode.i_state |= state;
 }
 
 /** Whether an inode without references goes at once (generic_drop_inode): it has no name, or cannot be found by its number. */
@@ -236,6 +241,7 @@ function evict(task: Task, inode: Inode): Awaitable<void> {
 
 function evictInode(task: Task, inode: Inode): Awaitable<void> {
   const { evict_inode } = inode.i_sb.s_op;
+  check_evict(task, inode);
   if (evict_inode !== undefined) return call(task, rows.evict_inode, {}, () => evict_inode(task, inode));
   const mapping = inode.mappingIfAny;
   if (mapping === undefined || mapping.nrpages === 0) return undefined;

@@ -19,6 +19,11 @@ export function call_free_inode(inode: Inode, free_inode: (inode: Inode) => void
   call(task, rows.free_inode, {}, () => free_inode(inode));
 }
 
+/** Before evict_inode: nobody writes the inode back any more, or he would write it again when its number is another's. */
+export function check_evict(task: Task, inode: Inode): void {
+  if ((inode.i_state & (I_FREEING | I_SYNC)) !== I_FREEING) freed_in_use(task, inode, 0);
+}
+
 /**
  * An inode is taken apart: nobody refers to it, writes it or has it locked, and it is on no list of the unused and has no pages. What is left of these is a
  * violation.

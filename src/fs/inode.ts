@@ -67,8 +67,8 @@ export class Inode implements MappingHost, LruEntry<Inode> {
   /** The project that it belongs to. */
   i_projid = 0;
   i_nlink = 1;
-  /** Bytes. Changed under i_rwsem held exclusively (i_size_write). */
-  i_size = 0;
+  /** Bytes. Changed under i_rwsem held exclusively, by i_size_write alone. */
+  readonly i_size: number = 0;
   /** Blocks in use, in units of 512 bytes. */
   i_blocks = 0;
   i_rdev = 0;
@@ -158,7 +158,16 @@ export class Inode implements MappingHost, LruEntry<Inode> {
 /** Set the size of a file (i_size_write). @param size bytes; i_rwsem is held exclusively */
 export function i_size_write(task: Task, inode: Inode, size: number): void {
   guard_write(task, GUARDED.i_size, inode.i_rwsem);
-  inode.i_size = size;
+  i_size_init(inode, size);
+}
+
+/**
+ * Set the size of what no write and no truncation reaches: an inode that is being read or made, a directory, whose blocks say how large it is, a quota file.
+ * @param size bytes
+ */
+export function i_size_init(inode: Inode, size: number): void {
+  const settable: { i_size: number } = inode;
+  settable.i_size = size;
 }
 
 /** A directory is removed: nothing is made or found in it any more (S_DEAD). i_rwsem is held exclusively. */

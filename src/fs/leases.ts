@@ -4,7 +4,7 @@ import { file_operations as rows } from '../contract/file.js';
 import { file_lock_operations as fl_rows } from '../contract/file-lock.js';
 import { lock_manager_operations as lm_rows } from '../contract/lock-manager.js';
 import { call } from '../locking/context.js';
-import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
+import { GUARDED, guard_read } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -58,20 +58,22 @@ export function generic_setlease(task: Task, file: File, lease: FileLock): void 
   const context = locks_get_lock_context(inode);
   const held = context.flc_lock.lock(task);
   try {
-    const mine = context.flc_lease.find((other) => other.file === file && other.owner === lease.owner);
+    const mine = context.flc_lease(task).find((other) => other.file === file && other.owner === lease.owner);
     if (lease.type === 'F_UNLCK') {
       if (mine === undefined) throw errno('EAGAIN');
       disposeLocked(task, context, changeLease(task, inode, context, mine, 'F_UNLCK'));
       return;
     }
     check_conflicting_open(file, lease.type);
-    for (const other of context.flc_lease) {
+    for (const other of context.flc_lease(task)) {
       if (other === mine) continue;
       // Somebody is about to get what this lease excludes.
       if (lease.type === 'F_WRLCK' || other.type === 'F_WRLCK' || other.break_to === 'F_UNLCK') throw errno('EAGAIN');
     }
     if (mine === undefined) {
-      context.flc_lease.push({ ...locks_copy_lock(task, context, lease), kind: 'lease', start: 0, end: OFFSET_MAX });
+      context
+        .flc_lease(task)
+        .push({ ...locks_copy_lock(task, context, lease), kind: 'lease', start: 0, end: OFFSET_MAX });
     } else changeLease(task, inode, context, mine, lease.type);
   } finally {
     held.release();
@@ -104,9 +106,9 @@ export function lease_modify(
   delete lease.break_time;
   locks_wake_up_blocks(task, inode.i_sb, [lease]);
   if (type !== 'F_UNLCK') return [];
-  guard_write(task, GUARDED.flc_lists, context.flc_lock);
-  const at = context.flc_lease.indexOf(lease);
-  if (at >= 0) context.flc_lease.splice(at, 1);
+  const leases = context.flc_lease(task);
+  const at = leases.indexOf(lease);
+  if (at >= 0) leases.splice(at, 1);
   return [lease];
 }
 
@@ -152,7 +154,7 @@ function breaks(task: Task, inode: Inode, context: FileLockContext, lease: FileL
  */
 export function break_lease(task: Task, inode: Inode, flags: number): Awaitable<void> {
   const context = inode.i_flctx;
-  if (context === undefined || context.flc_lease.length === 0) return undefined;
+  if (context === undefined || !context.hasLease) return undefined;
   return breakAndWait(task, inode, context, flags);
 }
 
@@ -176,13 +178,13 @@ function breakOnce(
   const held = context.flc_lock.lock(task);
   try {
     const now = task.sched.monotonic();
-    for (const lease of [...context.flc_lease]) {
+    for (const lease of [...context.flc_lease(task)]) {
       // The holder had its time.
       if (lease.break_to !== undefined && (lease.break_time ?? 0) <= now) {
         disposeLocked(task, context, lease_modify(task, inode, context, lease, lease.break_to));
       }
     }
-    const inTheWay = context.flc_lease.filter((lease) => breaks(task, inode, context, lease, writes));
+    const inTheWay = context.flc_lease(task).filter((lease) => breaks(task, inode, context, lease, writes));
     const to: FileLockType = writes ? 'F_UNLCK' : 'F_RDLCK';
     for (const lease of inTheWay) {
       if (lease.break_to === 'F_UNLCK' || lease.break_to === to) continue;
@@ -194,7 +196,7 @@ function breakOnce(
       if (mayGo === true) disposeLocked(task, context, lease_modify(task, inode, context, lease, to));
     }
     const left = inTheWay.find(
-      (lease) => context.flc_lease.includes(lease) && breaks(task, inode, context, lease, writes),
+      (lease) => context.flc_lease(task).includes(lease) && breaks(task, inode, context, lease, writes),
     );
     if (left === undefined) return undefined;
     if ((flags & O_NONBLOCK) !== 0) throw errno('EAGAIN');
@@ -209,7 +211,7 @@ function breakOnce(
       wait: true,
       break_time: left.break_time ?? now,
     };
-    locks_insert_block(task, inode.i_sb, left, request, false);
+    locks_insert_block(task, inode, context, left, request, false);
     return request;
   } finally {
     held.release();
@@ -232,7 +234,7 @@ export function fcntl_getlease(task: Task, file: File): FileLockType {
   const context = file.f_inode.i_flctx;
   if (context === undefined) return 'F_UNLCK';
   const held = context.flc_lock.lock(task);
-  const lease = context.flc_lease.find((other) => other.file === file);
+  const lease = context.flc_lease(task).find((other) => other.file === file);
   held.release();
   return lease?.break_to ?? lease?.type ?? 'F_UNLCK';
 }

@@ -2,7 +2,7 @@
 import { file_lock_operations as fl_rows } from '../contract/file-lock.js';
 import { lock_manager_operations as lm_rows } from '../contract/lock-manager.js';
 import { call } from '../locking/context.js';
-import { GUARDED, guard_write } from '../locking/guarded.js';
+import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import { SpinLock } from '../locking/spinlock.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
@@ -100,12 +100,14 @@ export function locks_dispose_list(task: Task, context: FileLockContext, gone: r
  */
 export function locks_insert_block(
   task: Task,
-  sb: SuperBlock,
+  inode: Inode,
+  context: FileLockContext,
   blocker: FileLock,
   request: FileLock,
   searched: boolean,
 ): void {
-  const requests = blockedOf(sb);
+  guard_read(task, GUARDED.flc_lists, context.flc_lock);
+  const requests = blockedOf(inode.i_sb);
   const held = requests.blocked_lock_lock.lock(task);
   guard_write(task, GUARDED.blocked_locks, requests.blocked_lock_lock);
   request.blocker = blocker;

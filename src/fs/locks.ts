@@ -71,16 +71,16 @@ function unlockAll(kind: FileLock['kind'], owner: FileLock['owner'], file: File)
 /** close(2) of a descriptor: all POSIX locks of that owner on the file go, whichever descriptor they were taken by (locks_remove_posix). */
 export function locks_remove_posix(task: Task, file: File, owner: FileLock['owner']): Awaitable<void> {
   const context = file.f_inode.i_flctx;
-  if (context === undefined || context.flc_posix.length === 0) return undefined;
+  if (context === undefined || context.glance().posix.length === 0) return undefined;
   return vfs_lock(task, file, unlockAll('posix', owner, file));
 }
 
 /** A server that is gone has closed nothing: what was locked through an open file goes, whoever owns it. */
 export async function locks_remove_owners(task: Task, file: File): Promise<void> {
-  const locks = file.f_inode.i_flctx?.flc_posix ?? [];
+  const locks = file.f_inode.i_flctx?.glance().posix ?? [];
   const owners = new Set(locks.filter((lock) => lock.file === file && lock.kind === 'posix').map(({ owner }) => owner));
   for (const owner of owners) await locks_remove_posix(task, file, owner);
-  const flocks = file.f_inode.i_flctx?.flc_flock ?? [];
+  const flocks = file.f_inode.i_flctx?.glance().flock ?? [];
   for (const { owner } of flocks.filter((lock) => lock.file === file)) {
     await vfs_flock(task, file, unlockAll('flock', owner, file));
   }
@@ -93,13 +93,14 @@ export async function locks_remove_owners(task: Task, file: File): Promise<void>
 export function locks_remove_file(task: Task, file: File): Awaitable<void> {
   const context = file.f_inode.i_flctx;
   if (context === undefined) return undefined;
-  const ofd = context.flc_posix.some((lock) => lock.kind === 'ofd' && lock.owner === file);
-  const flock = context.flc_flock.some((lock) => lock.owner === file);
+  const { posix, flock: flocks } = context.glance();
+  const ofd = posix.some((lock) => lock.kind === 'ofd' && lock.owner === file);
+  const flock = flocks.some((lock) => lock.owner === file);
   return andThen(ofd ? vfs_lock(task, file, unlockAll('ofd', file, file)) : undefined, () =>
     andThen(flock ? vfs_flock(task, file, unlockAll('flock', file, file)) : undefined, () => {
       const gone: FileLock[] = [];
       const held = context.flc_lock.lock(task);
-      for (const lease of context.flc_lease.filter((candidate) => candidate.file === file)) {
+      for (const lease of context.flc_lease(task).filter((candidate) => candidate.file === file)) {
         gone.push(...lease_modify(task, file.f_inode, context, lease, 'F_UNLCK'));
       }
       held.release();

@@ -2,7 +2,6 @@
 
 import { lock_manager_operations as lm_rows } from '../contract/lock-manager.js';
 import { call } from '../locking/context.js';
-import { GUARDED, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -63,12 +62,12 @@ function posix_lock_inode(task: Task, inode: Inode, context: FileLockContext, re
   const held = context.flc_lock.lock(task);
   try {
     if (request.type !== 'F_UNLCK') {
-      for (const other of context.flc_posix) {
+      for (const other of context.flc_posix(task)) {
         if (!posix_locks_conflict(other, request)) continue;
         const expire = expiry(task, inode, context, other);
         if (expire !== undefined) return { blocker: other, gone: NOTHING, expire };
         if (!request.wait) throw errno('EAGAIN');
-        block(task, inode, other, request);
+        block(task, inode, context, other, request);
         return { blocker: other, gone: NOTHING };
       }
     }
@@ -94,13 +93,13 @@ function expiry(
   return mayGo === true ? lm_expire_lock : undefined;
 }
 
-function block(task: Task, inode: Inode, blocker: FileLock, request: FileLock): void {
+function block(task: Task, inode: Inode, context: FileLockContext, blocker: FileLock, request: FileLock): void {
   const { blocked_lock_lock } = blockedOf(inode.i_sb);
   const held = blocked_lock_lock.lock(task);
   const deadlock = posix_locks_deadlock(inode, request, blocker);
   held.release();
   if (deadlock) throw errno('EDEADLK');
-  locks_insert_block(task, inode.i_sb, blocker, request, request.kind === 'posix');
+  locks_insert_block(task, inode, context, blocker, request, request.kind === 'posix');
 }
 
 /**
@@ -109,8 +108,7 @@ function block(task: Task, inode: Inode, blocker: FileLock, request: FileLock): 
  * @returns the locks that are gone, or shorter, or weaker: for those who wait for them, and for their private parts
  */
 function insert(task: Task, context: FileLockContext, request: FileLock): FileLock[] {
-  guard_write(task, GUARDED.flc_lists, context.flc_lock);
-  const list = context.flc_posix;
+  const list = context.flc_posix(task);
   const unlock = request.type === 'F_UNLCK';
   let { start, end } = request;
   // Whole, it is neither merged nor split, and keeps its identity.
@@ -225,7 +223,7 @@ export function posix_test_lock(task: Task, file: File, wanted: FileLock): Await
   let expire: Attempt['expire'];
   let found: FileLock | undefined;
   try {
-    found = context.flc_posix.find((lock) => posix_test_locks_conflict(lock, wanted));
+    found = context.flc_posix(task).find((lock) => posix_test_locks_conflict(lock, wanted));
     expire = found === undefined ? undefined : expiry(task, inode, context, found);
   } finally {
     held.release();

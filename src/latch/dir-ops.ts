@@ -7,7 +7,7 @@ import type { Dentry } from '../fs/dentry.js';
 import { type File, FMODE_CREATED } from '../fs/file.js';
 import { FS_CASEFOLD_FL, FS_PROJINHERIT_FL } from '../fs/fileattr.js';
 import { inode_init_owner, insert_inode_locked, iput, new_inode, unlock_new_inode } from '../fs/icache.js';
-import type { Inode } from '../fs/inode.js';
+import { type Inode, i_size_init } from '../fs/inode.js';
 import { finish_open } from '../fs/open.js';
 import { O_CREAT } from '../fs/open-flags.js';
 import type { file_operations, inode_operations } from '../fs/operations.js';
@@ -238,7 +238,7 @@ function symlink(task: Task, dir: Inode, dentry: Dentry, target: string): Awaita
   return make(task, dir, dentry, S_IFLNK | 0o777, 0, (handle, inode) => {
     inode.i_mode &= ~S_ISGID;
     inode.i_link = target;
-    inode.i_size = target.length;
+    i_size_init(inode, target.length);
     return target.length > AREA_SIZE ? writeLongLink(task, handle, inode, target) : undefined;
   });
 }

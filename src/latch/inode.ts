@@ -5,7 +5,7 @@ import { BLOCK_SIZE } from '../block/buffer-head.js';
 import { generic_ci_dentry_ops, IS_CASEFOLDED } from '../fs/casefold.js';
 import { FS_CASEFOLD_FL, FS_SECRM_FL } from '../fs/fileattr.js';
 import { iget_failed, iget_locked, unlock_new_inode } from '../fs/icache.js';
-import { I_NEW, Inode, S_APPEND, S_CASEFOLD, S_IMMUTABLE, S_NOATIME, S_NOQUOTA } from '../fs/inode.js';
+import { I_NEW, Inode, i_size_init, S_APPEND, S_CASEFOLD, S_IMMUTABLE, S_NOATIME, S_NOQUOTA } from '../fs/inode.js';
 import { RwSem } from '../locking/rwsem.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -163,7 +163,7 @@ class InodeTree implements TreeHost {
 
   /** The size of a directory is that of its blocks. */
   #grow(blocks: number): void {
-    if (this.#isDirectory) this.#inode.i_size += blocks * BLOCK_SIZE;
+    if (this.#isDirectory) i_size_init(this.#inode, this.#inode.i_size + blocks * BLOCK_SIZE);
   }
 
   root_access(): void {}
@@ -280,7 +280,7 @@ function adopt(inode: LatchInode, disk: DiskInode): void {
   inode.i_gid = disk.gid;
   inode.i_projid = disk.projid;
   inode.i_nlink = disk.nlink;
-  inode.i_size = disk.size;
+  i_size_init(inode, disk.size);
   inode.i_disksize = disk.size;
   inode.i_blocks = disk.blocks;
   inode.i_generation = disk.generation;

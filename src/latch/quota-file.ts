@@ -4,6 +4,7 @@
  */
 import { brelse, sb_bread, sb_getblk } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
+import { i_size_init } from '../fs/inode.js';
 import type { QuotaType } from '../fs/quota/types.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
@@ -87,7 +88,8 @@ export async function write_quota_file(
     done += here;
   }
   if (offset + bytes.length <= inode.i_size) return;
-  inode.i_size = inode.i_disksize = offset + bytes.length;
+  inode.i_disksize = offset + bytes.length;
+  i_size_init(inode, inode.i_disksize);
   await writeInode(task, handle, infoOf(inode.i_sb), inode);
 }
 

@@ -4,7 +4,7 @@ import type { BlockDevice } from '../block/block-device.js';
 import { sb_find_get_block } from '../block/buffer-cache.js';
 import { vmtruncate } from '../fs/attr.js';
 import { file_remove_suid } from '../fs/attr-privs.js';
-import { inode_dio_wait } from '../fs/dio-count.js';
+import { check_no_dio, inode_dio_wait } from '../fs/dio-count.js';
 import {
   FALLOC_FL_COLLAPSE_RANGE,
   FALLOC_FL_INSERT_RANGE,
@@ -55,6 +55,7 @@ export async function freeBlocks(
   end: number,
 ): Promise<void> {
   const info = infoOf(inode.i_sb);
+  check_no_dio(task, inode);
   await initQuota(task, inode);
   // What a symlink has is in the journal.
   const metadata = (inode.i_mode & 0o170000) !== 0o100000;

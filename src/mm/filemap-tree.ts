@@ -68,6 +68,9 @@ export function filemap_remove_folio(task: Task, folio: Folio): void {
   if (folio.mapcount > 0) folio_violation(task, 'a folio is removed from the page cache that is mapped');
   if (mapping === undefined) return;
   folio_cancel_dirty(folio);
+  if (mapping.i_pages.isMarked(folio.index)) {
+    folio_violation(task, 'a folio is removed from the page cache that is tagged dirty, under writeback or to write');
+  }
   mapping.i_pages.erase(folio.index);
   folio.mapping = undefined;
   folio.lru?.remove(folio);

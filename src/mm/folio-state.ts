@@ -2,6 +2,7 @@
  * The states of a folio and the ways between them: locked, uptodate, dirty, under writeback. The marks of the tree
  * follow the bits of the folio here and nowhere else; a transition that the document does not allow is a violation.
  */
+import { io_under_way } from '../block/in-flight.js';
 import { address_space_operations } from '../contract/address-space.js';
 import type { Row } from '../contract/row.js';
 import { call, type LockRef } from '../locking/context.js';
@@ -66,15 +67,32 @@ export function folio_locked_by(task: Task, folio: Folio): boolean {
 
 /** A read has ended: the bytes are the file's if it went well; unlocks (folio_end_read). Callable in completion context. */
 export function folio_end_read(task: Task, folio: Folio, success: boolean): void {
-  if (success) folio.uptodate = true;
+  if (task.validator.stacks && io_under_way(folio.data) === 'read') {
+    folio_violation(
+      task,
+      'the read of a folio ends before the device has read it',
+      'address_space_operations.read_folio#unlocks-now-or-at-completion',
+    );
+  }
+  if (success) folio_mark_uptodate(folio);
   else folio.error = true;
   folio_unlock(task, folio);
 }
 
-/** The bytes of the folio are the file's (folio_mark_uptodate). The folio is locked. */
+/** The bytes of the folio are the file's (folio_mark_uptodate). The folio is locked: who has waited for its lock looks at this first. */
 export function folio_mark_uptodate(folio: Folio): void {
+  if (!folio.lock.locked && folio.mapping !== undefined) unlocked_uptodate(folio);
   folio.uptodate = true;
   folio.error = false;
+}
+
+function unlocked_uptodate({ memory }: Folio): void {
+  memory.validator?.violation(undefined, 'folio-state', {
+    message: 'a folio becomes uptodate that is not locked: who has waited for its lock has found no bytes',
+    rule: 'address_space_operations.read_folio#unlocks-now-or-at-completion',
+    row: address_space_operations.read_folio,
+    lock: 'folio',
+  });
 }
 
 /**
@@ -218,6 +236,13 @@ export function folio_end_writeback(task: Task, folio: Folio, error?: Errno): vo
       'address_space_operations.writepage#completion-ends-writeback',
     );
     return;
+  }
+  if (task.validator.stacks && io_under_way(folio.data) === 'write') {
+    folio_violation(
+      task,
+      'writeback of a folio ends before the device has written it',
+      'address_space_operations.writepage#completion-ends-writeback',
+    );
   }
   const { mapping, memory } = folio;
   if (error !== undefined) {

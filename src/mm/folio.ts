@@ -1,4 +1,5 @@
 /** A folio: one page of a file in memory, its lock, its state bits (struct folio). */
+import { io_under_way } from '../block/in-flight.js';
 import { BitLock, WaitBit } from '../locking/bitlock.js';
 import type { AddressSpace } from './address-space.js';
 import type { LruList } from './lru.js';
@@ -98,6 +99,12 @@ export function folio_put(folio: Folio): void {
       lock: 'folio',
     });
     return;
+  }
+  if (memory.validator.stacks && io_under_way(folio.data) !== undefined) {
+    memory.validator.violation(undefined, 'folio-state', {
+      message: 'the last reference to a folio is put while a device reads or writes its bytes',
+      lock: 'folio',
+    });
   }
   if (wipes > 0 && toWipe.delete(folio)) {
     wipes--;

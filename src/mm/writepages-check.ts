@@ -48,14 +48,16 @@ export function check_after_writepages(
   // Where others dirty pages meanwhile, or pages cannot be written now, what is dirty afterwards says nothing.
   if (mapping.nr_dirtied !== before.dirtied || skipped > 0 || wbc.range_cyclic === true) return;
   const left = mapping.i_pages.find(pageOf(wbc.range_start), pageOf(wbc.range_end), 'dirty');
-  if (left === undefined || left.writeback.isSet || left.lock.locked) return;
+  if (left === undefined) return;
   if (wbc.sync_mode === 'WBC_SYNC_ALL' && before.nr_to_write === Number.POSITIVE_INFINITY) {
+    // Another may be about to write one that is tagged still; but one that is dirty was so before, and a sync waits for whoever has it.
+    if (!left.dirty) return;
     folio_violation(
       task,
       'writepages was to write every page and has left one',
       `${RULE}without-nr_to_write-writes-all`,
     );
-  } else if (started === 0) {
+  } else if (started === 0 && !left.writeback.isSet && !left.lock.locked) {
     folio_violation(task, 'writepages has begun no I/O though pages are dirty', `${RULE}starts-nr_to_write`);
   }
 }

@@ -115,6 +115,13 @@ export class XArray<T extends XaEntry> {
     return before;
   }
 
+  /** Whether the entry at `index` has any mark. */
+  isMarked(index: number): boolean {
+    const leaf = this.#leaf(index);
+    const slot = index & MASK;
+    return leaf !== undefined && (leaf.has(2, slot) || leaf.has(4, slot) || leaf.has(6, slot));
+  }
+
   /** Take the entry at `index` out, with its marks (xa_erase). @returns what was there */
   erase(index: number): T | undefined {
     const leaf = this.#leaf(index);

@@ -89,7 +89,7 @@ t.test('locks are split and merged as bytes say', async (t) => {
                 owner,
               });
           }
-          if (file.f_inode.i_flctx?.flc_posix.length !== 0) throw new Error('locks are left');
+          if (file.f_inode.i_flctx?.glance().posix.length !== 0) throw new Error('locks are left');
         }),
     ),
     { numRuns: 200 },
@@ -101,7 +101,7 @@ t.test('locks are split and merged as bytes say', async (t) => {
 
 /** The list says what the model says, with as few locks as can be. */
 function check(file: File, model: Model, owners: readonly object[]): void {
-  const list = file.f_inode.i_flctx?.flc_posix ?? [];
+  const list = file.f_inode.i_flctx?.glance().posix ?? [];
   for (const [index, owner] of owners.entries()) {
     const bytes = Array<FileLockType>(BYTES).fill('F_UNLCK');
     const mine = list.filter((lock) => lock.owner === owner);

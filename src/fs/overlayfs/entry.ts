@@ -2,7 +2,7 @@
 import { errno } from '../../sched/errno.js';
 import type { Cred, Task } from '../../sched/task.js';
 import type { Dentry } from '../dentry.js';
-import { Inode } from '../inode.js';
+import { Inode, i_size_init } from '../inode.js';
 import { isDir } from '../permission.js';
 import { ACL_DONT_CACHE } from '../posix-acl-types.js';
 import type { SuperBlock } from '../super-block.js';
@@ -41,7 +41,7 @@ export class OvlInode extends Inode {
     this.i_gid = from.i_gid;
     this.i_nlink = isDir(from) ? 1 : from.i_nlink;
     this.i_rdev = from.i_rdev;
-    this.i_size = from.i_size;
+    i_size_init(this, from.i_size);
     [this.i_atime, this.i_mtime, this.i_ctime, this.i_btime] = [from.i_atime, from.i_mtime, from.i_ctime, from.i_btime];
     // The layer keeps its lists itself.
     this.i_acl = this.i_default_acl = ACL_DONT_CACHE;

@@ -5,7 +5,7 @@ import { locks_get_lock_context } from '../../../fs/lock-list.js';
 import { LockManager } from '../../../fs/lock-manager.js';
 import { O_NONBLOCK, O_RDWR } from '../../../fs/open-flags.js';
 import { posix_lock_file } from '../../../fs/posix-locks.js';
-import { LOCK_EX, LOCK_NB, LOCK_UN } from '../../../fs/sys-fcntl.js';
+import { LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN } from '../../../fs/sys-fcntl.js';
 import { GUARDED, guard_read } from '../../../locking/guarded.js';
 import { Task } from '../../../sched/task.js';
 import { WaitQueue, wait_event } from '../../../sched/wait.js';
@@ -35,6 +35,39 @@ export const LOCKS: readonly Scene[] = [
       const breaks = await said(other.open('/l', O_RDWR | O_NONBLOCK));
       await sys.fcntl_lease(reader, 'F_UNLCK');
       return [seen, refused, busy, breaks];
+    },
+  },
+  {
+    name: 'those who wait for locks',
+    run: async (sys, other) => {
+      const fd = await create(sys, '/l');
+      const [second, third] = [await other.open('/l', O_RDWR), await other.open('/l', O_RDWR)];
+      const done: string[] = [];
+      const noted = async (what: string, call: Promise<unknown>): Promise<void> => {
+        await call;
+        done.push(what);
+      };
+      await sys.flock(fd, LOCK_EX);
+      const waiting = [
+        noted('shared', other.flock(second, LOCK_SH)),
+        noted('also shared', other.flock(third, LOCK_SH)),
+      ];
+      await sys.flock(fd, LOCK_SH);
+      await Promise.all(waiting);
+      const alone = noted('alone', sys.flock(fd, LOCK_EX));
+      await other.flock(second, LOCK_UN);
+      await other.close(third);
+      await alone;
+      await sys.flock(fd, LOCK_UN);
+      await sys.close(fd);
+      await other.close(second);
+      const holder = await sys.open('/l', 0);
+      await sys.fcntl_lease(holder, 'F_RDLCK');
+      const writer = noted('writer', other.open('/l', O_RDWR));
+      const breaking = await sys.fcntl_testlease(holder);
+      await sys.fcntl_lease(holder, 'F_UNLCK');
+      await writer;
+      return [done.sort(), breaking];
     },
   },
   {

@@ -129,6 +129,12 @@ export const SLOW: readonly Scene[] = [
           await written;
           results.push(await said(sys.stat(`/f${i}`)));
         }
+        const fd = await sys.open('/cut', O_CREAT | O_RDWR, 0o644);
+        await sys.pwrite(fd, Buffer.alloc(10 * P, 4), 0);
+        const written = sync_filesystem(kthread(slow, 'sync'), slow);
+        await slow.sched.yield();
+        await Promise.all([sys.ftruncate(fd, 2 * P), written]);
+        results.push(await contents(sys, fd));
         await sys.mkdir('/d', 0o755);
         const names = ['a', 'b', 'c'].map((name) => `/d/${name}`);
         await Promise.all(names.map((name) => sys.mknod(name, 0o100644)));
