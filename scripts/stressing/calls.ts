@@ -18,6 +18,13 @@ import {
 } from '../../src/fs/open-flags.js';
 import { SEEK_DATA, SEEK_HOLE } from '../../src/fs/seek.js';
 import { LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN } from '../../src/fs/sys-fcntl.js';
+import {
+  RESOLVE_BENEATH,
+  RESOLVE_CACHED,
+  RESOLVE_IN_ROOT,
+  RESOLVE_NO_SYMLINKS,
+  RESOLVE_NO_XDEV,
+} from '../../src/fs/sys-open.js';
 import { AT_FDCWD } from '../../src/fs/sys-path.js';
 import { fs_reclaim } from '../../src/locking/lock-map.js';
 import { compact_memory } from '../../src/mm/compaction.js';
@@ -56,6 +63,16 @@ const NAMES: readonly Call[] = [
         O_NONBLOCK,
       );
       await a.opened(await a.sys.open(a.path(), O_RDWR | how, 0o644));
+    },
+  },
+  {
+    name: 'openat2',
+    weight: 4,
+    run: async (a) => {
+      const resolve = pick(a, RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_CACHED, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV);
+      const made = pick(a, 0, O_CREAT);
+      const how = { flags: O_RDWR | made, mode: made === 0 ? 0 : 0o644, resolve };
+      await a.opened(await a.sys.openat2(pick(a, AT_FDCWD, a.fd()), a.path().slice(a.choose(2)), how));
     },
   },
   { name: 'open directory', weight: 4, run: async (a) => a.opened(await a.sys.open(a.path(), O_DIRECTORY)) },
@@ -213,6 +230,18 @@ function inodeOfRoot(a: Actor): Inode {
   return inode;
 }
 
+/** What is in a directory, and in a file below it. */
+async function lookAround(a: Actor, path: string): Promise<void> {
+  const dir = await a.sys.open(path, O_DIRECTORY);
+  try {
+    const names = (await a.sys.getdents(dir)).map(({ name }) => name);
+    const fd = await a.sys.openat(dir, names[a.choose(names.length)] ?? '.', 0);
+    await a.sys.read(fd, 5000).finally(() => a.sys.close(fd));
+  } finally {
+    await a.sys.close(dir);
+  }
+}
+
 /** Somewhere in a mapping. */
 async function inMap(a: Actor, use: (at: number, most: number) => Promise<unknown>): Promise<void> {
   const map = a.maps[a.choose(Math.max(1, a.maps.length))];
@@ -310,6 +339,24 @@ const REST: readonly Call[] = [
         held.release();
         await iput(task, inode);
       }),
+  },
+  {
+    name: 'overlay',
+    weight: 1,
+    run: async (a) => {
+      const merged = `/merged-${a.process.pid}`;
+      await a.sys.mkdir(merged, 0o755);
+      try {
+        await a.sys.mount_overlay(merged, [`/d${a.choose(3)}`, `/d${a.choose(3)}`]);
+        try {
+          await lookAround(a, merged);
+        } finally {
+          await a.sys.umount2(merged, 0);
+        }
+      } finally {
+        await a.sys.rmdir(merged);
+      }
+    },
   },
   { name: 'remount', weight: 1, run: (a) => a.sys.remount('/', 0, '') },
 ];

@@ -11,7 +11,7 @@
  */
 import type { BufferHead } from '../block/buffer-head.js';
 import type { RwSem } from '../locking/rwsem.js';
-import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
+import { type Awaitable, andThen, inTurn, withCleanup } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Run } from './alloc.js';
@@ -367,7 +367,7 @@ export class ExtentTree {
       }
     }
     for (const logical of old.keys()) steps.push(() => remove(this.tree, task, handle, logical));
-    return andThen(this.#add(task, handle, added), () => inTurn(steps, 0));
+    return andThen(this.#add(task, handle, added), () => inTurn(...steps));
   }
 
   #add(task: Task, handle: Handle, extents: readonly Extent[]): Awaitable<void> {
@@ -407,12 +407,4 @@ export class ExtentTree {
 
 function same(a: Extent, b: Extent): boolean {
   return a.length === b.length && a.physical === b.physical && a.unwritten === b.unwritten;
-}
-
-function inTurn(steps: readonly (() => Awaitable<unknown>)[], from: number): Awaitable<void> {
-  for (let i = from; i < steps.length; i++) {
-    const step = steps[i]?.();
-    if (step instanceof Promise) return step.then(() => inTurn(steps, i + 1));
-  }
-  return undefined;
 }
