@@ -3,6 +3,8 @@ import { realpathSync } from 'node:fs';
 import { attachControl } from '../control/automount.js';
 import { controlFiles } from '../control/files.js';
 import type { SuperBlock } from '../fs/super-block.js';
+import { infoOf } from '../latch/info.js';
+import { latch_force_shutdown } from '../latch/shutdown.js';
 import { task_end } from '../locking/context.js';
 import type { Lockdep } from '../locking/lockdep.js';
 import type { Logger } from '../report/log.js';
@@ -33,6 +35,7 @@ export function addControl(
     violations,
     mountpoint: mountpoint.startsWith('/dev/fd/') ? mountpoint : realpathSync(mountpoint),
     contract: contractText,
+    shutdown: (task, flags) => latch_force_shutdown(task, infoOf(sb), flags),
     refused: (message) => log.warn(message),
   });
   const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };

@@ -15,6 +15,8 @@ import type { ControlFile } from './file.js';
 export interface ControlTarget {
   readonly sb: SuperBlock;
   readonly validator: Lockdep;
+  /** Shut the filesystem down (FS_IOC_SHUTDOWN). @param flags the place of the way in SHUTDOWNS */
+  shutdown(task: Task, flags: number): Awaitable<void>;
   /** Called with one line for the log about a command that means nothing. */
   refused(message: string): void;
 }
@@ -25,6 +27,8 @@ interface Command {
   run(task: Task, target: ControlTarget, argument: string): Awaitable<void>;
 }
 
+/** EXT4_GOING_FLAGS_* */
+const SHUTDOWNS: readonly string[] = ['default', 'logflush', 'nologflush'];
 const LEVELS: readonly EnforceLevel[] = ['off', 'warn', 'error', 'panic'];
 
 /** The bits of drop_caches, as /proc/sys/vm/drop_caches takes them. @throws EINVAL */
@@ -62,6 +66,14 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: (task, { sb }, argument) => {
       none(argument, 'thaw');
       return thaw_super(task, sb);
+    },
+  },
+  shutdown: {
+    usage: `shutdown ${SHUTDOWNS.join('|')}`,
+    run: (task, target, argument) => {
+      const flags = SHUTDOWNS.indexOf(argument);
+      if (flags < 0) throw errno('EINVAL', `shutdown takes ${SHUTDOWNS.join(', ')}, not '${argument}'`);
+      return target.shutdown(task, flags);
     },
   },
   enforce: {

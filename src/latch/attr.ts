@@ -89,10 +89,12 @@ export function latch_getattr(_task: Task, dentry: Dentry): Kstat {
 
 /**
  * Set times. They reach the device with the inode, or with the transaction that is open (btrfs_update_time).
- * @throws EROFS where the journal was aborted: they would never reach it
+ * @throws EROFS where the journal was aborted, EIO where the filesystem was shut down: they would never reach it
  */
 export function latch_update_time(task: Task, inode: Inode, now: Timespec, flags: number): Awaitable<void> {
-  if (infoOf(inode.i_sb).journal.error !== undefined) throw errno('EROFS');
+  const info = infoOf(inode.i_sb);
+  info.assert_running();
+  if (info.journal.error !== undefined) throw errno('EROFS');
   return generic_update_time(task, inode, now, flags);
 }
 

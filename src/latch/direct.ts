@@ -112,8 +112,9 @@ function wholeSectors(bytes: number): number {
  * where it would have to wait for that
  */
 export function latch_read_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number | typeof IOCB_QUEUED> {
+  const { i_rwsem, i_sb } = hostOf(iocb.ki_filp.f_mapping);
+  infoOf(i_sb).assert_running();
   if (!iocb.direct) return generic_file_read_iter(task, iocb, iter);
-  const { i_rwsem } = hostOf(iocb.ki_filp.f_mapping);
   const held = iocb.nowait ? i_rwsem.tryRead(task) : i_rwsem.read(task);
   if (held === undefined) throw errno('EAGAIN');
   const read = andThen(held, (guard) =>

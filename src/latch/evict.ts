@@ -34,6 +34,7 @@ function evict(task: Task, inode: LatchInode): Awaitable<void> {
   // One that could not be read has no mode.
   if (inode.i_mode === 0 || (inode.i_sb.s_flags & SB_RDONLY) !== 0) return undefined;
   const info = infoOf(inode.i_sb);
+  if (info.forced_shutdown) return undefined;
   if (inode.i_nlink > 0) {
     // A truncation has failed halfway: nobody may find the inode by the list in memory any more.
     if (!info.orphans.has(inode)) return undefined;

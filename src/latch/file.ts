@@ -2,7 +2,7 @@
 
 import { submit_bio_wait } from '../block/bio.js';
 import { FS_SECRM_FL } from '../fs/fileattr.js';
-import { i_size_write } from '../fs/inode.js';
+import { type Inode, i_size_write } from '../fs/inode.js';
 import type { file_operations as FileOperations, inode_operations } from '../fs/operations.js';
 import { generic_file_write_iter } from '../fs/read-write.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
@@ -11,9 +11,10 @@ import { filemap_grab_folio, folio_put, type LockedFolio } from '../mm/filemap.j
 import { iocb_bio_iopoll } from '../mm/filemap-direct.js';
 import { type Folio, PAGE_SIZE, pageOf } from '../mm/folio.js';
 import { filemap_dirty_folio, folio_mark_uptodate, folio_unlock } from '../mm/folio-state.js';
+import type { IovIter } from '../mm/iov-iter.js';
 import { generic_error_remove_folio } from '../mm/memory-failure.js';
 import { filemap_migrate_folio } from '../mm/migrate.js';
-import type { address_space_operations, WriteBegun } from '../mm/operations.js';
+import type { address_space_operations, Kiocb, WriteBegun } from '../mm/operations.js';
 import { pagecache_isize_extended } from '../mm/truncate.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
@@ -51,6 +52,7 @@ function write_begin(
 ): Awaitable<WriteBegun> {
   // What lies behind the end is prepared for a size that nobody else may change until write_end has set it.
   const inode = hostOf(mapping);
+  infoOf(inode.i_sb).assert_running();
   if (pos + len > inode.i_size) guard_write(task, GUARDED.i_size, inode.i_rwsem);
   const grabbed = filemap_grab_folio(task, mapping, pageOf(pos));
   if (grabbed instanceof Promise) return grabbed.then((locked) => begin(task, inode, locked, pos, len));
@@ -161,6 +163,17 @@ function write_end(
   return andThen(pagecache_isize_extended(task, mapping, oldSize, pos), () => copied);
 }
 
+/** ->open. @throws EIO where the filesystem was shut down */
+function latch_open(_task: Task, inode: Inode): void {
+  infoOf(inode.i_sb).assert_running();
+}
+
+/** ->write_iter. @throws as generic_file_write_iter; EIO where the filesystem was shut down */
+function latch_write_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
+  infoOf(hostOf(iocb.ki_filp.f_mapping).i_sb).assert_running();
+  return generic_file_write_iter(task, iocb, iter);
+}
+
 function bmap(task: Task, mapping: AddressSpace, block: number): Awaitable<number> {
   return andThen(hostOf(mapping).extents.find(task, block), (extent) =>
     extent === undefined ? 0 : extent.physical + block - extent.logical,
@@ -198,8 +211,9 @@ export const secret_aops: address_space_operations = {
 export const file_operations: FileOperations = {
   llseek: latch_llseek,
   read_iter: latch_read_iter,
-  write_iter: generic_file_write_iter,
+  write_iter: latch_write_iter,
   iopoll: iocb_bio_iopoll,
+  open: latch_open,
   fsync: latch_fsync,
   fallocate: latch_fallocate,
   copy_file_range: latch_copy_file_range,

@@ -21,7 +21,9 @@ export async function latch_fsync(
   datasync = false,
 ): Promise<void> {
   const inode = latchInode(file.f_inode);
-  const { sb, bdev, journal } = infoOf(inode.i_sb);
+  const info = infoOf(inode.i_sb);
+  const { sb, bdev, journal } = info;
+  info.assert_running();
   if ((sb.s_flags & SB_RDONLY) === 0) {
     // This open file is told of an error here, and not a second time below.
     await file_write_and_wait_range(task, file, start, end);

@@ -34,6 +34,8 @@ export class LatchInfo {
   readonly journaled: boolean;
   /** The log was replayed in memory: nothing may be written to the device. */
   readonly replayedInMemory: boolean;
+  /** It was shut down, and only waits to be unmounted (ext4_forced_shutdown). */
+  forced_shutdown = false;
   /** The quota files, by type of quota, while usage is counted. */
   readonly quotaFiles: (LatchInode | undefined)[] = [];
   /** Types of quotas whose limits were enforced when the filesystem became read-only. */
@@ -73,6 +75,11 @@ export class LatchInfo {
     this.keyOf = (name) => nameKey(hash, name);
   }
 
+  /** @throws EIO where the filesystem was shut down */
+  assert_running(): void {
+    if (this.forced_shutdown) throw errno('EIO', `${this.sb.s_id} was shut down`);
+  }
+
   /** The superblock will be changed in this transaction: it is written as it is at the end of that. Costs a credit. @throws EROFS */
   changeSuper(task: Task, handle: Handle): Awaitable<void> {
     this.#superChanged = true;
@@ -106,7 +113,7 @@ export const CREDITS = 48;
 /**
  * Do something in one transaction: start a handle, run `body` with it, and stop it whatever happens. Inside another one of the same task it is
  * that one again. Where hardly anything is free but what was freed lately, that is committed first.
- * @throws EROFS where the journal was aborted; what `body` throws
+ * @throws EROFS where the journal was aborted; EIO where the filesystem was shut down; what `body` throws
  */
 export function with_handle<T>(
   task: Task,
@@ -114,6 +121,8 @@ export function with_handle<T>(
   body: (handle: Handle) => Awaitable<T>,
   credits = CREDITS,
 ): Awaitable<T> {
+  // Who has a handle open ends what it has begun.
+  if (info.forced_shutdown && task.journal_info === undefined) info.assert_running();
   const start = (): Awaitable<T> =>
     andThen(
       journal_start(task, info.journal, Math.min(credits + info.quotaCredits, info.journal.maxCredits)),

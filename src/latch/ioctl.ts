@@ -1,11 +1,12 @@
-/** ioctl(2) of latch's own (fs/ext4/ioctl.c): generation, the identity of the filesystem, FITRIM. */
+/** ioctl(2) of latch's own (fs/ext4/ioctl.c): generation, the identity of the filesystem, FITRIM, FS_IOC_SHUTDOWN. */
 import { inode_owner_or_capable } from '../fs/attr.js';
 import type { File } from '../fs/file.js';
-import { FITRIM, FS_IOC_GETFSUUID, FS_IOC_GETVERSION, FS_IOC_SETVERSION } from '../fs/ioctl.js';
+import { FITRIM, FS_IOC_GETFSUUID, FS_IOC_GETVERSION, FS_IOC_SETVERSION, FS_IOC_SHUTDOWN } from '../fs/ioctl.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { infoOf, type LatchInfo } from './info.js';
+import { latch_force_shutdown } from './shutdown.js';
 import { latch_trim_fs } from './trim.js';
 
 /** The same commands from a process of 32 bits, whose long is shorter. */
@@ -31,7 +32,15 @@ function ioctl_fitrim(task: Task, info: LatchInfo, arg: Buffer): Awaitable<Buffe
   });
 }
 
-/** ->unlocked_ioctl. @throws ENOTTY for what it does not know; EPERM EFAULT; as latch_trim_fs */
+/** FS_IOC_SHUTDOWN. @throws EFAULT and as latch_force_shutdown */
+async function ioctl_shutdown(task: Task, info: LatchInfo, arg: Buffer): Promise<Buffer> {
+  if (!task.cred.capable('CAP_SYS_ADMIN')) throw errno('EPERM');
+  if (arg.length < 4) throw errno('EFAULT');
+  await latch_force_shutdown(task, info, arg.readUInt32LE(0));
+  return Buffer.alloc(0);
+}
+
+/** ->unlocked_ioctl. @throws ENOTTY for what it does not know; EPERM EFAULT; as latch_trim_fs and latch_force_shutdown */
 export function latch_ioctl(task: Task, file: File, cmd: number, arg: Buffer): Awaitable<Buffer> {
   const info = infoOf(file.f_inode.i_sb);
   switch (cmd >>> 0) {
@@ -52,6 +61,8 @@ export function latch_ioctl(task: Task, file: File, cmd: number, arg: Buffer): A
     }
     case FITRIM:
       return ioctl_fitrim(task, info, arg);
+    case FS_IOC_SHUTDOWN:
+      return ioctl_shutdown(task, info, arg);
   }
   throw errno('ENOTTY');
 }
@@ -65,6 +76,7 @@ export function latch_compat_ioctl(task: Task, file: File, cmd: number, arg: Buf
       return latch_ioctl(task, file, FS_IOC_SETVERSION, arg);
     case FS_IOC_GETFSUUID:
     case FITRIM:
+    case FS_IOC_SHUTDOWN:
       return latch_ioctl(task, file, cmd, arg);
   }
   throw errno('ENOTTY');

@@ -37,9 +37,12 @@ const latch_lock_ops: file_lock_operations = {
   },
 };
 
-/** What cannot be kept is not promised; giving up is always possible. @throws EIO where the journal was aborted */
+/** What cannot be kept is not promised; giving up is always possible. @throws EIO where the journal was aborted, or the filesystem shut down */
 function mayLock({ f_inode: inode }: File, lock: FileLock): void {
-  if (lock.type !== 'F_UNLCK' && infoOf(inode.i_sb).journal.error !== undefined) throw errno('EIO');
+  if (lock.type === 'F_UNLCK') return;
+  const info = infoOf(inode.i_sb);
+  info.assert_running();
+  if (info.journal.error !== undefined) throw errno('EIO');
 }
 
 /** ->lock. @throws EIO; EAGAIN EDEADLK EINTR, as posix_lock_file */

@@ -9,11 +9,13 @@ import type { VmArea } from '../mm/vma.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import { delay } from './delayed.js';
+import { infoOf } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
 
-/** ->mmap. @throws ENODEV */
+/** ->mmap. @throws ENODEV; EIO where the filesystem was shut down */
 export function latch_mmap(task: Task, file: File, vma: VmArea): Awaitable<void> {
   const inode = latchInode(file.f_inode);
+  infoOf(inode.i_sb).assert_running();
   mmap_with(file, vma, (task, vma, vmf) =>
     vfs_page_mkwrite(task, vma, vmf, inode, (task, folio) => map_for_write(task, inode, folio)),
   );
@@ -34,6 +36,7 @@ export function latch_get_unmapped_area(
 
 /** A hole that is written through a mapping is promised a block. @throws ENOSPC EIO */
 function map_for_write(task: Task, inode: LatchInode, folio: Folio): Awaitable<void> {
+  infoOf(inode.i_sb).assert_running();
   return andThen(inode.extents.find(task, folio.index), (extent) =>
     extent === undefined ? delay(task, inode, folio) : undefined,
   );

@@ -49,7 +49,9 @@ function dirty_inode(task: Task, inode: Inode): Awaitable<void> {
 /** Everything is on the device and stays there; without `wait` the second call will see to it. @throws EIO */
 async function sync_fs(task: Task, sb: SuperBlock, wait: boolean): Promise<void> {
   if (!wait) return;
-  const { journal, bdev } = infoOf(sb);
+  const info = infoOf(sb);
+  const { journal, bdev } = info;
+  info.assert_running();
   await dquot_writeback_dquots(task, sb);
   await journal.force_commit(task);
   guard_read(task, GUARDED.s_on_disk, sb.s_umount);
@@ -59,13 +61,14 @@ async function sync_fs(task: Task, sb: SuperBlock, wait: boolean): Promise<void>
 /** The log is empty, and the device can be copied (ext4_freeze). @throws EIO */
 async function freeze_fs(task: Task, sb: SuperBlock): Promise<void> {
   const info = infoOf(sb);
+  info.assert_running();
   if ((sb.s_flags & SB_RDONLY) === 0) await leave(task, sb, info, () => info.journal.flush(task));
 }
 
 /** Changes go on; the first transaction says so. */
 function unfreeze_fs(task: Task, sb: SuperBlock): Awaitable<void> {
-  if ((sb.s_flags & SB_RDONLY) !== 0) return undefined;
   const info = infoOf(sb);
+  if ((sb.s_flags & SB_RDONLY) !== 0 || info.forced_shutdown) return undefined;
   info.super.clean = false;
   return with_handle(task, info, (handle) => {
     guard_write(task, GUARDED.s_on_disk, sb.s_umount);
@@ -81,6 +84,7 @@ async function remount_fs(task: Task, sb: SuperBlock, flags: number): Promise<vo
   const info = infoOf(sb);
   const readOnly = (flags & SB_RDONLY) !== 0;
   if (readOnly === ((sb.s_flags & SB_RDONLY) !== 0)) return;
+  if (info.forced_shutdown) throw errno('EROFS', `${sb.s_id} was shut down: unmount it and mount it anew`);
   if (readOnly) {
     await unload_quotas(task, sb, info);
     await leave(task, sb, info, () => info.journal.flush(task));
@@ -100,6 +104,8 @@ async function remount_fs(task: Task, sb: SuperBlock, flags: number): Promise<vo
 
 async function put_super(task: Task, sb: SuperBlock): Promise<void> {
   const info = infoOf(sb);
+  // The device stays as it is: the next mount recovers it.
+  if (info.forced_shutdown) return;
   // What cannot be written any more has been said when the journal was aborted.
   await unload_quotas(task, sb, info).catch(() => undefined);
   if ((sb.s_flags & SB_RDONLY) === 0) await leave(task, sb, info, () => info.journal.destroy(task));
@@ -160,6 +166,8 @@ const latch_export_operations: export_operations = {
 
 /** The journal was aborted: nothing may be changed any more (ext4_handle_error). */
 function aborted(sb: SuperBlock, error: Errno): void {
+  // That was wanted, and has been said.
+  if (error.code === 'ESHUTDOWN') return;
   sb.s_flags |= SB_RDONLY;
   sb.machine.printk?.(
     `${sb.s_id}: the journal was aborted (${error.message}): the filesystem is read-only from now on`,

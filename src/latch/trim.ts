@@ -30,6 +30,7 @@ export interface FstrimRange {
 export async function latch_trim_fs(task: Task, info: LatchInfo, range: FstrimRange): Promise<number> {
   const { bdev, super: disk, groups } = info;
   if (!task.cred.capable('CAP_SYS_ADMIN')) throw errno('EPERM');
+  info.assert_running();
   if (bdev.read_only || info.replayedInMemory) throw errno('EROFS');
   const granularity = bdev.discard_granularity;
   if (granularity === 0) throw errno('EOPNOTSUPP', `${bdev.name} cannot discard`);

@@ -100,6 +100,7 @@ async function writeBatch(task: Task, inode: LatchInode, batch: readonly Folio[]
   const info = infoOf(inode.i_sb);
   let done = 0;
   try {
+    info.assert_running();
     while (done < batch.length) {
       const rest = batch.slice(done);
       const plain = await overwrite(task, inode, rest);

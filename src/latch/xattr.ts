@@ -161,7 +161,10 @@ function handler(prefix: string, list?: xattr_handler['list']): xattr_handler {
   return {
     prefix,
     ...(list === undefined ? {} : { list }),
-    get: (task, _dentry, inode: Inode, name) => get(task, latchInode(inode), prefix + name),
+    get: (task, _dentry, inode: Inode, name) => {
+      infoOf(inode.i_sb).assert_running();
+      return get(task, latchInode(inode), prefix + name);
+    },
     set: (task, _dentry, inode: Inode, name, value, flags) => set(task, latchInode(inode), prefix + name, value, flags),
   };
 }

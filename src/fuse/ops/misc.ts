@@ -1,6 +1,13 @@
 /** The rest: IOCTL, POLL, BMAP, SYNCFS. */
 import { IS_CASEFOLDED } from '../../fs/casefold.js';
-import { compat_ioctl, FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, vfs_ioctl } from '../../fs/ioctl.js';
+import {
+  compat_ioctl,
+  FS_IOC_FSSETXATTR,
+  FS_IOC_SETFLAGS,
+  FS_IOC_SHUTDOWN,
+  FS_IOC32_SETFLAGS,
+  vfs_ioctl,
+} from '../../fs/ioctl.js';
 import { sync_filesystem } from '../../fs/sync.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
@@ -9,16 +16,29 @@ import { IOCTL, Notify } from '../protocol/flags.js';
 import type { Message } from '../protocol/message.js';
 import { notifyInvalInode } from '../protocol/notify.js';
 import { decodeBmap, decodeIoctl, decodePoll } from '../protocol/read-files.js';
-import type { RequestHeader } from '../protocol/requests.js';
+import type { IoctlIn, RequestHeader } from '../protocol/requests.js';
 import { encodeBmap, encodeIoctl, encodePoll } from '../protocol/write.js';
 import type { Session } from '../session.js';
+import { callersBytes } from './caller-memory.js';
 import { withDentry } from './names.js';
 import { inodeOf, replyOk, withFile } from './reply.js';
 
 const CHANGES_ATTRIBUTES = new Set([FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_FSSETXATTR]);
 
 export function ioctl(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
-  const { fh, flags, cmd, data, out_size } = decodeIoctl(m);
+  const request = decodeIoctl(m);
+  return andThen(argumentOf(s, task, h, request), (data) => run_ioctl(s, task, h, { ...request, data }));
+}
+
+/** The bytes that a command is given. The kernel goes by the command's number, and FS_IOC_SHUTDOWN says of itself that it is given none. @throws EPERM EFAULT */
+function argumentOf(s: Session, task: Task, h: RequestHeader, { cmd, arg, data }: IoctlIn): Awaitable<Buffer> {
+  if (cmd !== FS_IOC_SHUTDOWN || data.length > 0) return data;
+  if (!task.cred.capable('CAP_SYS_ADMIN')) throw errno('EPERM');
+  return s.sb.sched.external(callersBytes(h.pid, Number(arg), 4));
+}
+
+function run_ioctl(s: Session, task: Task, h: RequestHeader, request: IoctlIn): Awaitable<void> {
+  const { fh, flags, cmd, data, out_size } = request;
   const run = (flags & IOCTL.COMPAT) === 0 ? vfs_ioctl : compat_ioctl;
   const done = withFile(s, task, h, fh, 'read', (file) => {
     const folded = IS_CASEFOLDED(file.f_inode);

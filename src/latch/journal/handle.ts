@@ -2,17 +2,13 @@
 import { brelse, clear_buffer_dirty } from '../../block/buffer-cache.js';
 import type { BufferHead } from '../../block/buffer-head.js';
 import type { Awaitable } from '../../sched/awaitable.js';
-import { type Errno, errno } from '../../sched/errno.js';
+import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import type { LogJournal } from './journal.js';
 import { PER_BLOCK } from './layout.js';
 import type { OrderedWrites } from './ordered.js';
 import { JournalHead, journal_head, type Transaction } from './transaction.js';
-import type { FrozenTrigger, Handle } from './types.js';
-
-function aborted(): Errno {
-  return errno('EROFS', 'the journal was aborted');
-}
+import { aborted_errno, type FrozenTrigger, type Handle } from './types.js';
 
 export class LogHandle implements Handle {
   readonly journal: LogJournal;
@@ -66,7 +62,7 @@ export class LogHandle implements Handle {
 
   #live(): Transaction {
     const transaction = this.#transaction;
-    if (transaction === undefined || this.journal.error !== undefined) throw aborted();
+    if (transaction === undefined || this.journal.error !== undefined) throw aborted_errno(this.journal.error);
     return transaction;
   }
 

@@ -14,7 +14,7 @@ import { LogHandle } from './handle.js';
 import { PER_BLOCK } from './layout.js';
 import type { Log } from './log.js';
 import { Transaction } from './transaction.js';
-import { assert_no_handle, enter_commit, type Handle, type Journal } from './types.js';
+import { aborted_errno, assert_no_handle, enter_commit, type Handle, type Journal } from './types.js';
 
 /** Milliseconds after which a transaction is committed at the latest. */
 export const COMMIT_INTERVAL = 5000;
@@ -120,7 +120,7 @@ export class LogJournal implements Journal {
   }
 
   #tryJoin(handle: LogHandle, credits: number): boolean {
-    if (this.#error !== undefined) throw errno('EROFS', 'the journal was aborted');
+    if (this.#error !== undefined) throw aborted_errno(this.#error);
     if (this.#dead) throw errno('EROFS', 'the journal was shut down');
     if (this.#barrier) return false;
     const transaction = this.running;

@@ -7,7 +7,7 @@ import type { Awaitable } from '../../sched/awaitable.js';
 import { type Errno, errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import type { OrderedWrites } from './ordered.js';
-import { assert_no_handle, type FrozenTrigger, type Handle, type Journal } from './types.js';
+import { aborted_errno, assert_no_handle, type FrozenTrigger, type Handle, type Journal } from './types.js';
 
 export class NoJournal implements Journal {
   readonly maxCredits = Number.MAX_SAFE_INTEGER;
@@ -34,7 +34,7 @@ export class NoJournal implements Journal {
       return open;
     }
     if (open !== undefined) throw errno('EDEADLK', 'a handle is started in the handle of another filesystem');
-    if (this.#error !== undefined) throw errno('EROFS', 'the filesystem was aborted');
+    if (this.#error !== undefined) throw aborted_errno(this.#error);
     const handle = new NoHandle(this, credits);
     task.journal_info = handle;
     return handle;
@@ -100,7 +100,7 @@ class NoHandle implements Handle {
   }
 
   get_write_access(task: Task, bh: BufferHead): Awaitable<void> {
-    if (this.journal.error !== undefined) throw errno('EROFS', 'the filesystem was aborted');
+    if (this.journal.error !== undefined) throw aborted_errno(this.journal.error);
     return bh.lock.locked ? bh.lock.waitUnlocked(task) : undefined;
   }
 

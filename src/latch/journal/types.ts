@@ -54,6 +54,13 @@ export interface Handle {
   restart(task: Task, credits: number): Awaitable<void>;
 }
 
+/** What an operation is told that comes too late: EIO where the filesystem was shut down on purpose, otherwise EROFS. */
+export function aborted_errno(why: Errno | undefined): Errno {
+  return why?.code === 'ESHUTDOWN'
+    ? errno('EIO', 'the filesystem was shut down')
+    : errno('EROFS', 'the journal was aborted');
+}
+
 export interface Journal {
   /** Why the journal was aborted, if it was. */
   readonly error: Errno | undefined;

@@ -4,6 +4,8 @@ import { controlFiles } from '../../../control/files.js';
 import { FASYNC, O_RDWR } from '../../../fs/open-flags.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
 import { MNT_FORCE } from '../../../fs/sys-fs.js';
+import { infoOf } from '../../../latch/info.js';
+import { latch_force_shutdown } from '../../../latch/shutdown.js';
 import { Lockdep } from '../../../locking/lockdep.js';
 import { ViolationHistory } from '../../../report/violations.js';
 import { Task } from '../../../sched/task.js';
@@ -20,6 +22,7 @@ async function withControl<T>(sb: SuperBlock, body: () => Promise<T>): Promise<T
     violations: new ViolationHistory(),
     mountpoint: '/',
     contract: () => '',
+    shutdown: (task, flags) => latch_force_shutdown(task, infoOf(sb), flags),
     refused: () => undefined,
   });
   const task = new Task(sb.sched, validator, { comm: 'control' });

@@ -16,6 +16,7 @@ import { QUOTAS } from './quota.js';
 import { RIVALS } from './rivals.js';
 import type { Scene } from './scene.js';
 import { SLOW } from './slow.js';
+import { STOPS } from './stops.js';
 import { SUPERBLOCK } from './superblock.js';
 
 export type { Scene };
@@ -31,6 +32,7 @@ export const SCENES: readonly Scene[] = [
   ...LOCKS,
   ...QUOTAS,
   ...SUPERBLOCK,
+  ...STOPS,
   ...COLD,
   ...ORDERS,
   ...LIBERTIES,
