@@ -45,17 +45,19 @@ export async function dio_write(
   const first = Math.floor((pos + out.total) / BLOCK_SIZE);
   const range = { logical: first, length: Math.ceil(end / BLOCK_SIZE) - first };
   const mapped: Hole[] = [];
-  inode_dio_begin(inode);
   try {
-    await mapHoles(task, inode, range, joins, mapped);
-    await gatherRest(task, inode, pos + out.total, end, iter, out);
-    await transferNow(task, info.bdev, out);
-    await finish(task, inode, range, end, joins);
+    inode_dio_begin(inode);
+    try {
+      await mapHoles(task, inode, range, joins, mapped);
+      await gatherRest(task, inode, pos + out.total, end, iter, out);
+      await transferNow(task, info.bdev, out);
+      await finish(task, inode, range, end, joins);
+    } finally {
+      inode_dio_end(inode);
+    }
   } catch (error) {
     await undo(task, inode, mapped, joins);
     throw error;
-  } finally {
-    inode_dio_end(inode);
   }
   if (pos > old) await pagecache_isize_extended(task, inode.i_mapping, old, pos);
   return out.total;
