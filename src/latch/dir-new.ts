@@ -1,0 +1,67 @@
+/** Fresh inodes, before they have a name. */
+import { IS_CASEFOLDED } from '../fs/casefold.js';
+import { FS_CASEFOLD_FL, FS_PROJINHERIT_FL } from '../fs/fileattr.js';
+import { inode_init_owner, insert_inode_locked, iput, new_inode, unlock_new_inode } from '../fs/icache.js';
+import type { Inode } from '../fs/inode.js';
+import { current_time } from '../fs/time.js';
+import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
+import type { Task } from '../sched/task.js';
+import { chargeInode, inheritedProject } from './charge.js';
+import { isDir } from './dir-change.js';
+import { infoOf } from './info.js';
+import { applyFlags, type LatchInode, latchInode, setOps } from './inode.js';
+import type { Handle } from './journal/types.js';
+
+/** A fresh inode on the device, with one link, still I_NEW. @throws ENOSPC EDQUOT */
+export function newInode(task: Task, handle: Handle, dir: Inode, mode: number, rdev: number): Awaitable<LatchInode> {
+  const info = infoOf(dir.i_sb);
+  return andThen(info.inodes.allocate(task, handle, mode), (ino) => {
+    const inode = latchInode(new_inode(task, dir.i_sb));
+    inode.i_ino = ino;
+    inode_init_owner(task, inode, dir, mode);
+    inode.i_rdev = rdev;
+    if (IS_CASEFOLDED(dir) && isDir(inode)) {
+      inode.flags |= FS_CASEFOLD_FL;
+      applyFlags(inode);
+    }
+    inode.i_projid = inheritedProject(latchInode(dir));
+    if (isDir(inode)) inode.flags |= latchInode(dir).flags & FS_PROJINHERIT_FL;
+    inode.i_generation = info.super.generation;
+    info.super.generation = (info.super.generation + 1) >>> 0;
+    inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
+    setOps(inode);
+    const charged = orElse(
+      () => chargeInode(task, inode),
+      (error) => giveInode(task, handle, inode, error),
+    );
+    return andThen(charged, () => {
+      insert_inode_locked(inode);
+      return inode;
+    });
+  });
+}
+
+/** Nobody may be charged for a fresh inode that nobody has seen. */
+function giveInode(task: Task, handle: Handle, inode: LatchInode, error: unknown): Awaitable<never> {
+  return andThen(infoOf(inode.i_sb).inodes.free(task, handle, inode.i_ino), () => {
+    throw error;
+  });
+}
+
+/** A fresh inode gets no name: whatever happens next, it is to be deleted. */
+export function nameless(task: Task, handle: Handle, inode: LatchInode, error: unknown): Awaitable<never> {
+  inode.i_nlink = 0;
+  return andThen(infoOf(inode.i_sb).orphans.add(task, handle, inode), () => {
+    throw error;
+  });
+}
+
+/** Let a fresh inode go that got no name, and throw what came in between. */
+export async function discard(task: Task, inode: LatchInode | undefined, error: unknown): Promise<never> {
+  if (inode !== undefined) {
+    inode.i_nlink = 0;
+    unlock_new_inode(inode);
+    await iput(task, inode);
+  }
+  throw error;
+}

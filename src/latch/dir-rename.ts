@@ -1,0 +1,151 @@
+/** Renaming: names that are moved, exchanged, and replaced by whiteouts. Called with i_rwsem held as the contract says. */
+import type { Dentry } from '../fs/dentry.js';
+import { iput, unlock_new_inode } from '../fs/icache.js';
+import type { Inode } from '../fs/inode.js';
+import { inode_set_ctime_current } from '../fs/time.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
+import { type Awaitable, andThen, inTurn, orElse } from '../sched/awaitable.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
+import { withOwners } from './charge.js';
+import {
+  changed,
+  checkEmpty,
+  dirty,
+  dropped,
+  dtype,
+  isDir,
+  linksToChange,
+  mayBeIn,
+  namesToChange,
+} from './dir-change.js';
+import { discard, newInode } from './dir-new.js';
+import { infoOf, with_handle } from './info.js';
+import { type LatchInode, latchInode } from './inode.js';
+import type { Handle } from './journal/types.js';
+
+const RENAME_EXCHANGE = 2;
+const RENAME_WHITEOUT = 4;
+const S_IFCHR = 0o020000;
+
+/** A directory has moved from one parent to another: '..' and the link counts follow. */
+function reparent(task: Task, inode: LatchInode, from: Inode, to: Inode): void {
+  // A directory that stays with its parent is not locked: nothing of it changes.
+  if (!isDir(inode) || from !== to) linksToChange(task, inode);
+  if (!isDir(inode) || from === to) return;
+  guard_write(task, GUARDED.dotdot, inode.i_sb.s_vfs_rename_sem);
+  inode.parent = to.i_ino;
+  linksToChange(task, from).i_nlink--;
+  linksToChange(task, to).i_nlink++;
+}
+
+async function exchange(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, target: Dentry): Promise<void> {
+  const [a, b] = [old.d_inode, target.d_inode];
+  if (a === undefined || b === undefined) throw errno('ENOENT');
+  mayBeIn(newDir, a);
+  mayBeIn(oldDir, b);
+  const info = infoOf(oldDir.i_sb);
+  await with_handle(task, info, async (handle) => {
+    await namesToChange(task, oldDir).set(task, handle, old.d_name, b.i_ino, dtype(b));
+    await namesToChange(task, newDir).set(task, handle, target.d_name, a.i_ino, dtype(a));
+    reparent(task, latchInode(a), oldDir, newDir);
+    reparent(task, latchInode(b), newDir, oldDir);
+    for (const inode of [a, b]) {
+      inode_set_ctime_current(inode);
+      await changed(task, handle, inode);
+    }
+    await dirty(task, handle, oldDir);
+    await dirty(task, handle, newDir);
+  });
+}
+
+/** What a rename is about. */
+interface Renamed {
+  readonly from: LatchInode;
+  readonly old: Dentry;
+  readonly inode: Inode;
+  readonly to: LatchInode;
+  readonly target: Dentry;
+  readonly victim: Inode | undefined;
+}
+
+export function rename(
+  task: Task,
+  oldDir: Inode,
+  old: Dentry,
+  newDir: Inode,
+  target: Dentry,
+  flags: number,
+): Awaitable<void> {
+  if ((flags & RENAME_EXCHANGE) !== 0) return exchange(task, oldDir, old, newDir, target);
+  const { d_inode: inode } = old;
+  const { d_inode: victim } = target;
+  if (inode === undefined) throw errno('ENOENT');
+  mayBeIn(newDir, inode);
+  const what = { from: latchInode(oldDir), old, inode, to: latchInode(newDir), target, victim };
+  return andThen(victim !== undefined && isDir(victim) ? checkEmpty(task, victim) : undefined, () => {
+    if ((flags & RENAME_WHITEOUT) !== 0) return whiteOut(task, what);
+    return with_handle(task, infoOf(oldDir.i_sb), (handle) =>
+      inTurn(
+        () => enter(task, handle, what),
+        () => namesToChange(task, what.from).remove(task, handle, old.d_name),
+        () => settle(task, handle, what),
+      ),
+    );
+  });
+}
+
+/** Rename, and leave a whiteout behind. */
+async function whiteOut(task: Task, what: Renamed): Promise<void> {
+  const { from, old } = what;
+  const info = infoOf(from.i_sb);
+  let whiteout: LatchInode | undefined;
+  const body = async (handle: Handle): Promise<LatchInode> => {
+    const made = await newInode(task, handle, from, S_IFCHR, 0);
+    whiteout = made;
+    // It goes again if it gets no name.
+    made.i_nlink = 0;
+    await info.orphans.add(task, handle, made);
+    await enter(task, handle, what);
+    await namesToChange(task, from).set(task, handle, old.d_name, made.i_ino, dtype(made));
+    await info.orphans.del(task, handle, made);
+    made.i_nlink = 1;
+    await changed(task, handle, made);
+    await settle(task, handle, what);
+    return made;
+  };
+  const made = await orElse(
+    () => withOwners(task, from, () => with_handle(task, info, body)),
+    (error) => discard(task, whiteout, error),
+  );
+  unlock_new_inode(made);
+  await iput(task, made);
+}
+
+/** The new name stands for the inode. */
+function enter(task: Task, handle: Handle, { to, target, inode, victim }: Renamed): Awaitable<void> {
+  return victim === undefined
+    ? namesToChange(task, to).add(task, handle, target.d_name, inode.i_ino, dtype(inode))
+    : namesToChange(task, to).set(task, handle, target.d_name, inode.i_ino, dtype(inode));
+}
+
+/** The names are right: links, '..' and times follow. */
+function settle(task: Task, handle: Handle, { from, to, inode, victim }: Renamed): Awaitable<void> {
+  return inTurn(
+    () => {
+      if (victim === undefined) return undefined;
+      if (isDir(victim)) {
+        linksToChange(task, victim).i_nlink = 0;
+        linksToChange(task, to).i_nlink--;
+      } else linksToChange(task, victim).i_nlink--;
+      return dropped(task, handle, victim);
+    },
+    () => {
+      reparent(task, latchInode(inode), from, to);
+      inode_set_ctime_current(inode);
+      return changed(task, handle, inode);
+    },
+    () => dirty(task, handle, from),
+    () => (to === from ? undefined : dirty(task, handle, to)),
+  );
+}
