@@ -7,7 +7,7 @@ import { type Awaitable, andThen, inTurn, orElse, withCleanup } from '../sched/a
 import { Errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { initQuota } from './charge.js';
-import { MAX_LOGICAL } from './extents.js';
+import { MAX_LOGICAL } from './extent-list.js';
 import { infoOf, type LatchInfo, with_handle } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
 import type { Handle } from './journal/types.js';

@@ -2,7 +2,8 @@
 import type { Task } from '../sched/task.js';
 import { checkTree, type TreeVisitor } from './btree/check.js';
 import type { TreeHost } from './btree/tree.js';
-import { endOf, extent_format, MAX_LOGICAL } from './extents.js';
+import { continues, endOf, MAX_LOGICAL } from './extent-list.js';
+import { extent_format } from './extents.js';
 import { decodeExtent, type Extent } from './format/inode.js';
 
 export interface ExtentVisitor extends Pick<TreeVisitor, 'problem' | 'node'> {
@@ -28,14 +29,13 @@ export async function checkExtents(
     node: (block) => visitor.node(block),
     record: (data, at, _key, block) => {
       const extent = decodeExtent(data, at);
-      const { logical, physical, length, unwritten } = extent;
+      const { logical, physical, length } = extent;
       const tell = (what: string): void =>
         visitor.problem({ block, message: `the extent of block ${logical} ${what}` });
       if (length === 0) tell('is empty');
       if (endOf(extent) > MAX_LOGICAL) tell('is longer than a file can be');
       if (last !== undefined && endOf(last) > logical) tell('overlaps the one before');
-      const goesOn = last !== undefined && endOf(last) === logical && last.physical + last.length === physical;
-      if (goesOn && last?.unwritten === unwritten) tell('should be one with the one before');
+      if (last !== undefined && continues(last, extent)) tell('should be one with the one before');
       last = extent;
       if (physical === 0 || physical + length > blocks) tell('lies outside of the device');
       else visitor.extent(extent, block);

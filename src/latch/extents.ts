@@ -19,6 +19,7 @@ import type { TreeFormat } from './btree/node.js';
 import { put, update } from './btree/put.js';
 import { remove } from './btree/remove.js';
 import type { BTree } from './btree/tree.js';
+import { endOf, MAX_LOGICAL, merged, part, same } from './extent-list.js';
 import { decodeExtent, EXTENT_SIZE, type Extent, encodeExtent } from './format/inode.js';
 import { KIND_EXTENTS } from './format/tree.js';
 import type { Handle } from './journal/types.js';
@@ -38,46 +39,10 @@ export const extent_format: TreeFormat = {
   sizeOf: () => EXTENT_SIZE,
 };
 
-/** Blocks of a file have numbers below this. */
-export const MAX_LOGICAL = 2 ** 32;
-const MAX_LENGTH = 0x7fffffff;
-
 /** What remains of a move of extents: those of blocks `from` to `to` exclusive. */
 export interface ShiftRest {
   readonly from: number;
   readonly to: number;
-}
-
-/** The block behind an extent. */
-export function endOf(extent: Extent): number {
-  return extent.logical + extent.length;
-}
-
-/** The blocks of an extent from `from` to `to` exclusive, which it has. */
-function part(extent: Extent, from: number, to: number): Extent {
-  return { ...extent, logical: from, length: to - from, physical: extent.physical + (from - extent.logical) };
-}
-
-/** Whether b goes on where a ends, in the file and on the device. */
-function continues(a: Extent, b: Extent): boolean {
-  return (
-    endOf(a) === b.logical &&
-    a.physical + a.length === b.physical &&
-    a.unwritten === b.unwritten &&
-    a.length + b.length <= MAX_LENGTH
-  );
-}
-
-/** A list in order, with neighbours that continue each other joined. */
-function merged(list: readonly (Extent | undefined)[]): Extent[] {
-  const out: Extent[] = [];
-  for (const extent of list) {
-    if (extent === undefined || extent.length === 0) continue;
-    const last = out[out.length - 1];
-    if (last !== undefined && continues(last, extent)) last.length += extent.length;
-    else out.push({ ...extent });
-  }
-  return out;
 }
 
 export class ExtentTree {
@@ -403,8 +368,4 @@ export class ExtentTree {
     encodeExtent(record, 0, extent);
     return put(this.tree, task, handle, extent.logical, record);
   }
-}
-
-function same(a: Extent, b: Extent): boolean {
-  return a.length === b.length && a.physical === b.physical && a.unwritten === b.unwritten;
 }

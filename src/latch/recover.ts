@@ -2,7 +2,7 @@
 import { iput } from '../fs/icache.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { MAX_LOGICAL } from './extents.js';
+import { MAX_LOGICAL } from './extent-list.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import { FormatError } from './format/superblock.js';
 import { type LatchInfo, with_handle } from './info.js';

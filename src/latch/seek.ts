@@ -6,7 +6,7 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { hostOf } from './delayed.js';
-import { endOf } from './extents.js';
+import { endOf } from './extent-list.js';
 import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE } from './format/layout.js';
 

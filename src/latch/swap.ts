@@ -12,7 +12,7 @@ import { add_swap_extent, SWP_FS_OPS, type SwapInfo } from '../mm/swap-info.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { hostOf } from './delayed.js';
-import { endOf } from './extents.js';
+import { endOf } from './extent-list.js';
 import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import type { LatchInode } from './inode.js';

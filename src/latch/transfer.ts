@@ -5,7 +5,7 @@ import type { Awaitable } from '../sched/awaitable.js';
 import type { Errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { WaitQueue } from '../sched/wait.js';
-import { endOf } from './extents.js';
+import { endOf } from './extent-list.js';
 import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import type { LatchInode } from './inode.js';

@@ -20,7 +20,7 @@ import type { Task } from '../sched/task.js';
 import { ALLOC_CREDITS } from './alloc.js';
 import { initQuota } from './charge.js';
 import { claimBlocks, hostOf, undelay } from './delayed.js';
-import { endOf } from './extents.js';
+import { endOf } from './extent-list.js';
 import { infoOf, type LatchInfo, with_handle } from './info.js';
 import { type LatchInode, writeInode } from './inode.js';
 import { OrderedWrites } from './journal/ordered.js';

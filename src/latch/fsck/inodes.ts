@@ -2,7 +2,8 @@
 import { firstSet, isSet } from '../bitmap.js';
 import { Node } from '../btree/node.js';
 import { dir_format } from '../dir.js';
-import { endOf, extent_format } from '../extents.js';
+import { endOf } from '../extent-list.js';
+import { extent_format } from '../extents.js';
 import { AREA_SIZE, areaOf, decodeInode, inodeIsSealed, inodeSeed } from '../format/inode.js';
 import { GROUP_BLOCKS, GROUP_HEAD, INODE_SIZE, INODES_PER_BLOCK, ROOT_BLOCK, ROOT_INO } from '../format/layout.js';
 import { type FsckContext, newSeen, S_IFDIR, S_IFLNK, S_IFREG, type Seen, typeOf } from './context.js';

@@ -4,6 +4,7 @@ import { isSet } from '../bitmap.js';
 import { Node } from '../btree/node.js';
 import { BODY_BYTES, nodeProblem } from '../btree/tree.js';
 import { dir_format, entryAt, nameAt } from '../dir.js';
+import { merged } from '../extent-list.js';
 import { extent_format } from '../extents.js';
 import { decodeExtent } from '../format/inode.js';
 import { GROUP_HEAD } from '../format/layout.js';
@@ -12,7 +13,7 @@ import { isFileName } from '../names.js';
 import { type DirEntry, type FsckContext, hostOf, type Seen } from './context.js';
 import type { ReadGroup } from './groups.js';
 import { keyed } from './names.js';
-import { fitting, joined, type Saved } from './trees.js';
+import { fitting, type Saved } from './trees.js';
 
 /** What was found of one inode's tree. */
 interface Found {
@@ -87,5 +88,5 @@ function addExtents(context: FsckContext, seen: Seen, found: readonly Saved[]): 
     context.claimData(`inode ${seen.ino}`, physical, length);
     seen.blocks.data += length;
   }
-  seen.extents = joined(all);
+  seen.extents = merged(all);
 }

@@ -1,9 +1,9 @@
 /** Blocks of data that were claimed more than once (passes 1b to 1d of e2fsck): each file gets a copy of its own. */
+import { append } from '../extent-list.js';
 import { checkExtents } from '../extents-check.js';
 import { areaOf, type Extent } from '../format/inode.js';
 import { INODE_SIZE, INODES_PER_BLOCK } from '../format/layout.js';
 import { type FsckContext, hostOf, isDirectory, type Seen } from './context.js';
-import { append } from './trees.js';
 
 /** Takes a block that is free. @returns undefined where none is */
 export type Allocate = (near: number) => number | undefined;

@@ -2,7 +2,8 @@
 import { checkTree, type Problem } from '../btree/check.js';
 import { dir_format, entryAt, nameAt } from '../dir.js';
 import { checkDirectory } from '../dir-check.js';
-import { endOf, extent_format, MAX_LOGICAL } from '../extents.js';
+import { endOf, MAX_LOGICAL, merged } from '../extent-list.js';
+import { extent_format } from '../extents.js';
 import { checkExtents } from '../extents-check.js';
 import { decodeExtent, type Extent } from '../format/inode.js';
 import { firstKey, isFileName } from '../names.js';
@@ -115,7 +116,7 @@ export interface Saved {
 
 /** What can be extents of one file among those that were saved: sound ones first, and of others what they leave room for. */
 export function inOrder(saved: readonly Saved[], blocks: number): Extent[] {
-  return joined(fitting(saved, blocks));
+  return merged(fitting(saved, blocks));
 }
 
 /** The same, each by itself. */
@@ -143,25 +144,6 @@ function disjoint(saved: readonly Saved[]): Extent[] {
     if (last === undefined || endOf(last) <= extent.logical) out.push(extent);
   }
   return out;
-}
-
-/** Extents in order, those that continue each other made one. */
-export function joined(list: readonly Extent[]): Extent[] {
-  const out: Extent[] = [];
-  for (const extent of list) append(out, extent);
-  return out;
-}
-
-/** Put an extent behind the others; into the last one, where it continues that. */
-export function append(out: Extent[], extent: Extent): void {
-  const last = out[out.length - 1];
-  const goesOn =
-    last !== undefined &&
-    endOf(last) === extent.logical &&
-    last.physical + last.length === extent.physical &&
-    last.unwritten === extent.unwritten;
-  if (goesOn) last.length += extent.length;
-  else out.push({ ...extent });
 }
 
 /**
