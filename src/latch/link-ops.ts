@@ -13,19 +13,14 @@ import { takeBlocks } from './charge.js';
 import { infoOf } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
+import { write_new_block } from './new-block.js';
 import { latch_listxattr } from './xattr.js';
 
 /** A target that does not fit in the inode has a block of its own. @throws ENOSPC EDQUOT */
 export async function writeLongLink(task: Task, handle: Handle, inode: LatchInode, target: string): Promise<void> {
-  const info = infoOf(inode.i_sb);
   const { start } = await takeBlocks(task, handle, inode, 1);
   await inode.extents.insert(task, handle, { logical: 0, physical: start, length: 1, unwritten: false });
-  const bh = await sb_bread(task, info.bdev, start);
-  await handle.get_write_access(task, bh);
-  bh.b_data.fill(0);
-  bh.b_data.write(target, 0, 'latin1');
-  handle.dirty_metadata(task, bh);
-  brelse(bh);
+  await write_new_block(task, handle, infoOf(inode.i_sb).bdev, start, Buffer.from(target, 'latin1'));
 }
 
 function get_link(task: Task, dentry: Dentry | undefined, inode: Inode): Awaitable<string> {

@@ -19,7 +19,7 @@ import {
   type XattrRecord,
   xattr_format,
   xattrAt,
-} from './xattr-store.js';
+} from './xattr-record.js';
 
 const BLOCK = 4096;
 const UNREADABLE = 'has a value that the device cannot read';

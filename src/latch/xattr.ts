@@ -15,7 +15,8 @@ import { checksumSeed } from './format/tree.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
 import { type LatchInode, latchInode, writeInode } from './inode.js';
 import type { Handle } from './journal/types.js';
-import { VALUE_BLOCKS, VALUE_MAX, type XattrSpace, XattrStore } from './xattr-store.js';
+import { VALUE_BLOCKS, VALUE_MAX } from './xattr-record.js';
+import { type XattrSpace, XattrStore } from './xattr-store.js';
 
 const XATTR_CREATE = 1;
 const XATTR_REPLACE = 2;

@@ -24,7 +24,7 @@ import {
 } from '../../src/latch/format/layout.js';
 import { copyBlock, decodeSuper, encodeSuper, fieldsOf, type Superblock } from '../../src/latch/format/superblock.js';
 import { checksumSeed, NODE_HEAD } from '../../src/latch/format/tree.js';
-import { xattr_format, xattrAt } from '../../src/latch/xattr-store.js';
+import { xattr_format, xattrAt } from '../../src/latch/xattr-record.js';
 import { machine } from './journal/crash-device.js';
 
 /** A piece of metadata: what it is part of, and where it lies in the image. */

@@ -153,3 +153,18 @@ t.test('a journal that was aborted keeps no times, which fails no read', async (
   await process.exit();
   await world.end();
 });
+
+t.test('a long symlink is written without a look at what lay in its block', async (t) => {
+  let failing = false;
+  const world = await newWorld({ faults: ({ op }) => (failing && op === 'read' ? { error: 'EIO' } : undefined) });
+  const process = new Process(world.sb);
+  const sys = syscalls(process);
+  await sys.symlink('first'.repeat(100), '/first');
+  failing = true;
+  t.equal(await outcome(() => sys.symlink('second'.repeat(100), '/second')), 'ok');
+  failing = false;
+  await forget(sys, world);
+  t.equal(await sys.readlink('/second'), 'second'.repeat(100));
+  await process.exit();
+  t.equal(await world.end(), 0);
+});

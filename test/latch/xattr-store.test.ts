@@ -6,7 +6,8 @@ import { sb_bread } from '../../src/block/buffer-cache.js';
 import type { Handle } from '../../src/latch/journal/types.js';
 import { nameKey } from '../../src/latch/names.js';
 import { checkXattrs } from '../../src/latch/xattr-check.js';
-import { type Run, type XattrSpace, XattrStore } from '../../src/latch/xattr-store.js';
+import type { Run } from '../../src/latch/xattr-record.js';
+import { type XattrSpace, XattrStore } from '../../src/latch/xattr-store.js';
 import { codeOf } from '../block/machine.js';
 import { TestHost } from './btree/machine.js';
 

@@ -6,7 +6,7 @@ import { extent_format } from '../extents.js';
 import { AREA_SIZE, EXTENT_SIZE, encodeExtent } from '../format/inode.js';
 import { BLOCK_SIZE, INODES_PER_BLOCK } from '../format/layout.js';
 import { checksumSeed, NODE_HEAD } from '../format/tree.js';
-import { encodeXattr, INLINE_VALUE, initXattrRoot, type Run, sealXattrRoot, xattr_format } from '../xattr-store.js';
+import { encodeXattr, INLINE_VALUE, initXattrRoot, type Run, sealXattrRoot, xattr_format } from '../xattr-record.js';
 import { putBlock } from './buffers.js';
 import {
   type Attribute,
