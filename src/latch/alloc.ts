@@ -84,6 +84,13 @@ export class Allocator {
     return true;
   }
 
+  /** Promise as many blocks of so many as there are, or about half of them. @returns how many */
+  reserveSome(count: number): number {
+    let some = count;
+    while (some > 0 && !this.reserve(some)) some = Math.floor(some / 2);
+    return some;
+  }
+
   /** The promise is kept, or not wanted any more. */
   unreserve(count: number): void {
     this.#reserved -= count;

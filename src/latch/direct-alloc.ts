@@ -87,6 +87,7 @@ async function mapHoles(task: Task, inode: LatchInode, range: Hole, joins: boole
   }
   try {
     await preallocate(task, inode, range, {
+      promised: true,
       begin: (handle) => (joins ? orphans.add(task, handle, inode) : undefined),
       mapped: (blocks) => {
         mapped.push(blocks);

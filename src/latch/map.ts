@@ -1,7 +1,7 @@
 /** Mapping blocks of a file: taking blocks of the device for a hole, and saying that preallocated ones were written. */
 import { SECTOR_SIZE, submit_bio_wait } from '../block/bio.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
-import { isErrno } from '../sched/errno.js';
+import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { ALLOC_CREDITS, type Run } from './alloc.js';
 import { giveBlocks, takeBlocks } from './charge.js';
@@ -50,6 +50,8 @@ export async function mapRun(
 export interface Preallocating {
   /** In each handle, before anything is mapped in it. */
   readonly begin?: (handle: Handle) => Awaitable<void>;
+  /** The caller has promised itself the blocks, and gives the promise back as they are mapped. */
+  readonly promised?: true;
   /** Blocks were mapped. */
   readonly mapped?: (blocks: Hole) => void;
 }
@@ -62,7 +64,7 @@ export async function preallocate(
   task: Task,
   inode: LatchInode,
   range: Hole,
-  { begin, mapped }: Preallocating = {},
+  { begin, promised, mapped }: Preallocating = {},
 ): Promise<void> {
   const info = infoOf(inode.i_sb);
   const end = range.logical + range.length;
@@ -76,7 +78,15 @@ export async function preallocate(
         continue;
       }
       const length = Math.min(end, extent?.logical ?? end) - block;
-      const count = await mapRun(task, handle, inode, { logical: block, length }, true);
+      // What is promised to pages is not taken.
+      const room = promised === true ? length : info.alloc.reserveSome(length);
+      if (room === 0) throw errno('ENOSPC');
+      let count: number;
+      try {
+        count = await mapRun(task, handle, inode, { logical: block, length: room }, true);
+      } finally {
+        if (promised !== true) info.alloc.unreserve(room);
+      }
       mapped?.({ logical: block, length: count });
       block += count;
     }

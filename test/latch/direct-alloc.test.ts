@@ -110,6 +110,20 @@ t.test('without room nothing is written, and what was promised to pages is not t
   t.same(await ended(o), [0]);
 });
 
+t.test('preallocation takes nothing that was promised to pages either', async (t) => {
+  const o = await opened({ size: 8 * MIB });
+  const { sys } = o;
+  const page = await sys.open('/promised', O_CREAT | O_RDWR, 0o644);
+  const promised = Buffer.alloc(3 * MIB, 'p');
+  t.equal(await sys.pwrite(page, promised, 0), promised.length);
+  t.equal(await outcome(() => sys.fallocate(o.cached, 0, 0, 6 * MIB)), 'ENOSPC');
+  t.ok((await sys.fstat(o.cached)).blocks > 2 * 2048, 'with what there was room for');
+  t.equal(await outcome(() => sys.fsync(page)), 'ok');
+  await sys.fadvise(page, 0, 0, 4);
+  t.ok((await sys.pread(page, promised.length, 0)).equals(promised));
+  t.same(await ended(o), [0]);
+});
+
 t.test('where the device fails the file is as long as before, and has no more blocks', async (t) => {
   let broken = false;
   const o = await opened({ faults: ({ op }) => (broken && op === 'write' ? { error: 'EIO' } : undefined) });
