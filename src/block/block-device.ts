@@ -132,7 +132,8 @@ export class BlockDevice {
   }
 
   /** For blkdev_get, under open_mutex: one more opener. */
-  opened(holder: object | undefined): void {
+  opened(task: Task, holder: object | undefined): void {
+    guard_write(task, GUARDED.bd_openers, this.open_mutex);
     this.#openers++;
     if (holder === undefined) return;
     this.#holder = holder;
@@ -140,7 +141,8 @@ export class BlockDevice {
   }
 
   /** For blkdev_put, under open_mutex: one opener less. The last one leaves no holder behind. @returns how many are left */
-  closed(holder: object | undefined): number {
+  closed(task: Task, holder: object | undefined): number {
+    guard_write(task, GUARDED.bd_openers, this.open_mutex);
     if (this.#openers === 0) throw errno('EINVAL', `${this.name} is closed more often than it was opened`);
     this.#openers--;
     if (holder !== undefined && holder === this.#holder) this.#holds--;
@@ -164,8 +166,7 @@ export async function blkdev_get(task: Task, bdev: BlockDevice, mode: OpenMode, 
     const { open } = bdev.ops;
     if (open !== undefined) await call(task, rows.open, { disk: bdev.open_mutex }, () => open(task, bdev, mode));
   }
-  guard_write(task, GUARDED.bd_openers, bdev.open_mutex);
-  bdev.opened(holder);
+  bdev.opened(task, holder);
 }
 
 /**
@@ -180,8 +181,7 @@ export async function blkdev_put(
   mode: OpenMode = 'write',
 ): Promise<void> {
   using _mutex = await bdev.open_mutex.lock(task);
-  guard_write(task, GUARDED.bd_openers, bdev.open_mutex);
-  if (bdev.closed(holder) > 0) return;
+  if (bdev.closed(task, holder) > 0) return;
   try {
     await sync_blockdev(task, bdev);
   } catch (error) {

@@ -1,4 +1,5 @@
 /** Looking up, making and opening a file by one call of its filesystem (fs/namei.c atomic_open). */
+
 import { inode_operations as rows } from '../contract/inode.js';
 import { call } from '../locking/context.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
@@ -13,6 +14,7 @@ import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, LOOKUP_OPEN, lookup_dcache, NAME_MAX
 import { vfs_prepare_mode } from './namei.js';
 import { O_CREAT, O_EXCL, O_TRUNC } from './open-flags.js';
 import { inode_permission, MAY_EXEC, MAY_WRITE } from './permission.js';
+import { assert_sb_write_started } from './super-freeze.js';
 
 const S_IFREG = 0o100000;
 const ANY_PERMISSION = 0o7777;
@@ -109,6 +111,7 @@ function callAtomic(
   mode: number,
 ): Awaitable<Dentry | undefined> {
   const { atomic_open } = dir.i_op;
+  if ((flags & O_CREAT) !== 0) assert_sb_write_started(task, dir.i_sb);
   const bits = vfs_prepare_mode(task, dir, mode, ANY_PERMISSION, S_IFREG);
   return withCleanup(
     () =>

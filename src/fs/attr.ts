@@ -1,4 +1,5 @@
 /** Changing attributes (fs/attr.c). */
+
 import { inode_operations } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
 import type { Exclusive } from '../locking/held.js';
@@ -15,7 +16,7 @@ import { I_MUTEX_NORMAL, type Inode, S_APPEND, S_IMMUTABLE, S_SWAPFILE } from '.
 import { break_lease } from './leases.js';
 import { O_WRONLY } from './open-flags.js';
 import { inode_permission, isDir, MAY_WRITE } from './permission.js';
-import { withWrite } from './super-freeze.js';
+import { assert_sb_write_started, withWrite } from './super-freeze.js';
 import { inode_set_ctime_current, timestamp_truncate } from './time.js';
 import type { Iattr } from './types.js';
 
@@ -181,6 +182,7 @@ function notify_change_locked(task: Task, dentry: Dentry, given: Iattr, caps: bo
   const inode = inodeOf(dentry);
   const { setattr } = inode.i_op;
   if (setattr === undefined) throw errno('EPERM');
+  assert_sb_write_started(task, inode.i_sb);
   // Who may is a question about what was asked for; what follows from it is not asked.
   const asked = { ...given };
   setattr_prepare(task, dentry, asked);

@@ -121,6 +121,14 @@ export async function setfl(task: Task, file: File, flags: number): Promise<void
   if (check_flags !== undefined) await call(task, rows.check_flags, {}, () => check_flags(flags));
   if ((changed & FASYNC) !== 0 && fasync !== undefined) {
     await call(task, rows.fasync, {}, () => fasync(task, -1, file, (flags & FASYNC) !== 0));
+    if (((file.f_flags ^ flags) & FASYNC) !== 0) {
+      task.validator.violation(task, 'promise', {
+        message: 'fasync has succeeded and has left FASYNC as it was',
+        rule: 'file_operations.fasync#maintains-FASYNC',
+        row: rows.fasync,
+        operation: fasync,
+      });
+    }
   }
   file.f_flags = (flags & SETFL_MASK) | (file.f_flags & ~SETFL_MASK);
 }

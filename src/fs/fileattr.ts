@@ -1,4 +1,5 @@
 /** The flags of chattr and the project of a file (fs/file_attr.c): two ways to say the same, and who may change what. */
+
 import { inode_operations } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
 import { errno } from '../sched/errno.js';
@@ -7,7 +8,7 @@ import { inode_owner_or_capable } from './attr.js';
 import type { Dentry } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode } from './inode.js';
 import { isDir } from './permission.js';
-import { mnt_want_write, sb_end_write } from './super-freeze.js';
+import { assert_sb_write_started, mnt_want_write, sb_end_write } from './super-freeze.js';
 import type { FileAttr } from './types.js';
 
 export const FS_SECRM_FL = 0x1;
@@ -128,6 +129,7 @@ async function fileattr_set_locked(
     await call(task, inode_operations.fileattr_get, { 'inode/set': inode.i_rwsem }, () => fileattr_get(task, dentry)),
   );
   const attr = change(old);
+  assert_sb_write_started(task, inode.i_sb);
   fileattr_set_prepare(task, inode, old, attr);
   await call(task, inode_operations.fileattr_set, { inode: inode.i_rwsem }, () => fileattr_set(task, dentry, attr));
 }

@@ -1,6 +1,8 @@
 /** Writing inodes back: one of them, and those of a superblock in the order in which they became dirty (fs/fs-writeback.c). When that happens is in flusher.ts. */
+
 import { super_operations as rows } from '../contract/super.js';
 import { call } from '../locking/context.js';
+import { GUARDED, guard_read } from '../locking/guarded.js';
 import { filemap_fdatawait_range, filemap_fdatawait_range_keep_errors } from '../mm/filemap-wait.js';
 import { mapping_set_error } from '../mm/folio-state.js';
 import type { WritebackControl } from '../mm/operations.js';
@@ -178,6 +180,7 @@ function queue_io(sb: SuperBlock, work: WritebackWork): void {
  * @returns inodes written
  */
 export async function writeback_sb_inodes(task: Task, sb: SuperBlock, work: WritebackWork): Promise<number> {
+  guard_read(task, GUARDED.s_inodes, sb.s_umount);
   const { s_wb: wb } = sb;
   let written = 0;
   queue_io(sb, work);
@@ -221,6 +224,7 @@ export async function writeback_inodes_sb(task: Task, sb: SuperBlock): Promise<v
 
 /** Write everything that is dirty now, and wait for all writes under way (sync_inodes_sb). s_umount is held. */
 export async function sync_inodes_sb(task: Task, sb: SuperBlock): Promise<void> {
+  guard_read(task, GUARDED.s_inodes, sb.s_umount);
   if ((sb.s_flags & SB_RDONLY) !== 0) return;
   await writeback_sb_inodes(task, sb, { sync_mode: 'WBC_SYNC_ALL' });
   await wait_sb_inodes(task, sb);

@@ -1,4 +1,5 @@
 /** Making, linking and removing names (fs/namei.c). Looking them up is in lookup.ts, rename in namei-rename.ts, walking paths in path-walk.ts. */
+
 import { inode_operations as rows } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
 import type { Exclusive } from '../locking/held.js';
@@ -21,7 +22,7 @@ import {
 import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, lookup_locked, PATH_MAX } from './lookup.js';
 import { isDir, may_create, may_delete } from './permission.js';
 import { SB_POSIXACL } from './super-block.js';
-import { mnt_want_write, mnt_want_write_or_refusal, sb_end_write } from './super-freeze.js';
+import { assert_sb_write_started, mnt_want_write, mnt_want_write_or_refusal, sb_end_write } from './super-freeze.js';
 import { touch_atime } from './time.js';
 
 export { dirOf, lookup_locked, lookup_one, NAME_MAX, PATH_MAX } from './lookup.js';
@@ -108,6 +109,7 @@ export function do_create(task: Task, parent: Dentry, name: string, mode: number
 export function vfs_create(task: Task, dir: Inode, dentry: Dentry, mode: number, excl: boolean): Awaitable<void> {
   const { create } = dir.i_op;
   if (create === undefined) throw errno('EACCES');
+  assert_sb_write_started(task, dir.i_sb);
   const bits = vfs_prepare_mode(task, dir, mode, S_IALLUGO, S_IFREG);
   return call(task, rows.create, { dir: dir.i_rwsem }, () => create(task, dir, dentry, bits, excl));
 }

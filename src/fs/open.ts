@@ -1,4 +1,5 @@
 /** Opening files by what they are named (fs/open.c, and the last step of a path in fs/namei.c). What an open file is, is in file-table.ts. */
+
 import { inode_operations as rows } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
 import type { Held } from '../locking/held.js';
@@ -25,7 +26,7 @@ import {
 import { vfs_create, vfs_prepare_mode } from './namei.js';
 import { O_ACCMODE, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_TRUNC } from './open-flags.js';
 import { inode_permission, isDir, MAY_EXEC, MAY_OPEN, MAY_READ, MAY_WRITE } from './permission.js';
-import { mnt_want_write_or_refusal, sb_end_write, withWrite } from './super-freeze.js';
+import { assert_sb_write_started, mnt_want_write_or_refusal, sb_end_write, withWrite } from './super-freeze.js';
 
 export { filp_flush, fput, get_file } from './file-table.js';
 
@@ -295,6 +296,7 @@ async function vfs_tmpfile(task: Task, parent: Dentry, flags: number, mode: numb
   const file = new File(dentry, dir, flags & ~(O_CREAT | O_EXCL | O_TRUNC), modeOf(flags) | FMODE_CREATED, task.cred);
   try {
     const bits = vfs_prepare_mode(task, dir, mode, ANY_PERMISSION, S_IFREG);
+    assert_sb_write_started(task, dir.i_sb);
     await call(task, rows.tmpfile, { dir: dir.i_rwsem }, () => tmpfile(task, dir, file, bits));
     if ((file.f_mode & FMODE_OPENED) === 0) await finish_open(task, file);
   } catch (error) {

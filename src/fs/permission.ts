@@ -1,4 +1,5 @@
 /** Who may do what (fs/namei.c): permission bits, access control lists, capabilities, and the checks before a name is made or removed. */
+
 import { inode_operations } from '../contract/inode.js';
 import { call, type Participants } from '../locking/context.js';
 import { GUARDED, guard_read } from '../locking/guarded.js';
@@ -11,6 +12,7 @@ import { posix_acl_permission } from './posix-acl.js';
 import { get_acl_rcu, get_inode_acl } from './posix-acl-ops.js';
 import type { PosixAcl } from './posix-acl-types.js';
 import { SB_POSIXACL, SB_RDONLY } from './super-block.js';
+import { assert_sb_write_started } from './super-freeze.js';
 
 export const MAY_EXEC = 1;
 export const MAY_WRITE = 2;
@@ -111,6 +113,7 @@ export function inode_permission(
 
 /** May a name be made in `dir`, whose i_rwsem is held exclusively (may_create)? @throws EEXIST ENOENT EACCES EPERM EROFS */
 export function may_create(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
+  assert_sb_write_started(task, dir.i_sb);
   if (!dentry.isNegative) throw errno('EEXIST');
   if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
   return inode_permission(task, dir, MAY_WRITE | MAY_EXEC);
@@ -127,6 +130,7 @@ function check_sticky(task: Task, dir: Inode, inode: Inode): boolean {
  * @throws ENOENT EACCES EPERM ENOTDIR EISDIR EBUSY EROFS
  */
 export function may_delete(task: Task, dir: Inode, dentry: Dentry, asDir: boolean): Awaitable<void> {
+  assert_sb_write_started(task, dir.i_sb);
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
   return andThen(inode_permission(task, dir, MAY_WRITE | MAY_EXEC), () => {

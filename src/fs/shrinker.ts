@@ -1,4 +1,5 @@
 /** Dentries and inodes that nobody uses go when memory is short (super_cache_count, super_cache_scan of fs/super.c). */
+import { GUARDED, guard_read } from '../locking/guarded.js';
 import type { Task } from '../sched/task.js';
 import { prune_dcache_sb } from './dcache.js';
 import { prune_icache_sb } from './icache.js';
@@ -22,6 +23,7 @@ export function registerSuperShrinker(sb: SuperBlock): () => void {
 
 /** Dentries before inodes, because they hold them. */
 async function scan(task: Task, sb: SuperBlock, nr: number): Promise<number> {
+  guard_read(task, GUARDED.s_inodes, sb.s_umount);
   const dentries = sb.s_dentry_lru.count;
   const total = dentries + sb.s_inode_lru.count;
   if (total === 0) return 0;

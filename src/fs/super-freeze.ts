@@ -2,8 +2,10 @@
  * Freezing (fs/super.c): writers of three kinds come in through sb_start_write and the like, a freeze lets those who are in finish, keeps others out, kind by kind,
  * and has the filesystem bring the device into a state that can be copied.
  */
+
 import { super_operations as rows } from '../contract/super.js';
 import { call } from '../locking/context.js';
+import { GUARDED, guard_read } from '../locking/guarded.js';
 import { type Held, heldBy } from '../locking/held.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
@@ -74,6 +76,14 @@ export function sb_start_pagefault(task: Task, sb: SuperBlock): Awaitable<Writin
 /** For the filesystem's own changes, transactions for example (sb_start_intwrite). */
 export function sb_start_intwrite(task: Task, sb: SuperBlock): Awaitable<Writing> {
   return start(task, sb, SB_FREEZE_FS);
+}
+
+/**
+ * Something is about to be changed: the task has come in as a writer (sb_write_started). A write of data that is only counted is taken for anybody's.
+ * Without that a freeze waits for the change, or the change for the thaw, with locks held.
+ */
+export function assert_sb_write_started(task: Task, { s_writers: writers }: SuperBlock): void {
+  if (writers.entered === 0) guard_read(task, GUARDED.changes, writers.write);
 }
 
 /** The change is over (sb_end_write and the like). */

@@ -50,6 +50,11 @@ interface Mounted {
 
 const mounted = new WeakMap<SuperBlock, Mounted>();
 
+function set_flags(task: Task, sb: SuperBlock, flags: number): void {
+  guard_write(task, GUARDED.s_flags, sb.s_umount);
+  sb.s_flags = flags;
+}
+
 /**
  * Mount a filesystem from a device, or one that needs none (get_tree_bdev, get_tree_nodev). @param flags SB_*
  * @returns its superblock, mounted
@@ -73,8 +78,7 @@ export async function vfs_mount<Device extends BlockDevice | undefined>(
     const umount = await sb.s_umount.write(task);
     try {
       await type.fill_super(task, sb, bdev);
-      guard_write(task, GUARDED.s_flags, sb.s_umount);
-      sb.s_flags |= SB_ACTIVE;
+      set_flags(task, sb, sb.s_flags | SB_ACTIVE);
     } catch (error) {
       flusher.stop();
       umount.release();
@@ -113,8 +117,7 @@ export async function generic_shutdown_super(task: Task, sb: SuperBlock): Promis
       // It goes away all the same, and nobody is left to be told but the administrator.
       sb.machine.printk?.(`${sb.s_id}: what was written last is lost: ${String(error)}`);
     }
-    guard_write(task, GUARDED.s_flags, sb.s_umount);
-    sb.s_flags &= ~SB_ACTIVE;
+    set_flags(task, sb, sb.s_flags & ~SB_ACTIVE);
     const busy = (await evict_inodes(task, sb)).length;
     await call(task, super_operations.put_super, { sb: sb.s_umount }, () => s_op.put_super?.(task, sb));
     return busy;
@@ -180,7 +183,7 @@ export async function do_remount(task: Task, sb: SuperBlock, flags: number, data
   if (remount_fs !== undefined) {
     await call(task, super_operations.remount_fs, { sb: sb.s_umount }, () => remount_fs(task, sb, wanted, data));
   }
-  sb.s_flags = wanted;
+  set_flags(task, sb, wanted);
 }
 
 export function isReadOnly(sb: SuperBlock): boolean {

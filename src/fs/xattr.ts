@@ -1,4 +1,5 @@
 /** Extended attributes (fs/xattr.c). */
+
 import { inode_operations } from '../contract/inode.js';
 import { xattr_handler as rows } from '../contract/xattr.js';
 import { call, take } from '../locking/context.js';
@@ -18,7 +19,7 @@ import {
   XATTR_NAME_POSIX_ACL_DEFAULT,
 } from './posix-acl-xattr.js';
 import { SB_POSIXACL } from './super-block.js';
-import { withWrite } from './super-freeze.js';
+import { assert_sb_write_started, withWrite } from './super-freeze.js';
 
 export const XATTR_NAME_MAX = 255;
 /** Bytes of one value, and of one list of names. */
@@ -142,6 +143,7 @@ function changePermitted(
     return andThen(take(task, rows.set, 'inode', inode.i_rwsem, I_MUTEX_NORMAL), (held) =>
       withCleanup(
         () => {
+          assert_sb_write_started(task, inode.i_sb);
           if (value !== undefined && name.startsWith('security.')) inode.i_flags &= ~S_NOSEC;
           return call(task, rows.set, { inode: inode.i_rwsem }, () => set(task, dentry, inode, suffix, value, flags));
         },

@@ -83,6 +83,12 @@ export const GUARDED = {
   i_dentry: field('inode.i_dentry', ['i_lock'], 'a name is added to those of an inode while nobody walks them'),
   under_rcu: field('what is seen without a reference', ['rcu'], 'it does not go away while somebody looks at it'),
   d_inode: field('dentry.d_inode', ['d_lock'], 'a dentry becomes positive or negative in one step', 'lockless'),
+  changes: field(
+    'what a freeze keeps still',
+    ['s_writers'],
+    'who changes something comes in as a writer before it locks anything, so that a freeze waits for nobody who waits for it',
+  ),
+  s_inodes: field('the inodes of a superblock as a whole', ['s_umount'], 'it is not unmounted meanwhile'),
   s_flags: field(
     'super_block.s_flags',
     ['s_umount'],
@@ -114,6 +120,8 @@ export const GUARDED = {
   copied: field('data that are copied or remapped', ['i_rwsem'], 'no write changes them meanwhile'),
   mapped_stores: field('pages that mappings store to', ['invalidate_lock'], 'none becomes writable meanwhile'),
   vma: field('vm_area_struct', ['mmap_lock'], 'an area is not unmapped while a fault is handled in it'),
+  pte: field('page tables', ['page_table_lock'], 'an entry is looked at and replaced in one step', 'lockless'),
+  swap_map: field('swap_map', ['swap_lock'], 'a slot is found free and taken in one step', 'lockless'),
   dquot: field('dquot usage and limits', ['dq_data_lock'], 'what is asked for is checked and added in one step'),
   i_dquot: field(
     'inode.i_dquot',
@@ -125,6 +133,7 @@ export const GUARDED = {
     ['dqonoff_sem', 'dqptr_sem'],
     'a quota is not switched off while it is read or written',
   ),
+  dq_state: field('a dquot as it is read and written', ['dq_lock'], 'one task at a time reads or writes it'),
   quota_file: field('the quota file', ['dqio_sem'], 'its tree changes in one step'),
 } as const satisfies Record<string, GuardedField>;
 

@@ -47,7 +47,7 @@ export async function do_swap_page(
       swap_free(task, entry, folio.lock);
       const alone = entry.si.swap_map[entry.slot] === 1 && folio.mapcount === 0;
       const writable = write && vma.writable && alone;
-      set_pte(mm, vpn, folio, writable, writable);
+      set_pte(task, mm, vpn, folio, writable, writable);
     }
     if (folio.lru === undefined) mm.memory.inactive.addHead(folio);
     if (drop_unused(task, folio)) folio.dirty = true;

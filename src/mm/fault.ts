@@ -119,7 +119,7 @@ function map_anon(task: Task, vmf: VmFault, vpn: number, folio: Folio, before: P
     if (now !== undefined) zap_pte(task, mm, vpn, now);
     folio.anon = new AnonRmap();
     const write = writable && (vmf.flags & FAULT_FLAG_WRITE) !== 0;
-    set_pte(mm, vpn, folio, write, write);
+    set_pte(task, mm, vpn, folio, write, write);
     mm.memory.inactive.addHead(folio);
     return 0;
   } finally {
@@ -165,7 +165,7 @@ function lockedBy(vmf: VmFault, ret: number): Participants {
 function finish_fault(task: Task, vmf: VmFault, vpn: number, folio: Folio, write: boolean): void {
   const { vm_mm: mm } = vmf.vma;
   using _ptl = mm.page_table_lock.lock(task);
-  if (mm.pgd.pte(vpn) === undefined) set_pte(mm, vpn, folio, write, write);
+  if (mm.pgd.pte(vpn) === undefined) set_pte(task, mm, vpn, folio, write, write);
 }
 
 async function do_read_fault(task: Task, vmf: VmFault, vpn: number): Promise<number> {

@@ -160,7 +160,7 @@ export function filemap_map_pages(task: Task, vmf: VmFault, start: number, end: 
       if (folio.mapping !== mapping) continue;
       using _ptl = mm.page_table_lock.lock(task);
       if (mm.pgd.pte(vpn) !== undefined) continue;
-      set_pte(mm, vpn, folio, false, false);
+      set_pte(task, mm, vpn, folio, false, false);
       if (folio.index === vmf.pgoff) ret = VM_FAULT_NOPAGE;
     } finally {
       folio_unlock(task, folio);

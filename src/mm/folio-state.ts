@@ -153,7 +153,13 @@ export function folio_account_dirtied(mapping: AddressSpace, folio: Folio): void
 /** The dirty bit goes; counts only, the tree's mark is the caller's business. */
 function accountCleaned(mapping: AddressSpace, folio: Folio): void {
   folio.dirty = false;
-  mapping.memory.nr_dirty--;
+  if (--mapping.memory.nr_dirty < 0) {
+    mapping.memory.nr_dirty = 0;
+    mapping.memory.validator.violation(undefined, 'folio-state', {
+      message: 'a dirty folio is cleaned that was never counted as dirty',
+      lock: 'folio',
+    });
+  }
   const bdi = mapping.host.i_bdi;
   if (bdi !== undefined) bdi.nr_dirty--;
 }

@@ -18,7 +18,7 @@ export async function dup_mmap(task: Task, parent: MmStruct): Promise<MmStruct> 
   for (const vma of parent.vmas) {
     if ((vma.vm_flags & VM_DONTCOPY) !== 0) continue;
     const copy = await dup_vma(task, vma, child, vma.vm_start, vma.vm_end, vma.vm_pgoff);
-    vma_link(copy);
+    vma_link(task, copy);
     copy_page_range(task, copy, vma);
   }
   return child;
@@ -35,7 +35,7 @@ function copy_page_range(task: Task, dst: VmArea, src: VmArea): void {
       dst.vm_mm.pgd.setPte(vpn, { ...pte });
     } else if (pte.folio?.anon !== undefined) {
       pte.write = false;
-      set_pte(dst.vm_mm, vpn, pte.folio, false, pte.dirty);
+      set_pte(task, dst.vm_mm, vpn, pte.folio, false, pte.dirty);
     }
   }
 }

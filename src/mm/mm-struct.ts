@@ -1,7 +1,9 @@
 /** The address space of a process (struct mm_struct): its areas, its page tables, and the locks over them. */
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import { RwSem } from '../locking/rwsem.js';
 import { SpinLock } from '../locking/spinlock.js';
 import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
 import { PAGE_SIZE } from './folio.js';
 import type { MemoryControl } from './memory.js';
 import { PageTable } from './page-table.js';
@@ -63,12 +65,14 @@ export class MmStruct {
   }
 
   /** Put an area that overlaps no other in its place (insert_vm_struct). mmap_lock is held exclusively. */
-  insert(vma: VmArea): void {
+  insert(task: Task, vma: VmArea): void {
+    guard_write(task, GUARDED.vma, this.mmap_lock);
     this.#vmas.splice(this.#search(vma.vm_start), 0, vma);
   }
 
   /** Take an area out. mmap_lock is held exclusively. */
-  remove(vma: VmArea): void {
+  remove(task: Task, vma: VmArea): void {
+    guard_write(task, GUARDED.vma, this.mmap_lock);
     const at = this.#vmas.indexOf(vma);
     if (at >= 0) this.#vmas.splice(at, 1);
   }

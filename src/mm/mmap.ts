@@ -99,7 +99,7 @@ export async function mmap_region(task: Task, mm: MmStruct, request: MmapRequest
     file,
   );
   if (file !== undefined) await file.mmap(task, vma);
-  vma_link(vma);
+  vma_link(task, vma);
   return start;
 }
 
@@ -122,16 +122,16 @@ async function place(task: Task, mm: MmStruct, request: MmapRequest, length: num
 }
 
 /** The area can be found, from its process and from its file (vma_link). */
-export function vma_link(vma: VmArea): void {
-  vma.vm_mm.insert(vma);
+export function vma_link(task: Task, vma: VmArea): void {
+  vma.vm_mm.insert(task, vma);
   const { mapping } = vma;
   if (mapping === undefined) return;
   mapping.i_mmap ??= new Set();
   mapping.i_mmap.add(vma);
 }
 
-function unlink(vma: VmArea): void {
-  vma.vm_mm.remove(vma);
+function unlink(task: Task, vma: VmArea): void {
+  vma.vm_mm.remove(task, vma);
   vma.mapping?.i_mmap?.delete(vma);
 }
 
@@ -167,7 +167,7 @@ async function split_vma(task: Task, vma: VmArea, at: number): Promise<void> {
   // A huge entry across the cut goes; small ones come at the next access.
   split_huge(task, vma, at);
   vma.vm_end = at;
-  vma_link(upper);
+  vma_link(task, upper);
 }
 
 function split_huge(task: Task, vma: VmArea, at: number): void {
@@ -182,7 +182,7 @@ async function detach(task: Task, mm: MmStruct, start: number, end: number): Pro
   await split_at(task, mm, start);
   await split_at(task, mm, end);
   const gone = mm.overlapping(start, end);
-  for (const vma of gone) unlink(vma);
+  for (const vma of gone) unlink(task, vma);
   return gone;
 }
 
@@ -291,7 +291,7 @@ export async function mremap(
   const start = await get_unmapped_area(task, mm, vma.vm_file, 0, length, pgoff, 0);
   const moved = await dup_vma(task, vma, mm, start, start + length, pgoff);
   const gone = await detach(task, mm, old, oldEnd);
-  vma_link(moved);
+  vma_link(task, moved);
   move_page_tables(task, mm, old / PAGE_SIZE, oldEnd / PAGE_SIZE, start / PAGE_SIZE);
   zap_page_range(task, mm, old, oldEnd);
   for (const part of gone) await remove_vma(task, part);
@@ -315,7 +315,7 @@ function move_page_tables(task: Task, mm: MmStruct, start: number, end: number, 
 export async function exit_mmap(task: Task, mm: MmStruct): Promise<void> {
   using _mmap = await mm.mmap_lock.write(task);
   const gone = [...mm.vmas];
-  for (const vma of gone) unlink(vma);
+  for (const vma of gone) unlink(task, vma);
   zap_page_range(task, mm, 0, TASK_SIZE);
   for (const vma of gone) await remove_vma(task, vma);
   mm.memory.mms.delete(mm);

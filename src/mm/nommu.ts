@@ -137,7 +137,7 @@ async function map_direct(
     await remove_vma(task, vma);
     throw error;
   }
-  vma_link(vma);
+  vma_link(task, vma);
   return start;
 }
 
@@ -167,9 +167,9 @@ async function map_copy(task: Task, mm: MmStruct, length: number, request: MmapR
     {
       using _ptl = mm.page_table_lock.lock(task);
       // They are on no list of reclaim: what is not there when it is accessed could not be brought back.
-      for (const [i, folio] of folios.entries()) set_pte(mm, first + i, folio, vma.writable, false);
+      for (const [i, folio] of folios.entries()) set_pte(task, mm, first + i, folio, vma.writable, false);
     }
-    vma_link(vma);
+    vma_link(task, vma);
     return start;
   } finally {
     for (const folio of folios) folio_put(folio);

@@ -2,6 +2,7 @@
  * From a page to the page tables that have it (mm/rmap.c), and taking pages out of page tables (zap_pte_range, unmap_mapping_range of
  * mm/memory.c). Every change of an entry happens here or in fault.ts, under the page_table_lock of its mm.
  */
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import { type Folio, folio_get, folio_put, PAGE_SIZE } from './folio.js';
@@ -61,7 +62,8 @@ export function rmap_walk(folio: Folio): Mapped[] {
 }
 
 /** Map a page: the entry has a reference of its own (set_pte_range). page_table_lock is held. */
-export function set_pte(mm: MmStruct, vpn: number, folio: Folio, write: boolean, dirty: boolean): void {
+export function set_pte(task: Task, mm: MmStruct, vpn: number, folio: Folio, write: boolean, dirty: boolean): void {
+  guard_write(task, GUARDED.pte, mm.page_table_lock);
   folio_get(folio);
   folio.mapcount++;
   folio.anon?.add(mm, vpn);
@@ -70,6 +72,7 @@ export function set_pte(mm: MmStruct, vpn: number, folio: Folio, write: boolean,
 
 /** The entry does not map its page any more: the page may be dirty by what was stored through it. page_table_lock is held. */
 function drop_folio(task: Task, mm: MmStruct, vpn: number, pte: Pte, folio: Folio): void {
+  guard_write(task, GUARDED.pte, mm.page_table_lock);
   if (pte.dirty && folio.anon === undefined) folio_mark_dirty(task, folio, mm.page_table_lock);
   folio.anon?.remove(mm, vpn);
   folio.mapcount--;
@@ -80,6 +83,7 @@ function drop_folio(task: Task, mm: MmStruct, vpn: number, pte: Pte, folio: Foli
 
 /** Take one entry away, whatever it holds. page_table_lock is held. */
 export function zap_pte(task: Task, mm: MmStruct, vpn: number, pte: Pte): void {
+  guard_write(task, GUARDED.pte, mm.page_table_lock);
   mm.pgd.clearPte(vpn);
   if (pte.folio !== undefined) drop_folio(task, mm, vpn, pte, pte.folio);
   else if (pte.swap !== undefined) swap_free(task, pte.swap);
@@ -177,6 +181,6 @@ export function remap_to(task: Task, src: Folio, dst: Folio, places: readonly Ma
     src.anon?.remove(mm, vpn);
     src.mapcount--;
     folio_put(src);
-    set_pte(mm, vpn, dst, write, dirty);
+    set_pte(task, mm, vpn, dst, write, dirty);
   }
 }

@@ -1,7 +1,9 @@
 /** Swap areas: which of their slots are in use, and by how many entries (mm/swapfile.c). Slots change under swap_lock. */
+
 import type { BlockDevice } from '../block/block-device.js';
 import { swap_slot_free_notify } from '../block/block-device.js';
 import type { LockRef } from '../locking/context.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import { SpinLock } from '../locking/spinlock.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -76,7 +78,8 @@ export class SwapInfo {
   }
 
   /** A free slot, used once; undefined where there is none. swap_lock is held. */
-  scan(): number | undefined {
+  scan(task: Task): number | undefined {
+    guard_write(task, GUARDED.swap_map, this.swap_lock);
     if (this.inuse_pages >= this.max - 1) return undefined;
     for (let i = 0; i < this.max - 1; i++) {
       const slot = 1 + ((this.#hint - 1 + i) % (this.max - 1));
@@ -112,7 +115,7 @@ export function get_swap_page(task: Task, areas: Iterable<SwapInfo>): SwapEntry 
   for (const si of areas) {
     if ((si.flags & SWP_WRITEOK) === 0) continue;
     using _lock = si.swap_lock.lock(task);
-    const slot = si.scan();
+    const slot = si.scan(task);
     if (slot !== undefined) return { si, slot };
   }
   return undefined;
@@ -121,6 +124,7 @@ export function get_swap_page(task: Task, areas: Iterable<SwapInfo>): SwapEntry 
 /** One more entry refers to the slot (swap_duplicate). Takes swap_lock. */
 export function swap_duplicate(task: Task, { si, slot }: SwapEntry): void {
   using _lock = si.swap_lock.lock(task);
+  guard_write(task, GUARDED.swap_map, si.swap_lock);
   si.swap_map[slot] = (si.swap_map[slot] ?? 0) + 1;
 }
 
@@ -138,6 +142,7 @@ export function swap_free(task: Task, { si, slot }: SwapEntry, folio?: LockRef<'
     });
     return;
   }
+  guard_write(task, GUARDED.swap_map, si.swap_lock);
   si.swap_map[slot] = count;
   if (count > 0) return;
   si.inuse_pages--;

@@ -69,7 +69,8 @@ async function initialize(task: Task, inode: Inode): Promise<void> {
     {
       using _ptr = await dqptr_sem.write(task);
       using _data = dq_data_lock.lock(task);
-      guard_write(task, GUARDED.i_dquot, dqptr_sem, dq_data_lock);
+      guard_write(task, GUARDED.i_dquot, dqptr_sem);
+      guard_write(task, GUARDED.i_dquot, dq_data_lock);
       for (const dquot of got) if (!adopt(task, inode, dquot)) unused.push(dquot);
     }
     for (const dquot of unused) dqput(dquot);
@@ -322,7 +323,8 @@ async function put_old(task: Task, old: readonly Dquot[], by: QuotaLock): Promis
 function move(task: Task, inode: Inode, to: readonly Dquot[]): Dquot[] {
   const { dqptr_sem, dq_data_lock } = inode.i_sb.s_dquot;
   using _data = dq_data_lock.lock(task);
-  guard_write(task, GUARDED.i_dquot, dqptr_sem, dq_data_lock);
+  guard_write(task, GUARDED.i_dquot, dqptr_sem);
+  guard_write(task, GUARDED.i_dquot, dq_data_lock);
   guard_write(task, GUARDED.dquot, dq_data_lock);
   const reserved = inode.i_sb.dq_op?.get_reserved_space?.(inode) ?? 0;
   const space = inode.i_blocks * 512 - reserved;

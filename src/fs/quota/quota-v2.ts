@@ -13,10 +13,12 @@
  *     16  8  soft limit of inodes       48  8  bytes in use
  *     24  8  inodes in use              56  8  when the grace of space ends    64  8  of inodes
  */
+
 import { dquot_operations } from '../../contract/dquot.js';
 import type { Row } from '../../contract/row.js';
 import { super_operations as rows } from '../../contract/super.js';
 import { call } from '../../locking/context.js';
+import { GUARDED, guard_write } from '../../locking/guarded.js';
 import { heldBy } from '../../locking/held.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
@@ -220,6 +222,7 @@ function hasNoLimits(dqb: MemDqblk): boolean {
 }
 
 async function readDquot(task: Task, dquot: Dquot, info: MemDqinfo): Promise<void> {
+  guard_write(task, GUARDED.dq_state, dquot.dq_lock);
   const { dq_sb: sb, dq_type: type, dq_id: id, dq_dqb: dqb } = dquot;
   using _io = await sb.s_dquot.dqio_sem.read(task);
   dquot.dq_off = await treeOf(sb, type, info).find(task, id);
@@ -232,6 +235,7 @@ async function readDquot(task: Task, dquot: Dquot, info: MemDqinfo): Promise<voi
 }
 
 async function writeDquot(task: Task, dquot: Dquot, info: MemDqinfo): Promise<void> {
+  guard_write(task, GUARDED.dq_state, dquot.dq_lock);
   const { dq_sb: sb, dq_type: type, dq_id: id } = dquot;
   using _io = await sb.s_dquot.dqio_sem.write(task);
   if (dquot.dq_off === 0) dquot.dq_off = await treeOf(sb, type, info).insert(task, id);
@@ -240,6 +244,7 @@ async function writeDquot(task: Task, dquot: Dquot, info: MemDqinfo): Promise<vo
 
 async function releaseDquot(task: Task, dquot: Dquot, info: MemDqinfo): Promise<void> {
   const { dq_sb: sb, dq_type: type, dq_id: id } = dquot;
+  guard_write(task, GUARDED.dq_state, dquot.dq_lock);
   if (dquot.dq_off === 0 || !saysNothing(dquot.dq_dqb)) return;
   using _io = await sb.s_dquot.dqio_sem.write(task);
   await treeOf(sb, type, info).remove(task, id, dquot.dq_off);

@@ -80,7 +80,8 @@ async function drop_dquot_ref(task: Task, sb: SuperBlock): Promise<void> {
   {
     using _ptr = await dqptr_sem.write(task);
     using _data = dq_data_lock.lock(task);
-    guard_write(task, GUARDED.i_dquot, dqptr_sem, dq_data_lock);
+    guard_write(task, GUARDED.i_dquot, dqptr_sem);
+    guard_write(task, GUARDED.i_dquot, dq_data_lock);
     for (const inode of sb.inodeHash.values()) dropped.push(...takeAll(inode));
   }
   for (const dquot of dropped) dqput(dquot);

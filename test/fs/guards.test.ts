@@ -1,0 +1,103 @@
+/** State that is touched without its lock, where a caller of the VFS or of the memory could forget it. */
+import t from 'tap';
+import { Dentry } from '../../src/fs/dentry.js';
+import { setfl } from '../../src/fs/fcntl.js';
+import { File, FMODE_READ } from '../../src/fs/file.js';
+import { FileLockContext } from '../../src/fs/file-lock-context.js';
+import { writeback_sb_inodes } from '../../src/fs/fs-writeback.js';
+import { FASYNC } from '../../src/fs/open-flags.js';
+import { may_create } from '../../src/fs/permission.js';
+import { file_start_write, sb_end_write, sb_start_write } from '../../src/fs/super-freeze.js';
+import { Folio, folio_put } from '../../src/mm/folio.js';
+import { MmStruct } from '../../src/mm/mm-struct.js';
+import { set_pte } from '../../src/mm/rmap.js';
+import { SwapInfo } from '../../src/mm/swap-info.js';
+import { VmArea } from '../../src/mm/vma.js';
+import { newWorld, type World } from './world.js';
+
+/** The rules that were broken since it was asked last. */
+const rules = (world: World): (string | undefined)[] => world.violations.splice(0).map(({ rule }) => rule);
+
+t.test('a change without having come in as a writer', async (t) => {
+  const world = await newWorld();
+  const { sb, root } = world;
+  const task = world.task();
+  const { d_inode: dir } = root;
+  if (dir === undefined) throw new Error('no root');
+  const dentry = new Dentry(sb, 'new', root, {});
+  await may_create(task, dir, dentry);
+  t.strictSame(rules(world), ['guarded#what a freeze keeps still']);
+  const writing = await sb_start_write(task, sb);
+  await may_create(task, dir, dentry);
+  sb_end_write(writing);
+  t.strictSame(rules(world), []);
+  t.not(await file_start_write(task, sb), 'entered', 'with stacks a write of data takes the lock');
+  await world.end();
+});
+
+t.test('fasync that leaves FASYNC alone', async (t) => {
+  const world = await newWorld();
+  const { root } = world;
+  const { d_inode: inode } = root;
+  if (inode === undefined) throw new Error('no root');
+  const file = new File(root, inode, 0, FMODE_READ, world.task().cred);
+  file.f_op = { fasync: () => undefined };
+  await setfl(world.task(), file, FASYNC);
+  t.strictSame(rules(world), ['file_operations.fasync#maintains-FASYNC']);
+  file.f_op = {
+    fasync: (_task, _fd, opened, on) => {
+      if (on) opened.f_flags |= FASYNC;
+      else opened.f_flags &= ~FASYNC;
+    },
+  };
+  await setfl(world.task(), file, 0);
+  await setfl(world.task(), file, FASYNC);
+  t.strictSame(rules(world), []);
+  await world.end();
+});
+
+t.test('areas, page tables and swap slots', async (t) => {
+  const world = await newWorld();
+  const task = world.task();
+  const mm = new MmStruct(world.machine.memory);
+  const vma = new VmArea(mm, 0x100000, 0x102000, 0, 0, undefined);
+  mm.insert(task, vma);
+  const held = await mm.mmap_lock.read(task);
+  mm.remove(task, vma);
+  held.release();
+  t.strictSame(
+    rules(world),
+    ['guarded#vm_area_struct', 'guarded#vm_area_struct'],
+    'shared is not enough to change them',
+  );
+  const folio = new Folio(world.machine.memory, undefined, 0);
+  const other = new MmStruct(world.machine.memory).page_table_lock.lock(task);
+  set_pte(task, mm, 0x100, folio, false, false);
+  other.release();
+  t.strictSame(rules(world), ['guarded#page tables'], 'nor is the lock of another process');
+  folio.mapcount = 0;
+  folio_put(folio);
+  folio_put(folio);
+  const { d_inode: inode } = world.root;
+  if (inode === undefined) throw new Error('no root');
+  const si = new SwapInfo(new File(world.root, inode, 0, FMODE_READ, task.cred), 8);
+  t.equal(si.scan(task), 1);
+  t.strictSame(rules(world), ['guarded#swap_map']);
+  await world.end();
+});
+
+t.test('the lists of file locks, and the inodes of a superblock', async (t) => {
+  const world = await newWorld();
+  const task = world.task();
+  const context = new FileLockContext();
+  t.strictSame([context.flc_posix(task), context.flc_flock(task), context.flc_lease(task)], [[], [], []]);
+  t.equal(rules(world).length, 3);
+  const held = context.flc_lock.lock(task);
+  context.flc_posix(task);
+  held.release();
+  t.equal(context.hasLease, false);
+  t.strictSame(rules(world), [], 'with the lock, or at a glance');
+  await writeback_sb_inodes(task, world.sb, { sync_mode: 'WBC_SYNC_NONE' });
+  t.strictSame(rules(world), ['guarded#the inodes of a superblock as a whole']);
+  await world.end();
+});
