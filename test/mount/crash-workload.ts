@@ -1,5 +1,5 @@
 /**
- * A busy process on a mount, until it fails because the daemon is gone: creates, writes with and without fsync, renames, unlinks, truncates, fallocate. Run as
+ * A busy process on a mount, until it fails because the daemon is gone: creates, writes with and without fsync, through the cache and past it, renames, unlinks, truncates, fallocate. Run as
  * `node crash-workload.js DIRECTORY LOG SEED`. Before it changes a file it says so in the log, which lies outside of the mount, and after an fsync it
  * says what the file holds: `touch NAME` and `sync NAME SHA256`.
  */
@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto';
 import {
   appendFileSync,
   closeSync,
+  constants,
   fdatasyncSync,
   fsyncSync,
   ftruncateSync,
@@ -43,11 +44,14 @@ function sync(name: string, fd: number): void {
 
 function write(name: string): void {
   say(`touch ${name}`);
-  const fd = openSync(join(dir, name), 'r+');
+  // FUSE wants no alignment of a direct write; one of whole sectors goes to the device at once.
+  const direct = choose(3) === 0;
+  const fd = openSync(join(dir, name), direct ? constants.O_RDWR | constants.O_DIRECT : 'r+');
+  const grain = direct ? ([1, 512, 4096][choose(3)] ?? 1) : 1;
   try {
     for (let i = choose(4); i >= 0; i--) {
-      const length = choose(3) === 0 ? choose(200_000) : choose(5000);
-      writeSync(fd, Buffer.alloc(length + 1, choose(256)), 0, length + 1, choose(100_000));
+      const length = Math.ceil(((choose(3) === 0 ? choose(200_000) : choose(5000)) + 1) / grain) * grain;
+      writeSync(fd, Buffer.alloc(length, choose(256)), 0, length, choose(100_000 / grain) * grain);
     }
     if (choose(3) === 0) ftruncateSync(fd, choose(150_000));
     if (choose(2) === 0) sync(name, fd);
