@@ -1,5 +1,6 @@
 /** `latchfs contract --dubious`: what the locking document says against itself, the kernel or experience. Formatting only. */
-import { DUBIOUS, type Finding } from '../contract/dubious.js';
+import { DUBIOUS } from '../contract/dubious.js';
+import type { Finding } from '../contract/finding.js';
 import type { Output } from './contract.js';
 
 /**

@@ -1,5 +1,5 @@
 /** The dubious findings about single operations, in the order of the document. */
-import type { Finding } from './dubious.js';
+import type { Finding } from './finding.js';
 
 export const DUBIOUS_ROWS: readonly Finding[] = [
   {

@@ -1,7 +1,7 @@
 /** Processes of ours: who they are, where they are, what they have open (struct task_struct, as far as system calls on files ask). */
 import { task_end } from '../locking/context.js';
-import { type Awaitable, isPromise } from '../sched/awaitable.js';
-import { errno } from '../sched/errno.js';
+import { type Awaitable, allInTurn, isPromise } from '../sched/awaitable.js';
+import { Errno, errno } from '../sched/errno.js';
 import { type Cred, ROOT_CRED, Task } from '../sched/task.js';
 import { dget, dput } from './dcache.js';
 import type { Dentry } from './dentry.js';
@@ -9,8 +9,8 @@ import { FdTable } from './fdtable.js';
 import type { File } from './file.js';
 import { filp_flush, fput, get_file } from './file-table.js';
 import { locks_remove_posix } from './locks.js';
+import { exit_mm } from './process-mm.js';
 import type { Machine, SuperBlock } from './super-block.js';
-import { exit_mm } from './sys-mm.js';
 import type { FsStruct } from './walk.js';
 
 export interface ProcessOptions {
@@ -95,7 +95,7 @@ export class Process {
   exec(): Promise<void> {
     return this.run('execve', async (task) => {
       await exit_mm(task, this);
-      for (const fd of this.files.all()) if (this.files.getCloseOnExec(fd)) await close_fd(task, this, fd);
+      await this.#closeAll(task, (fd) => this.files.getCloseOnExec(fd));
     });
   }
 
@@ -103,10 +103,21 @@ export class Process {
   exit(): Promise<void> {
     return this.run('exit', async (task) => {
       await exit_mm(task, this);
-      for (const fd of this.files.all()) await close_fd(task, this, fd);
+      await this.#closeAll(task, () => true);
       await dput(task, this.fs.cwd);
       await dput(task, this.fs.root);
     });
+  }
+
+  /** Whatever a filesystem reports, there is nobody left to be told (close_files, do_close_on_exec). */
+  async #closeAll(task: Task, which: (fd: number) => boolean): Promise<void> {
+    for (const fd of this.files.all().filter(which)) {
+      try {
+        await close_fd(task, this, fd);
+      } catch (error) {
+        if (!(error instanceof Errno)) throw error;
+      }
+    }
   }
 }
 
@@ -115,14 +126,13 @@ export async function close_fd(task: Task, process: Process, fd: number): Promis
   await filp_close(task, process, process.files.remove(fd));
 }
 
-/** A file has lost a descriptor of a process (filp_close). Takes over the reference. @throws what ->flush throws */
+/** A file has lost a descriptor of a process (filp_close). Takes over the reference. @throws what the filesystem reports: it is closed all the same */
 export async function filp_close(task: Task, process: Process, file: File): Promise<void> {
-  try {
-    await filp_flush(task, file);
-  } finally {
-    await locks_remove_posix(task, file, process.files);
-    await fput(task, file);
-  }
+  await allInTurn([
+    () => filp_flush(task, file),
+    () => locks_remove_posix(task, file, process.files),
+    () => fput(task, file),
+  ]);
 }
 
 /** Go to another directory (set_fs_pwd). Takes over the reference. */

@@ -8,18 +8,7 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { vfs_mmap, vfs_swapoff, vfs_swapon } from './mmap.js';
 import type { Process } from './process.js';
-
-const spaces = new WeakMap<Process, MmStruct>();
-
-/** The address space of a process (task->mm), made when it is first asked for. */
-export function mmOf(process: Process): MmStruct {
-  let mm = spaces.get(process);
-  if (mm === undefined) {
-    mm = maps.mm_alloc(process.machine.memory, process.mmu);
-    spaces.set(process, mm);
-  }
-  return mm;
-}
+import { mmOf } from './process-mm.js';
 
 /** For the calls that there are only where addresses are translated. @throws ENOSYS */
 function translated(process: Process): MmStruct {
@@ -108,12 +97,4 @@ export async function swapon(task: Task, p: Process, fd: number): Promise<void> 
 /** swapoff(2) of an open file. @throws EPERM EBADF EINVAL ENOMEM EIO */
 export function swapoff(task: Task, p: Process, fd: number): Promise<void> {
   return vfs_swapoff(task, p.files.get(fd).f_inode);
-}
-
-/** The end of its memory, for exit(2) and execve(2) (exit_mmap). */
-export async function exit_mm(task: Task, p: Process): Promise<void> {
-  const mm = spaces.get(p);
-  if (mm === undefined) return;
-  spaces.delete(p);
-  await maps.exit_mmap(task, mm);
 }

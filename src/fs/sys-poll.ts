@@ -1,8 +1,8 @@
 /** System calls on descriptors that may wait for each other: pipes, splicing, poll; and duplicates of descriptors (fs/pipe.c, fs/splice.c, fs/select.c, fs/file.c). */
 import { file_operations as rows } from '../contract/file.js';
 import { call } from '../locking/context.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
-import { errno, isErrno } from '../sched/errno.js';
+import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
+import { Errno, errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { WaitQueue } from '../sched/wait.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
@@ -126,5 +126,13 @@ export function dup3(task: Task, p: Process, oldfd: number, newfd: number, flags
   const file = p.files.getAny(oldfd);
   const old = p.files.replace(newfd, file, (flags & O_CLOEXEC) !== 0);
   get_file(file);
-  return andThen(old === undefined ? undefined : filp_close(task, p, old), () => newfd);
+  if (old === undefined) return newfd;
+  // Nobody asks what becomes of the file that was there (do_dup2).
+  const closed = orElse(
+    () => filp_close(task, p, old),
+    (error) => {
+      if (!(error instanceof Errno)) throw error;
+    },
+  );
+  return andThen(closed, () => newfd);
 }

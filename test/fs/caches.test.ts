@@ -233,3 +233,27 @@ t.test('a file whose release fails is closed all the same', async (t) => {
   });
   t.equal(await world.end(), 0, 'it keeps no reference');
 });
+
+t.test('who ends closes all, whatever a filesystem reports', async (t) => {
+  const world = await newWorld();
+  const process = new Process(world.sb);
+  const sys = syscalls(process);
+  const open = async (): Promise<number> => {
+    const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
+    const file = process.files.get(fd);
+    file.f_op = {
+      ...file.f_op,
+      flush: () => {
+        throw errno('EIO');
+      },
+    };
+    return fd;
+  };
+  t.equal(await outcome(async () => sys.close(await open())), 'EIO');
+  const [first, second] = [await open(), await open()];
+  t.equal(await sys.dup3(first, second), second, 'dup3 does not say what became of the file that was there');
+  for (let i = 0; i < 3; i++) await open();
+  t.equal(await outcome(() => process.exit()), 'ok');
+  t.equal(await world.end(), 0);
+  t.same(world.violations, []);
+});
