@@ -25,7 +25,7 @@ export interface FstrimRange {
  * anything in since it was trimmed is passed over. Takes alloc_lock.
  * @returns bytes discarded
  * @throws EPERM without CAP_SYS_ADMIN; EOPNOTSUPP where the device cannot discard; EROFS where it is not to be written; EINVAL for a range that begins behind
- * the end or is shorter than a block, and for a minlen above a group; EINTR by a signal; EIO
+ * the end or is shorter than a block, and for a minlen above a group; EINTR by a signal; EIO, also where the filesystem is shut down
  */
 export async function latch_trim_fs(task: Task, info: LatchInfo, range: FstrimRange): Promise<number> {
   const { bdev, super: disk, groups } = info;
@@ -72,6 +72,7 @@ async function trimGroup(
   let known = from;
   for (let at = from; at < to; ) {
     if (task.signalled) throw errno('EINTR');
+    info.assert_running();
     using _lock = await info.alloc.alloc_lock.lock(task);
     const bh = await info.groups.read(task, group, BLOCK_BITMAP);
     const bits = bh === undefined ? emptyBitmap() : bh.b_data;

@@ -1,6 +1,6 @@
 /** FITRIM: what is free is discarded, and nothing else. */
 import t from 'tap';
-import { FITRIM } from '../../src/fs/ioctl.js';
+import { FITRIM, FS_IOC_SHUTDOWN } from '../../src/fs/ioctl.js';
 import { O_CREAT, O_DIRECTORY, O_RDWR } from '../../src/fs/open-flags.js';
 import { SB_RDONLY } from '../../src/fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
@@ -177,6 +177,23 @@ t.test('what a crash may bring back is left alone, and what is written meanwhile
     t.same(await problemsOf(again.driver.now), []);
   }
   t.ok(kept > 0);
+  await unmounted(m);
+});
+
+t.test('it ends where the filesystem is shut down', async (t) => {
+  const m = await mounted(40 * MIB);
+  const { driver } = m.world;
+  const discard = driver.discard.bind(driver);
+  let discards = 0;
+  driver.discard = (offset, length) => {
+    discards++;
+    return discard(offset, length);
+  };
+  driver.delay = () => 5;
+  const trimming = outcome(() => trim(m));
+  t.equal(await outcome(() => m.sys.ioctl(m.root, FS_IOC_SHUTDOWN, Buffer.from([2, 0, 0, 0]))), 'ok');
+  t.equal(await trimming, 'EIO');
+  t.ok(discards < 3, `of five discards there were ${discards}`);
   await unmounted(m);
 });
 
