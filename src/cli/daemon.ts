@@ -44,7 +44,11 @@ export async function daemonise(args: readonly string[], device?: number): Promi
     });
     child.once('error', reject);
     child.once('exit', (code, signal) => {
-      reject(new CliError(`the daemon ended before the mount was live (${signal ?? `exit status ${code}`})`));
+      reject(
+        new CliError(
+          `the daemon ended before the mount was live (${signal ?? `exit status ${code}`}): with -f it says why`,
+        ),
+      );
     });
   });
   child.disconnect();

@@ -5,8 +5,8 @@ import { join, resolve } from 'node:path';
 import { checkDevice, checkMountpoint } from '../fuse/mount-check.js';
 import { adoptDescriptor, passedDescriptor } from '../fuse/mount-fd.js';
 import { MountError } from '../fuse/mount-options.js';
-import { daemonise, isDaemon } from './daemon.js';
-import { CliError } from './error.js';
+import { daemonise, isDaemon, tellParent } from './daemon.js';
+import { CliError, describe } from './error.js';
 import { kernelOptions, type MountSettings, parseOptions, type TransportName } from './mount-options.js';
 import { isMemory } from './size.js';
 
@@ -42,10 +42,17 @@ export async function mountCommand(given: string, mountpoint: string, flags: Mou
     return;
   }
   // The filesystem is loaded only by the process that serves it.
-  const { mountAndServe } = await import('./mount-serve.js');
+  const { mountAndServe } = await import('./mount-serve.js').catch(failedToLoad);
   // A name that was asked for is the one to be shown.
   const shown = { fsname: settings.fsname ?? given, blkdev: settings.blkdev && settings.fsname === undefined };
   await mountAndServe(source, resolve(mountpoint), { ...settings, ...shown }, flags);
+}
+
+/** The daemon has no other way to say that it lacks files or memory. */
+async function failedToLoad(error: unknown): Promise<never> {
+  if (!isDaemon()) throw error;
+  await tellParent({ failed: describe(error), status: 1 });
+  process.exit(1);
 }
 
 /** Whether the server itself writes nothing, as far as can be seen. */

@@ -8,16 +8,12 @@ import { CliError } from './error.js';
 /** Milliseconds that a mount has to answer before it counts as stuck. */
 const PATIENCE = 2000;
 
-/** The mount point's real path; of a dead mount only that of the directory it is in can be resolved. */
+/** The mount point's real path. It is found without asking what is mounted there, which may be dead, or never answer. */
 function pathOf(given: string): string {
   const path = resolve(given);
   try {
-    return realpathSync(path);
-  } catch {
-    // Below.
-  }
-  try {
-    return join(realpathSync(dirname(path)), basename(path));
+    const real = join(realpathSync(dirname(path)), basename(path));
+    return mountAt(real) === undefined ? realpathSync(path) : real;
   } catch {
     return path;
   }

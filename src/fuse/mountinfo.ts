@@ -1,8 +1,7 @@
 // What is mounted: /proc/self/mountinfo, read and parsed. Reading it never touches the filesystems it lists.
 
+import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
-import { codeOf } from './mount-options.js';
 
 export interface MountInfo {
   readonly id: number;
@@ -100,22 +99,16 @@ export function abortConnection(connection: number): boolean {
 export type Health = 'alive' | 'dead' | 'stuck';
 
 /**
- * Asks a mounted filesystem whether it lives, with a statfs(2) on a thread of its own (which stays busy while the answer is owing).
+ * Asks a mounted filesystem whether it lives, with a statfs(2) in a process of its own: one that waits for a server that does not answer cannot end
+ * unless it is killed.
  * @param timeout milliseconds
  */
-export async function health(mountpoint: string, timeout: number): Promise<Health> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<Health>((resolve) => {
-    timer = setTimeout(resolve, timeout, 'stuck');
+export function health(mountpoint: string, timeout: number): Promise<Health> {
+  const env = { ...process.env, LC_ALL: 'C' };
+  return new Promise((resolve) => {
+    execFile('stat', ['-f', '--', mountpoint], { timeout, killSignal: 'SIGKILL', env }, (error, _stdout, stderr) => {
+      if (error?.killed === true) resolve('stuck');
+      else resolve(/not connected|connection abort/.test(stderr) ? 'dead' : 'alive');
+    });
   });
-  const answer = statfs(mountpoint).then(
-    (): Health => 'alive',
-    (error: unknown): Health => {
-      const code = codeOf(error);
-      return code === 'ENOTCONN' || code === 'ECONNABORTED' ? 'dead' : 'alive';
-    },
-  );
-  const result = await Promise.race([answer, late]);
-  clearTimeout(timer);
-  return result;
 }
