@@ -6,8 +6,9 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { aliasesToChange, d_drop, d_lookup_done, d_rehash, dget, dput, shrink_dcache_parent } from './dcache.js';
 import { DCACHE_DISCONNECTED, DCACHE_UNHASHED, Dentry } from './dentry.js';
-import { drop_nlink, iput } from './icache.js';
+import { iput } from './icache.js';
 import type { Inode } from './inode.js';
+import { drop_nlink } from './nlink.js';
 import { isDir } from './permission.js';
 
 /** The level of d_lock for the second of two dentries (DENTRY_D_LOCK_NESTED). */

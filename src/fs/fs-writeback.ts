@@ -9,7 +9,6 @@ import type { WritebackControl } from '../mm/operations.js';
 import { do_writepages } from '../mm/page-writeback.js';
 import { Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { inode_add_lru, inode_wait_for_writeback, mark_inode_dirty } from './icache.js';
 import {
   I_DIRTY,
   I_DIRTY_PAGES,
@@ -20,6 +19,7 @@ import {
   I_WILL_FREE,
   type Inode,
 } from './inode.js';
+import { inode_add_lru, inode_wait_for_writeback, mark_inode_dirty } from './inode-dirty.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';
 
 /** Milliseconds after which times that were kept back are written (dirtytime_expire_interval): half a day. */

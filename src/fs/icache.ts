@@ -1,4 +1,4 @@
-/** The inodes in memory (fs/inode.c): hash, reference counts, dirtying, the list of unused ones, eviction. */
+/** The inodes in memory (fs/inode.c): hash, reference counts, the list of unused ones, eviction. */
 import { super_operations as rows } from '../contract/super.js';
 import { call } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
@@ -6,12 +6,10 @@ import { truncate_inode_pages_final } from '../mm/truncate.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { WaitQueue } from '../sched/wait.js';
 import { write_inode_now } from './fs-writeback.js';
 import {
   I_CLEAR,
   I_DIRTY,
-  I_DIRTY_DATASYNC,
   I_DIRTY_SYNC,
   I_DIRTY_TIME,
   I_FREEING,
@@ -21,14 +19,12 @@ import {
   I_WILL_FREE,
   Inode,
 } from './inode.js';
+import { inode_add_lru, inode_wait, inode_wait_for_writeback, mark_inode_dirty } from './inode-dirty.js';
 import { call_free_inode, check_evict, check_freed } from './inode-free.js';
 import { SB_ACTIVE, type SuperBlock } from './super-block.js';
 
-const S_ISGID = 0o2000;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
-const S_IXGRP = 0o010;
-const I_DIRTY_INODE = I_DIRTY_SYNC | I_DIRTY_DATASYNC;
 const I_DIRTY_ALL = I_DIRTY | I_DIRTY_TIME;
 
 /** A fresh inode of the filesystem, with one reference, not in the hash (new_inode). */
@@ -64,12 +60,6 @@ export function iget_locked(task: Task, sb: SuperBlock, ino: number): Awaitable<
     return inode;
   }
   return inode_wait(task, inode, `inode ${ino}`).then(() => iget_locked(task, sb, ino));
-}
-
-/** Sleep until the state of the inode changes (wait_on_inode, __wait_on_freeing_inode). */
-export function inode_wait(task: Task, inode: Inode, what: string): Promise<void> {
-  inode.i_wait ??= new WaitQueue();
-  return inode.i_wait.wait(task, { what });
 }
 
 /**
@@ -189,14 +179,6 @@ async function writeAndEvict(task: Task, inode: Inode): Promise<void> {
   }
 }
 
-/** An inode that nobody uses and that is clean can be found again, and freed when room is wanted (inode_add_lru). */
-export function inode_add_lru(inode: Inode): void {
-  if (inode.i_count > 0 || (inode.i_state & (I_DIRTY_ALL | I_SYNC | I_FREEING | I_WILL_FREE | I_NEW)) !== 0) return;
-  if ((inode.i_sb.s_flags & SB_ACTIVE) === 0) return;
-  if (inode.lru === undefined) inode.i_sb.s_inode_lru.add(inode);
-  else inode.i_state |= I_REFERENCED;
-}
-
 /** Free a few of the oldest: what one more unused inode costs. Not inside a transaction, where an eviction could wait for itself. */
 function trim_icache(task: Task, sb: SuperBlock): Awaitable<void> {
   if (task.journal_info !== undefined || task.atomic > 0) return undefined;
@@ -271,11 +253,6 @@ function destroy(task: Task, inode: Inode): Awaitable<void> {
   );
 }
 
-/** Sleep until nobody writes the inode (inode_wait_for_writeback). */
-export async function inode_wait_for_writeback(task: Task, inode: Inode): Promise<void> {
-  while ((inode.i_state & I_SYNC) !== 0) await inode_wait(task, inode, `writeback of inode ${inode.i_ino}`);
-}
-
 /**
  * For evict_inode, when the pages are gone (clear_inode).
  * @throws EIO where pages are left: they would be lost without a trace
@@ -303,67 +280,4 @@ export async function evict_inodes(task: Task, sb: SuperBlock): Promise<Inode[]>
     if (gone instanceof Promise) await gone;
   }
   return busy;
-}
-
-/**
- * The inode differs from its copy on the device (__mark_inode_dirty).
- * @param flags I_DIRTY_SYNC for what fdatasync may leave out, I_DIRTY_DATASYNC for what it may not, I_DIRTY_PAGES, I_DIRTY_TIME for times that may wait
- */
-export function mark_inode_dirty(task: Task, inode: Inode, flags: number): Awaitable<void> {
-  const { i_sb: sb } = inode;
-  const { dirty_inode } = sb.s_op;
-  if ((flags & I_DIRTY_INODE) === 0 || dirty_inode === undefined) {
-    if ((inode.i_state & I_FREEING) === 0) sb.s_wb.mark(inode, flags);
-    return undefined;
-  }
-  return andThen(
-    call(task, rows.dirty_inode, {}, () => dirty_inode(task, inode, flags & (I_DIRTY_INODE | I_DIRTY_TIME))),
-    () => {
-      if ((inode.i_state & I_FREEING) === 0) sb.s_wb.mark(inode, flags);
-    },
-  );
-}
-
-/** Owner, group and mode of a new inode: a setgid directory passes its group on (inode_init_owner). */
-export function inode_init_owner(task: Task, inode: Inode, dir: Inode | undefined, mode: number): void {
-  inode.i_uid = task.cred.uid;
-  inode.i_gid = task.cred.gid;
-  let bits = mode;
-  if (dir !== undefined && (dir.i_mode & S_ISGID) !== 0) {
-    inode.i_gid = dir.i_gid;
-    if ((mode & S_IFMT) === S_IFDIR) bits |= S_ISGID;
-    else bits = mode_strip_sgid(task, dir, bits);
-  }
-  inode.i_mode = bits;
-}
-
-/** Who is not of a directory's group may not make a program that runs with it (mode_strip_sgid). */
-export function mode_strip_sgid(task: Task, dir: Inode, mode: number): number {
-  if ((mode & (S_ISGID | S_IXGRP)) !== (S_ISGID | S_IXGRP)) return mode;
-  if ((mode & S_IFMT) === S_IFDIR || (dir.i_mode & S_ISGID) === 0) return mode;
-  return inGroup(task, dir.i_gid) ? mode : mode & ~S_ISGID;
-}
-
-/** Whether the caller is of a group or stands above groups (in_group_or_capable with CAP_FSETID). */
-export function inGroup(task: Task, gid: number): boolean {
-  return task.cred.gid === gid || task.cred.capable('CAP_FSETID') || task.cred.groups().includes(gid);
-}
-
-/** @throws EMLINK where the filesystem's limit is reached */
-export function inc_nlink(inode: Inode, max = 0xffffffff): void {
-  if (inode.i_nlink >= max) throw errno('EMLINK');
-  inode.i_nlink++;
-}
-
-export function drop_nlink(inode: Inode): void {
-  if (inode.i_nlink === 0) throw errno('EIO', `inode ${inode.i_ino} has no link to drop`);
-  inode.i_nlink--;
-}
-
-export function clear_nlink(inode: Inode): void {
-  inode.i_nlink = 0;
-}
-
-export function set_nlink(inode: Inode, nlink: number): void {
-  inode.i_nlink = nlink;
 }

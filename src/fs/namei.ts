@@ -8,7 +8,7 @@ import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { d_delete, d_rehash, dput, putAndThrow, shrink_dcache_parent } from './dcache.js';
 import type { Dentry } from './dentry.js';
-import { ihold, iput, mode_strip_sgid } from './icache.js';
+import { ihold, iput } from './icache.js';
 import {
   I_LINKABLE,
   I_MUTEX_NORMAL,
@@ -19,6 +19,7 @@ import {
   S_IMMUTABLE,
   S_SWAPFILE,
 } from './inode.js';
+import { mode_strip_sgid } from './inode-owner.js';
 import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, lookup_locked, PATH_MAX } from './lookup.js';
 import { isDir, may_create, may_delete } from './permission.js';
 import { SB_POSIXACL } from './super-block.js';

@@ -7,8 +7,8 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { inode_owner_or_capable } from './attr.js';
 import type { Dentry } from './dentry.js';
-import { inGroup } from './icache.js';
 import { I_MUTEX_NORMAL, type Inode, S_APPEND, S_IMMUTABLE } from './inode.js';
+import { inGroup } from './inode-owner.js';
 import type { AclType } from './operations.js';
 import { isDir } from './permission.js';
 import {

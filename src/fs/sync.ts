@@ -9,8 +9,8 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { File } from './file.js';
 import { sync_inodes_sb, writeback_inodes_sb } from './fs-writeback.js';
-import { mark_inode_dirty } from './icache.js';
 import { I_DIRTY_SYNC, I_DIRTY_TIME } from './inode.js';
+import { mark_inode_dirty } from './inode-dirty.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';
 
 export const SYNC_FILE_RANGE_WAIT_BEFORE = 1;

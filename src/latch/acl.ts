@@ -1,7 +1,7 @@
 /** Access control lists of latch: attributes system.posix_acl_access and system.posix_acl_default, in the form that user space knows. */
 import type { Dentry } from '../fs/dentry.js';
-import { mark_inode_dirty } from '../fs/icache.js';
 import { I_DIRTY_SYNC, type Inode } from '../fs/inode.js';
+import { mark_inode_dirty } from '../fs/inode-dirty.js';
 import type { AclType } from '../fs/operations.js';
 import { type CreatedAcls, posix_acl_update_mode, set_cached_acl } from '../fs/posix-acl-ops.js';
 import type { PosixAcl } from '../fs/posix-acl-types.js';

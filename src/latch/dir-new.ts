@@ -1,8 +1,9 @@
 /** Fresh inodes, before they have a name. */
 import { IS_CASEFOLDED } from '../fs/casefold.js';
 import { FS_CASEFOLD_FL, FS_PROJINHERIT_FL } from '../fs/fileattr.js';
-import { inode_init_owner, insert_inode_locked, iput, new_inode, unlock_new_inode } from '../fs/icache.js';
+import { insert_inode_locked, iput, new_inode, unlock_new_inode } from '../fs/icache.js';
 import type { Inode } from '../fs/inode.js';
+import { inode_init_owner } from '../fs/inode-owner.js';
 import { current_time } from '../fs/time.js';
 import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';

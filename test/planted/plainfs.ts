@@ -2,16 +2,9 @@ import { setattr_copy } from '../../src/fs/attr.js';
 import { dget, dput } from '../../src/fs/dcache.js';
 import { d_add, d_instantiate, d_make_root } from '../../src/fs/dcache-alias.js';
 import type { Dentry } from '../../src/fs/dentry.js';
-import {
-  drop_nlink,
-  ihold,
-  inc_nlink,
-  inode_init_owner,
-  insert_inode_locked,
-  new_inode,
-  unlock_new_inode,
-} from '../../src/fs/icache.js';
+import { ihold, insert_inode_locked, new_inode, unlock_new_inode } from '../../src/fs/icache.js';
 import type { Inode } from '../../src/fs/inode.js';
+import { inode_init_owner } from '../../src/fs/inode-owner.js';
 import {
   OffsetCtx,
   simple_offset_add,
@@ -19,6 +12,7 @@ import {
   simple_offset_remove,
   simple_statfs,
 } from '../../src/fs/libfs.js';
+import { drop_nlink, inc_nlink } from '../../src/fs/nlink.js';
 import type {
   dentry_operations,
   file_operations,

@@ -1,0 +1,60 @@
+/** Inodes that differ from their copy on the device, those that are being written, and those that nobody uses (fs/inode.c, fs/fs-writeback.c). */
+import { super_operations as rows } from '../contract/super.js';
+import { call } from '../locking/context.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
+import type { Task } from '../sched/task.js';
+import { WaitQueue } from '../sched/wait.js';
+import {
+  I_DIRTY,
+  I_DIRTY_DATASYNC,
+  I_DIRTY_SYNC,
+  I_DIRTY_TIME,
+  I_FREEING,
+  I_NEW,
+  I_REFERENCED,
+  I_SYNC,
+  I_WILL_FREE,
+  type Inode,
+} from './inode.js';
+import { SB_ACTIVE } from './super-block.js';
+
+const I_DIRTY_INODE = I_DIRTY_SYNC | I_DIRTY_DATASYNC;
+const I_DIRTY_ALL = I_DIRTY | I_DIRTY_TIME;
+
+/** Sleep until the state of the inode changes (wait_on_inode, __wait_on_freeing_inode). */
+export function inode_wait(task: Task, inode: Inode, what: string): Promise<void> {
+  inode.i_wait ??= new WaitQueue();
+  return inode.i_wait.wait(task, { what });
+}
+
+/** An inode that nobody uses and that is clean can be found again, and freed when room is wanted (inode_add_lru). */
+export function inode_add_lru(inode: Inode): void {
+  if (inode.i_count > 0 || (inode.i_state & (I_DIRTY_ALL | I_SYNC | I_FREEING | I_WILL_FREE | I_NEW)) !== 0) return;
+  if ((inode.i_sb.s_flags & SB_ACTIVE) === 0) return;
+  if (inode.lru === undefined) inode.i_sb.s_inode_lru.add(inode);
+  else inode.i_state |= I_REFERENCED;
+}
+
+/** Sleep until nobody writes the inode (inode_wait_for_writeback). */
+export async function inode_wait_for_writeback(task: Task, inode: Inode): Promise<void> {
+  while ((inode.i_state & I_SYNC) !== 0) await inode_wait(task, inode, `writeback of inode ${inode.i_ino}`);
+}
+
+/**
+ * The inode differs from its copy on the device (__mark_inode_dirty).
+ * @param flags I_DIRTY_SYNC for what fdatasync may leave out, I_DIRTY_DATASYNC for what it may not, I_DIRTY_PAGES, I_DIRTY_TIME for times that may wait
+ */
+export function mark_inode_dirty(task: Task, inode: Inode, flags: number): Awaitable<void> {
+  const { i_sb: sb } = inode;
+  const { dirty_inode } = sb.s_op;
+  if ((flags & I_DIRTY_INODE) === 0 || dirty_inode === undefined) {
+    if ((inode.i_state & I_FREEING) === 0) sb.s_wb.mark(inode, flags);
+    return undefined;
+  }
+  return andThen(
+    call(task, rows.dirty_inode, {}, () => dirty_inode(task, inode, flags & (I_DIRTY_INODE | I_DIRTY_TIME))),
+    () => {
+      if ((inode.i_state & I_FREEING) === 0) sb.s_wb.mark(inode, flags);
+    },
+  );
+}

@@ -1,0 +1,33 @@
+/** Who owns what is made, and which groups the caller is of (fs/inode.c). */
+import type { Task } from '../sched/task.js';
+import type { Inode } from './inode.js';
+
+const S_ISGID = 0o2000;
+const S_IFMT = 0o170000;
+const S_IFDIR = 0o040000;
+const S_IXGRP = 0o010;
+
+/** Owner, group and mode of a new inode: a setgid directory passes its group on (inode_init_owner). */
+export function inode_init_owner(task: Task, inode: Inode, dir: Inode | undefined, mode: number): void {
+  inode.i_uid = task.cred.uid;
+  inode.i_gid = task.cred.gid;
+  let bits = mode;
+  if (dir !== undefined && (dir.i_mode & S_ISGID) !== 0) {
+    inode.i_gid = dir.i_gid;
+    if ((mode & S_IFMT) === S_IFDIR) bits |= S_ISGID;
+    else bits = mode_strip_sgid(task, dir, bits);
+  }
+  inode.i_mode = bits;
+}
+
+/** Who is not of a directory's group may not make a program that runs with it (mode_strip_sgid). */
+export function mode_strip_sgid(task: Task, dir: Inode, mode: number): number {
+  if ((mode & (S_ISGID | S_IXGRP)) !== (S_ISGID | S_IXGRP)) return mode;
+  if ((mode & S_IFMT) === S_IFDIR || (dir.i_mode & S_ISGID) === 0) return mode;
+  return inGroup(task, dir.i_gid) ? mode : mode & ~S_ISGID;
+}
+
+/** Whether the caller is of a group or stands above groups (in_group_or_capable with CAP_FSETID). */
+export function inGroup(task: Task, gid: number): boolean {
+  return task.cred.gid === gid || task.cred.capable('CAP_FSETID') || task.cred.groups().includes(gid);
+}
