@@ -1,6 +1,6 @@
 /**
  * Quotas: what a user, a group or a project may have of a filesystem (include/linux/quota.h). This file has the structures; `dquot.ts` finds, reads and writes quotas, `charge.ts`
- * charges inodes for what they take, `quotactl.ts` is what system calls do, `quota-v2.ts` and `quota-tree.ts` are the file that a filesystem keeps them in.
+ * charges inodes for what they take, `transfer.ts` moves charges to another owner, `quotactl.ts` is what system calls do, `quota-v2.ts` and `quota-tree.ts` are the file that a filesystem keeps them in.
  *
  * Locks, outermost first: dqonoff_sem (exclusive to switch quotas, shared to use them past an inode), a transaction of the filesystem, dqptr_sem (exclusive to change
  * for whom inodes are charged, shared to charge them), dq_lock (one quota is read or written), dqio_sem (the quota file). dq_data_lock, a spinlock, has the

@@ -13,12 +13,12 @@ import {
   dquot_initialize,
   dquot_release_reservation,
   dquot_reserve_space,
-  dquot_transfer,
 } from '../../../src/fs/quota/charge.js';
 import { dquot_commit, dquot_mark_dquot_dirty, write_dquot } from '../../../src/fs/quota/dquot.js';
 import { v2_format_ops } from '../../../src/fs/quota/quota-v2.js';
 import { dquot_quotactl_ops as ctl } from '../../../src/fs/quota/quotactl.js';
 import { dquot_disable, dquot_writeback_dquots } from '../../../src/fs/quota/switch.js';
+import { dquot_transfer } from '../../../src/fs/quota/transfer.js';
 import {
   DQ_ACTIVE,
   type dquot_operations,
