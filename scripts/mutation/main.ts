@@ -38,16 +38,16 @@ async function main(options: Options): Promise<number> {
     if (typeof verdict === 'object') {
       count.killed++;
       if (options.verbose) console.log(`killed: ${id} by ${verdict.killedBy}`);
-    } else if (verdict === 'survived' && excused) {
+    } else if (excused) {
       count.argued++;
       lines.push(`argued: ${id}`);
     } else {
       count[verdict]++;
       lines.push(`${verdict}: ${id}`);
     }
-    if (excused && verdict !== 'survived') {
+    if (excused && typeof verdict === 'object') {
       vain++;
-      lines.push(`argued in vain: ${id} does not survive`);
+      lines.push(`argued in vain: ${id} is killed`);
     }
   }
   for (const line of lines.sort()) console.log(line);

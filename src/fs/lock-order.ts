@@ -53,7 +53,8 @@ function mappings(_task: Task, held: object, wanted: object): WrongOrder | undef
 function dentries(task: Task, held: object, wanted: object): WrongOrder | undefined {
   if (!(held instanceof Dentry && wanted instanceof Dentry)) return undefined;
   if (is_subdir(wanted, held) || heldBy(task, wanted.d_sb.rename_lock)?.exclusive === true) return undefined;
-  return wrong('parent-d_lock-first', 'd_lock of a parent is taken before that of its child, others under rename_lock');
+  const message = 'd_lock of a parent is taken before that of its child, others under rename_lock';
+  return { rule: 'dcache#parent-d_lock-first', message };
 }
 
 /** Tell the validator. */

@@ -16,7 +16,7 @@ import type {
   ViolationDetail,
   ViolationKind,
 } from '../sched/validator.js';
-import { might_sleep, SPINNING } from '../sched/wait.js';
+import { SPINNING } from '../sched/wait.js';
 import { EXCLUSIVE, READ, READ_RECURSIVE, type ReadState } from './lockdep/class.js';
 import { told } from './lockdep/fault.js';
 import { Tracker, trace } from './lockdep/tracker.js';
@@ -136,7 +136,19 @@ export class Lockdep implements Validator {
   /** Whoever took a spinning lock gives it back before anybody else runs. Asked only with the deep checks on: it takes a turn of the event loop. */
   #stillHeld(task: Task, held: HeldLock): void {
     if (!task.held.includes(held) || task.toldAsleep !== undefined) return;
-    this.#quietly(() => might_sleep(task, 'for a promise, since others run now'));
+    task.toldAsleep = task.op;
+    const { row } = task;
+    const { stack } = held;
+    this.#quietly(() =>
+      this.violation(task, 'sleep-in-atomic', {
+        message: `${held.name} is still held when others run: whoever took it here waits for a promise`,
+        rule: 'spinlock#holder-may-not-sleep',
+        lock: held.name,
+        held: [...task.held],
+        ...(row === undefined ? {} : { row }),
+        ...(stack === undefined ? {} : { stack }),
+      }),
+    );
   }
 
   released(task: Task, held: HeldLock, last: boolean): void {
@@ -204,7 +216,7 @@ export class Lockdep implements Validator {
         ...(detail.order === undefined ? {} : { order: detail.order }),
         ...(detail.circle === undefined ? {} : { circle: detail.circle }),
         ...(implementation === undefined ? {} : { implementation }),
-        stack: stackOf(task, detail.message),
+        stack: detail.stack ?? stackOf(task, detail.message),
         seen,
       });
     }

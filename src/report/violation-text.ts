@@ -34,6 +34,9 @@ const TITLES: Partial<Record<Violation['kind'], string>> = {
 export function clauseOf(violation: Violation): string | undefined {
   const { rule } = violation;
   if (rule === undefined) return undefined;
+  if (rule.startsWith('directory-locking#')) {
+    return 'inode_operations, the sentence below the table that leads to the document on directory locking';
+  }
   for (const row of ALL_ROWS) {
     const name = `${row.section}.${row.op}`;
     if (!rule.startsWith(`${name}/`) && !rule.startsWith(`${name}#`)) continue;

@@ -168,6 +168,8 @@ export interface ViolationDetail {
   readonly order?: OrderEvidence;
   /** For tasks that wait for each other, or for too long. */
   readonly circle?: readonly CircleMember[];
+  /** Where it happened, where that is not here. */
+  readonly stack?: string;
   /** The operation that has returned and is at fault, or a closure that calls it: it is on no stack any more. */
   readonly operation?: object;
 }

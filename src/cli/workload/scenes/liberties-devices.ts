@@ -1,4 +1,4 @@
-/** As liberties.ts, of a block device: all that is asked of it but opening and closing comes without open_mutex, so that it may take it. */
+/** As liberties.ts, of devices and of a swap file: all that is asked of a block device but opening and closing comes without open_mutex, so that it may take it. */
 import {
   type BlockDevice,
   bdev_direct_access,
@@ -6,9 +6,10 @@ import {
   disk_unlock_native_capacity,
 } from '../../../block/block-device.js';
 import { blkdev_ioctl, compat_blkdev_ioctl } from '../../../block/ioctl.js';
+import { PAGE_SIZE } from '../../../mm/folio.js';
 import { Task } from '../../../sched/task.js';
 import { deviceOf } from './rivals.js';
-import type { Scene } from './scene.js';
+import { create, type Scene } from './scene.js';
 
 const NONE = Buffer.alloc(0);
 /** A command that the block layer leaves to the driver. */
@@ -42,6 +43,35 @@ export const DEVICES: readonly Scene[] = [
       const direct = (await bdev_direct_access(task, device, 0)).length;
       await disk_unlock_native_capacity(task, device);
       return [direct, (await blkdev_getgeo(task, device)).cylinders, asked];
+    },
+  },
+  {
+    name: 'liberties of a swap file',
+    lends: true,
+    run: async (sys, _other, sb) => {
+      const fd = await create(sys, '/swap', 16 * PAGE_SIZE);
+      await sys.fsync(fd);
+      const inode = sb.inodeHash.get((await sys.fstat(fd)).ino);
+      if (inode === undefined) return 'no inode';
+      const { i_mapping: mapping } = inode;
+      const { swap_deactivate } = mapping.a_ops;
+      let locked = 0;
+      mapping.a_ops = {
+        ...mapping.a_ops,
+        swap_deactivate: async (task, file) => {
+          const header = file.f_mapping.i_pages.load(0);
+          if (header !== undefined) {
+            using _header = await header.lock.lock(task);
+            locked++;
+          }
+          await swap_deactivate?.(task, file);
+        },
+      };
+      await sys.swapon(fd);
+      // Whoever looks at the header has its page in the cache again.
+      const first = (await sys.pread(fd, 1, 0)).length;
+      await sys.swapoff(fd);
+      return [first, locked];
     },
   },
 ];
