@@ -131,6 +131,27 @@ t.test('words that are no command', async (t) => {
   t.equal((await run(latchfs, ['umount', '-o new\nline'.replace('-o', './-o')], { cwd: scratch })).status, 0);
 });
 
+t.test('a daemon that does not answer is detached', { skip: process.getuid?.() !== 0 && 'needs root' }, async (t) => {
+  await withMount('memory:16M', 'allow_other', async ({ dir, daemon }) => {
+    daemon.kill('SIGSTOP');
+    try {
+      t.same(await run(latchfs, ['umount', dir], { timeout: 30_000 }), { status: 0, stdout: '', stderr: '' });
+      t.equal(mountAt(dir), undefined);
+    } finally {
+      daemon.kill('SIGCONT');
+    }
+  });
+});
+
+t.test('where few files may be open', async (t) => {
+  t.match(await sh(`ulimit -S -n 64; ${latchfs} fsck ${at('image')}`), { status: 0, stdout: /clean/ });
+  mkdirSync(at('few'));
+  const none = await sh(`ulimit -n 64; ${latchfs} mount memory:16M ${at('few')}`);
+  t.equal(none.status, 1);
+  t.match(none.stderr, /^latchfs: EMFILE: too many open files.*\n$/);
+  t.equal(mountAt(at('few')), undefined);
+});
+
 t.test('remount', { skip: process.getuid?.() !== 0 && 'needs root' }, async (t) => {
   const remount = (dir: string, options: string): Promise<Ran> => run(latchfs, ['mount', 'x', dir, '-o', options]);
   await withMount('memory:16M', 'allow_other', async ({ dir, sh }) => {
