@@ -69,6 +69,7 @@ export const OPTION_HELP: readonly (readonly [string, string])[] = [
   ['nocontrol', 'without the control directory .latchfs in the root of the mount'],
   ['nonempty', 'mount over a directory that has files in it'],
   ['noatime, nodiratime, lazytime', 'access times are not kept, not those of directories, not written for themselves'],
+  ['strictatime', 'every read that reaches latchfs moves the access time'],
   ['sync, dirsync', 'every change, or every change of a directory, waits for the device'],
   ['dev, suid, noexec, …', 'device nodes and set-user-id bits count (where root mounts), nothing is executed'],
 ];
@@ -83,12 +84,8 @@ const IGNORED = new Set([
   'users',
   '_netdev',
   'nofail',
-  'async',
-  'atime',
-  'diratime',
   'relatime',
   'norelatime',
-  'nostrictatime',
   'noiversion',
   'nomand',
   'silent',
@@ -242,8 +239,13 @@ const FLAG_WORDS = {
   nodev: ['dev', false],
   exec: ['noexec', false],
   noexec: ['noexec', true],
+  atime: ['noatime', false],
   noatime: ['noatime', true],
+  diratime: ['nodiratime', false],
   nodiratime: ['nodiratime', true],
+  strictatime: ['strictatime', true],
+  nostrictatime: ['strictatime', false],
+  async: ['sync', false],
   sync: ['sync', true],
   dirsync: ['dirsync', true],
 } as const satisfies Record<string, readonly [keyof KernelFlags, boolean]>;
@@ -254,6 +256,7 @@ export interface KernelFlags {
   noexec: boolean;
   noatime: boolean;
   nodiratime: boolean;
+  strictatime: boolean;
   sync: boolean;
   dirsync: boolean;
 }
@@ -270,6 +273,7 @@ export function kernelFlags(words: readonly string[]): KernelFlags {
     noexec: false,
     noatime: false,
     nodiratime: false,
+    strictatime: false,
     sync: false,
     dirsync: false,
   };

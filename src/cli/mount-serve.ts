@@ -2,6 +2,7 @@
 import { blkdev_get, blkdev_put } from '../block/block-device.js';
 import { kill_sb, vfs_mount } from '../fs/super.js';
 import {
+  MS_STRICTATIME,
   SB_DIRSYNC,
   SB_LAZYTIME,
   SB_NOATIME,
@@ -33,7 +34,9 @@ function superFlags(settings: MountSettings): number {
     (settings.readOnly ? SB_RDONLY : 0) |
     (flags.sync ? SB_SYNCHRONOUS : 0) |
     (flags.dirsync ? SB_DIRSYNC : 0) |
-    (flags.noatime ? SB_NOATIME : 0) |
+    (flags.strictatime ? MS_STRICTATIME : 0) |
+    // Where both are asked for, mount(2) takes strictatime.
+    (flags.noatime && !flags.strictatime ? SB_NOATIME : 0) |
     (flags.nodiratime ? SB_NODIRATIME : 0) |
     (settings.lazytime ? SB_LAZYTIME : 0)
   );

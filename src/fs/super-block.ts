@@ -26,6 +26,8 @@ export const SB_DIRSYNC = 128;
 export const SB_NOATIME = 1024;
 export const SB_NODIRATIME = 2048;
 export const SB_POSIXACL = 1 << 16;
+/** Every read moves the atime. The kernel's flag of a mount, as mount(2) takes it; here it is the superblock's. */
+export const MS_STRICTATIME = 1 << 24;
 export const SB_LAZYTIME = 1 << 25;
 export const SB_ACTIVE = 1 << 30;
 

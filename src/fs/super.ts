@@ -17,6 +17,7 @@ import { state_lock_orders } from './lock-order.js';
 import { registerSuperShrinker } from './shrinker.js';
 import {
   type Machine,
+  MS_STRICTATIME,
   SB_ACTIVE,
   SB_LAZYTIME,
   SB_NOATIME,
@@ -153,7 +154,7 @@ export function umount_begin(task: Task, sb: SuperBlock): Awaitable<void> {
 }
 
 /** The flags that a remount can change (MS_RMT_MASK). */
-const SB_REMOUNTABLE = SB_RDONLY | SB_SYNCHRONOUS | SB_NOATIME | SB_NODIRATIME | SB_LAZYTIME;
+const SB_REMOUNTABLE = SB_RDONLY | SB_SYNCHRONOUS | SB_NOATIME | SB_NODIRATIME | MS_STRICTATIME | SB_LAZYTIME;
 
 /** Nobody may write who cannot be kept from it (sb_prepare_remount_readonly). @throws EBUSY */
 function checkNoWriters(sb: SuperBlock): void {
@@ -164,7 +165,7 @@ function checkNoWriters(sb: SuperBlock): void {
 
 /**
  * Change how a filesystem is mounted (reconfigure_super). Takes s_umount exclusively.
- * @param flags SB_RDONLY, SB_SYNCHRONOUS, SB_NOATIME, SB_NODIRATIME, SB_LAZYTIME: as they are to be
+ * @param flags SB_RDONLY, SB_SYNCHRONOUS, SB_NOATIME, SB_NODIRATIME, MS_STRICTATIME, SB_LAZYTIME: as they are to be
  * @param data options of the filesystem's own
  * @throws EBUSY where it is to be read-only and files are open for writing, or are open without a name; and while it is frozen; what
  * ->remount_fs throws

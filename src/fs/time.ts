@@ -10,7 +10,7 @@ import type { File } from './file.js';
 import { I_DIRTY_SYNC, I_DIRTY_TIME, type Inode, S_NOATIME } from './inode.js';
 import { mark_inode_dirty } from './inode-dirty.js';
 import { O_NOATIME } from './open-flags.js';
-import { SB_LAZYTIME, SB_NOATIME, SB_NODIRATIME, SB_RDONLY } from './super-block.js';
+import { MS_STRICTATIME, SB_LAZYTIME, SB_NOATIME, SB_NODIRATIME, SB_RDONLY } from './super-block.js';
 import { sb_end_write, sb_start_write_trylock } from './super-freeze.js';
 
 /** Which times an update is about (S_ATIME …). */
@@ -162,14 +162,14 @@ export function atime_needs_update(inode: Inode): boolean {
   if ((inode.i_flags & S_NOATIME) !== 0 || (s_flags & (SB_NOATIME | SB_RDONLY)) !== 0) return false;
   if ((s_flags & SB_NODIRATIME) !== 0 && (inode.i_mode & S_IFMT) === S_IFDIR) return false;
   const now = current_time(inode);
-  return stale(inode, now) && !timespecEqual(inode.i_atime, now);
+  return ((s_flags & MS_STRICTATIME) !== 0 || stale(inode, now)) && !timespecEqual(inode.i_atime, now);
 }
 
 function onlyErrno(error: unknown): void {
   if (!(error instanceof Errno)) throw error;
 }
 
-/** Data were read: atime by the rules of relatime (touch_atime). Of an open file: file_accessed. */
+/** Data were read: atime by the rules of relatime, or of the mount's flags (touch_atime). Of an open file: file_accessed. */
 export function touch_atime(task: Task, inode: Inode): Awaitable<void> {
   if (!atime_needs_update(inode)) return undefined;
   // A read is not held up by a freeze: then the time stays as it is.

@@ -15,6 +15,7 @@ const MS_SYNCHRONOUS = 16;
 const MS_DIRSYNC = 128;
 const MS_NOATIME = 1024;
 const MS_NODIRATIME = 2048;
+const MS_STRICTATIME = 1 << 24;
 /** Bytes of a block, as far as the kernel asks. */
 const BLOCK_SIZE = 4096;
 
@@ -28,7 +29,8 @@ export function mountFlags(options: MountOptions): number {
     (options.sync === true ? MS_SYNCHRONOUS : 0) |
     (options.dirsync === true ? MS_DIRSYNC : 0) |
     (options.noatime === true ? MS_NOATIME : 0) |
-    (options.nodiratime === true ? MS_NODIRATIME : 0)
+    (options.nodiratime === true ? MS_NODIRATIME : 0) |
+    (options.strictatime === true ? MS_STRICTATIME : 0)
   );
 }
 

@@ -21,6 +21,8 @@ export interface MountOptions {
   readonly dev?: boolean;
   readonly noatime?: boolean;
   readonly nodiratime?: boolean;
+  /** of the kernel's flags only shown: the server keeps the times; fusermount3 does not know it */
+  readonly strictatime?: boolean;
   readonly noexec?: boolean;
   /** every write, or every change of a directory, waits for the device */
   readonly sync?: boolean;

@@ -4,7 +4,16 @@ import { kernelFlags, parseOptions } from '../../src/cli/mount-options.js';
 import { mountFlags } from '../../src/fuse/mount-direct.js';
 
 const flagsOf = (...lists: string[]): number => mountFlags(kernelFlags(parseOptions(lists).flags));
-const [NOSUID, NODEV, NOEXEC, SYNCHRONOUS, DIRSYNC, NOATIME, NODIRATIME] = [2, 4, 8, 16, 128, 1024, 2048];
+const [NOSUID, NODEV, NOEXEC, SYNCHRONOUS, DIRSYNC, NOATIME, NODIRATIME, STRICTATIME] = [
+  2,
+  4,
+  8,
+  16,
+  128,
+  1024,
+  2048,
+  1 << 24,
+];
 
 t.test("the kernel's flags reach mount(2)", async (t) => {
   t.equal(flagsOf('allow_other'), NOSUID | NODEV, 'nothing on a mount is trusted by default');
@@ -15,6 +24,9 @@ t.test("the kernel's flags reach mount(2)", async (t) => {
   t.equal(flagsOf('suid,dev,noexec,exec'), 0);
   t.equal(flagsOf('suid,dev,sync,dirsync'), SYNCHRONOUS | DIRSYNC);
   t.equal(flagsOf('suid,dev,noatime,nodiratime'), NOATIME | NODIRATIME);
+  t.equal(flagsOf('suid,dev,noatime,nodiratime,sync,atime,diratime,async'), 0, 'each has a word that takes it back');
+  t.equal(flagsOf('suid,dev,strictatime'), STRICTATIME);
+  t.equal(flagsOf('suid,dev,strictatime,nostrictatime'), 0);
   t.equal(flagsOf('defaults,rw,relatime,_netdev,x-systemd.automount'), NOSUID | NODEV, "fstab's words are taken");
 });
 

@@ -1,7 +1,7 @@
 /** Times of files, and when what is dirty is written, with a clock that the test moves. */
 import t from 'tap';
 import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
-import { SB_LAZYTIME, SB_NOATIME, SB_NODIRATIME, SB_RDONLY } from '../../src/fs/super-block.js';
+import { MS_STRICTATIME, SB_LAZYTIME, SB_NOATIME, SB_NODIRATIME, SB_RDONLY } from '../../src/fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import type { Timespec } from '../../src/sched/time.js';
 import { newWorld, StillClock, type World } from './world.js';
@@ -52,6 +52,21 @@ t.test('relatime', async (t) => {
   await sys.chmod('/f', 0o600);
   const after = await sys.fstat(fd);
   t.ok(same(after.mtime, before.mtime) && !same(after.ctime, before.ctime), 'chmod changes ctime only');
+  await sys.close(fd);
+  await end();
+});
+
+t.test('strictatime', async (t) => {
+  const { clock, sys, end } = await still(MS_STRICTATIME);
+  const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
+  await sys.write(fd, Buffer.from('x'));
+  const atime = async (): Promise<Timespec> => (await sys.fstat(fd)).atime;
+  for (const which of ['first', 'second']) {
+    const before = await atime();
+    await clock.advance(10_000);
+    await sys.pread(fd, 1, 0);
+    t.notOk(same(await atime(), before), `the ${which} read moves it`);
+  }
   await sys.close(fd);
   await end();
 });
