@@ -5,7 +5,6 @@
  */
 import { inode_dio_begin, inode_dio_end } from '../fs/dio-count.js';
 import { i_size_write } from '../fs/inode.js';
-import { filemap_write_and_wait_range } from '../mm/filemap-wait.js';
 import type { IovIter } from '../mm/iov-iter.js';
 import { pagecache_isize_extended } from '../mm/truncate.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
@@ -20,7 +19,8 @@ import { infoOf, with_handle } from './info.js';
 import { type LatchInode, writeInode } from './inode.js';
 import { markWritten, preallocate } from './map.js';
 import { gather, reach, sectorOf, type Transfer, transferNow } from './transfer.js';
-import { freeBlocks, zeroEdge } from './truncate.js';
+import { freeBlocks } from './truncate.js';
+import { zeroEof } from './zero-eof.js';
 
 /**
  * Write bytes `pos` to `end` exclusive, whole sectors. The file is on the orphan list while it has blocks behind its end: a crash gives them back.
@@ -62,16 +62,6 @@ export async function dio_write(
   }
   if (pos > old) await pagecache_isize_extended(task, inode.i_mapping, old, pos);
   return out.total;
-}
-
-/** The file will go on behind a gap: what its last block holds beyond the end, from a write whose end a crash has cut off, is in the file then (xfs_zero_range). */
-async function zeroEof(task: Task, inode: LatchInode, pos: number): Promise<void> {
-  const size = inode.i_size;
-  const edge = Math.min(pos, Math.ceil(size / BLOCK_SIZE) * BLOCK_SIZE);
-  using held = await inode.i_mapping.invalidate_lock.write(task);
-  if (await zeroEdge(task, inode, size, edge, held)) {
-    await filemap_write_and_wait_range(task, inode.i_mapping, size, edge - 1);
-  }
 }
 
 /** Holes of a range get preallocated blocks, all of them or ENOSPC. @param joins the orphan list, because the file will be longer @param mapped gets what was mapped */

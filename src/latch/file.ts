@@ -41,6 +41,7 @@ import { latch_swap_activate, latch_swap_deactivate } from './swap.js';
 import { latch_fallocate, latch_truncate } from './truncate.js';
 import { latch_launder_folio, writepage, writepages } from './writepages.js';
 import { latch_listxattr } from './xattr.js';
+import { zeroEof } from './zero-eof.js';
 
 /** The folio for a write, locked, with a block under it or the promise of one, and its other bytes read. @throws ENOSPC EIO */
 function write_begin(
@@ -54,7 +55,13 @@ function write_begin(
   const inode = hostOf(mapping);
   infoOf(inode.i_sb).assert_running();
   if (pos + len > inode.i_size) guard_write(task, GUARDED.i_size, inode.i_rwsem);
-  const grabbed = filemap_grab_folio(task, mapping, pageOf(pos));
+  if (pos > inode.i_size && inode.i_size % PAGE_SIZE !== 0)
+    return zeroEof(task, inode, pos).then(() => grabAndBegin(task, inode, pos, len));
+  return grabAndBegin(task, inode, pos, len);
+}
+
+function grabAndBegin(task: Task, inode: LatchInode, pos: number, len: number): Awaitable<WriteBegun> {
+  const grabbed = filemap_grab_folio(task, inode.i_mapping, pageOf(pos));
   if (grabbed instanceof Promise) return grabbed.then((locked) => begin(task, inode, locked, pos, len));
   return begin(task, inode, grabbed, pos, len);
 }
