@@ -169,8 +169,8 @@ export class Lockdep implements Validator {
     cls.waits.add(waited);
   }
 
-  sleeping(task: Task, blockers: (() => readonly Task[]) | undefined): void {
-    const circle = this.waits.add(task, blockers);
+  sleeping(task: Task, blockers: (() => readonly Task[]) | undefined, interruptible: boolean): void {
+    const circle = this.waits.add(task, blockers, interruptible);
     if (this.observer !== undefined) this.observer.slept(task);
     if (circle === undefined) return;
     const members = circle.map(memberOf);

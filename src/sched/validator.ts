@@ -122,9 +122,10 @@ export interface Validator {
   /**
    * `task` goes to sleep.
    * @param blockers those who must do something before it can go on, as far as that is known
+   * @param interruptible a signal can end it: it may take as long as it takes
    * @throws EDEADLK where one of them waits for `task`, at every level: none of them would ever wake up
    */
-  sleeping(task: Task, blockers: (() => readonly Task[]) | undefined): void;
+  sleeping(task: Task, blockers: (() => readonly Task[]) | undefined, interruptible: boolean): void;
   /** It goes on. */
   awake(task: Task): void;
   /** The tasks that sleep now. */

@@ -95,7 +95,7 @@ export class WaitQueue {
     if (options.interruptible === true && task.signalled) return Promise.reject(errno('EINTR'));
     task.waitingFor = { what: options.what ?? 'event', lock: options.lock };
     try {
-      task.validator.sleeping(task, options.blockers);
+      task.validator.sleeping(task, options.blockers, options.interruptible === true);
     } catch (error) {
       task.waitingFor = undefined;
       return Promise.reject(error);

@@ -389,6 +389,22 @@ t.test('a folio that its own waiter has locked', async (t) => {
   held.release();
 });
 
+t.test('who can be interrupted may wait for as long as it likes', async (t) => {
+  const { task, seen } = machine('warn', 20);
+  const [owner, waiter, stuck] = [task('owner'), task('waiter'), task('stuck')];
+  const [lock, other] = [new Mutex('open_mutex'), new Mutex('f_pos_lock')];
+  const [held, heldToo] = [now(lock.lock(owner)), now(other.lock(owner))];
+  const waiting = lock.lock(waiter, 0, { interruptible: true });
+  const stuckWaiting = other.lock(stuck);
+  while (seen.length === 0) await new Promise((resolve) => owner.sched.timer(5, () => resolve(undefined)));
+  heldToo.release();
+  held.release();
+  (await waiting).release();
+  (await stuckWaiting).release();
+  t.match(seen, [{ kind: 'hung-task', message: /stuck.*f_pos_lock/ }]);
+  t.equal(seen.length, 1, 'the other one has slept for longer');
+});
+
 t.test('a task that sleeps for too long is reported with who has what it wants', async (t) => {
   const { task, seen } = machine('warn', 20);
   const [owner, waiter] = [task('owner'), task('waiter')];

@@ -12,6 +12,7 @@ export interface Sleeper {
   readonly since: number;
   /** Where it went to sleep; for waits of which nobody is known to end them, nobody asks. */
   readonly error: Error | undefined;
+  /** It was reported, or never will be: like the kernel's watchdog, ours leaves alone who can be interrupted. */
   told: boolean;
 }
 
@@ -28,9 +29,9 @@ export class Waits {
   }
 
   /** A task goes to sleep. @returns the tasks of the circle that this closes, itself first; undefined where there is none */
-  add(task: Task, blockers: (() => readonly Task[]) | undefined): Sleeper[] | undefined {
+  add(task: Task, blockers: (() => readonly Task[]) | undefined, interruptible: boolean): Sleeper[] | undefined {
     const error = blockers === undefined ? undefined : trace(task).error;
-    const sleeper: Sleeper = { task, blockers, since: task.sched.monotonic(), error, told: false };
+    const sleeper: Sleeper = { task, blockers, since: task.sched.monotonic(), error, told: interruptible };
     this.sleepers.set(task, sleeper);
     const circle = blockers === undefined ? undefined : this.#circle(sleeper);
     if (circle !== undefined) this.sleepers.delete(task);
