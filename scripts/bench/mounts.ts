@@ -8,6 +8,9 @@ import { json, type Result, table } from './table.js';
 import { type Bench, CHECKS, latchfs, type Mounted, root, start, stop, TARGETS, type Target } from './targets.js';
 import { measure, pinned, type Scale, works } from './works.js';
 
+/** Into how many turns the time of a transfer is split: what is to be compared lies close together in time then, and other load meets all alike. */
+const TURNS = 5;
+
 interface Options {
   rounds: string;
   seconds: string;
@@ -98,11 +101,13 @@ async function compare(bench: Bench, given: Options, scale: Scale): Promise<{ re
     for (let round = -1; round < rounds; round++) {
       process.stderr.write(round < 0 ? 'warming up\n' : `round ${round + 1} of ${rounds}\n`);
       for (const [i, work] of list.entries()) {
-        // Every round begins with another target, so that none always follows the same neighbour.
-        for (let n = 0; n < mounted.length; n++) {
-          const [target, { dir }] = mounted[(n + Math.max(round, 0)) % mounted.length] ?? fail('no target');
+        const turns = work.names ? 1 : TURNS;
+        // Every turn begins with another target, so that none always follows the same neighbour.
+        for (let n = 0, first = Math.max(round, 0) * turns; n < mounted.length * turns; n++) {
+          const turn = first + Math.floor(n / mounted.length);
+          const [target, { dir }] = mounted[(n + turn) % mounted.length] ?? fail('no target');
           if (work.names && target.onlyData) continue;
-          const value = await measure(bench, work, dir, scale);
+          const value = await measure(bench, work, dir, { ...scale, seconds: scale.seconds / turns });
           const { samples } = results[i] ?? fail('no result');
           if (round >= 0) samples.set(target.name, [...(samples.get(target.name) ?? []), value]);
         }

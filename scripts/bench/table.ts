@@ -1,7 +1,7 @@
 /** The results of a comparison, as a table for people and as JSON. */
 import Table from 'cli-table3';
 
-/** One kind of work on every target, in `unit`; `samples` has one number a round. */
+/** One kind of work on every target, in `unit`; `samples` has one number a turn: of transfers several in a round. */
 export interface Result {
   readonly work: string;
   readonly unit: string;
@@ -15,7 +15,7 @@ export function median(numbers: readonly number[]): number {
   return (low + high) / 2;
 }
 
-/** How many times the base this is, as a median of rounds: neighbours in time are compared, so that slow drift cancels. */
+/** How many times the base this is, as a median of turns: neighbours in time are compared, so that slow drift cancels. */
 export function ratio(result: Result, target: string, base: string): number | undefined {
   const [ours, theirs] = [result.samples.get(target), result.samples.get(base)];
   if (ours === undefined || theirs === undefined) return undefined;
@@ -32,7 +32,7 @@ export interface Checks {
   readonly off: string;
 }
 
-/** The part of the throughput that the checks take, as a median of rounds: 0.1 is a tenth; below 0 where they seem to win. */
+/** The part of the throughput that the checks take, as a median of turns: 0.1 is a tenth; below 0 where they seem to win. */
 export function taken(result: Result, { on, off }: Checks): number | undefined {
   const part = ratio(result, on, off);
   return part === undefined ? undefined : 1 - part;
