@@ -69,7 +69,7 @@ export const OPTION_HELP: readonly (readonly [string, string])[] = [
   ['nocontrol', 'without the control directory .latchfs in the root of the mount'],
   ['nonempty', 'mount over a directory that has files in it'],
   ['noatime, nodiratime, lazytime', 'access times are not kept, not those of directories, not written for themselves'],
-  ['strictatime', 'every read that reaches latchfs moves the access time'],
+  ['strictatime', 'every read moves the access time, not only the first after a change'],
   ['sync, dirsync', 'every change, or every change of a directory, waits for the device'],
   ['dev, suid, noexec, …', 'device nodes and set-user-id bits count (where root mounts), nothing is executed'],
 ];

@@ -41,8 +41,9 @@ export function validityOf(cache: CacheMode): number {
  * everybody who could want one goes through it, and lists directories without opening them; with cache=always it also keeps flock(2), and
  * opens nothing where all files may be cached: then ATOMIC_O_TRUNC must stay out, or O_TRUNC would be lost.
  * @param acls the filesystem has POSIX ACLs
+ * @param strictAtime each open is to be seen, so that reading moves the atime
  */
-export function wishes({ cache, generated }: SessionOptions, acls: boolean): InitWishes {
+export function wishes({ cache, generated }: SessionOptions, acls: boolean, strictAtime: boolean): InitWishes {
   let flags =
     INIT.ASYNC_READ |
     INIT.ATOMIC_O_TRUNC |
@@ -63,6 +64,6 @@ export function wishes({ cache, generated }: SessionOptions, acls: boolean): Ini
   if (cache !== 'always') flags |= INIT.FLOCK_LOCKS;
   else flags |= INIT.WRITEBACK_CACHE;
   const flags2 = INIT2.DIRECT_IO_ALLOW_MMAP | INIT2.HAS_EXPIRE_ONLY;
-  const [noOpen, noOpendir] = [cache === 'always' && !generated, cache !== 'none'];
+  const [noOpen, noOpendir] = [cache === 'always' && !generated && !strictAtime, cache !== 'none' && !strictAtime];
   return { flags, flags2, maxWrite: 1 << 20, maxReadahead: 1 << 20, maxBackground: 64, noOpen, noOpendir };
 }

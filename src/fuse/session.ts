@@ -2,7 +2,7 @@
  * The session: every request of the kernel becomes a Task, is dispatched to the VFS, and is answered. What one opcode does is in ops/; what all of them
  * share (tasks, replies, interrupts, node ids, open files) is here.
  */
-import { SB_POSIXACL, type SuperBlock } from '../fs/super-block.js';
+import { MS_STRICTATIME, SB_POSIXACL, type SuperBlock } from '../fs/super-block.js';
 import { thaw_super } from '../fs/super-freeze.js';
 import { SB_FREEZE_COMPLETE } from '../fs/super-writers.js';
 import { task_end } from '../locking/context.js';
@@ -190,8 +190,16 @@ export class Session {
     this.transport.replyError(header.unique, error instanceof ProtocolError ? error.errno : errnoOf(error));
   }
 
+  /** Every read is to be seen, because it moves the atime: what is opened must not be read from what the kernel has cached before. */
+  get strictAtime(): boolean {
+    return (this.sb.s_flags & MS_STRICTATIME) !== 0;
+  }
+
   #init(header: RequestHeader, message: Message): void {
-    const answer = negotiate(decodeInit(message), wishes(this.options, (this.sb.s_flags & SB_POSIXACL) !== 0));
+    const answer = negotiate(
+      decodeInit(message),
+      wishes(this.options, (this.sb.s_flags & SB_POSIXACL) !== 0, this.strictAtime),
+    );
     if (answer.kind === 'refuse') {
       this.log.error(answer.reason);
       this.transport.replyError(header.unique, ERRNO.EPROTO);

@@ -147,3 +147,16 @@ t.test('cache=none sees each request', { skip }, async (t) => {
     t.ok((listed['READDIRPLUS'] ?? 0) + (listed['READDIR'] ?? 0) >= FILES);
   });
 });
+
+t.test('with strictatime each reader is seen, and moves the access time', { skip }, async (t) => {
+  for (const cache of ['none', 'auto', 'always']) {
+    await withMount('memory:32M', `allow_other,strictatime,cache=${cache}`, async (mounted) => {
+      const { stdout, stderr } = await mounted.sh(
+        `mkdir d; echo aaa > d/f; cat d/f > /dev/null; ls d > /dev/null
+         for i in 1 2 3; do sleep 0.05; cat d/f > /dev/null; ls d > /dev/null; stat -c %x d/f; stat -c %x d; done`,
+      );
+      t.equal(stderr, '');
+      t.equal(new Set(stdout.trim().split('\n')).size, 6, `cache=${cache}:\n${stdout}`);
+    });
+  }
+});

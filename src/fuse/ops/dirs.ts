@@ -26,7 +26,7 @@ export function opendir(s: Session, task: Task, h: RequestHeader, m: Message): A
   if (s.negotiated?.mayRefuseOpendir === true) throw errno('ENOSYS');
   return withDentry(s, task, h.nodeid, (dentry) =>
     andThen(vfs_open(task, dentry, flags, false), (file) => {
-      const open = s.options.cache === 'none' ? 0 : FOPEN.KEEP_CACHE | FOPEN.CACHE_DIR;
+      const open = s.options.cache === 'none' || s.strictAtime ? 0 : FOPEN.KEEP_CACHE | FOPEN.CACHE_DIR;
       s.transport.reply(h.unique, encodeOpen(s.transport.out, s.handles.add(file), open));
     }),
   );

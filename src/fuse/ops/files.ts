@@ -47,7 +47,8 @@ const O_SYNC = 0o4010000;
 function openFlags(s: Session, file: File): number {
   if (file.f_inode.i_sb.generated) return FOPEN.DIRECT_IO;
   const base = FOPEN.PARALLEL_DIRECT_WRITES;
-  return s.options.cache === 'none' ? base | FOPEN.DIRECT_IO : base | FOPEN.KEEP_CACHE | FOPEN.NOFLUSH;
+  if (s.options.cache === 'none') return base | FOPEN.DIRECT_IO;
+  return base | FOPEN.NOFLUSH | (s.strictAtime ? 0 : FOPEN.KEEP_CACHE);
 }
 
 /**
