@@ -13,7 +13,7 @@ import { overlayFsType } from './overlayfs/super.js';
 import type { Process } from './process.js';
 import { do_remount, kill_sb, umount_begin, user_statfs, vfs_mount, vfs_statfs } from './super.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';
-import { AT_FDCWD, startOf, user_path_at, withPath } from './sys-path.js';
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, startOf, user_path_at, withPath } from './sys-path.js';
 import type { Kstatfs } from './types.js';
 
 export const MNT_FORCE = 1;
@@ -83,7 +83,8 @@ export async function mount_overlay(task: Task, p: Process, name: string, lowerd
 export async function umount2(task: Task, p: Process, name: string, flags: number): Promise<void> {
   if ((flags & ~(MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW)) !== 0) throw errno('EINVAL');
   if (!task.cred.capable('CAP_SYS_ADMIN')) throw errno('EPERM');
-  const root = await withPath(task, user_path_at(task, p, AT_FDCWD, name, 0), (path) => {
+  const how = (flags & UMOUNT_NOFOLLOW) === 0 ? 0 : AT_SYMLINK_NOFOLLOW;
+  const root = await withPath(task, user_path_at(task, p, AT_FDCWD, name, how), (path) => {
     if (!path.isRoot) throw errno('EINVAL');
     return path;
   });

@@ -14,6 +14,8 @@ import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../src/mm/mma
 import { errno } from '../../src/sched/errno.js';
 import { newWorld, opsCalled, outcome, user, type World } from './world.js';
 
+const UMOUNT_NOFOLLOW = 8;
+
 async function put(sys: Syscalls, path: string, text: string): Promise<void> {
   const fd = await sys.open(path, O_CREAT | O_RDWR, 0o644);
   await sys.write(fd, Buffer.from(text));
@@ -185,6 +187,8 @@ t.test('files of an overlay are mapped and synced, and leave no trace in the lay
       await sys.close(dir);
       t.equal(await outcome(() => sys.remount('/m', 0, '')), 'EROFS');
       await sys.remount('/m', SB_RDONLY, '');
+      await sys.symlink('m', '/to-m');
+      t.equal(await outcome(() => sys.umount2('/to-m', UMOUNT_NOFOLLOW)), 'EINVAL', 'a link to a mount is none');
     },
   );
 });
