@@ -59,6 +59,9 @@ export async function stressInside(
     all.push(new Actor(sb, numbers(choose(2 ** 31)), child));
   }
   let refused = 0;
+  const failed = (what: string, error: unknown): void => {
+    faults.push(`${what}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  };
   const pending = new Map<Actor, string>();
   const live = async (actor: Actor): Promise<void> => {
     for (let i = 0; i < callsEach; i++) {
@@ -68,18 +71,21 @@ export async function stressInside(
         await call.run(actor);
       } catch (error) {
         if (error instanceof FaultSignal || (error instanceof Errno && error.code !== 'EIO')) refused++;
-        else faults.push(`${call.name}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+        else failed(call.name, error);
       }
     }
     pending.set(actor, 'exit');
-    await actor.process.exit();
+    await actor.process.exit().catch((error: unknown) => failed('exit', error));
     pending.delete(actor);
   };
-  const end = async (): Promise<void> => {
-    await Promise.all(all.map(live));
+  const unmount = async (): Promise<void> => {
     const left = await kill_sb(sb);
     if (left > 0) faults.push(`${left} inodes are in use after unmount`);
     await fsck(new Task(sched, validator, { comm: 'fsck' }), device, (line) => faults.push(`fsck: ${line}`));
+  };
+  const end = async (): Promise<void> => {
+    await Promise.all(all.map(live));
+    await unmount().catch((error: unknown) => failed('unmount', error));
   };
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<void>((resolve) => {
