@@ -1,6 +1,5 @@
 /** Regular files: between the page cache and the blocks of the device. */
 
-import { submit_bio_wait } from '../block/bio.js';
 import { FS_SECRM_FL } from '../fs/fileattr.js';
 import { type Inode, i_size_write } from '../fs/inode.js';
 import type { file_operations as FileOperations, inode_operations } from '../fs/operations.js';
@@ -30,9 +29,8 @@ import { infoOf } from './info.js';
 import type { LatchInode } from './inode.js';
 import { latch_compat_ioctl, latch_ioctl } from './ioctl.js';
 import { latch_flock, latch_lock, latch_setlease } from './locks.js';
-import { SECTORS } from './map.js';
 import { latch_get_unmapped_area, latch_mmap } from './mmap.js';
-import { inodeOf, read_folio, readahead } from './readpage.js';
+import { inodeOf, read_folio, read_locked, readahead } from './readpage.js';
 import { latch_copy_file_range, latch_remap_file_range } from './remap.js';
 import { latch_free_folio, latch_migrate_folio, note_secret } from './secret.js';
 import { forget_sectors, latch_is_partially_uptodate } from './sectors.js';
@@ -127,13 +125,7 @@ function fillForWrite(
     folio_mark_uptodate(folio);
     return undefined;
   }
-  const read = submit_bio_wait(task, infoOf(inode.i_sb).bdev, {
-    op: 'read',
-    sector: (extent.physical + folio.index - extent.logical) * SECTORS,
-    vecs: [folio.data],
-    length: PAGE_SIZE,
-  });
-  return andThen(read, () => uptodate(folio));
+  return read_locked(task, inode, folio, extent);
 }
 
 function uptodate(folio: Folio): void {

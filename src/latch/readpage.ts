@@ -1,11 +1,11 @@
 /** Filling pages of files from the device (fs/ext4/readpage.c). */
-import { submit_bio } from '../block/bio.js';
+import { submit_bio, submit_bio_wait } from '../block/bio.js';
 import { GUARDED, guard_read } from '../locking/guarded.js';
 import type { MmFile } from '../mm/address-space.js';
 import { type Folio, PAGE_SIZE } from '../mm/folio.js';
-import { folio_end_read, folio_hand_over } from '../mm/folio-state.js';
+import { folio_end_read, folio_hand_over, folio_mark_uptodate } from '../mm/folio-state.js';
 import type { ReadaheadControl } from '../mm/operations.js';
-import type { Awaitable } from '../sched/awaitable.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { hostOf } from './delayed.js';
@@ -103,4 +103,16 @@ function readMapped(
     },
   });
   return at + run.length;
+}
+
+/** Read a locked folio over a written extent that stays locked: some of its bytes are to be changed. @throws EIO */
+export function read_locked(task: Task, inode: LatchInode, folio: Folio, extent: Extent): Awaitable<void> {
+  note_secret(inode, [folio]);
+  const sector = (extent.physical + folio.index - extent.logical) * SECTORS;
+  const { bdev } = infoOf(inode.i_sb);
+  const read = submit_bio_wait(task, bdev, { op: 'read', sector, vecs: [folio.data], length: PAGE_SIZE });
+  return andThen(read, () => {
+    forget_sectors(folio);
+    folio_mark_uptodate(folio);
+  });
 }

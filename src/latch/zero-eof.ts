@@ -1,16 +1,11 @@
 /** What a file's last block holds behind its end, once the file goes on behind a gap (xfs_zero_range of xfs_file_write_checks). */
-import { submit_bio_wait } from '../block/bio.js';
 import { filemap_grab_folio, folio_put } from '../mm/filemap.js';
-import { type Folio, PAGE_SIZE, pageOf } from '../mm/folio.js';
-import { filemap_dirty_folio, folio_mark_uptodate } from '../mm/folio-state.js';
+import { PAGE_SIZE, pageOf } from '../mm/folio.js';
+import { filemap_dirty_folio } from '../mm/folio-state.js';
 import { filemap_write_and_wait_range } from '../mm/page-writeback.js';
 import type { Task } from '../sched/task.js';
-import type { Extent } from './format/inode.js';
-import { infoOf } from './info.js';
 import type { LatchInode } from './inode.js';
-import { SECTORS } from './map.js';
-import { note_secret } from './secret.js';
-import { forget_sectors } from './sectors.js';
+import { read_locked } from './readpage.js';
 
 /**
  * The file will go on at byte `pos`, behind its end: what its last block holds between the two, from a write whose size a crash has cut off, reads as zeroes
@@ -25,7 +20,7 @@ export async function zeroEof(task: Task, inode: LatchInode, pos: number): Promi
   if (extent === undefined || extent.unwritten) return;
   const { folio, held } = await filemap_grab_folio(task, mapping, pageOf(size));
   try {
-    if (!folio.uptodate) await fill(task, inode, folio, extent);
+    if (!folio.uptodate) await read_locked(task, inode, folio, extent);
     const tail = folio.data.subarray(size % PAGE_SIZE, (size % PAGE_SIZE) + edge - size);
     if (tail.every((byte) => byte === 0)) return;
     tail.fill(0);
@@ -35,13 +30,4 @@ export async function zeroEof(task: Task, inode: LatchInode, pos: number): Promi
     folio_put(task, folio);
   }
   await filemap_write_and_wait_range(task, mapping, size, edge - 1);
-}
-
-/** Read a locked page. @throws EIO */
-async function fill(task: Task, inode: LatchInode, folio: Folio, extent: Extent): Promise<void> {
-  note_secret(inode, [folio]);
-  const sector = (extent.physical + folio.index - extent.logical) * SECTORS;
-  await submit_bio_wait(task, infoOf(inode.i_sb).bdev, { op: 'read', sector, vecs: [folio.data], length: PAGE_SIZE });
-  forget_sectors(folio);
-  folio_mark_uptodate(folio);
 }

@@ -115,7 +115,7 @@ export class XArray<T extends XaEntry> {
     return before;
   }
 
-  /** Whether the entry at `index` has any mark. */
+  /** Whether the entry at `index` has a mark, whichever. */
   isMarked(index: number): boolean {
     const leaf = this.#leaf(index);
     const slot = index & MASK;
