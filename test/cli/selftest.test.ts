@@ -3,6 +3,7 @@ import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
 import { runSelftest, selftest } from '../../src/cli/selftest.js';
+import { Held } from '../../src/locking/held.js';
 import { Tracker } from '../../src/locking/lockdep/tracker.js';
 import { Lockdep } from '../../src/locking/lockdep.js';
 
@@ -68,5 +69,37 @@ t.test('so does one that complains about everything', async (t) => {
     t.match(table, /FAILED: A-B-C in one order, mutex: reported lock-order/);
   } finally {
     Lockdep.prototype.acquired = acquired;
+  }
+});
+
+t.test('so does one that takes the same fault for another each time', async (t) => {
+  const { violation } = Lockdep.prototype;
+  let told = 0;
+  Lockdep.prototype.violation = function (task, kind, detail) {
+    violation.call(this, task, kind, { ...detail, message: `${detail.message} (${++told})` });
+  };
+  try {
+    const [status, table] = await printed(false);
+    t.equal(status, 1);
+    t.match(table, /FAILED: A-B-B-A again and again, mutex: told when seen so often: 0, 0/);
+  } finally {
+    Lockdep.prototype.violation = violation;
+  }
+});
+
+t.test('so does one that loses sight of a lock that is given to another', async (t) => {
+  const { transfer } = Held.prototype;
+  Held.prototype.transfer = function (task) {
+    const { acquired } = task.validator;
+    task.validator.acquired = () => undefined;
+    transfer.call(this, task);
+    task.validator.acquired = acquired;
+  };
+  try {
+    const [status, table] = await printed(false);
+    t.equal(status, 1);
+    t.match(table, /FAILED: A given to another, who takes B; then B-A, mutex: reported nothing/);
+  } finally {
+    Held.prototype.transfer = transfer;
   }
 });

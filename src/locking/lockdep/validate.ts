@@ -127,7 +127,7 @@ export function checkUsage(cls: LockClass, bit: number): Fault | undefined {
   const alone = used ? COMPLETIONS_ENABLED : USED_IN_COMPLETION;
   const against = read ? alone : both;
   if ((cls.usage & against) !== 0) return inconsistent(cls, bit, cls.usage & against);
-  const found = search(cls, read && used, used, (step) => {
+  const found = search(cls, read, used, (step) => {
     if (step.edge === undefined) return false;
     return (step.cls.usage & (step.onlyReaders ? alone : both)) !== 0;
   });
@@ -141,9 +141,7 @@ export function checkInversion(one: HeldClass, wanted: Wanted): Fault | undefine
   if (safe === undefined) return undefined;
   const unsafe = search(wanted.cls, wanted.read === READ_RECURSIVE, true, (step) => heldWithCompletions(step));
   if (unsafe === undefined) return undefined;
-  // A shared use in a completion and a shared holder do not stand against each other.
-  const writes = (safe.cls.usage & USED_IN_COMPLETION) !== 0 || (unsafe.cls.usage & COMPLETIONS_ENABLED) !== 0;
-  if (!writes) return undefined;
+  // Shared at both ends is no better: what is between them takes the one alone and waits for the other, and the completion waits for it.
   return inversion(safe.cls, unsafe.cls, [...edgesOf(safe).reverse(), ...edgesOf(unsafe)], wanted.cls);
 }
 

@@ -145,6 +145,22 @@ function completions(): Case[] {
       completion(read, 'A'),
     ]),
   );
+  // Who reads B is interrupted, and the completion reads A: they wait where A was taken alone by somebody who waits for B.
+  for (const [a, b, wrong] of [
+    [write, write, true],
+    [write, read, false],
+    [read, write, false],
+    [read, read, false],
+  ] as const) {
+    cases.push(
+      ...inAllOrders(
+        `completion reads A, B read-held, ${a.name} A over ${b.name} B`,
+        read,
+        wrong ? ['lock-usage'] : 'nothing',
+        [held([a, b], 'AB', true), open(read, 'B'), completion(read, 'A')],
+      ),
+    );
+  }
   return cases;
 }
 

@@ -6,6 +6,7 @@ import { contextCases } from './cases-context.js';
 import { nestingCases } from './cases-nesting.js';
 import { orderCases } from './cases-order.js';
 import { readerCases } from './cases-readers.js';
+import { reportCases } from './cases-reports.js';
 import { waitCases } from './cases-waits.js';
 import { type Case, type Outcome, runCase } from './scenario.js';
 
@@ -25,6 +26,7 @@ export function suites(): Suite[] {
     { title: 'contexts and completions', cases: contextCases() },
     { title: 'nesting and reclaim', cases: nestingCases() },
     { title: 'tasks that wait', cases: waitCases() },
+    { title: 'reports, and locks that change hands', cases: reportCases() },
   ];
 }
 

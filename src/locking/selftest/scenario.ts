@@ -16,6 +16,8 @@ export interface Case {
   readonly column: KindName;
   readonly expected: Expected;
   run(stage: Stage): void | Promise<void>;
+  /** Look closer at what was reported, once the kinds are right. @returns what is wrong about it; '' where nothing is */
+  verify?(stage: Stage): string;
 }
 
 /** Where a scenario plays. */
@@ -119,6 +121,7 @@ export async function runCase(one: Case): Promise<Outcome> {
   }
   const reported = stage.violations.map(({ kind }) => kind);
   if (why === '') why = judge(one.expected, reported);
+  if (why === '') why = one.verify?.(stage) ?? '';
   return { row: one.row, column: one.column, ok: why === '', expected: one.expected, reported, why };
 }
 

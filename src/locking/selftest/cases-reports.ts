@@ -1,0 +1,185 @@
+/** What is reported how often, and under which name: a storm of one fault, two faults at once, and locks that pass from hand to hand. */
+import { task_end } from '../context.js';
+import type { Held } from '../held.js';
+import { RwSem } from '../rwsem.js';
+import { KINDS, type Kind, kindOf } from './kinds.js';
+import type { Case, Stage } from './scenario.js';
+
+const AB = 'A+ B+ B- A-';
+const BA = 'B+ A+ A- B-';
+/** How often a fault is played, and which of the times are told of: the first, then at every power of two. */
+const TIMES = 9;
+const TOLD: readonly number[] = [0, 1, 2, 4, 8];
+
+/** Two lists that shall be equal, in words where they are not. */
+function differ(what: string, found: readonly unknown[], wanted: readonly unknown[]): string {
+  const [is, shall] = [found, wanted].map((list) => list.join(', '));
+  return is === shall ? '' : `${what}: ${is || 'nothing'}, and not ${shall || 'nothing'}`;
+}
+
+/** The counts with which things were told, and how often each was seen in all. */
+function told(stage: Stage, seen: readonly number[], counts: readonly number[]): string {
+  return (
+    differ(
+      'told when seen so often',
+      stage.violations.map((violation) => violation.seen),
+      seen,
+    ) ||
+    differ('seen in all', [...stage.validator.counts().values()], counts) ||
+    differ('total', [stage.validator.total], [counts.reduce((sum, count) => sum + count, 0)])
+  );
+}
+
+function storms(): Case[] {
+  const cases: Case[] = [];
+  // Readers of spinning locks may be taken both ways.
+  for (const kind of KINDS.filter(({ recursive }) => !recursive)) {
+    const column = kind.name;
+    const expected = ['lock-order'] as const;
+    cases.push(
+      {
+        row: 'A-B-B-A again and again',
+        column,
+        expected,
+        run: (stage) => {
+          stage.play(kind, AB);
+          for (let i = 0; i < TIMES; i++) stage.play(kind, BA);
+        },
+        verify: (stage) => told(stage, TOLD, [TIMES]),
+      },
+      {
+        row: 'A-B-B-A again, by others and under others',
+        column,
+        expected,
+        run: (stage) => {
+          stage.play(kind, `${AB} ${BA}`);
+          const task = stage.newTask();
+          const guards = [...'BA'].map((name) => stage.take(stage.subject(kind, name), task));
+          for (const guard of guards.reverse()) guard?.release();
+          stage.play(kind, `C+ ${BA} C-`);
+        },
+        verify: (stage) => told(stage, [0, 1, 2], [3]),
+      },
+      {
+        row: 'two faults, each for itself',
+        column,
+        expected,
+        run: (stage) => stage.play(kind, `${AB} C+ D+ D- C- ${BA} D+ C+ C- D-`),
+        verify: (stage) => told(stage, [0, 0], [1, 1]),
+      },
+    );
+  }
+  return cases;
+}
+
+/** The names of the two locks of the first report. */
+const names = (wanted: string, holding: string) => (stage: Stage) => {
+  const { order } = stage.violations[0] ?? {};
+  return differ('wanted and held', [order?.wanted, order?.holding], [wanted, holding]);
+};
+
+/** Take a lock and give it to another task. @returns its guard, and who has it now */
+function given(stage: Stage, kind: Kind, name: string, subclass = 0) {
+  const guard: Held | undefined = stage.take(stage.subject(kind, name), stage.task, { subclass });
+  const receiver = stage.newTask();
+  guard?.transfer(receiver);
+  return { guard, receiver };
+}
+
+function handedOver(): Case[] {
+  const cases: Case[] = [];
+  // A spinning lock stays with who has taken it.
+  for (const kind of KINDS.filter(({ spins }) => !spins)) {
+    const column = kind.name;
+    const lock = kind.make('A', 'A', new Map()).lock.name;
+    cases.push(
+      {
+        row: 'A given to another, who takes B; then B-A',
+        column,
+        expected: ['lock-order'],
+        run: (stage) => {
+          // B alone is known already: what matters is that A is held now.
+          stage.play(kind, 'B+ B-');
+          const { guard, receiver } = given(stage, kind, 'A');
+          stage.take(stage.subject(kind, 'B'), receiver)?.release();
+          guard?.release();
+          stage.play(kind, BA);
+        },
+        verify: names(`A:${lock}`, `B:${lock}`),
+      },
+      {
+        row: 'A given to another, who has B; then A-B',
+        column,
+        // Nobody has waited for A with B held.
+        expected: 'nothing',
+        run: (stage) => {
+          const receiver = stage.newTask();
+          const b = stage.take(stage.subject(kind, 'B'), receiver);
+          const a = stage.take(stage.subject(kind, 'A'));
+          a?.transfer(receiver);
+          a?.release();
+          b?.release();
+          stage.play(kind, AB);
+        },
+      },
+      {
+        row: 'A given away, then B, and B-A',
+        column,
+        // The giver has it no more when it takes B.
+        expected: 'nothing',
+        run: (stage) => {
+          const { guard, receiver } = given(stage, kind, 'A');
+          stage.play(kind, 'B+ B-');
+          guard?.release();
+          task_end(receiver);
+          stage.play(kind, BA);
+        },
+      },
+      {
+        row: 'given to another, and kept by it',
+        column,
+        expected: ['held-at-task-end'],
+        run: (stage) => {
+          const { receiver } = given(stage, kind, 'A');
+          task_end(stage.task);
+          task_end(receiver);
+        },
+        verify: ({ violations: [first] }) =>
+          differ('held at the end', first?.held.map((held) => held.class) ?? [], [`A:${lock}`]),
+      },
+    );
+    if (!kind.levels) continue;
+    cases.push({
+      row: 'A/1 given to another, who takes B; then B-A/1',
+      column,
+      expected: ['lock-order'],
+      run: (stage) => {
+        const { guard, receiver } = given(stage, kind, 'A', 1);
+        stage.take(stage.subject(kind, 'B'), receiver)?.release();
+        guard?.release();
+        const b = stage.take(stage.subject(kind, 'B'));
+        stage.take(stage.subject(kind, 'A'), stage.task, { subclass: 1 })?.release();
+        b?.release();
+      },
+      verify: names(`A:${lock}/1`, `B:${lock}`),
+    });
+  }
+  cases.push({
+    row: 'A downgraded, then B; then B-A',
+    column: 'wsem',
+    expected: ['lock-order'],
+    run: async (stage) => {
+      const kind = kindOf('wsem');
+      const { lock } = stage.subject(kind, 'A');
+      if (!(lock instanceof RwSem)) throw new Error('no semaphore');
+      const shared = lock.downgrade(await lock.write(stage.task, 0));
+      stage.take(stage.subject(kind, 'B'))?.release();
+      shared.release();
+      stage.play(kind, BA);
+    },
+    verify: names('A:s_umount', 'B:s_umount'),
+  });
+  return cases;
+}
+
+export const reportCases = (): Case[] => [...storms(), ...handedOver()];
