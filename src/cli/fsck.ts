@@ -65,7 +65,8 @@ function summary(image: string, result: FsckResult, repair: Repair): string {
   const { problems, left, repaired, replayed } = result;
   const where = repair === 'look' ? ' in memory' : '';
   const log = replayed > 0 ? `, ${replayed} transactions of the log were replayed${where}` : '';
-  const used = `${result.inodes} inodes, ${result.blocksUsed} of ${result.blocks} blocks in use${log}`;
+  const named = result.label === '' ? '' : `label ${JSON.stringify(Buffer.from(result.label, 'latin1').toString())}, `;
+  const used = `${named}${result.inodes} inodes, ${result.blocksUsed} of ${result.blocks} blocks in use${log}`;
   if (problems === 0) return `clean, ${used}`;
   if (left === 0) return `${problems} problems, all repaired, ${used}`;
   if (result.unreadable > 0) {

@@ -2,14 +2,13 @@
 import { closeSync, existsSync, ftruncateSync, openSync, readSync, rmSync, statSync } from 'node:fs';
 import { type BlockDevice, blkdev_get, blkdev_put } from '../block/block-device.js';
 import { MIN_JOURNALED_BYTES } from '../latch/format/layout.js';
-import { decodeSuper } from '../latch/format/superblock.js';
+import { decodeSuper, LABEL_BYTES } from '../latch/format/superblock.js';
 import { mkfs } from '../latch/mkfs.js';
 import { Task } from '../sched/task.js';
 import { CliError, reason } from './error.js';
 import { asCliError, newMachine, openSource } from './machine.js';
 import { parseSize } from './size.js';
 
-const LABEL_BYTES = 16;
 /** Bytes at the beginning in which filesystems have their superblocks: that of btrfs is the last, at 64 KiB. */
 const MARKED_BYTES = 68 * 1024;
 

@@ -1,11 +1,20 @@
 /** ioctl(2) of latch's own (fs/ext4/ioctl.c): generation, the identity of the filesystem, FITRIM, FS_IOC_SHUTDOWN. */
 import { inode_owner_or_capable } from '../fs/attr.js';
 import type { File } from '../fs/file.js';
-import { FITRIM, FS_IOC_GETFSUUID, FS_IOC_GETVERSION, FS_IOC_SETVERSION, FS_IOC_SHUTDOWN } from '../fs/ioctl.js';
+import {
+  FITRIM,
+  FS_IOC_GETFSLABEL,
+  FS_IOC_GETFSUUID,
+  FS_IOC_GETVERSION,
+  FS_IOC_SETFSLABEL,
+  FS_IOC_SETVERSION,
+  FS_IOC_SHUTDOWN,
+} from '../fs/ioctl.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { infoOf, type LatchInfo } from './info.js';
+import { ioctl_getlabel, ioctl_setlabel } from './label.js';
 import { latch_force_shutdown } from './shutdown.js';
 import { latch_trim_fs } from './trim.js';
 
@@ -59,6 +68,10 @@ export function latch_ioctl(task: Task, file: File, cmd: number, arg: Buffer): A
       info.super.uuid.copy(answer, 1);
       return answer;
     }
+    case FS_IOC_GETFSLABEL:
+      return ioctl_getlabel(info);
+    case FS_IOC_SETFSLABEL:
+      return ioctl_setlabel(task, info, arg);
     case FITRIM:
       return ioctl_fitrim(task, info, arg);
     case FS_IOC_SHUTDOWN:
@@ -75,6 +88,8 @@ export function latch_compat_ioctl(task: Task, file: File, cmd: number, arg: Buf
     case FS_IOC32_SETVERSION:
       return latch_ioctl(task, file, FS_IOC_SETVERSION, arg);
     case FS_IOC_GETFSUUID:
+    case FS_IOC_GETFSLABEL:
+    case FS_IOC_SETFSLABEL:
     case FITRIM:
     case FS_IOC_SHUTDOWN:
       return latch_ioctl(task, file, cmd, arg);

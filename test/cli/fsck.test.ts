@@ -62,6 +62,7 @@ t.test('fsck', async (t) => {
 
   const large = join(scratch, 'large');
   await run(latchfs, ['mkfs', large, '--size', '300M', '--label', 'kept']);
+  t.match((await run(latchfs, ['fsck', large])).stdout, /: clean, label "kept", 1 inodes/);
   const whole = readFileSync(large).subarray(0, 4096);
   const second = openSync(large, 'r+');
   writeSync(second, Buffer.alloc(4096), 0, 4096, 0);

@@ -31,6 +31,11 @@ t.test('an image keeps its tree over a remount', { skip: needsRoot, timeout: 120
     }
     const first = await mount(image);
     try {
+      const label = `import fcntl, os
+root = os.open('.', 0)
+fcntl.ioctl(root, 0x41009432, b'named'.ljust(256, b'\\0'))
+print(fcntl.ioctl(root, 0x81009431, bytes(256)).rstrip(b'\\0').decode())`;
+      t.equal((await first.sh(`python3 -c "${label}"`)).stdout, 'named\n', 'the label is set and told');
       const second = await run(`${root}scripts/latchfs`, ['mount', image, '/media', '-f']);
       t.equal(second.status, 1, 'a second mount of an image is refused');
       t.match(second.stderr, /in use/);

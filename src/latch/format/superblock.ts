@@ -5,6 +5,8 @@ import { GROUP_BLOCKS, groupsOf } from './layout.js';
 /** Where it begins, in bytes. */
 export const SUPER_OFFSET = 1024;
 const SIZE = 256;
+/** The most bytes of a label. */
+export const LABEL_BYTES = 16;
 const MAGIC = 'LATCHFS1';
 export const VERSION = 2;
 /** Feature: metadata goes through a journal, whose place is in the superblock. */
@@ -53,7 +55,8 @@ export interface Superblock {
   generation: number;
   mounts: number;
   readonly uuid: Buffer;
-  readonly label: string;
+  /** The filesystem's name, a byte a character. */
+  label: string;
   /** 8 bytes that nobody can guess. */
   readonly hashKey: Buffer;
   /** The inodes of the quota files, by type of quota; 0 for none. No directory names them. */
@@ -79,7 +82,7 @@ export function encodeSuper(block: Buffer, sb: Superblock): void {
   b.writeUInt32LE(sb.generation >>> 0, 56);
   b.writeUInt32LE(sb.mounts >>> 0, 60);
   sb.uuid.copy(b, 64, 0, 16);
-  b.write(sb.label.slice(0, 16), 80, 'latin1');
+  b.write(sb.label.slice(0, LABEL_BYTES), 80, 'latin1');
   b.writeUInt32LE(sb.journalFirst, 96);
   b.writeUInt32LE(sb.journalLength, 100);
   sb.hashKey.copy(b, 104, 0, 8);

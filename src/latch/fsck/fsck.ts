@@ -35,6 +35,8 @@ export interface FsckResult {
   /** Transactions of the log that were replayed. */
   readonly replayed: number;
   readonly inodes: number;
+  /** The filesystem's name, a byte a character. */
+  readonly label: string;
   readonly blocksUsed: number;
   readonly blocks: number;
 }
@@ -80,7 +82,7 @@ export async function fsck(
     look = await lookAt(task, bdev, tell, repair);
   }
   const { context, report } = look;
-  const { blocks, freeBlocks } = context.super;
+  const { blocks, freeBlocks, label } = context.super;
   return {
     problems,
     repaired,
@@ -88,6 +90,7 @@ export async function fsck(
     unreadable: report.unreadable,
     replayed,
     inodes: context.inodes.size,
+    label,
     blocksUsed: blocks - freeBlocks,
     blocks,
   };
