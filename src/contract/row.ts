@@ -53,6 +53,7 @@ export type LockName =
   | 'j_state_lock'
   | 'j_list_lock'
   | 'i_data_sem'
+  | 'i_unwritten'
   | 'xattr_sem'
   | 'alloc_lock'
   | 's_orphan_lock'

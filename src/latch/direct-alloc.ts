@@ -50,6 +50,7 @@ export async function dio_write(
     inode_dio_begin(inode);
     try {
       await mapHoles(task, inode, range, joins, mapped);
+      using _writing = inode.extents.unconverted.begin(task, first, first + range.length);
       await gatherRest(task, inode, pos + out.total, end, iter, out);
       await transferNow(task, info.bdev, out);
       await finish(task, inode, range, end, joins);

@@ -12,7 +12,7 @@
 import type { BufferHead } from '../block/buffer-head.js';
 import type { RwSem } from '../locking/rwsem.js';
 import { type Awaitable, andThen, inTurn, withCleanup } from '../sched/awaitable.js';
-import { type Errno, errno } from '../sched/errno.js';
+import { type Errno, errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Run } from './alloc.js';
 import type { TreeFormat } from './btree/node.js';
@@ -23,6 +23,8 @@ import { endOf, MAX_LOGICAL, merged, part, same } from './extent-list.js';
 import { decodeExtent, EXTENT_SIZE, type Extent, encodeExtent } from './format/inode.js';
 import { KIND_EXTENTS } from './format/tree.js';
 import type { Handle } from './journal/types.js';
+import { Unconverted } from './unconverted.js';
+import { type Zero, zeroout } from './zeroout.js';
 
 /** A hole of a file, in blocks. */
 export interface Hole {
@@ -49,6 +51,7 @@ export class ExtentTree {
   readonly tree: BTree;
   readonly #sem: RwSem<'i_data_sem'>;
   readonly #subclass: number;
+  #unconverted: Unconverted | undefined;
   #last: Extent | undefined;
   /** Blocks from `#hole` to `#holeEnd` exclusive are not mapped. */
   #hole = 0;
@@ -59,6 +62,12 @@ export class ExtentTree {
     this.tree = tree;
     this.#sem = sem;
     this.#subclass = subclass;
+  }
+
+  /** Who writes to preallocated blocks past the page cache. */
+  get unconverted(): Unconverted {
+    this.#unconverted ??= new Unconverted();
+    return this.#unconverted;
   }
 
   /**
@@ -199,33 +208,43 @@ export class ExtentTree {
   /**
    * Say of mapped blocks from `start` to `end` exclusive whether they are written, for as long as the handle has credits; holes stay holes. Takes
    * i_data_sem exclusively.
+   * @param zero for blocks that become written: where the tree lacks a node, more blocks of their extent are zeroed, and become written as well
    * @returns where it has come to: `end` when all is done
-   * @throws ENOSPC where that takes another node; EIO
+   * @throws ENOSPC where that takes another node; EIO; what `zero` throws
    */
-  async mark(task: Task, handle: Handle, start: number, end: number, unwritten: boolean): Promise<number> {
+  async mark(task: Task, handle: Handle, start: number, end: number, unwritten: boolean, zero?: Zero): Promise<number> {
     using _sem = await this.#sem.write(task, this.#subclass);
     for (let from = start; from < end; ) {
       const extent = await this.#next(task, from);
       if (extent === undefined || extent.logical >= end) return end;
       const first = Math.max(from, extent.logical);
-      from = Math.min(end, endOf(extent));
+      const last = Math.min(end, endOf(extent));
+      from = last;
       if (extent.unwritten === unwritten) continue;
       if (!this.#afford(handle)) return first;
+      // From now on it is found in the tree only, by who gets the lock: also while something is zeroed.
+      this.#forget();
       const before = extent.logical === 0 ? undefined : await this.#floor(task, extent.logical - 1);
       const after = await this.#after(task, extent.logical);
-      this.#forget();
-      await this.#replace(
-        task,
-        handle,
-        [before, extent, after],
-        [
-          before,
-          part(extent, extent.logical, first),
-          { ...part(extent, first, from), unwritten },
-          part(extent, from, endOf(extent)),
-          after,
-        ],
-      );
+      const change = (low: number, high: number): Awaitable<void> =>
+        this.#replace(
+          task,
+          handle,
+          [before, extent, after],
+          [
+            before,
+            part(extent, extent.logical, low),
+            { ...part(extent, low, high), unwritten },
+            part(extent, high, endOf(extent)),
+            after,
+          ],
+        );
+      try {
+        await change(first, last);
+      } catch (error) {
+        if (zero === undefined || !isErrno(error, 'ENOSPC')) throw error;
+        await zeroout(extent, first, last, change, zero);
+      }
     }
     return end;
   }

@@ -1,7 +1,7 @@
 /** Mapping blocks of a file: taking blocks of the device for a hole, and saying that preallocated ones were written. */
-import { SECTOR_SIZE, submit_bio_wait } from '../block/bio.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
-import { errno, isErrno } from '../sched/errno.js';
+import { blkdev_issue_zeroout, SECTOR_SIZE } from '../block/bio.js';
+import type { Awaitable } from '../sched/awaitable.js';
+import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { ALLOC_CREDITS, type Run } from './alloc.js';
 import { giveBlocks, takeBlocks } from './charge.js';
@@ -107,46 +107,22 @@ export async function preallocate(
 }
 
 /**
- * Blocks `start` to `end` exclusive, preallocated in one extent, are being written: for as long as the handle has credits. Where the device has no block
- * left for the tree to remember which, the rest of the extent is written too, with zeroes. The caller marks the inode dirty.
+ * Blocks `start` to `end` exclusive are written now, or will be before the transaction commits: for as long as the handle has credits. Where the device has no
+ * block left for the tree to remember which, more of their extent is written too, with zeroes. The caller marks the inode dirty.
  * @returns where it has come to
- * @throws EIO
+ * @throws EAGAIN where somebody else's data are on their way to what would be zeroed: wait for them (`unconverted`) without a handle, and try again; EIO
  */
-export async function markWritten(
+export function markWritten(
   task: Task,
   handle: Handle,
   inode: LatchInode,
   start: number,
   end: number,
 ): Promise<number> {
-  try {
-    return await inode.extents.mark(task, handle, start, end, false);
-  } catch (error) {
-    if (!isErrno(error, 'ENOSPC')) throw error;
-    return writeZeroes(task, handle, inode, start, end);
-  }
+  return inode.extents.mark(task, handle, start, end, false, (piece) => zeroBlocks(task, inode, piece));
 }
 
-/** Zero what lies around blocks `start` to `end` in the first preallocated extent there, and call all of that written: no extent is split. */
-async function writeZeroes(task: Task, handle: Handle, inode: LatchInode, start: number, end: number): Promise<number> {
-  const { extents } = inode;
-  let extent: Extent | undefined = await extents.next(task, start);
-  while (extent !== undefined && !extent.unwritten && extent.logical < end) {
-    extent = await extents.next(task, endOf(extent));
-  }
-  if (extent === undefined || extent.logical >= end) return end;
-  await zeroBlocks(task, inode, extent, extent.logical, Math.max(extent.logical, start));
-  await zeroBlocks(task, inode, extent, Math.min(end, endOf(extent)), endOf(extent));
-  await extents.mark(task, handle, extent.logical, endOf(extent), false);
-  return Math.min(end, endOf(extent));
-}
-
-function zeroBlocks(task: Task, inode: LatchInode, extent: Extent, from: number, to: number): Awaitable<void> {
-  if (to <= from) return undefined;
-  const sector = (extent.physical + from - extent.logical) * SECTORS;
-  const length = (to - from) * BLOCK_SIZE;
-  return andThen(
-    submit_bio_wait(task, infoOf(inode.i_sb).bdev, { op: 'write_zeroes', sector, vecs: [], length }),
-    () => undefined,
-  );
+function zeroBlocks(task: Task, inode: LatchInode, piece: Extent): Awaitable<void> {
+  if (inode.extents.unconverted.overlaps(piece.logical, endOf(piece))) throw errno('EAGAIN');
+  return blkdev_issue_zeroout(task, infoOf(inode.i_sb).bdev, piece.physical * SECTORS, piece.length * BLOCK_SIZE);
 }

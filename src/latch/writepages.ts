@@ -15,7 +15,7 @@ import {
 import type { WritebackControl } from '../mm/operations.js';
 import { write_cache_pages } from '../mm/page-writeback.js';
 import type { Awaitable } from '../sched/awaitable.js';
-import { Errno, errno } from '../sched/errno.js';
+import { Errno, errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { ALLOC_CREDITS } from './alloc.js';
 import { initQuota } from './charge.js';
@@ -26,6 +26,7 @@ import { type LatchInode, writeInode } from './inode.js';
 import { OrderedWrites } from './journal/ordered.js';
 import type { Handle } from './journal/types.js';
 import { mapRun, markWritten, SECTORS } from './map.js';
+import { might_wait_unconverted } from './unconverted.js';
 
 /** Pages that are mapped together. */
 const BATCH = 256;
@@ -105,7 +106,7 @@ async function writeBatch(task: Task, inode: LatchInode, batch: readonly Folio[]
       const rest = batch.slice(done);
       const plain = await overwrite(task, inode, rest);
       if (plain !== undefined) submit(task, info, [plain]);
-      done += plain?.folios.length ?? (await with_handle(task, info, (h) => mapAndWrite(task, h, info, inode, rest)));
+      done += plain?.folios.length ?? (await mapInTime(task, info, inode, rest));
     }
   } catch (error) {
     const failure = error instanceof Errno ? error : errno('EIO', String(error));
@@ -129,6 +130,19 @@ async function overwrite(task: Task, inode: LatchInode, batch: readonly Folio[])
   const folios = batch.slice(0, count);
   for (const folio of folios) undelay(task, inode, folio);
   return { folios, start: extent.physical + (first - extent.logical) };
+}
+
+/** As mapAndWrite, in a handle of its own, and when no direct write is in the way. */
+async function mapInTime(task: Task, info: LatchInfo, inode: LatchInode, batch: readonly Folio[]): Promise<number> {
+  might_wait_unconverted(task);
+  for (;;) {
+    try {
+      return await with_handle(task, info, (handle) => mapAndWrite(task, handle, info, inode, batch));
+    } catch (error) {
+      if (!isErrno(error, 'EAGAIN')) throw error;
+    }
+    await inode.extents.unconverted.wait(task);
+  }
 }
 
 /** Map the first pages, as many as the handle has credits for, and start to write them. @returns how many they are, at least one */

@@ -57,6 +57,8 @@ export const LOCK_ORDER: readonly OrderEdge[] = [
   edge('folio', 'page_table_lock', 'a locked folio is unmapped'),
   edge('page_table_lock', 'i_pages', 'a dirty bit moves from the page table to the tree'),
   edge('folio', 'i_data_sem', 'writing a folio out looks its blocks up'),
+  edge('folio', 'i_unwritten', 'and waits for data that go past the cache into blocks that it would have to zero'),
+  edge('i_unwritten', 'j_barrier', 'which are called written in a transaction'),
   edge('folio', 'i_pages', 'folios enter and leave the tree locked'),
 
   // Quota: fs/quota/dquot.c.

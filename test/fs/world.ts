@@ -42,6 +42,8 @@ export interface WorldOptions {
   readonly sched?: RealScheduler;
   /** Count what users and groups have. */
   readonly quota?: boolean;
+  /** A journal and checksums, as images have them; the default. */
+  readonly journal?: boolean;
   /** Which requests of the device fail. */
   readonly faults?: FaultPolicy;
   /** Where the log goes. */
@@ -56,7 +58,10 @@ export async function newWorld(options: WorldOptions = {}): Promise<World> {
   const { printk } = options;
   const machine: Machine = { sched, validator, memory, ...(printk === undefined ? {} : { printk }) };
   const device = memoryDevice(options.size ?? 64 * MIB, sched, validator);
-  await mkfs(new Task(sched, validator, { comm: 'mkfs' }), device, { quota: options.quota === true });
+  await mkfs(new Task(sched, validator, { comm: 'mkfs' }), device, {
+    quota: options.quota === true,
+    journal: options.journal ?? true,
+  });
   const { faults } = options;
   const under = faults === undefined ? device : faultyDevice(device, faults, sched, validator);
   const sb = await vfs_mount(machine, latch_fs_type, under, options.flags ?? 0);

@@ -7,12 +7,10 @@ import { Q_GETQUOTA, Q_QUOTAON, Q_SETQUOTA } from '../../src/fs/sys-quota.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { infoOf } from '../../src/latch/info.js';
 import { latchInode } from '../../src/latch/inode.js';
-import { mkfs } from '../../src/latch/mkfs.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { inodeOf, newWorld, opsCalled, outcome, user } from '../fs/world.js';
-import { machine } from './journal/crash-device.js';
 import { ended, type Opened, opened } from './opened.js';
-import { numbers, problemsOf, World } from './world.js';
+import { freshImage, numbers, problemsOf, World } from './world.js';
 
 const P = PAGE_SIZE;
 const KEEP = 1;
@@ -163,13 +161,6 @@ t.test('blocks are charged', async (t) => {
   t.equal(await world.end(), 0);
 });
 
-/** A filesystem whose free blocks hold what somebody has left there. */
-async function staleImage(): Promise<Buffer> {
-  const m = machine(Buffer.alloc(4 * MIB, 'STALE'));
-  await mkfs(m.task(), m.bdev, {});
-  return m.driver.now;
-}
-
 const OLD = Buffer.alloc(5 * P + 700, 'old ');
 
 for (const [name, pos, length] of [
@@ -178,7 +169,7 @@ for (const [name, pos, length] of [
   ['in sectors behind the end', 8 * P + 512, P],
 ] as const) {
   t.test(`a crash at any moment of a write ${name}: what was, zeroes, or what is written`, async (t) => {
-    const world = await World.mount(await staleImage());
+    const world = await World.mount(await freshImage(4 * MIB, {}, 'STALE'));
     await world.create('/f');
     await world.write('/f', 0, OLD);
     await world.fallocate('/f', 3, 2 * P, 3 * P);

@@ -45,9 +45,9 @@ export function numbers(seed: number): (n: number) => number {
   };
 }
 
-/** An image with an empty filesystem. @param bytes a multiple of 4096 */
-export async function freshImage(bytes: number, options: MkfsOptions = {}): Promise<Buffer> {
-  const m = machine(Buffer.alloc(bytes));
+/** An image with an empty filesystem. @param bytes a multiple of 4096 @param traces what its free blocks have held before */
+export async function freshImage(bytes: number, options: MkfsOptions = {}, traces = '\0'): Promise<Buffer> {
+  const m = machine(Buffer.alloc(bytes, traces));
   await mkfs(m.task(), m.bdev, options);
   return m.driver.now;
 }
