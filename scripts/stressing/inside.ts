@@ -39,7 +39,10 @@ export async function stressInside(
 ): Promise<Outcome> {
   const faults: string[] = [];
   const sched = new RealScheduler();
-  const validator = new Lockdep('error', (violation) => faults.push(violationText(violation)), { stacks: true });
+  const validator = new Lockdep('error', (violation) => faults.push(violationText(violation)), {
+    stacks: true,
+    declared: true,
+  });
   const memory = new MemoryControl(sched, { limit: 12 * MIB, validator });
   const memoryOnly = memoryDevice(48 * MIB, sched, validator);
   const choose = numbers(seed);

@@ -51,6 +51,7 @@ export function newMachine(options: MachineOptions): ValidatedMachine {
   const validator = new Lockdep(options.enforce, options.sink, {
     stacks: options.stacks,
     hungTask: HUNG_TASK,
+    declared: true,
     ...(options.stacks ? { locate } : {}),
   });
   const dirty = options.inMemory === true ? DIRTY_IN_MEMORY : {};

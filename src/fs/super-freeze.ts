@@ -3,9 +3,10 @@
  * and has the filesystem bring the device into a state that can be copied.
  */
 
+import type { Row } from '../contract/row.js';
 import { super_operations as rows } from '../contract/super.js';
 import { call } from '../locking/context.js';
-import { GUARDED, guard_read } from '../locking/guarded.js';
+import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import { type Held, heldBy } from '../locking/held.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
@@ -21,6 +22,10 @@ import {
   SB_UNFROZEN,
 } from './super-writers.js';
 import { sync_filesystem_locked } from './sync.js';
+
+const LEVELS = [SB_FREEZE_WRITE, SB_FREEZE_PAGEFAULT, SB_FREEZE_FS] as const;
+
+type SuperOperation = (task: Task, sb: SuperBlock) => Awaitable<void>;
 
 /** Who writes, until it releases this; undefined where the task has come in already. */
 export type Writing = Held<'s_writers', 'read'> | undefined;
@@ -58,7 +63,17 @@ export function file_end_write(sb: SuperBlock, writing: FileWriting): void {
     return;
   }
   const { s_writers: writers } = sb;
+  if (writers.frozen > SB_FREEZE_WRITE) overtaken(sb);
   if (--writers.entered === 0 && writers.frozen !== SB_UNFROZEN) writers.drained.wake_all();
+}
+
+/** A freeze has gone on while somebody was writing data. */
+function overtaken({ machine: { validator } }: SuperBlock): void {
+  validator.violation(undefined, 'guarded-state', {
+    message: 'a write of data ends in a filesystem that stands still: the freeze has not waited for it',
+    rule: 'freeze#waits-for-writers',
+    lock: 's_writers',
+  });
 }
 
 /** As sb_start_write, if that needs no wait (sb_start_write_trylock). */
@@ -114,12 +129,36 @@ export function withWrite<T>(task: Task, sb: SuperBlock, body: () => Awaitable<T
   return andThen(mnt_want_write(task, sb), (writing) => withCleanup(body, () => sb_end_write(writing)));
 }
 
+/** How far the freeze is (s_writers.frozen). s_umount is held exclusively. */
+function set_frozen(task: Task, sb: SuperBlock, frozen: number): void {
+  guard_write(task, GUARDED.frozen, sb.s_umount);
+  sb.s_writers.frozen = frozen;
+}
+
 /** Keep one kind of writers out, once those who are in have finished (sb_wait_write). */
 async function keepOut(task: Task, sb: SuperBlock, level: FreezeLevel): Promise<void> {
   const held = await sb.s_writers.at(level).write(task, level);
   // The freeze outlives the task that asked for it.
   held.handOver();
   sb.s_writers.held.push(held);
+}
+
+/**
+ * Call freeze_fs or unfreeze_fs: all kinds of writers are kept out, and none is in. What keeps them out is the task's for that time, as locks taken meanwhile come after it
+ * (lockdep_sb_freeze_acquire, lockdep_sb_freeze_release).
+ */
+async function callFrozen(task: Task, sb: SuperBlock, row: Row, op: SuperOperation | undefined): Promise<void> {
+  const { s_writers: writers } = sb;
+  for (const held of writers.held) held.transfer(task);
+  try {
+    await call(task, row, { sb: sb.s_umount }, () => {
+      for (const level of LEVELS) guard_write(task, GUARDED.still, writers.at(level));
+      if (writers.entered > 0) overtaken(sb);
+      return op?.(task, sb);
+    });
+  } finally {
+    for (const held of writers.held) held.handOver();
+  }
 }
 
 /**
@@ -135,10 +174,10 @@ export async function freeze_super(task: Task, sb: SuperBlock): Promise<void> {
   }
   try {
     if ((sb.s_flags & SB_RDONLY) !== 0) {
-      writers.frozen = SB_FREEZE_COMPLETE;
+      set_frozen(task, sb, SB_FREEZE_COMPLETE);
       return;
     }
-    writers.frozen = SB_FREEZE_WRITE;
+    set_frozen(task, sb, SB_FREEZE_WRITE);
     // Writers take s_umount now and then: not to be held while they are waited for.
     umount.release();
     try {
@@ -147,24 +186,24 @@ export async function freeze_super(task: Task, sb: SuperBlock): Promise<void> {
     } finally {
       umount = await sb.s_umount.write(task);
     }
-    writers.frozen = SB_FREEZE_PAGEFAULT;
+    set_frozen(task, sb, SB_FREEZE_PAGEFAULT);
     await keepOut(task, sb, SB_FREEZE_PAGEFAULT);
     await sync_filesystem_locked(task, sb);
-    writers.frozen = SB_FREEZE_FS;
+    set_frozen(task, sb, SB_FREEZE_FS);
     await keepOut(task, sb, SB_FREEZE_FS);
-    await call(task, rows.freeze_fs, { sb: sb.s_umount }, () => sb.s_op.freeze_fs?.(task, sb));
-    writers.frozen = SB_FREEZE_COMPLETE;
+    await callFrozen(task, sb, rows.freeze_fs, sb.s_op.freeze_fs);
+    set_frozen(task, sb, SB_FREEZE_COMPLETE);
   } catch (error) {
-    letIn(sb);
+    letIn(task, sb);
     throw error;
   } finally {
     umount.release();
   }
 }
 
-function letIn(sb: SuperBlock): void {
+function letIn(task: Task, sb: SuperBlock): void {
   const { s_writers: writers } = sb;
-  writers.frozen = SB_UNFROZEN;
+  set_frozen(task, sb, SB_UNFROZEN);
   for (const held of writers.held.splice(0).reverse()) held.release();
 }
 
@@ -181,7 +220,7 @@ export async function thaw_super(task: Task, sb: SuperBlock): Promise<void> {
 export async function thaw_super_locked(task: Task, sb: SuperBlock): Promise<void> {
   if (sb.s_writers.frozen !== SB_FREEZE_COMPLETE) throw errno('EINVAL');
   if ((sb.s_flags & SB_RDONLY) === 0) {
-    await call(task, rows.unfreeze_fs, { sb: sb.s_umount }, () => sb.s_op.unfreeze_fs?.(task, sb));
+    await callFrozen(task, sb, rows.unfreeze_fs, sb.s_op.unfreeze_fs);
   }
-  letIn(sb);
+  letIn(task, sb);
 }

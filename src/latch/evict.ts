@@ -2,6 +2,7 @@
 import type { Inode } from '../fs/inode.js';
 import { dquot_drop, dquot_free_inode } from '../fs/quota/charge.js';
 import { SB_RDONLY } from '../fs/super-block.js';
+import { sb_end_write, sb_start_intwrite } from '../fs/super-freeze.js';
 import { truncate_inode_pages_final } from '../mm/truncate.js';
 import { type Awaitable, andThen, inTurn, orElse, withCleanup } from '../sched/awaitable.js';
 import { Errno } from '../sched/errno.js';
@@ -38,17 +39,27 @@ function evict(task: Task, inode: LatchInode): Awaitable<void> {
   if (inode.i_nlink > 0) {
     // A truncation has failed halfway: nobody may find the inode by the list in memory any more.
     if (!info.orphans.has(inode)) return undefined;
-    return with_handle(task, info, (handle) => info.orphans.del(task, handle, inode));
+    return whileNotFrozen(task, inode, () =>
+      with_handle(task, info, (handle) => info.orphans.del(task, handle, inode)),
+    );
   }
   return orElse(
     () =>
-      andThen(initQuota(task, inode), () =>
-        with_handle(task, info, (handle) => deleteInode(task, handle, info, inode)),
+      whileNotFrozen(task, inode, () =>
+        andThen(initQuota(task, inode), () =>
+          with_handle(task, info, (handle) => deleteInode(task, handle, info, inode)),
+        ),
       ),
     (error) => {
       if (!(error instanceof Errno)) throw error;
     },
   );
+}
+
+/** Who drops the last reference has not come in as a writer; who has a transaction open is let finish by a freeze anyway. */
+function whileNotFrozen(task: Task, inode: LatchInode, body: () => Awaitable<void>): Awaitable<void> {
+  if (task.journal_info !== undefined) return body();
+  return andThen(sb_start_intwrite(task, inode.i_sb), (writing) => withCleanup(body, () => sb_end_write(writing)));
 }
 
 function deleteInode(task: Task, handle: Handle, info: LatchInfo, inode: LatchInode): Awaitable<void> {

@@ -5,6 +5,8 @@ import { get_bh, mark_buffer_dirty } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
 import type { QuotaType } from '../fs/quota/types.js';
 import type { SuperBlock } from '../fs/super-block.js';
+import { SB_FREEZE_COMPLETE } from '../fs/super-writers.js';
+import { GUARDED, guard_read } from '../locking/guarded.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -123,6 +125,8 @@ export function with_handle<T>(
 ): Awaitable<T> {
   // Who has a handle open ends what it has begun.
   if (info.forced_shutdown && task.journal_info === undefined) info.assert_running();
+  const { s_writers: writers } = info.sb;
+  if (writers.frozen === SB_FREEZE_COMPLETE) guard_read(task, GUARDED.changes, writers.fs);
   const start = (): Awaitable<T> =>
     andThen(
       journal_start(task, info.journal, Math.min(credits + info.quotaCredits, info.journal.maxCredits)),

@@ -52,7 +52,7 @@ async function copyData(task: Task, copy: Copy, pos: number, length: number): Pr
   while (done < length) {
     const at = (pos + done) % PAGE_SIZE;
     const size = Math.min(PAGE_SIZE - at, length - done);
-    const folio = await read_mapping_folio(task, from.i_mapping, pageOf(pos + done), fileIn, heldIn);
+    const folio = await read_mapping_folio(task, from.i_mapping, pageOf(pos + done), heldIn, fileIn);
     try {
       const written = await generic_perform_write(task, iocb, IovIter.ofSource(folio.data.subarray(at, at + size)));
       done += written;
@@ -153,8 +153,8 @@ async function same(
   const { from, to, heldIn, heldOut } = copy;
   for (let at = 0; at < count; at += PAGE_SIZE) {
     const size = Math.min(PAGE_SIZE, count - at);
-    const a = await read_mapping_folio(task, from.i_mapping, pageOf(posIn + at), undefined, heldIn);
-    const b = await read_mapping_folio(task, to.i_mapping, pageOf(posOut + at), undefined, heldOut);
+    const a = await read_mapping_folio(task, from.i_mapping, pageOf(posIn + at), heldIn);
+    const b = await read_mapping_folio(task, to.i_mapping, pageOf(posOut + at), heldOut);
     const equal = a.data.compare(b.data, 0, size, 0, size) === 0;
     folio_put(task, b);
     folio_put(task, a);

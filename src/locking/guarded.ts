@@ -88,6 +88,17 @@ export const GUARDED = {
     ['s_writers'],
     'who changes something comes in as a writer before it locks anything, so that a freeze waits for nobody who waits for it',
   ),
+  frozen: field(
+    'sb_writers.frozen',
+    ['s_umount'],
+    'one task at a time freezes, thaws, remounts or unmounts',
+    'lockless',
+  ),
+  still: field(
+    'a filesystem that stands still',
+    ['s_writers'],
+    'what freeze_fs has brought to the device is not changed before unfreeze_fs has said so there',
+  ),
   s_inodes: field('the inodes of a superblock as a whole', ['s_umount'], 'it is not unmounted meanwhile'),
   s_flags: field(
     'super_block.s_flags',

@@ -17,10 +17,11 @@ import type {
   ViolationKind,
 } from '../sched/validator.js';
 import { SPINNING } from '../sched/wait.js';
-import { EXCLUSIVE, READ, READ_RECURSIVE, type ReadState } from './lockdep/class.js';
+import { EXCLUSIVE, type LockClass, READ, READ_RECURSIVE, type ReadState } from './lockdep/class.js';
 import { told } from './lockdep/fault.js';
 import { Tracker, trace } from './lockdep/tracker.js';
 import { describeTask, memberOf, type Sleeper, Waits } from './lockdep/waits.js';
+import { undeclared } from './order.js';
 
 /** A lock that is held, as reports show it. */
 export interface ReportedLock {
@@ -72,6 +73,8 @@ export interface LockdepOptions {
   readonly stacks?: boolean;
   /** Milliseconds after which a task that sleeps is reported; 0, the default, for never. */
   readonly hungTask?: number;
+  /** With the deep checks on, report an order that order.ts does not declare where it is seen first, whether or not anybody takes the locks the other way round. */
+  readonly declared?: boolean;
   /** Finds where a function is written. @param name of the operation that it is, or calls */
   readonly locate?: Locate;
 }
@@ -109,6 +112,7 @@ export class Lockdep implements Validator {
     this.stacks = options.stacks ?? false;
     this.#sink = sink;
     this.#locate = options.locate;
+    if (options.declared === true) this.tracker.onLearned = (task, before, after) => this.#learned(task, before, after);
     this.waits = new Waits(options.hungTask ?? 0, (sleeper) => this.#hung(sleeper));
   }
 
@@ -243,6 +247,20 @@ export class Lockdep implements Validator {
 
   #held(task: Task, held: HeldLock): void {
     this.tracker.classOfHeld(held).holds.add(task.sched.monotonic() - held.since);
+  }
+
+  /** One class was taken under another for the first time. It is told of only: what is wrong may be the declaration. */
+  #learned(task: Task, before: LockClass, after: LockClass): void {
+    if (!this.stacks || undeclared([{ before: before.name, after: after.name }]).length === 0) return;
+    this.#quietly(() =>
+      this.violation(task, 'lock-order', {
+        message: `${after.name} is taken while ${before.name} is held, and no such order is declared`,
+        rule: 'order#declared',
+        lock: after.key.name,
+        held: [...task.held],
+        ...(task.row === undefined ? {} : { row: task.row }),
+      }),
+    );
   }
 
   /** Report, but let nothing fail: who gives a lock back must get rid of it. */

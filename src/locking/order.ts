@@ -28,6 +28,8 @@ export const LOCK_ORDER: readonly OrderEdge[] = [
   ),
   edge('s_writers', 'i_rwsem/1', 'likewise'),
   edge('s_writers', 's_writers/2', 'a freeze shuts writers out first, then those who store through mappings'),
+  edge('s_writers/2', 's_writers/3', 'and last those whose changes nobody has asked for, such as the end of a file'),
+  edge('s_writers/3', 'j_barrier', 'these wait for the thaw before they begin a transaction'),
   edge('f_pos_lock', 's_umount', 'a command that is written to the control directory works on the whole filesystem'),
 
   // Directories: the kernel's document on directory locking.

@@ -209,18 +209,18 @@ async function filemap_create_folio(
  * The folio at page `index`, uptodate, not locked, with a reference (read_mapping_folio): for directories, links, and blocks of which a
  * part is to be changed. At once where it is cached. Reads beyond the end of the file, too.
  *
- * @param held invalidate_lock, where the caller holds it already (to zero the edge of a hole, say); else it is taken shared for a read
+ * @param held invalidate_lock of the mapping, which comes before the locks of its pages
  * @throws EIO and what read_folio throws; ENOMEM
  */
 export function read_mapping_folio(
   task: Task,
   mapping: AddressSpace,
   index: number,
+  held: Shared<'invalidate_lock'>,
   file?: MmFile,
-  held?: Shared<'invalidate_lock'>,
 ): Awaitable<Folio> {
   const folio = mapping.i_pages.load(index);
-  if (folio?.uptodate !== true) return readMappingFolio(task, mapping, index, file, held);
+  if (folio?.uptodate !== true) return readMappingFolio(task, mapping, index, held, file);
   folio_get(folio);
   folio_mark_accessed(folio);
   return folio;
@@ -230,10 +230,10 @@ async function readMappingFolio(
   task: Task,
   mapping: AddressSpace,
   index: number,
+  held: Shared<'invalidate_lock'>,
   file?: MmFile,
-  held?: Shared<'invalidate_lock'>,
 ): Promise<Folio> {
-  if (held !== undefined) assert_held(task, mapping.invalidate_lock);
+  assert_held(task, mapping.invalidate_lock);
   for (;;) {
     const folio = filemap_get_folio(mapping, index);
     if (folio === undefined) {
@@ -243,7 +243,7 @@ async function readMappingFolio(
     }
     let keep = false;
     try {
-      if (!folio.uptodate) await readExisting(task, file, mapping, folio, held);
+      if (!folio.uptodate) await readExisting(task, file, mapping, folio);
       keep = folio.uptodate && folio.mapping === mapping;
       if (keep) return folio;
     } finally {
@@ -252,14 +252,8 @@ async function readMappingFolio(
   }
 }
 
-async function readExisting(
-  task: Task,
-  file: MmFile | undefined,
-  mapping: AddressSpace,
-  folio: Folio,
-  held: Shared<'invalidate_lock'> | undefined,
-): Promise<void> {
-  using _invalidate = held === undefined ? await mapping.invalidate_lock.read(task) : undefined;
+/** Read a folio that was there and was not uptodate: its read has failed, or is under way. invalidate_lock is held. */
+async function readExisting(task: Task, file: MmFile | undefined, mapping: AddressSpace, folio: Folio): Promise<void> {
   await folio.lock.lock(task);
   if (folio.uptodate || folio.mapping !== mapping) folio_unlock(task, folio);
   else await filemap_read_folio(task, file, mapping, folio);

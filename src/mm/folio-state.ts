@@ -145,7 +145,7 @@ export function folio_account_dirtied(mapping: AddressSpace, folio: Folio): void
     bdi.nr_dirty++;
     bdi.nr_dirtied++;
   }
-  mapping.nr_dirtied++;
+  folio.dirtied = ++mapping.nr_dirtied;
   mapping.i_pages.setMark(folio.index, 'dirty');
   mapping.host.mark_dirty_pages();
 }

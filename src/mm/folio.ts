@@ -35,6 +35,8 @@ export class Folio {
   uptodate = false;
   /** PG_dirty: the bytes are newer than the device's. Changed through folio_mark_dirty and folio_clear_dirty_for_io only. */
   dirty = false;
+  /** When it became so the last time: the mapping's nr_dirtied then. */
+  dirtied = 0;
   /** PG_error: the last read failed. */
   error = false;
   /** PG_referenced: used since the reclaim scan last passed. */

@@ -10,7 +10,7 @@ import { type Folio, pageOf } from './folio.js';
 import { folio_clear_dirty_for_io, folio_locked_by, folio_unlock, folio_wait_writeback } from './folio-state.js';
 import type { WRITEPAGE_ACTIVATE, WritebackControl } from './operations.js';
 import { do_writepage } from './writepage-check.js';
-import { before_writepages, check_after_writepages } from './writepages-check.js';
+import { before_writepages, check_accounting, check_after_writepages } from './writepages-check.js';
 
 export { filemap_fdatawait_range, filemap_write_and_wait_range } from './filemap-wait.js';
 
@@ -135,13 +135,14 @@ export async function do_writepages(task: Task, mapping: AddressSpace, wbc: Writ
   if (wbc.nr_to_write <= 0 || !mapping.i_pages.marked('dirty')) return;
   const { writepages } = mapping.a_ops;
   for (;;) {
+    const before = before_writepages(task, mapping, wbc);
     try {
-      const before = before_writepages(task, mapping, wbc);
       if (writepages === undefined) await generic_writepages(task, mapping, wbc);
       else await call(task, address_space_operations.writepages, {}, () => writepages(task, mapping, wbc));
       check_after_writepages(task, mapping, wbc, before);
       return;
     } catch (error) {
+      check_accounting(task, wbc, before, true);
       if (wbc.sync_mode === 'WBC_SYNC_NONE' || !isErrno(error, 'ENOMEM')) throw error;
       await pause(task);
     }

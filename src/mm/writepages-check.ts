@@ -23,6 +23,8 @@ export function before_writepages(task: Task, mapping: AddressSpace, wbc: Writeb
 }
 
 const RULE = 'address_space_operations.writepages#';
+/** Folios to look at at a time. */
+const BATCH = 64;
 
 /** To be called when writepages has succeeded. */
 export function check_after_writepages(
@@ -32,32 +34,50 @@ export function check_after_writepages(
   before: BeforeWritepages,
 ): void {
   if (task.validator.enforce === 'off') return;
-  const started = task.nr_writeback - before.started;
-  const skipped = wbc.pages_skipped - before.skipped;
-  if (Number.isFinite(before.nr_to_write)) {
-    const counted = before.nr_to_write - wbc.nr_to_write;
-    // A page that was dirtied again may be counted or not.
-    if (counted < started || counted > started + skipped) {
-      folio_violation(
-        task,
-        `writepages has written ${started} pages and counted ${counted}`,
-        `${RULE}accounts-each-page`,
-      );
-    }
+  check_accounting(task, wbc, before, false);
+  if (wbc.range_cyclic === true) return;
+  if (wbc.sync_mode === 'WBC_SYNC_ALL' && before.nr_to_write === Number.POSITIVE_INFINITY) {
+    check_all_written(task, mapping, wbc, before);
+    return;
   }
   // Where others dirty pages meanwhile, or pages cannot be written now, what is dirty afterwards says nothing.
-  if (mapping.nr_dirtied !== before.dirtied || skipped > 0 || wbc.range_cyclic === true) return;
+  if (mapping.nr_dirtied !== before.dirtied || wbc.pages_skipped > before.skipped) return;
   const left = mapping.i_pages.find(pageOf(wbc.range_start), pageOf(wbc.range_end), 'dirty');
-  if (left === undefined) return;
-  if (wbc.sync_mode === 'WBC_SYNC_ALL' && before.nr_to_write === Number.POSITIVE_INFINITY) {
-    // Another may be about to write one that is tagged still; but one that is dirty was so before, and a sync waits for whoever has it.
-    if (!left.dirty) return;
-    folio_violation(
-      task,
-      'writepages was to write every page and has left one',
-      `${RULE}without-nr_to_write-writes-all`,
-    );
-  } else if (started === 0 && !left.writeback.isSet && !left.lock.locked) {
-    folio_violation(task, 'writepages has begun no I/O though pages are dirty', `${RULE}starts-nr_to_write`);
+  if (left === undefined || task.nr_writeback > before.started || left.writeback.isSet || left.lock.locked) return;
+  folio_violation(task, 'writepages has begun no I/O though pages are dirty', `${RULE}starts-nr_to_write`);
+}
+
+/**
+ * Whether nr_to_write was decremented for each page that was written. A page that was dirtied again may be counted or not.
+ * @param failed writepages has thrown: there may be pages that it has counted and that could not be written
+ */
+export function check_accounting(task: Task, wbc: WritebackControl, before: BeforeWritepages, failed: boolean): void {
+  if (task.validator.enforce === 'off' || !Number.isFinite(before.nr_to_write)) return;
+  const started = task.nr_writeback - before.started;
+  const counted = before.nr_to_write - wbc.nr_to_write;
+  const most = failed ? Number.POSITIVE_INFINITY : started + wbc.pages_skipped - before.skipped;
+  if (counted >= started && counted <= most) return;
+  folio_violation(task, `writepages has written ${started} pages and counted ${counted}`, `${RULE}accounts-each-page`);
+}
+
+/**
+ * A sync has written what was dirty when it began, also what somebody had locked or under writeback then: it waits for both. What is dirty since before was not
+ * written. Another may be about to write a page that is tagged still, but then it is not dirty any more.
+ */
+function check_all_written(task: Task, mapping: AddressSpace, wbc: WritebackControl, before: BeforeWritepages): void {
+  const last = pageOf(wbc.range_end);
+  for (let at = pageOf(wbc.range_start); at <= last; ) {
+    const folios = mapping.i_pages.collect(at, last, BATCH, 'dirty');
+    for (const folio of folios) {
+      at = folio.index + 1;
+      if (!folio.dirty || folio.dirtied > before.dirtied) continue;
+      folio_violation(
+        task,
+        'writepages was to write every page and has left one',
+        `${RULE}without-nr_to_write-writes-all`,
+      );
+      return;
+    }
+    if (folios.length < BATCH) return;
   }
 }

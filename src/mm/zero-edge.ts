@@ -18,7 +18,7 @@ export async function zero_partial_folio(
   to: number,
   held: Exclusive<'invalidate_lock'>,
 ): Promise<void> {
-  const folio = await read_mapping_folio(task, mapping, pageOf(from), undefined, held);
+  const folio = await read_mapping_folio(task, mapping, pageOf(from), held);
   const lock = await folio.lock.lock(task);
   try {
     if (folio.mapping !== mapping) return;

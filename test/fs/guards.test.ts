@@ -5,9 +5,18 @@ import { setfl } from '../../src/fs/fcntl.js';
 import { File, FMODE_READ } from '../../src/fs/file.js';
 import { FileLockContext } from '../../src/fs/file-lock-context.js';
 import { writeback_sb_inodes } from '../../src/fs/fs-writeback.js';
-import { FASYNC } from '../../src/fs/open-flags.js';
+import { FASYNC, O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { may_create } from '../../src/fs/permission.js';
-import { file_start_write, sb_end_write, sb_start_write } from '../../src/fs/super-freeze.js';
+import {
+  file_end_write,
+  file_start_write,
+  freeze_super,
+  sb_end_write,
+  sb_start_write,
+  thaw_super,
+} from '../../src/fs/super-freeze.js';
+import { Process, syscalls } from '../../src/fs/syscalls.js';
+import { infoOf, with_handle } from '../../src/latch/info.js';
 import { Folio, folio_put } from '../../src/mm/folio.js';
 import { MmStruct } from '../../src/mm/mm-struct.js';
 import { set_pte } from '../../src/mm/rmap.js';
@@ -32,6 +41,60 @@ t.test('a change without having come in as a writer', async (t) => {
   sb_end_write(writing);
   t.strictSame(rules(world), []);
   t.not(await file_start_write(task, sb), 'entered', 'with stacks a write of data takes the lock');
+  await world.end();
+});
+
+t.test('a freeze that does not keep everybody out', async (t) => {
+  const world = await newWorld();
+  const { sb } = world;
+  const { s_writers: writers } = sb;
+  // A write of data is under way that the freeze has not waited for: here it begins too late.
+  const op = sb.s_op;
+  sb.s_op = {
+    ...op,
+    sync_fs: (task, sb, wait) => {
+      writers.entered = 1;
+      return op.sync_fs?.(task, sb, wait);
+    },
+  };
+  await world.run((task) => freeze_super(task, sb));
+  sb.s_op = op;
+  t.strictSame(rules(world), ['freeze#waits-for-writers']);
+  file_end_write(sb, 'entered');
+  t.strictSame(rules(world), ['freeze#waits-for-writers'], 'and who has written hears of it');
+  t.equal(writers.entered, 0);
+  // A change of the filesystem's own while it stands still.
+  await world.run((task) => with_handle(task, infoOf(sb), () => undefined));
+  t.strictSame(rules(world), ['guarded#what a freeze keeps still']);
+  // Writers come in before unfreeze_fs has said that the device changes.
+  for (const held of writers.held.splice(0).reverse()) held.release();
+  await world.run((task) => thaw_super(task, sb));
+  t.strictSame(rules(world).slice(0, 1), ['guarded#a filesystem that stands still']);
+  await world.run((task) => freeze_super(task, sb));
+  await world.run((task) => thaw_super(task, sb));
+  t.strictSame(rules(world), []);
+  await world.end();
+});
+
+t.test('a file that loses its last name while the filesystem is frozen goes after the thaw', async (t) => {
+  const world = await newWorld();
+  const { sb } = world;
+  const sys = syscalls(new Process(sb));
+  const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
+  await sys.write(fd, Buffer.alloc(20_000, 'a'));
+  const { ino } = await sys.fstat(fd);
+  await sys.unlink('/f');
+  const free = (await sys.statfs('/')).f_bfree;
+  await world.run((task) => freeze_super(task, sb));
+  const closing = sys.close(fd);
+  for (let i = 0; i < 20; i++) await sb.sched.yield();
+  t.ok(sb.inodeHash.has(ino), 'it waits');
+  await world.run((task) => thaw_super(task, sb));
+  await closing;
+  t.notOk(sb.inodeHash.has(ino));
+  await sys.sync();
+  t.ok((await sys.statfs('/')).f_bfree > free);
+  t.strictSame(rules(world), []);
   await world.end();
 });
 

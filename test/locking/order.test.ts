@@ -9,8 +9,10 @@ import { kill_sb, vfs_mount } from '../../src/fs/super.js';
 import { vfs_fsync_range } from '../../src/fs/sync.js';
 import { mkfs } from '../../src/latch/mkfs.js';
 import { latch_fs_type } from '../../src/latch/super.js';
+import { BitLock } from '../../src/locking/bitlock.js';
 import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
 import { declaredCircle, LOCK_ORDER, undeclared } from '../../src/locking/order.js';
+import { RwSem } from '../../src/locking/rwsem.js';
 import { IovIter } from '../../src/mm/iov-iter.js';
 import { MemoryControl } from '../../src/mm/memory.js';
 import { lockStats } from '../../src/report/lock-stat.js';
@@ -31,6 +33,19 @@ t.test('the declared order has no circle and gives a reason for each edge', (t) 
   const stacked = { before: 'overlay-directory:i_rwsem', after: 'latch-directory:i_rwsem' };
   t.same(undeclared([stacked]), [], 'a filesystem that lies on another one');
   t.equal(undeclared([{ before: stacked.after, after: stacked.before }]).length, 1, 'not the other way round');
+  t.end();
+});
+
+t.test('an order that is not declared is reported where it is seen first', (t) => {
+  const seen: Violation[] = [];
+  const validator = new Lockdep('error', (violation) => seen.push(violation), { declared: true, stacks: true });
+  const task = new Task(new RealScheduler(), validator, { comm: 'work' });
+  const [folio, xattrs, invalidate] = [new BitLock('folio'), new RwSem('xattr_sem'), new RwSem('invalidate_lock')];
+  const declared = [invalidate.read(task), folio.lock(task)];
+  t.same(seen, []);
+  const guards = [...declared, xattrs.read(task)];
+  t.match(seen, [{ rule: 'order#declared', message: /^xattr_sem is taken while folio is held/ }], 'and nothing fails');
+  for (const guard of guards.reverse()) if (!(guard instanceof Promise)) guard.release();
   t.end();
 });
 

@@ -147,20 +147,26 @@ t.test('a write_end that accepts less: the rest is written again; that accepts n
   t.equal(await f.write(world.task(), 0, bytes), 5, 'what was written before the error counts');
 });
 
-t.test('read_mapping_folio reads once, with or without the lock held', async (t) => {
+t.test('read_mapping_folio reads once, with invalidate_lock held', async (t) => {
   const f = stored(new World(), 'text');
   const task = f.world.task();
   const held = await f.mapping.invalidate_lock.write(task);
-  const folio = await read_mapping_folio(task, f.mapping, 0, undefined, held);
-  held.release();
+  const folio = await read_mapping_folio(task, f.mapping, 0, held);
   t.equal(folio.data.toString('latin1', 0, 4), 'text');
   t.equal(folio.lock.locked, false);
-  const again = read_mapping_folio(task, f.mapping, 0);
+  const again = read_mapping_folio(task, f.mapping, 0, held);
   t.equal(again, folio as typeof again);
+  // Its read has failed, or is under way: it is read again, or waited for.
+  folio.uptodate = false;
+  folio_put(await read_mapping_folio(task, f.mapping, 0, held));
+  held.release();
   folio_put(folio);
   folio_put(again as Folio);
-  t.same(f.log, ['read_folio 0']);
+  t.same(f.log, ['read_folio 0', 'read_folio 0']);
   t.same(f.world.messages(), []);
+  folio.uptodate = false;
+  folio_put(await read_mapping_folio(task, f.mapping, 0, held));
+  t.match(f.world.messages(), [/invalidate_lock must be held/, /invalidate_lock/]);
 });
 
 t.test('direct I/O and the cache agree', async (t) => {

@@ -10,6 +10,7 @@ import { call_release_folio, call_release_folio_nowait } from '../../src/mm/foli
 import {
   folio_clear_dirty_for_io,
   folio_end_writeback,
+  folio_mark_dirty,
   folio_redirty_for_writepage,
   folio_start_writeback,
   folio_unlock,
@@ -20,6 +21,8 @@ import { type address_space_operations, WRITEPAGE_ACTIVATE, type WritebackContro
 import { do_writepages, write_cache_pages } from '../../src/mm/page-writeback.js';
 import { truncate_inode_pages_range } from '../../src/mm/truncate.js';
 import { shrink_node } from '../../src/mm/vmscan.js';
+import { errno } from '../../src/sched/errno.js';
+import type { Task } from '../../src/sched/task.js';
 import { FakeFile, hops, settle, World } from './fake-file.js';
 import { failureOf, TestVmFile } from './process.js';
 
@@ -230,6 +233,69 @@ t.test('writepages: it does nothing, or leaves a page in a sync', async (t) => {
   });
   await do_writepages(lazy.world.task('flush'), lazy.file.mapping, wbcOf('WBC_SYNC_ALL'));
   t.same(rules(lazy.world), ['writepages#without-nr_to_write-writes-all']);
+});
+
+t.test('writepages: a sync passes by a page that is locked, or under writeback', async (t) => {
+  const write = (task: Task, folio: Folio): void => {
+    folio_clear_dirty_for_io(task, folio);
+    folio_start_writeback(task, folio);
+    folio_unlock(task, folio);
+    folio_end_writeback(task, folio);
+  };
+  const { world, file } = await planted({
+    writepages: async (task, mapping) => {
+      for (const folio of mapping.i_pages.collect(0, 10, 10, 'dirty')) {
+        if (folio.lock.locked || folio.writeback.isSet) continue;
+        await folio.lock.lock(task);
+        write(task, folio);
+      }
+      // Another page is dirtied meanwhile: that excuses nothing.
+      await file.write(world.task('writer'), 5 * P, Buffer.alloc(P, 'n'));
+    },
+  });
+  const [flush, holder] = [world.task('flush'), world.task('holder')];
+  const second = file.mapping.i_pages.load(1);
+  if (second === undefined) throw new Error('not cached');
+  const held = await second.lock.lock(holder);
+  await do_writepages(flush, file.mapping, wbcOf('WBC_SYNC_ALL'));
+  t.same(rules(world), ['writepages#without-nr_to_write-writes-all']);
+  held.release();
+  world.violations.length = 0;
+  await do_writepages(flush, file.mapping, wbcOf('WBC_SYNC_ALL'));
+  t.same(rules(world), [], 'what was dirtied meanwhile is for the next sync');
+  const third = file.mapping.i_pages.load(5);
+  if (third === undefined) throw new Error('not cached');
+  await third.lock.lock(holder);
+  folio_clear_dirty_for_io(holder, third);
+  folio_start_writeback(holder, third);
+  folio_mark_dirty(holder, third);
+  folio_unlock(holder, third);
+  await do_writepages(flush, file.mapping, wbcOf('WBC_SYNC_ALL'));
+  t.same(rules(world), ['writepages#without-nr_to_write-writes-all']);
+  folio_end_writeback(holder, third);
+});
+
+t.test('writepages: it does not count a page whose write has failed', async (t) => {
+  for (const counts of [true, false]) {
+    const { world, file } = await planted({
+      writepages: async (task, mapping, wbc) => {
+        const own = wbcOf('WBC_SYNC_NONE', 2);
+        try {
+          await write_cache_pages(task, mapping, own, (task, folio) => {
+            folio_start_writeback(task, folio);
+            folio_unlock(task, folio);
+            folio_end_writeback(task, folio, errno('EIO'));
+            throw errno('EIO');
+          });
+        } finally {
+          if (counts) wbc.nr_to_write--;
+        }
+      },
+    });
+    const failing = do_writepages(world.task('flush'), file.mapping, wbcOf('WBC_SYNC_NONE', 10));
+    t.equal(await failureOf(failing), 'EIO');
+    t.same(rules(world), counts ? [] : ['writepages#accounts-each-page']);
+  }
 });
 
 t.test('writepages: it writes a page that is not dirty', async (t) => {

@@ -35,6 +35,8 @@ export class Tracker {
   readonly classes: LockClass[] = [];
   readonly process = new ChainNode(0, undefined, undefined);
   readonly completion = new ChainNode(0, undefined, undefined);
+  /** Called when a class is taken for the first time while another is held. */
+  onLearned: ((task: Task, before: LockClass, after: LockClass) => void) | undefined;
   readonly #byKey: (LockClass | undefined)[] = [];
   readonly #report: (task: Task, fault: Fault) => void;
 
@@ -180,8 +182,10 @@ export class Tracker {
     let fault = node.fault ?? (again ? checkRecursion(classes, wanted) : undefined);
     if (fault === undefined && !node.validated) {
       node.validated = true;
-      fault = this.#learnFrom(classes, wanted, trace(task));
+      const learned: LockClass[] = [];
+      fault = this.#learnFrom(classes, wanted, trace(task), learned);
       node.fault = fault;
+      for (const before of learned) this.onLearned?.(task, before, wanted.cls);
     }
     node.plain = fault === undefined && !again && !areOrdered(classes, wanted.cls);
     if (fault !== undefined) this.#report(task, fault);
@@ -192,14 +196,14 @@ export class Tracker {
   }
 
   /** Back to the last lock that was waited for and is not a recursive reader: those before it are connected through it. */
-  #learnFrom(held: readonly HeldClass[], wanted: Wanted, where: Trace): Fault | undefined {
+  #learnFrom(held: readonly HeldClass[], wanted: Wanted, where: Trace, learned: LockClass[]): Fault | undefined {
     for (let i = held.length - 1; i >= 0; i--) {
       const one = held[i];
       if (one === undefined) break;
       if (one.cls !== wanted.cls) {
         const fault = checkCircle(one, wanted) ?? checkInversion(one, wanted);
         if (fault !== undefined) return fault;
-        learn(one, wanted, where);
+        if (learn(one, wanted, where) && this.onLearned !== undefined) learned.push(one.cls);
       }
       if (!one.tried && one.read !== READ_RECURSIVE) break;
     }

@@ -219,17 +219,18 @@ function inversion(safe: LockClass, unsafe: LockClass, edges: readonly Edge[], w
   };
 }
 
-/** Learn that `wanted` is taken while `one` is held. */
-export function learn(one: HeldClass, wanted: Wanted, trace: Trace): void {
+/** Learn that `wanted` is taken while `one` is held. @returns whether nothing was known of the two before */
+export function learn(one: HeldClass, wanted: Wanted, trace: Trace): boolean {
   const dep = depOf(one.read, wanted.read);
   const known = one.cls.after.get(wanted.cls);
   if (known !== undefined) {
     known.dep |= dep;
-    return;
+    return false;
   }
   const edge: Edge = { from: one.cls, to: wanted.cls, dep, trace };
   one.cls.after.set(wanted.cls, edge);
   wanted.cls.before.set(one.cls, edge);
+  return true;
 }
 
 /** What a chain's link says of a lock that is held. */
