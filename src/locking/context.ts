@@ -163,6 +163,12 @@ function enter(parent: OpNode | undefined, row: Row): OpNode {
   return node;
 }
 
+/** The place of an operation among those under way, were the task to call it now. */
+export function nodeOf(task: Task, row: Row): OpNode {
+  const parent = task.op;
+  return (parent === undefined ? rootOf(row) : parent.find(row)) ?? enter(parent, row);
+}
+
 /** 1 where the operation may not sleep in this case. */
 function atomicOf(checks: RowChecks, participants: Participants): number {
   if (checks.atomicWith.length === 0) return checks.atomic;
@@ -202,7 +208,7 @@ export function call<T>(
   const { validator } = task;
   if (!validator.checking) return operation();
   const parent = task.op;
-  const op = (parent === undefined ? rootOf(row) : parent.find(row)) ?? enter(parent, row);
+  const op = nodeOf(task, row);
   const checks = op.checks as RowChecks;
   const kept = checks.asks ? checkCall(task, checks, participants) : task.held.length;
   const mark = task.taken;
@@ -264,7 +270,7 @@ function asTold(
 }
 
 /** The end of an operation that had to wait. Apart, because its closures would cost every call an allocation. */
-function settled<T>(
+export function settled<T>(
   result: Promise<T>,
   task: Task,
   op: OpNode,
@@ -292,7 +298,7 @@ function settled<T>(
 }
 
 /** The end of an operation. `stated` is what only its result told, undefined where it failed: then it may not keep anything it took. */
-function leave(
+export function leave(
   task: Task,
   op: OpNode,
   atomic: number,

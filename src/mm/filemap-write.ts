@@ -1,6 +1,7 @@
 /** Writing through the page cache (generic_perform_write in mm/filemap.c): write_begin, copy, write_end, page after page. */
 import { address_space_operations as rows } from '../contract/address-space.js';
 import { call, type Participants, type ParticipantsOf } from '../locking/context.js';
+import { RepeatedCall } from '../locking/repeated-call.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -32,6 +33,9 @@ export function generic_perform_write(task: Task, iocb: Kiocb, iter: IovIter): A
 /** Who takes part in write_end: the same object for all pages of a write. */
 type Ending = { readonly inode: AddressSpace['host']['i_rwsem']; folio: Folio['lock'] | undefined };
 
+/** The lock with which write_begin has returned. */
+const lockOf = ({ folio }: WriteBegun): Folio['lock'] => folio.lock;
+
 /** One write under way. What is the same for all of its pages is made once. */
 class BufferedWrite {
   readonly #task: Task;
@@ -44,6 +48,9 @@ class BufferedWrite {
   readonly #locked: (begun: WriteBegun) => Participants;
   readonly #begin: () => Awaitable<WriteBegun>;
   readonly #end: () => Awaitable<number>;
+  /** The two calls, where the write has more than one page. */
+  readonly #begins: RepeatedCall<WriteBegun> | undefined;
+  readonly #ends: RepeatedCall<number> | undefined;
   /** The present page: bytes of the write that lie in it, bytes that were copied, and what write_begin has said. */
   #length = 0;
   #copied = 0;
@@ -75,6 +82,9 @@ class BufferedWrite {
       if (begun === undefined) throw errno('EIO', 'write_end without write_begin');
       return write_end(task, file, mapping, iocb.ki_pos, this.#length, this.#copied, begun);
     };
+    if (iter.count <= PAGE_SIZE) return;
+    this.#begins = new RepeatedCall(task, rows.write_begin, this.#host, this.#begin, lockOf);
+    this.#ends = new RepeatedCall(task, rows.write_end, ending, this.#end);
   }
 
   run(): Awaitable<number> {
@@ -119,7 +129,10 @@ class BufferedWrite {
 
   #page(): Awaitable<number> {
     this.#length = Math.min(PAGE_SIZE - (this.#iocb.ki_pos & (PAGE_SIZE - 1)), this.#iter.count);
-    const begun = call(this.#task, rows.write_begin, this.#host, this.#begin, this.#locked);
+    const begun =
+      this.#begins === undefined
+        ? call(this.#task, rows.write_begin, this.#host, this.#begin, this.#locked)
+        : this.#begins.run();
     return begun instanceof Promise ? begun.then((b) => this.#copyAndEnd(b)) : this.#copyAndEnd(begun);
   }
 
@@ -137,7 +150,10 @@ class BufferedWrite {
     let accepted: Awaitable<number>;
     try {
       this.#ending.folio = folio.lock;
-      accepted = call(this.#task, rows.write_end, this.#ending, this.#end);
+      accepted =
+        this.#ends === undefined
+          ? call(this.#task, rows.write_end, this.#ending, this.#end)
+          : this.#ends.run(folio.lock);
     } catch (error) {
       iter.revert(copied);
       throw error;

@@ -104,6 +104,8 @@ export interface Validator {
   readonly enforce: EnforceLevel;
   /** Its level is not 'off'. */
   readonly checking: boolean;
+  /** How many violations were seen, repeated ones included. */
+  readonly total: number;
   /** Told of everything while it is set. */
   readonly observer: LockObserver | undefined;
   /** True where acquisitions record their stacks. */
