@@ -28,6 +28,11 @@ const LOW = 128;
 /** Blocks kept for metadata when data are promised room. */
 const MARGIN = 16;
 
+/** Blocks that mapping so many promised ones may take. */
+function metadataOf(promised: number): number {
+  return MARGIN + (promised >> 8);
+}
+
 export class Allocator {
   readonly #bdev: BlockDevice;
   readonly #super: Superblock;
@@ -79,7 +84,7 @@ export class Allocator {
    */
   reserve(count: number): boolean {
     const after = this.#reserved + count;
-    if (this.#super.freeBlocks - after < MARGIN + (after >> 8)) return false;
+    if (this.#super.freeBlocks < after + metadataOf(after)) return false;
     this.#reserved = after;
     return true;
   }
@@ -98,19 +103,22 @@ export class Allocator {
 
   /**
    * Take up to `want` blocks in a row, near `goal` where that is given. Takes alloc_lock.
+   * @param promised they are for data that were promised room, or map them; anything else leaves to those what they will need (ext4_has_free_clusters)
    * @throws ENOSPC also where all that is free was freed in a transaction that has not committed; EIO EROFS
    */
-  allocate(task: Task, handle: Handle, want: number, goal?: number): Awaitable<Run> {
+  allocate(task: Task, handle: Handle, want: number, goal?: number, promised = false): Awaitable<Run> {
     return andThen(this.alloc_lock.lock(task), (lock) =>
       withCleanup(
-        () => this.allocateLocked(task, handle, want, goal),
+        () => this.allocateLocked(task, handle, want, goal, promised),
         () => lock.release(),
       ),
     );
   }
 
   /** As allocate, with alloc_lock held. */
-  allocateLocked(task: Task, handle: Handle, want: number, goal?: number): Awaitable<Run> {
+  allocateLocked(task: Task, handle: Handle, want: number, goal?: number, promised = false): Awaitable<Run> {
+    const kept = promised || this.#reserved === 0 ? 0 : this.#reserved + metadataOf(this.#reserved);
+    if (this.#super.freeBlocks <= kept) throw errno('ENOSPC');
     const start = goal === undefined || goal >= this.#super.blocks ? this.#cursor : goal;
     const first = Math.min(groupOf(start), this.#groups.count - 1);
     return andThen(this.#inGroup(task, handle, first, start % GROUP_BLOCKS, want), (run) => {

@@ -69,6 +69,11 @@ export function unchargeBlocks(task: Task, inode: LatchInode, blocks: number): A
   return andThen(initQuota(task, inode), () => dquot_free_space(task, inode, blocks * BLOCK_SIZE, count));
 }
 
+export interface TakeFlags extends ChargeFlags {
+  /** They are for data that were promised room, or map them. */
+  readonly promised?: boolean;
+}
+
 /** Take blocks in a row for an inode and charge them, as many as there are and the limits allow, at least one. @throws ENOSPC; EDQUOT unless `flags.nofail` */
 export async function takeBlocks(
   task: Task,
@@ -76,10 +81,10 @@ export async function takeBlocks(
   inode: LatchInode,
   want: number,
   goal?: number,
-  flags?: ChargeFlags,
+  flags?: TakeFlags,
 ): Promise<Run> {
   const { alloc } = infoOf(inode.i_sb);
-  const { start, length } = await alloc.allocate(task, handle, want, goal);
+  const { start, length } = await alloc.allocate(task, handle, want, goal, flags?.promised);
   let charged = 0;
   try {
     charged = await chargeSome(task, inode, length, flags);

@@ -147,7 +147,8 @@ class InodeTree implements TreeHost {
     const inode = this.#inode;
     const near = goal ?? Math.floor(inode.i_ino / INODES_PER_BLOCK);
     // What maps data that were promised room comes with them.
-    const { start } = await takeBlocks(task, handle, inode, 1, near, { nofail: !this.#isDirectory });
+    const ofData = !this.#isDirectory;
+    const { start } = await takeBlocks(task, handle, inode, 1, near, { nofail: ofData, promised: ofData });
     this.#grow(1);
     return start;
   }

@@ -16,10 +16,10 @@ import type { Handle } from './journal/types.js';
 export const SECTORS = BLOCK_SIZE / SECTOR_SIZE;
 
 /**
- * Map the beginning of a hole to fresh blocks, behind those of the block before it where they are free, and charge them. The caller marks
- * the inode dirty.
+ * Map the beginning of a hole to fresh blocks, behind those of the block before it where they are free, and charge them. The caller has been promised as many,
+ * and marks the inode dirty.
  * @param unwritten they read as zeroes; otherwise the caller writes to them in this transaction
- * @param promised they are not charged, because they were when they were promised: the caller sees to that
+ * @param charged they were charged when they were promised
  * @returns how many blocks were mapped; 0 where somebody else has mapped the first one
  * @throws ENOSPC EDQUOT: then nothing was
  */
@@ -29,7 +29,7 @@ export async function mapRun(
   inode: LatchInode,
   hole: Hole,
   unwritten: boolean,
-  promised = false,
+  charged = false,
 ): Promise<number> {
   const { alloc } = infoOf(inode.i_sb);
   const allocate = async (before: Extent | undefined, length: number): Promise<Run> => {
@@ -38,11 +38,11 @@ export async function mapRun(
     const goal = behind
       ? before.physical + before.length
       : Math.floor(inode.i_ino / INODES_PER_BLOCK) + 1 + hole.logical;
-    if (promised) return await alloc.allocate(task, handle, length, goal);
-    return await takeBlocks(task, handle, inode, length, goal);
+    if (charged) return await alloc.allocate(task, handle, length, goal, true);
+    return await takeBlocks(task, handle, inode, length, goal, { promised: true });
   };
   return await inode.extents.fill(task, handle, hole, unwritten, allocate, (run) =>
-    promised ? alloc.free(task, handle, run.start, run.length) : giveBlocks(task, handle, inode, run),
+    charged ? alloc.free(task, handle, run.start, run.length) : giveBlocks(task, handle, inode, run),
   );
 }
 

@@ -132,16 +132,17 @@ async function overwrite(task: Task, inode: LatchInode, batch: readonly Folio[])
   return { folios, start: extent.physical + (first - extent.logical) };
 }
 
-/** As mapAndWrite, in a handle of its own, and when no direct write is in the way. */
+/** As mapAndWrite, in a handle of its own, when no direct write is in the way and what was freed can be used again (ext4_writepages on ENOSPC). */
 async function mapInTime(task: Task, info: LatchInfo, inode: LatchInode, batch: readonly Folio[]): Promise<number> {
   might_wait_unconverted(task);
   for (;;) {
     try {
       return await with_handle(task, info, (handle) => mapAndWrite(task, handle, info, inode, batch));
     } catch (error) {
-      if (!isErrno(error, 'EAGAIN')) throw error;
+      if (isErrno(error, 'EAGAIN')) await inode.extents.unconverted.wait(task);
+      else if (isErrno(error, 'ENOSPC') && info.alloc.pending > 0) await info.journal.force_commit(task);
+      else throw error;
     }
-    await inode.extents.unconverted.wait(task);
   }
 }
 
