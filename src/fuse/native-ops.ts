@@ -18,7 +18,7 @@ import {
   vfs_readlink,
 } from '../fs/namei.js';
 import { filp_flush, fput, open_or_create, vfs_open } from '../fs/open.js';
-import { vfs_iter_read, vfs_iter_write } from '../fs/read-write.js';
+import { vfs_iter_write } from '../fs/read-write.js';
 import { iterate_dir } from '../fs/readdir.js';
 import { vfs_getattr } from '../fs/stat.js';
 import { vfs_statfs } from '../fs/super.js';
@@ -34,6 +34,7 @@ import { Errno, errno, errnoOf } from '../sched/errno.js';
 import type { Cred, Task } from '../sched/task.js';
 import { Handles } from './handles.js';
 import { bytesOf, splitPath, statOf, textOf, timeOf } from './native-values.js';
+import { read_whole } from './ops/whole-read.js';
 import type { SessionLog } from './session-options.js';
 
 /** Ends a callback: 0, a size, or a negative errno; then what the callback gives. */
@@ -302,7 +303,7 @@ export class NativeOps {
   async #read(task: Task, file: File, room: Buffer, length: number, offset: number): Promise<number> {
     const iter = IovIter.ofDest(length);
     try {
-      await vfs_iter_read(task, file, iter, offset, {});
+      await read_whole(task, file, iter, offset, {}, false);
       let at = 0;
       for (const segment of iter.segments) at += segment.copy(room, at);
       return at;

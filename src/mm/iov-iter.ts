@@ -130,6 +130,14 @@ export class IovIter {
     return n;
   }
 
+  /** Keep copies of what a read has collected instead of its folios: they may be reclaimed while it goes on. */
+  detach(): void {
+    if (this.folios.length === 0) return;
+    const copy = Buffer.concat(this.segments);
+    this.release();
+    this.segments.push(copy);
+  }
+
   /** The bytes of a read were sent, or nobody wants them: drop the references to the folios. */
   release(): void {
     for (const folio of this.folios) folio_put(folio);

@@ -1,6 +1,7 @@
 // A session without a kernel: a transport that hands requests in and collects replies, over a latch filesystem in memory.
 
 import { blkdev_get, blkdev_put } from '../../src/block/block-device.js';
+import { type FaultPolicy, faultyDevice } from '../../src/block/faulty-device.js';
 import { memoryDevice } from '../../src/block/memory-device.js';
 import { newMachine } from '../../src/cli/machine.js';
 import { kill_sb, vfs_mount } from '../../src/fs/super.js';
@@ -23,6 +24,14 @@ import { type HeaderFields, type Piece, request, u32, u64 } from './request.js';
 export interface Reply {
   readonly error: number;
   readonly body: Buffer;
+}
+
+/** What a filesystem lies on. */
+export interface On {
+  /** Bytes of page cache. */
+  readonly pageCache?: number;
+  /** What its device does wrong. */
+  readonly policy?: FaultPolicy;
 }
 
 class FakeTransport implements Transport {
@@ -85,6 +94,7 @@ class FakeTransport implements Transport {
 export class FakeKernel {
   readonly transport = new FakeTransport();
   readonly session: Session;
+  readonly sb: SuperBlock;
   readonly violations: Violation[] = [];
   /** What the session logged as an error: bugs. */
   readonly errors: unknown[] = [];
@@ -92,6 +102,7 @@ export class FakeKernel {
   #unique = 2;
 
   private constructor(sb: SuperBlock, cache: CacheMode, end: () => Promise<void>) {
+    this.sb = sb;
     this.#end = end;
     const error = (...said: unknown[]): void => {
       this.errors.push(said);
@@ -101,14 +112,17 @@ export class FakeKernel {
   }
 
   /** A fresh filesystem, and a session that has been through INIT. */
-  static async boot(cache: CacheMode = 'none', offered = -1): Promise<FakeKernel> {
+  static async boot(cache: CacheMode = 'none', offered = -1, on: On = {}): Promise<FakeKernel> {
     const violations: Violation[] = [];
     const sink = (violation: Violation): void => {
       violations.push(violation);
     };
-    const machine = newMachine({ enforce: 'warn', stacks: false, sink });
+    const pageCache = on.pageCache === undefined ? {} : { pageCache: on.pageCache };
+    const machine = newMachine({ enforce: 'warn', stacks: false, sink, ...pageCache });
     const task = new Task(machine.sched, machine.validator, { comm: 'boot' });
-    const bdev = memoryDevice(64 << 20, machine.sched, machine.validator);
+    const memory = memoryDevice(64 << 20, machine.sched, machine.validator);
+    const { policy } = on;
+    const bdev = policy === undefined ? memory : faultyDevice(memory, policy, machine.sched, machine.validator);
     await blkdev_get(task, bdev, 'write', machine);
     await mkfs(task, bdev, {});
     const sb = await vfs_mount(machine, latch_fs_type, bdev, 0);

@@ -4,14 +4,14 @@ import { vfs_fallocate } from '../../fs/fallocate.js';
 import type { File } from '../../fs/file.js';
 import { locks_remove_posix } from '../../fs/locks.js';
 import { filp_flush, fput, open_or_create, vfs_open, vfs_tmpfile_open } from '../../fs/open.js';
-import { vfs_iter_read, vfs_iter_write, vfs_llseek } from '../../fs/read-write.js';
+import { vfs_iter_write, vfs_llseek } from '../../fs/read-write.js';
 import { vfs_fsync_range } from '../../fs/sync.js';
 import { folio_put } from '../../mm/filemap.js';
 import { IovIter, SourceMemory } from '../../mm/iov-iter.js';
 import { type Awaitable, andThen, orElse } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
-import { FOPEN, FSYNC_FDATASYNC, INIT, OPEN_KILL_SUIDGID, WRITE } from '../protocol/flags.js';
+import { FOPEN, FSYNC_FDATASYNC, INIT, OPEN_KILL_SUIDGID, READ_LOCKOWNER, WRITE } from '../protocol/flags.js';
 import type { Message } from '../protocol/message.js';
 import {
   decodeCopyFileRange,
@@ -25,12 +25,13 @@ import {
   decodeWrite,
 } from '../protocol/read-files.js';
 import { decodeCreate, decodeTmpfile } from '../protocol/read-names.js';
-import type { RequestHeader, WriteIn } from '../protocol/requests.js';
+import type { ReadIn, RequestHeader, WriteIn } from '../protocol/requests.js';
 import { encodeCopyFileRange, encodeCreate, encodeLseek, encodeOpen, encodeWrite } from '../protocol/write.js';
 import type { Session } from '../session.js';
 import { lockOwner, releaseFlock } from './locks.js';
 import { withDentry, withPut } from './names.js';
 import { entryOf, replyOk, statOf, withFile } from './reply.js';
+import { read_whole } from './whole-read.js';
 
 const O_ACCMODE = 3;
 const O_WRONLY = 1;
@@ -112,9 +113,10 @@ function replyCreated(s: Session, task: Task, h: RequestHeader, file: File): Awa
 
 /** READ: what was read goes out from where it lies in the page cache. */
 export function read(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
-  const { fh, offset, size, flags } = decodeRead(m);
-  if (fh === 0) return withFile(s, task, h, fh, 'read', (file) => readFile(s, task, h, file, offset, size, flags));
-  return readFile(s, task, h, s.handles.get(fh), offset, size, flags);
+  const request = decodeRead(m);
+  const { fh } = request;
+  if (fh === 0) return withFile(s, task, h, fh, 'read', (file) => readFile(s, task, h, file, request));
+  return readFile(s, task, h, s.handles.get(fh), request);
 }
 
 function readFile(
@@ -122,12 +124,12 @@ function readFile(
   task: Task,
   h: RequestHeader,
   file: File,
-  offset: number,
-  size: number,
-  flags: number,
+  { offset, size, flags, read_flags }: ReadIn,
 ): Awaitable<void> {
   const iter = IovIter.ofDest(Math.min(size, 1 << 20));
-  const done = vfs_iter_read(task, file, iter, offset, { direct: (flags & O_DIRECT) !== 0 && s.options.direct });
+  const options = { direct: (flags & O_DIRECT) !== 0 && s.options.direct };
+  // Only reads that fill no pages of the kernel's cache say whose they are.
+  const done = read_whole(task, file, iter, offset, options, (read_flags & READ_LOCKOWNER) !== 0);
   if (done instanceof Promise) {
     return done.then(
       () => sendRead(s, task, h, iter),
