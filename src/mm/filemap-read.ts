@@ -58,7 +58,7 @@ async function readMissing(task: Task, iocb: Kiocb, iter: IovIter, already: numb
   let total = already;
   try {
     while (iter.count > 0 && iocb.ki_pos < host.i_size) {
-      const folio = await getFolioToRead(task, iocb, iter.count);
+      const folio = await getFolioToRead(task, iocb, iter);
       try {
         // The size may have changed while we waited.
         const pos = iocb.ki_pos;
@@ -82,17 +82,18 @@ async function readMissing(task: Task, iocb: Kiocb, iter: IovIter, already: numb
 }
 
 /** The folio at the position, with a reference, and its bytes that are asked for good to read (filemap_get_pages). */
-async function getFolioToRead(task: Task, iocb: Kiocb, count: number): Promise<Folio> {
+async function getFolioToRead(task: Task, iocb: Kiocb, iter: IovIter): Promise<Folio> {
   const file = iocb.ki_filp;
   const mapping = file.f_mapping;
   const index = pageOf(iocb.ki_pos);
+  const { count } = iter;
   const request = pages_of_read(iocb.ki_pos, count);
   for (;;) {
     let folio = filemap_get_folio(mapping, index);
     if (folio === undefined) {
       if (iocb.nowait) throw errno('EAGAIN');
       await page_cache_sync_ra(task, file, mapping, index, request);
-      folio = filemap_get_folio(mapping, index) ?? (await filemap_create_folio(task, file, mapping, index));
+      folio = filemap_get_folio(mapping, index) ?? (await createToRead(task, file, mapping, index, iter));
       if (folio === undefined) continue;
     }
     let keep = false;
@@ -104,6 +105,19 @@ async function getFolioToRead(task: Task, iocb: Kiocb, count: number): Promise<F
       if (!keep) folio_put(folio);
     }
   }
+}
+
+/** Where there is no memory, readers that wait for it with pages in their hands would wait for each other: they go on with copies. */
+function createToRead(
+  task: Task,
+  file: MmFile,
+  mapping: AddressSpace,
+  index: number,
+  iter: IovIter,
+): Promise<Folio | undefined> {
+  const { pool, limit } = mapping.memory;
+  if (pool.used >= limit) iter.detach();
+  return filemap_create_folio(task, file, mapping, index);
 }
 
 /**

@@ -94,3 +94,18 @@ t.test('more is asked for than there are pages', async (t) => {
     t.same(kernel.violations, []);
   });
 });
+
+t.test('readers of much take turns with who needs a page', async (t) => {
+  await withFile({ pageCache: 16 * PAGE }, async ({ kernel, read }) => {
+    const reads = [0, 0, 0, 0].map(() => read(0, 128 * PAGE));
+    const { error: made, body } = await kernel.send(Opcode.CREATE, [u32(O_RDWR, 0o644, 0, 0), strings('b')]);
+    t.equal(made, 0);
+    const nodeid = Number(body.readBigUInt64LE(0));
+    const fh = Number(body.readBigUInt64LE(128));
+    const piece = [u64(fh, 0), u32(8 * PAGE, 0), u64(0), u32(O_RDWR, 0), Buffer.from(CONTENT.subarray(0, 8 * PAGE))];
+    for (let round = 0; round < 4; round++) t.equal((await kernel.send(Opcode.WRITE, piece, { nodeid })).error, 0);
+    for (const answer of reads) t.ok((await answer).body.equals(CONTENT));
+    await kernel.send(Opcode.RELEASE, [u64(fh), u32(0, 0), u64(0)], { nodeid });
+    t.same(kernel.violations, []);
+  });
+});

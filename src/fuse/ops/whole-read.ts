@@ -7,8 +7,7 @@ import type { Task } from '../../sched/task.js';
 
 /**
  * Read at `pos` until `iter` is full or the file ends. read(2) may stop before, where an error comes after some bytes; whoever fills pages of a cache with the
- * answer would show zeros for the rest, and a file that ends there. So reading goes on until the error comes alone. Of what was read before it a
- * copy is kept, not the pages: there may be more bytes asked for than pages in the cache.
+ * answer would show zeros for the rest, and a file that ends there. So reading goes on until the error comes alone.
  *
  * @param partly the answer goes to read(2) itself: what was read before an error is worth having
  * @throws what reading throws; with `partly`, only before the first byte. References to folios are the caller's to release also then
@@ -40,7 +39,6 @@ async function read_rest(
   let pos = from;
   try {
     while (iter.count > 0 && pos < file.f_inode.i_size) {
-      iter.detach();
       const bytes = await vfs_iter_read(task, file, iter, pos, options);
       if (bytes === 0) return;
       pos += bytes;
