@@ -1,7 +1,7 @@
 /** The queue of a device: checks requests, keeps them in order around flushes, and delivers completions in completion context. */
 import { task_end } from '../locking/context.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
-import { ERRNO, Errno, type ErrnoName, errno } from '../sched/errno.js';
+import { asErrno, Errno, errno } from '../sched/errno.js';
 import type { Scheduler } from '../sched/scheduler.js';
 import { Task } from '../sched/task.js';
 import type { Validator } from '../sched/validator.js';
@@ -237,13 +237,4 @@ function each(
     }
   }
   return undefined;
-}
-
-/** The errno of what a driver threw: Node's system errors carry theirs by name. */
-export function asErrno(error: unknown): Errno {
-  if (error instanceof Errno) return error;
-  if (error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code in ERRNO) {
-    return errno(error.code as ErrnoName, error.message);
-  }
-  return errno('EIO', String(error));
 }

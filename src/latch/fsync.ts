@@ -7,7 +7,7 @@ import { file_check_and_advance_wb_err, file_write_and_wait_range } from '../mm/
 import type { Task } from '../sched/task.js';
 import { infoOf } from './info.js';
 import { latchInode } from './inode.js';
-import { log_wait_commit } from './journal/types.js';
+import { aborted_errno, log_wait_commit } from './journal/types.js';
 
 /**
  * Everything of a file is on the device, and stays there; with `datasync` all that is needed to read its data again (ext4_sync_file).
@@ -30,7 +30,7 @@ export async function latch_fsync(
     await write_inode_now(task, inode, true);
     const tid = datasync ? inode.i_datasync_tid : inode.i_sync_tid;
     if (!(await log_wait_commit(task, journal, tid))) await blkdev_issue_flush(task, bdev);
-  } else if (journal.error !== undefined) throw journal.error;
+  } else if (journal.error !== undefined) throw aborted_errno(journal.error);
   const error = file_check_and_advance_wb_err(file);
   if (error !== undefined) throw error;
 }

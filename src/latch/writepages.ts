@@ -15,7 +15,7 @@ import {
 import type { WritebackControl } from '../mm/operations.js';
 import { write_cache_pages } from '../mm/page-writeback.js';
 import type { Awaitable } from '../sched/awaitable.js';
-import { Errno, errno, isErrno } from '../sched/errno.js';
+import { asErrno, Errno, errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { ALLOC_CREDITS } from './alloc.js';
 import { initQuota } from './charge.js';
@@ -109,7 +109,7 @@ async function writeBatch(task: Task, inode: LatchInode, batch: readonly Folio[]
       done += plain?.folios.length ?? (await mapInTime(task, info, inode, rest));
     }
   } catch (error) {
-    const failure = error instanceof Errno ? error : errno('EIO', String(error));
+    const failure = asErrno(error);
     for (const folio of batch.slice(done)) {
       undelay(task, inode, folio);
       folio_end_writeback(task, folio, failure);

@@ -3,7 +3,7 @@ import { SECTOR_SIZE, submit_bio } from '../block/bio.js';
 import { address_space_operations } from '../contract/address-space.js';
 import { call } from '../locking/context.js';
 import type { Awaitable } from '../sched/awaitable.js';
-import { Errno, errno } from '../sched/errno.js';
+import { asErrno, Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { type Folio, PAGE_SIZE } from './folio.js';
 import {
@@ -109,7 +109,7 @@ function swap_rw(
       folio_hand_over(folio);
     }
   };
-  const failed = (error: unknown): void => finish(task, error instanceof Errno ? error : errno('EIO', String(error)));
+  const failed = (error: unknown): void => finish(task, asErrno(error));
   return call(task, address_space_operations.swap_rw, { folio: folio.lock }, () => {
     try {
       if (operation === undefined) throw errno('EIO', 'SWP_FS_OPS without swap_rw');

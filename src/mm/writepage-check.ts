@@ -5,7 +5,7 @@
  */
 import { address_space_operations as rows } from '../contract/address-space.js';
 import type { Awaitable } from '../sched/awaitable.js';
-import { Errno, errno } from '../sched/errno.js';
+import { asErrno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import type { Folio } from './folio.js';
@@ -139,7 +139,7 @@ function check_io(task: Task, folio: Folio, wbc: WritebackControl, before: Befor
 
 /** writepage has thrown: its error is the mapping's, and the folio must not stay locked, or clean but tagged. */
 function recover_failed_writepage(task: Task, mapping: AddressSpace, folio: Folio, error: unknown): void {
-  mapping_set_error(mapping, error instanceof Errno ? error : errno('EIO', String(error)));
+  mapping_set_error(mapping, asErrno(error));
   if (is_clean_but_tagged(folio)) folio_account_dirtied(mapping, folio);
   if (folio_locked_by(task, folio)) folio_unlock(task, folio);
 }

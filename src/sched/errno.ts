@@ -113,3 +113,12 @@ export function errnoOf(error: unknown): number {
 export function isErrno(error: unknown, code: ErrnoName): error is Errno {
   return error instanceof Errno && error.code === code;
 }
+
+/** What was thrown as an errno: system errors of Node have theirs by name, and anything else is EIO. The message says once what is wrong. */
+export function asErrno(error: unknown): Errno {
+  if (error instanceof Errno) return error;
+  if (!(error instanceof Error)) return errno('EIO', String(error));
+  const code = 'code' in error && typeof error.code === 'string' && error.code in ERRNO ? error.code : undefined;
+  if (code === undefined) return errno('EIO', error.name === 'Error' ? error.message : String(error));
+  return errno(code as ErrnoName, error.message.replace(`${code}: `, ''));
+}

@@ -3,7 +3,7 @@ import type { BlockDevice } from '../../block/block-device.js';
 import { Mutex } from '../../locking/mutex.js';
 import { SpinLock } from '../../locking/spinlock.js';
 import type { Awaitable } from '../../sched/awaitable.js';
-import { type Errno, errno, isErrno } from '../../sched/errno.js';
+import { asErrno, type Errno, errno } from '../../sched/errno.js';
 import type { Scheduler, Timer } from '../../sched/scheduler.js';
 import { Task } from '../../sched/task.js';
 import type { Validator } from '../../sched/validator.js';
@@ -220,10 +220,10 @@ export class LogJournal implements Journal {
         await this.sched.yield();
         await body(task);
       } catch (error) {
-        this.abort(isErrno(error, 'EROFS') ? error : errno('EIO', String(error)));
+        this.abort(asErrno(error));
       }
     });
-    if (run instanceof Promise) run.catch((error: unknown) => this.abort(errno('EIO', String(error))));
+    if (run instanceof Promise) run.catch((error: unknown) => this.abort(asErrno(error)));
   }
 
   wait_commit(task: Task, tid: number): Awaitable<boolean> {
@@ -282,7 +282,7 @@ export class LogJournal implements Journal {
     try {
       await this.log.writeSuper(task, 0, this.log.sequence, true);
     } catch (error) {
-      this.abort(errno('EIO', String(error)));
+      this.abort(asErrno(error));
       throw error;
     }
   }
