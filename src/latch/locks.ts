@@ -17,7 +17,7 @@ import { posix_lock_file, posix_test_lock } from '../fs/posix-locks.js';
 import { call, task_end } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
-import { Errno, errno, isErrno } from '../sched/errno.js';
+import { asErrno, Errno, errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { infoOf } from './info.js';
 
@@ -88,23 +88,34 @@ function wait(file: File, lock: FileLock): void {
   waiting.set(lock, task);
   get_file(file);
   const done = sb.sched.run(async () => {
-    let error: Errno | undefined;
-    // It sleeps itself instead of being called back.
-    const { lm_notify: _none, ...fl_lmops } = lock.fl_lmops ?? {};
     try {
-      await posix_lock_file(task, file, { ...lock, fl_lmops });
-    } catch (failure) {
-      if (!(failure instanceof Errno)) throw failure;
-      error = failure;
+      granted(task, file, lock, await slept(task, file, lock));
     } finally {
-      waiting.delete(lock);
+      try {
+        await fput(task, file);
+      } finally {
+        task_end(task);
+      }
     }
-    granted(task, file, lock, error);
-    await fput(task, file);
-    task_end(task);
   });
   if (done instanceof Promise) {
     done.catch((error: unknown) => sb.machine.printk?.(`${sb.s_id}: a lock was not answered: ${String(error)}`));
+  }
+}
+
+/** Sleep until the lock is there. @returns why it never will be, if so */
+async function slept(task: Task, file: File, lock: FileLock): Promise<Errno | undefined> {
+  // It sleeps itself instead of being called back.
+  const { lm_notify: _none, ...fl_lmops } = lock.fl_lmops ?? {};
+  try {
+    await posix_lock_file(task, file, { ...lock, fl_lmops });
+    return undefined;
+  } catch (error) {
+    const { i_sb: sb } = file.f_inode;
+    if (!(error instanceof Errno)) sb.machine.printk?.(`${sb.s_id}: a lock could not be waited for: ${String(error)}`);
+    return asErrno(error);
+  } finally {
+    waiting.delete(lock);
   }
 }
 

@@ -339,3 +339,42 @@ t.test('latch: where the journal was aborted nothing is locked any more, and all
   await process.exit();
   await world.end();
 });
+
+t.test('latch: a bug while a lock is waited for refuses it, and keeps neither the file nor the task', async (t) => {
+  await withManager(t, async ({ sched, manager, task, ino, told, log, client }) => {
+    const [a, b] = [client('a'), client('b')];
+    const mine = await a.open(task, ino, O_RDWR);
+    const theirs = await b.open(task, ino, O_RDWR);
+    await a.lock(task, mine, WHOLE);
+    const condemn = manager.condemn.bind(manager);
+    let asked = 0;
+    manager.condemn = (of) => {
+      if (++asked === 2) throw new TypeError('a bug');
+      return condemn(of);
+    };
+    t.equal(await b.lock(task, theirs, WHOLE, 'grant'), 'deferred');
+    await sched.rest();
+    t.equal(asked, 2);
+    t.match(log, [/a lock could not be waited for: TypeError: a bug/]);
+    await a.lock(task, mine, NOTHING);
+    await sched.rest();
+    t.same(told, [], 'b was refused');
+    t.equal(await b.lock(task, theirs, WHOLE, 'grant'), 'granted');
+  });
+});
+
+t.test('latch: a lock manager that fails as it is answered keeps neither the file nor the task', async (t) => {
+  await withManager(t, async ({ sched, sys, task, ino, log, client }) => {
+    const fd = await sys.open('/f', O_RDWR);
+    await sys.fcntl_lock(fd, { l_type: 'F_WRLCK' });
+    const wrong = client('wrong');
+    wrong.answered = () => {
+      throw new TypeError('a bug');
+    };
+    const file = await wrong.open(task, ino, O_RDWR);
+    t.equal(await wrong.lock(task, file, WHOLE, 'grant'), 'deferred');
+    await sys.fcntl_lock(fd, { l_type: 'F_UNLCK' });
+    await sched.rest();
+    t.match(log, [/a lock was not answered: TypeError: a bug/]);
+  });
+});
