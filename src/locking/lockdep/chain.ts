@@ -25,6 +25,8 @@ export class ChainNode {
   count = 0;
   /** It may be passed without a look: validated, and without an order among instances. */
   plain = false;
+  /** It was validated as well, and nothing but the order among instances needs a look. */
+  ordered = false;
   validated = false;
   /** What is wrong with it, if anything. */
   fault: Fault | undefined;

@@ -4,7 +4,7 @@
  */
 import type { LockName } from '../../contract/row.js';
 import type { Task } from '../../sched/task.js';
-import type { TrackedLock } from '../../sched/validator.js';
+import type { HeldLock, TrackedLock } from '../../sched/validator.js';
 import { type LockClass, type LockClassKey, lock_number } from './class.js';
 import type { Fault } from './fault.js';
 import type { HeldClass } from './validate.js';
@@ -41,21 +41,27 @@ export function areOrdered(held: readonly HeldClass[], wanted: LockClass): boole
   return held.some(({ cls: { key } }) => key.lock === wanted.key.lock && stated.compared(key, wanted.key));
 }
 
-/** Check a lock that is wanted against those of its name that are held. */
+/**
+ * Check a lock that is wanted against those of its name that are held.
+ * @param nameOf names the class of one of them
+ */
 export function checkInstances(
   task: Task,
-  held: readonly HeldClass[],
   cls: LockClass,
   wanted: TrackedLock,
+  nameOf: (held: HeldLock) => string,
 ): Fault | undefined {
-  const { order } = orders[cls.key.lock] ?? {};
+  const name = cls.key.lock;
   const { owner } = wanted;
+  const order = orders[name]?.order;
   if (order === undefined || owner === undefined) return undefined;
-  for (const one of held) {
-    if (one.cls.key.lock !== cls.key.lock) continue;
-    const before = (one.held.lock as Partial<TrackedLock>).owner;
+  const { held } = task;
+  for (let i = 0; i < held.length; i++) {
+    const one = held[i];
+    if (one === undefined || one.key.lock !== name || one.link === 0) continue;
+    const before = (one.lock as Partial<TrackedLock>).owner;
     const wrong = before === undefined ? undefined : order(task, before, owner);
-    if (wrong !== undefined) return faultOf(one.cls.name, cls, wrong);
+    if (wrong !== undefined) return faultOf(nameOf(one), cls, wrong);
   }
   return undefined;
 }

@@ -67,7 +67,8 @@ export class Tracker {
     const link = linkOf(task, lock.key, readState(mode), subclass, 0);
     const node = this.#at(task).find(link);
     if (node?.plain === true) return;
-    this.#validate(task, this.#at(task), link, lock, nest);
+    if (node?.cls !== undefined && node.ordered && nest === undefined) this.#compare(task, node.cls, lock);
+    else this.#validate(task, this.#at(task), link, lock, nest);
   }
 
   /** A lock was taken. */
@@ -164,12 +165,17 @@ export class Tracker {
     if (!node.validated) node.fault = this.#used(task, node);
     const held = this.#classesOf(task.held);
     this.#dependencies(task, node, held, { cls, read: readOf(link), lock, nest });
-    if (node.fault === undefined && nest === undefined && areOrdered(held, cls)) {
-      const fault = checkInstances(task, held, cls, lock);
-      if (fault !== undefined) this.#report(task, fault);
-    }
+    if (node.fault === undefined && nest === undefined && areOrdered(held, cls)) this.#compare(task, cls, lock);
     return node;
   }
+
+  /** Whose locks they are may differ each time. */
+  #compare(task: Task, cls: LockClass, lock: TrackedLock): void {
+    const fault = checkInstances(task, cls, lock, this.#nameOf);
+    if (fault !== undefined) this.#report(task, fault);
+  }
+
+  readonly #nameOf = (held: HeldLock): string => this.className(held);
 
   /**
    * Check a lock against those held, and learn the dependencies. Two locks of one class are compared at every acquisition, because what makes them
@@ -187,7 +193,9 @@ export class Tracker {
       node.fault = fault;
       for (const before of learned) this.onLearned?.(task, before, wanted.cls);
     }
-    node.plain = fault === undefined && !again && !areOrdered(classes, wanted.cls);
+    const quiet = fault === undefined && !again;
+    node.ordered = quiet && areOrdered(classes, wanted.cls);
+    node.plain = quiet && !node.ordered;
     if (fault !== undefined) this.#report(task, fault);
   }
 
