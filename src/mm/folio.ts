@@ -92,12 +92,12 @@ export function folio_wipe_when_free(folio: Folio): void {
 export function folio_put(folio: Folio): void {
   if (--folio.refcount > 0) return;
   const { memory } = folio;
-  if (folio.refcount < 0 || folio.mapping !== undefined || folio.writeback.isSet) {
+  if (folio.refcount < 0 || folio.mapping !== undefined || folio.writeback.isSet || folio.lock.locked) {
     memory.validator.violation(undefined, 'folio-state', {
       message:
         folio.refcount < 0
           ? 'a folio is put more often than it was got'
-          : 'the last reference to a folio is put while it is in the page cache or under writeback',
+          : `the last reference to a folio is put while it is ${folio.lock.locked ? 'locked' : 'in the page cache or under writeback'}`,
       lock: 'folio',
     });
     return;

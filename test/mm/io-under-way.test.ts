@@ -99,6 +99,15 @@ t.test('a page that is freed while the device reads into it', async (t) => {
   t.match(seen, [{ message: /last reference to a folio is put while a device/ }]);
 });
 
+t.test('a page that is freed while somebody has it locked', async (t) => {
+  const world = new World();
+  const folio = new Folio(world.memory, undefined, 0);
+  const held = await folio.lock.lock(world.task());
+  folio_put(folio);
+  t.strictSame(world.messages(), ['the last reference to a folio is put while it is locked']);
+  held.release();
+});
+
 t.test('a page becomes uptodate before it is unlocked', async (t) => {
   const world = new World();
   const file = new FakeFile(world, ram_aops);
