@@ -1,6 +1,7 @@
 /** The cache of a device's blocks: finding, reading, changing and writing back (fs/buffer.c). */
 import { buffer_head } from '../contract/buffer-head.js';
 import { call } from '../locking/context.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Held } from '../locking/held.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
@@ -170,6 +171,7 @@ function completed(task: Task, bh: BufferHead, error: Errno | undefined): void {
 
 /** The b_end_io of a read. */
 export function end_buffer_read_sync(task: Task, bh: BufferHead, uptodate: boolean): void {
+  guard_write(task, GUARDED.bh_uptodate, bh.lock);
   bh.uptodate = uptodate;
   bh.verified = false;
   bh.lock.unlock(task);

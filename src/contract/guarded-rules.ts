@@ -3,6 +3,7 @@
  * scenes of the workload; a test measures again and compares.
  */
 export const GUARDED_RULES: ReadonlySet<string> = new Set([
+  'address_space_operations.dirty_folio/folio/folio',
   'address_space_operations.error_remove_folio/folio/folio',
   'address_space_operations.free_folio/folio/folio',
   'address_space_operations.invalidate_folio/folio/folio',
@@ -14,7 +15,10 @@ export const GUARDED_RULES: ReadonlySet<string> = new Set([
   'address_space_operations.readahead/invalidate_lock/mapping',
   'address_space_operations.release_folio/folio/folio',
   'address_space_operations.write_begin/i_rwsem/inode',
+  'address_space_operations.write_end/folio/folio',
   'address_space_operations.write_end/i_rwsem/inode',
+  'block_device_operations.swap_slot_free_notify/swap_lock/swap',
+  'buffer_head.b_end_io/bh/bh',
   'dentry_operations.d_compare/rcu/walk',
   'dentry_operations.d_compare/rename_lock/dcache',
   'dentry_operations.d_delete/d_lock/dentry',

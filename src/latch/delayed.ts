@@ -34,6 +34,7 @@ export function isDelayed(folio: Folio): boolean {
  * @throws ENOSPC EDQUOT
  */
 export function delay(task: Task, inode: LatchInode, folio: Folio): Awaitable<void> {
+  guard_write(task, GUARDED.folio_private, folio.lock);
   if (folio.private === DELAYED) return undefined;
   const { alloc, journal } = infoOf(inode.i_sb);
   if (alloc.reserve(1)) return charge(task, inode, folio);

@@ -62,6 +62,12 @@ export const GUARDED = {
     ['folio'],
     'what a filesystem keeps with a folio is looked at and dropped by one at a time',
   ),
+  bh_uptodate: field(
+    'buffer_head.uptodate',
+    ['bh'],
+    'who has waited for the lock of a buffer finds out how reading it went',
+    'lockless',
+  ),
   folio_writeback: field('folio.writeback', ['folio'], 'writeback begins on a locked folio', 'lockless'),
   flc_lists: field('file_lock_context lists', ['flc_lock'], 'locks of a file are compared and inserted in one step'),
   blocked_locks: field(

@@ -125,8 +125,9 @@ function dirtyAlone(folio: Folio): boolean {
 
 /** dirty_folio for filesystems that keep nothing else about dirty pages: mark it in the tree, and the inode dirty (filemap_dirty_folio). */
 export function filemap_dirty_folio(task: Task, mapping: AddressSpace, folio: Folio): boolean {
-  if (!folio_locked_by(task, folio) && !task.held.some(({ name }) => name === 'page_table_lock')) {
-    guard_write(task, GUARDED.folio_dirty, folio.lock);
+  if (task.validator.observer !== undefined || !folio_locked_by(task, folio)) {
+    const ptl = task.held.findLast(({ name }) => name === 'page_table_lock')?.lock as LockRef<'page_table_lock'>;
+    guard_write(task, GUARDED.folio_dirty, folio.lock, ptl);
   }
   if (folio.dirty) return false;
   if (folio.mapping !== mapping) return false;

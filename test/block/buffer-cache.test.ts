@@ -6,6 +6,7 @@ import { BlockDevice } from '../../src/block/block-device.js';
 import {
   bforget,
   brelse,
+  end_buffer_read_sync,
   get_bh,
   invalidate_bdev,
   lock_buffer,
@@ -203,6 +204,19 @@ t.test('a read that fails is an error, and read again the next time', async (t) 
   t.equal(await codeOf(() => sb_bread(task, bdev, BLOCKS)), 'EIO', 'beyond the end');
   t.equal(await codeOf(() => sb_bread(task, bdev, -1)), 'EIO');
   t.same(machine.kinds(), []);
+});
+
+t.test('a read ends before the buffer is unlocked', async (t) => {
+  const { bdev, task, machine } = device();
+  const bh = sb_getblk(task, bdev, 1);
+  await lock_buffer(task, bh);
+  submit_bh(task, 'read', bh, (completion, bh, uptodate) => {
+    bh.lock.unlock(completion);
+    end_buffer_read_sync(completion, bh, uptodate);
+  });
+  await wait_on_buffer(task, bh);
+  t.same(machine.kinds(), ['guarded-state', 'unlock-not-owner']);
+  brelse(bh);
 });
 
 t.test('mistakes of its users are told', async (t) => {

@@ -1,4 +1,7 @@
-/** As liberties.ts, of devices and of a swap file: all that is asked of a block device but opening and closing comes without open_mutex, so that it may take it. */
+/**
+ * As liberties.ts, of devices and of swap files: all that is asked of a block device but opening and closing comes without open_mutex, so that it may take it,
+ * and what it is told of slots comes under swap_lock, so that it needs no lock of its own.
+ */
 import {
   type BlockDevice,
   bdev_direct_access,
@@ -6,8 +9,10 @@ import {
   disk_unlock_native_capacity,
 } from '../../../block/block-device.js';
 import { blkdev_ioctl, compat_blkdev_ioctl } from '../../../block/ioctl.js';
+import { GUARDED, guard_write } from '../../../locking/guarded.js';
 import { PAGE_SIZE } from '../../../mm/folio.js';
 import { Task } from '../../../sched/task.js';
+import { swapThrough } from './memory.js';
 import { deviceOf } from './rivals.js';
 import { create, type Scene } from './scene.js';
 
@@ -72,6 +77,25 @@ export const DEVICES: readonly Scene[] = [
       const first = (await sys.pread(fd, 1, 0)).length;
       await sys.swapoff(fd);
       return [first, locked];
+    },
+  },
+  {
+    name: 'a device with a map of its slots',
+    lends: true,
+    run: async (sys, _other, sb) => {
+      const fd = await create(sys, '/swap', 64 * PAGE_SIZE);
+      await sys.fsync(fd);
+      const device = sb.s_bdev;
+      if (device === undefined) return 'no device';
+      let freed = 0;
+      Reflect.set(device, 'ops', {
+        ...device.ops,
+        swap_slot_free_notify: (task: Task) => {
+          for (const { swap_lock } of sb.memory.swap) guard_write(task, GUARDED.swap_map, swap_lock);
+          freed++;
+        },
+      });
+      return [await swapThrough(sys, sb, fd), freed > 0];
     },
   },
 ];

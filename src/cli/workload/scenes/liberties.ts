@@ -65,15 +65,15 @@ function eagerDentries(sb: SuperBlock): dentry_operations {
   const allocates = (task: Task): void => might_sleep(task, 'memory');
   return {
     d_hash: (task, dentry, name) => {
+      inWalk(task, name);
       dentry.d_lock.lock(task).release();
       rename_lock.read(task, () => guard_read(task, GUARDED.d_name, rename_lock));
-      inWalk(task, name);
       return name.toLowerCase();
     },
     d_compare: (task, dentry, candidate, name) => {
       guard_read(task, GUARDED.d_name, rename_lock);
-      dentry.d_lock.lock(task).release();
       inWalk(task, name);
+      dentry.d_lock.lock(task).release();
       return candidate.toLowerCase() === name.toLowerCase();
     },
     d_revalidate: (task, _dentry, flags) => {

@@ -30,7 +30,7 @@ async function reclaim(sb: SuperBlock): Promise<void> {
 }
 
 /** Fill some memory of a process, have it swapped out to an open file, and look at it again. */
-async function swapThrough(sys: Syscalls, sb: SuperBlock, fd: number): Promise<readonly unknown[]> {
+export async function swapThrough(sys: Syscalls, sb: SuperBlock, fd: number): Promise<readonly unknown[]> {
   await sys.swapon(fd);
   const at = await sys.mmap(0, 24 * PAGE_SIZE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1);
   await sys.store(at, Buffer.alloc(24 * PAGE_SIZE, 'swapped'));
