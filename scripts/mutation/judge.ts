@@ -66,7 +66,9 @@ export async function judge(mutant: Mutant, known: readonly Baseline[]): Promise
     const { result, violations, undeclared } = await playScene(scene, mutator, HANGS);
     if (mutator.fired === 0) continue;
     reached = true;
-    const noticed = violations.find(({ rule }) => mutator.forbiddenTwice || !readsTheRule(rule, mutant));
+    const noticed = violations.find(
+      ({ kind, rule }) => (mutator.forbiddenTwice && kind === 'sleep-in-atomic') || !readsTheRule(rule, mutant),
+    );
     if (noticed !== undefined) return { killedBy: `${noticed.kind} ${noticed.rule ?? ''} in ${scene.name}` };
     const [order] = undeclared;
     if (order !== undefined) return { killedBy: `an order that is not declared, in ${scene.name}: ${order}` };

@@ -4,7 +4,7 @@
  */
 import { SCENES } from '../../src/cli/workload/scenes/index.js';
 import { arguedSurvivors } from './argued.js';
-import { baselines, judge } from './judge.js';
+import { baselines, judge, type Verdict } from './judge.js';
 import { ALL_MUTANTS, describe } from './mutants.js';
 import { drawn, type Options, parse, USAGE, UsageError } from './options.js';
 
@@ -21,43 +21,65 @@ async function main(options: Options): Promise<number> {
     (mutant) => options.only(mutant) && (!options.argued || argued.has(describe(mutant))),
   );
   if (meant.length === 0) throw new UsageError('no mutant is called that');
-  const mutants = options.sample === undefined ? meant : drawn(meant, options.sample, options.seed);
-  if (options.sample !== undefined) console.log(`a sample of ${mutants.length} by --seed ${options.seed}`);
+  const { sample, slice, seed } = options;
+  const part = slice === undefined ? meant : meant.filter((_, i) => i % slice.of === slice.number - 1);
+  const mutants = sample === undefined ? part : drawn(part, sample, seed);
+  if (sample !== undefined && !options.json) console.log(`a sample of ${mutants.length} by --seed ${seed}`);
   if (options.list) {
     for (const mutant of mutants) console.log(describe(mutant));
     return 0;
   }
   const known = await baselines(SCENES);
-  const count = { killed: 0, argued: 0, survived: 0, 'not reached': 0 };
-  const lines: string[] = [];
-  let vain = 0;
+  const findings: Finding[] = [];
   for (const mutant of mutants) {
     const id = describe(mutant);
     const verdict = await judge(mutant, known);
-    const excused = argued.has(id);
-    if (typeof verdict === 'object') {
-      count.killed++;
-      if (options.verbose) console.log(`killed: ${id} by ${verdict.killedBy}`);
-    } else if (excused) {
-      count.argued++;
-      lines.push(`argued: ${id}`);
-    } else {
-      count[verdict]++;
-      lines.push(`${verdict}: ${id}`);
-    }
-    if (excused && typeof verdict === 'object') {
-      vain++;
-      lines.push(`argued in vain: ${id} is killed`);
-    }
+    const found = finding(id, verdict, argued.get(id));
+    findings.push(found);
+    if (options.verbose) console.log(lineOf(found));
   }
-  for (const line of lines.sort()) console.log(line);
-  const others = (['argued', 'survived', 'not reached'] as const).filter((what) => count[what] > 0);
-  console.log(
-    [`mutants ${mutants.length}`, `killed ${count.killed}`, ...others.map((what) => `${what} ${count[what]}`)].join(
-      ', ',
-    ),
-  );
-  return count.survived + count['not reached'] + vain === 0 ? 0 : 1;
+  if (options.json) console.log(JSON.stringify(findings, null, 1));
+  else report(findings, options.verbose);
+  return findings.every(({ verdict, argued }) => (verdict === 'killed') === (argued === undefined)) ? 0 : 1;
+}
+
+/** What is known of a mutant at the end. */
+interface Finding {
+  readonly mutant: string;
+  readonly verdict: 'killed' | 'survived' | 'not reached';
+  /** What has noticed it. */
+  readonly by?: string;
+  /** Why nothing can, as ARCHITECTURE.md has it. */
+  readonly argued?: string;
+}
+
+function finding(mutant: string, verdict: Verdict, argued: string | undefined): Finding {
+  return {
+    mutant,
+    ...(typeof verdict === 'string' ? { verdict } : { verdict: 'killed', by: verdict.killedBy }),
+    ...(argued === undefined ? {} : { argued }),
+  };
+}
+
+function lineOf({ mutant, verdict, by, argued }: Finding): string {
+  if (by !== undefined)
+    return argued === undefined ? `killed: ${mutant} by ${by}` : `argued in vain: ${mutant} is killed by ${by}`;
+  return `${argued === undefined ? verdict : 'argued'}: ${mutant}`;
+}
+
+/** What is not killed, and how many there are of each kind. */
+function report(findings: readonly Finding[], verbose: boolean): void {
+  const notable = findings.filter(({ by, argued }) => by === undefined || argued !== undefined);
+  if (!verbose) for (const line of notable.map(lineOf).sort()) console.log(line);
+  const count = (is: (one: Finding) => boolean) => findings.filter(is).length;
+  const parts = [`mutants ${findings.length}`, `killed ${count(({ by }) => by !== undefined)}`];
+  const others = {
+    argued: count(({ by, argued }) => by === undefined && argued !== undefined),
+    survived: count(({ verdict, argued }) => verdict === 'survived' && argued === undefined),
+    'not reached': count(({ verdict, argued }) => verdict === 'not reached' && argued === undefined),
+  };
+  for (const [what, number] of Object.entries(others)) if (number > 0) parts.push(`${what} ${number}`);
+  console.log(parts.join(', '));
 }
 
 try {

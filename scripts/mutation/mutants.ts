@@ -1,6 +1,6 @@
 /** The ways to weaken a rule of the contract, and all mutants that follow from it. */
 import { ALL_ROWS } from '../../src/contract/index.js';
-import type { LockName, LockRule, Row } from '../../src/contract/row.js';
+import { type LockName, type LockRule, NEVER_SLEEP, type Row } from '../../src/contract/row.js';
 
 export type Way =
   | 'not taken'
@@ -34,8 +34,8 @@ const SHARABLE: ReadonlySet<LockName> = new Set([
   'dqptr_sem',
 ]);
 
-/** Locks that are held across waits, so that their order matters. */
-const SLEEPING: ReadonlySet<LockName> = new Set([...SHARABLE, 's_vfs_rename_sem', 'f_pos_lock', 'open_mutex', 'folio']);
+/** Locks that come on levels, because several of one class are taken. */
+const LEVELLED: ReadonlySet<LockName> = new Set(['i_rwsem', 'invalidate_lock']);
 
 const nameOf = (row: Row): string => `${row.section}.${row.op}`;
 
@@ -48,45 +48,44 @@ export function describe({ row, way, rule, before }: Mutant): string {
 export const ALL_MUTANTS: readonly Mutant[] = ALL_ROWS.flatMap((row) => [
   ...row.rules.flatMap((rule) => waysOf(row, rule).map((way): Mutant => ({ row, way, rule }))),
   ...swapped(row),
-  ...(row.mayBlock === 'no' ? [{ row, way: 'sleep planted' as const }] : []),
+  ...(row.mayBlock === 'no' || maybe(row) ? [{ row, way: 'sleep planted' as const }] : []),
 ]);
+
+/** The row may block, but not under some of its locks. */
+function maybe({ mayBlock, rules }: Row): boolean {
+  return mayBlock === 'maybe' && rules.some(({ lock, mode }) => mode !== 'none' && NEVER_SLEEP.has(lock));
+}
 
 function waysOf(row: Row, rule: LockRule): Way[] {
   if (rule.mode === 'none') return ['held though it must not be'];
-  const ways: Way[] = ['not taken'];
+  const ways: Way[] = ['not taken', 'taken late', 'dropped early', 'unlock forgotten'];
   if (rule.mode === 'write' && SHARABLE.has(rule.lock)) ways.push('shared for exclusive');
-  if (rule.heldBy === 'operation') {
-    if (rule.atReturn === 'none') ways.push('unlock forgotten');
-    return ways;
-  }
-  if (rule.atReturn === 'released') return [...ways, 'unlock forgotten'];
-  if (row.mayBlock !== 'no') ways.push('taken late', 'dropped early');
-  // A nesting level says something only where several inodes are locked.
-  const inodes = row.rules.filter(
-    ({ lock, heldBy, mode }) => lock === 'i_rwsem' && heldBy === 'caller' && mode !== 'none',
-  );
-  if (rule.lock === 'i_rwsem' && new Set(inodes.map(({ of }) => of)).size > 1) ways.push('wrong subclass');
+  // A nesting level says something only where several of a kind are locked.
+  const alike = row.rules.filter(({ lock, mode }) => lock === rule.lock && mode !== 'none');
+  if (LEVELLED.has(rule.lock) && new Set(alike.map(({ of }) => of)).size > 1) ways.push('wrong subclass');
   return ways;
 }
 
-/** Each lock of the caller with the one that is taken before it. */
+/** Each lock with the one that is taken before it; read sections of RCU have no order. */
 function swapped(row: Row): Mutant[] {
-  const taken = row.rules.filter(
-    ({ heldBy, mode, oneOf, lock }) =>
-      heldBy === 'caller' && mode !== 'none' && oneOf === undefined && SLEEPING.has(lock),
-  );
+  const taken = row.rules.filter(({ mode, oneOf, lock }) => mode !== 'none' && oneOf === undefined && lock !== 'rcu');
   return taken.flatMap((rule, i) => {
-    const before = taken[i - 1];
     // Variants of one rule are one lock.
-    return before === undefined || (before.lock === rule.lock && before.of === rule.of)
-      ? []
-      : [{ row, way: 'order swapped' as const, rule, before }];
+    const before = taken.slice(0, i).findLast(({ lock, of }) => lock !== rule.lock || of !== rule.of);
+    return before === undefined ? [] : [{ row, way: 'order swapped' as const, rule, before }];
   });
 }
 
-/** Whether a report comes of reading the very rule that was weakened: it would say so whatever else is wrong. */
-export function readsTheRule(rule: string | undefined, mutant: Mutant): boolean {
-  const name = nameOf(mutant.row);
-  const generic = ['#leaves-no-lock', '#keeps-what-its-caller-holds', '#may-not-block'].map((tail) => name + tail);
-  return rule !== undefined && (rule === mutant.rule?.id || generic.includes(rule));
+/** What a row says of itself as a whole. */
+const OF_THE_ROW = ['#leaves-no-lock', '#may-not-block'];
+
+/**
+ * Whether a report comes of reading the rule that was weakened, which would say so whatever else is wrong, or another rule of that lock: rows that are
+ * reached with it say of it what this one says. That an operation within the mutant's has lost a lock of its caller is the mutation's own doing.
+ */
+export function readsTheRule(rule: string | undefined, { row, rule: weakened }: Mutant): boolean {
+  if (rule === undefined) return false;
+  if (rule.endsWith('#keeps-what-its-caller-holds')) return true;
+  if (OF_THE_ROW.some((tail) => rule === nameOf(row) + tail)) return true;
+  return ALL_ROWS.some(({ rules }) => rules.some(({ id, lock }) => id === rule && lock === weakened?.lock));
 }
