@@ -4,6 +4,7 @@
  */
 export const GUARDED_RULES: ReadonlySet<string> = new Set([
   'address_space_operations.dirty_folio/folio/folio',
+  'address_space_operations.dirty_folio/page_table_lock/mm',
   'address_space_operations.error_remove_folio/folio/folio',
   'address_space_operations.free_folio/folio/folio',
   'address_space_operations.invalidate_folio/folio/folio',
@@ -26,8 +27,11 @@ export const GUARDED_RULES: ReadonlySet<string> = new Set([
   'dentry_operations.d_manage/rcu/walk',
   'dentry_operations.d_prune/d_lock/dentry',
   'dentry_operations.d_revalidate/rcu/walk',
+  'dquot_operations.acquire_dquot/dqonoff_sem/sb',
   'dquot_operations.acquire_dquot/dqptr_sem/sb',
+  'dquot_operations.release_dquot/dqonoff_sem/sb',
   'dquot_operations.release_dquot/dqptr_sem/sb',
+  'dquot_operations.write_dquot/dqonoff_sem/sb',
   'dquot_operations.write_dquot/dqptr_sem/sb',
   'dquot_operations.write_info/dqonoff_sem/sb',
   'file_lock_operations.fl_copy_lock/flc_lock/inode',

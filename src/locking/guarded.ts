@@ -171,7 +171,9 @@ export function guard_write<L extends LockName>(
 ): boolean {
   const { validator } = task;
   if (!validator.checking) return true;
-  if (validator.observer !== undefined) validator.observer.accessed(task, guarded.name, true, first);
+  if (validator.observer !== undefined) {
+    validator.observer.accessed(task, guarded.name, true, behind(task, first, second, true));
+  }
   if (heldBy(task, first)?.exclusive === true) return true;
   if (second !== undefined && heldBy(task, second)?.exclusive === true) return true;
   touched(task, guarded, first, 'changed', 'exclusively');
@@ -187,11 +189,20 @@ export function guard_read<L extends LockName>(
 ): boolean {
   const { validator } = task;
   if (!validator.checking) return true;
-  if (validator.observer !== undefined) validator.observer.accessed(task, guarded.name, false, first);
+  if (validator.observer !== undefined) {
+    validator.observer.accessed(task, guarded.name, false, behind(task, first, second, false));
+  }
   if (guarded.lockless || heldBy(task, first) !== undefined) return true;
   if (second !== undefined && heldBy(task, second) !== undefined) return true;
   touched(task, guarded, first, 'read', 'at least shared');
   return false;
+}
+
+/** Behind which of the two locks state is touched: the first, unless only the second is held as it must be. */
+function behind(task: Task, first: object, second: object | undefined, write: boolean): object {
+  if (second === undefined) return first;
+  const held = heldBy(task, first);
+  return held !== undefined && (held.exclusive || !write) ? first : second;
 }
 
 function touched(

@@ -6,6 +6,7 @@ import type { Exclusive } from '../../src/locking/held.js';
 import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
 import { RwSem } from '../../src/locking/rwsem.js';
 import { SpinLock } from '../../src/locking/spinlock.js';
+import { Onlooker } from '../../src/report/observed.js';
 import { RealScheduler } from '../../src/sched/real.js';
 import { Task } from '../../src/sched/task.js';
 import { newWorld } from '../fs/world.js';
@@ -49,6 +50,28 @@ t.test('one of several locks is enough', async (t) => {
   held.release();
   t.notOk(guard_write(task, GUARDED.dquot, io, pointers));
   t.equal(seen.length, 1);
+});
+
+t.test('who watches is told behind which of several locks state was touched', async (t) => {
+  const { task, validator } = machine();
+  const [io, pointers] = [new RwSem('dqio_sem'), new RwSem('dqptr_sem')];
+  const told: object[] = [];
+  class Told extends Onlooker {
+    override accessed(_task: Task, _field: string, _write: boolean, lock: object): void {
+      told.push(lock);
+    }
+  }
+  validator.observer = new Told();
+  const shared = await io.read(task);
+  const alone = await pointers.write(task);
+  guard_read(task, GUARDED.dquot, io, pointers);
+  guard_write(task, GUARDED.dquot, io, pointers);
+  for (const held of [alone, shared]) held.release();
+  guard_write(task, GUARDED.dquot, io);
+  t.same(
+    told.map((lock) => (lock === io ? 'io' : 'pointers')),
+    ['io', 'pointers', 'io'],
+  );
 });
 
 t.test('a value behind its guard', (t) => {
