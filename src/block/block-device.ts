@@ -41,6 +41,12 @@ export interface Geometry {
   readonly start: number;
 }
 
+/** For whom a device is opened alone (struct blk_holder_ops). */
+export interface blk_holder_ops {
+  /** The device has lost what it holds, or a part of it. May not sleep. */
+  mark_dead(reason: Errno): void;
+}
+
 /** Where a driver does not say otherwise. */
 const DISCARD_GRANULARITY = 4096;
 
@@ -73,6 +79,8 @@ export class BlockDevice {
   /** Areas of processes through which its memory is reached directly. */
   #direct = 0;
   #openers = 0;
+  /** What its holder wants to be told. */
+  holder_ops: blk_holder_ops | undefined;
   /** Who has it for himself, and how often; bd_holder, bd_holders. */
   #holder: object | undefined;
   #holds = 0;
@@ -105,6 +113,11 @@ export class BlockDevice {
   /** The device has become larger, or has shown that it is (set_capacity). */
   set_capacity(bytes: number): void {
     this.queue.limits.size = bytes;
+  }
+
+  /** What it holds is lost, or a part of it: told by the driver, once (bdev_mark_dead). Does not sleep. */
+  mark_dead(reason: Errno): void {
+    this.holder_ops?.mark_dead(reason);
   }
 
   /** Areas of processes that map its memory. */
@@ -147,7 +160,7 @@ export class BlockDevice {
     this.#openers--;
     if (holder !== undefined && holder === this.#holder) this.#holds--;
     if (this.#openers === 0) this.#holds = 0;
-    if (this.#holds === 0) this.#holder = undefined;
+    if (this.#holds === 0) this.#holder = this.holder_ops = undefined;
     return this.#openers;
   }
 }

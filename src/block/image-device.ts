@@ -1,19 +1,5 @@
-/**
- * A device in an image file or on a block device. Reads and writes are plain system calls into the host's page cache; a flush waits for
- * the disk on libuv's pool. The image is locked against every other mount.
- */
-import {
-  closeSync,
-  constants,
-  fdatasync,
-  fstatSync,
-  openSync,
-  readSync,
-  readvSync,
-  writeSync,
-  writevSync,
-} from 'node:fs';
-import { Mutex as AsyncMutex } from 'async-mutex';
+/** A device in an image file or on a block device: what is opened, and who may. The image is locked against every other mount; its bytes are image-file.ts's. */
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { Errno, errno, isErrno } from '../sched/errno.js';
 import type { Scheduler } from '../sched/scheduler.js';
 import type { Task } from '../sched/task.js';
@@ -21,13 +7,10 @@ import type { Validator } from '../sched/validator.js';
 import { WaitQueue } from '../sched/wait.js';
 import { SECTOR_SIZE } from './bio.js';
 import { BlockDevice, type Geometry, type OpenMode } from './block-device.js';
+import { ImageFile } from './image-file.js';
 import { describeHolder, mountOf } from './image-holder.js';
-import { punchHole, sizeOfBlockDevice, tryLockFile, zeroRange } from './libc.js';
-import type { Driver } from './request-queue.js';
+import { sizeOfBlockDevice, tryLockFile } from './libc.js';
 
-/** The most vectors that one system call takes. */
-const IOV_MAX = 1024;
-const ZEROES = 1 << 20;
 /** Milliseconds for which an image that is locked, but mounted nowhere, is waited for: its daemon is writing its last bytes. */
 const PATIENCE = 10_000;
 const LOOK_AGAIN = 20;
@@ -101,125 +84,6 @@ function sizeOf(fd: number, path: string): number {
   return sizeOfBlockDevice(fd);
 }
 
-/** Bytes of the smallest hole, on most filesystems. */
-const HOLE = 4096;
-
-class ImageFile implements Driver {
-  readonly #fd: number;
-  /** One flush at a time; those that come meanwhile share the next one. */
-  readonly #flushing = new AsyncMutex();
-  #next: Promise<void> | undefined;
-  /** What the host's filesystem can do; found out by trying. */
-  readonly #can = { punch: true, zero: true };
-  #asked = false;
-
-  constructor(fd: number) {
-    this.#fd = fd;
-  }
-
-  read(offset: number, into: Buffer): void {
-    for (let done = 0; done < into.length; ) {
-      const count = readSync(this.#fd, into, done, into.length - done, offset + done);
-      if (count === 0) throw endsAt(offset + done);
-      done += count;
-    }
-  }
-
-  write(offset: number, from: Buffer): void {
-    for (let done = 0; done < from.length; ) {
-      const count = writeSync(this.#fd, from, done, from.length - done, offset + done);
-      if (count === 0) throw endsAt(offset + done);
-      done += count;
-    }
-  }
-
-  readv(offset: number, into: readonly Buffer[]): void {
-    const [only] = into;
-    if (into.length === 1 && only !== undefined) this.read(offset, only);
-    else this.#each(offset, into, (position, batch) => readvSync(this.#fd, batch, position));
-  }
-
-  writev(offset: number, from: readonly Buffer[]): void {
-    const [only] = from;
-    if (from.length === 1 && only !== undefined) this.write(offset, only);
-    else this.#each(offset, from, (position, batch) => writevSync(this.#fd, batch, position));
-  }
-
-  /** Call `io` until all vectors are done, a short count being continued where it ended; a count of 0 is EIO. */
-  #each(offset: number, vecs: readonly Buffer[], io: (position: number, batch: Buffer[]) => number): void {
-    let position = offset;
-    for (let next = 0; next < vecs.length; next += IOV_MAX) {
-      let batch = vecs.slice(next, next + IOV_MAX);
-      while (batch.length > 0) {
-        const count = io(position, batch);
-        if (count === 0) throw endsAt(position);
-        position += count;
-        batch = rest(batch, count);
-      }
-    }
-  }
-
-  /** Of a file that can be written: whether its filesystem makes holes is asked behind the end, where there is nothing to lose. */
-  get discard_granularity(): number {
-    const stat = this.#asked ? undefined : fstatSync(this.#fd);
-    this.#asked = true;
-    if (stat?.isFile() === true) this.#try('punch', () => punchHole(this.#fd, stat.size, HOLE));
-    return this.#can.punch ? HOLE : 0;
-  }
-
-  discard(offset: number, length: number): void {
-    if (!this.#try('punch', () => punchHole(this.#fd, offset, length))) this.zero(offset, length);
-  }
-
-  zero(offset: number, length: number): void {
-    if (this.#try('punch', () => punchHole(this.#fd, offset, length))) return;
-    if (this.#try('zero', () => zeroRange(this.#fd, offset, length))) return;
-    const zeroes = Buffer.alloc(Math.min(length, ZEROES));
-    for (let done = 0; done < length; done += zeroes.length) {
-      this.write(offset + done, zeroes.subarray(0, Math.min(zeroes.length, length - done)));
-    }
-  }
-
-  /** @returns false where the host cannot do it, which is remembered */
-  #try(ability: 'punch' | 'zero', attempt: () => void): boolean {
-    if (!this.#can[ability]) return false;
-    try {
-      attempt();
-      return true;
-    } catch (error) {
-      if (!isErrno(error, 'EOPNOTSUPP') && !isErrno(error, 'EINVAL') && !isErrno(error, 'ENOSYS')) throw error;
-      this.#can[ability] = false;
-      return false;
-    }
-  }
-
-  flush(): Promise<void> {
-    this.#next ??= this.#flushing.runExclusive(() => {
-      this.#next = undefined;
-      return new Promise<void>((resolve, reject) => {
-        fdatasync(this.#fd, (error) => (error === null ? resolve() : reject(error)));
-      });
-    });
-    return this.#next;
-  }
-}
-
-function endsAt(position: number): Errno {
-  return errno('EIO', `the image ends at byte ${position}`);
-}
-
-/** What is left of vectors after `count` bytes. */
-function rest(vecs: Buffer[], count: number): Buffer[] {
-  let left = count;
-  for (let i = 0; i < vecs.length; i++) {
-    const vec = vecs[i];
-    if (vec === undefined) break;
-    if (left < vec.length) return [vec.subarray(left), ...vecs.slice(i + 1)];
-    left -= vec.length;
-  }
-  return [];
-}
-
 /** Wait a while for a lock whose holder is about to end. @throws ImageError */
 async function awaitLock(task: Task, fd: number, path: string, patience: number): Promise<void> {
   const pause = new WaitQueue();
@@ -280,7 +144,9 @@ export function imageDevice(
     /** The file may have grown since it was opened: what lies beyond the size known so far is the disk's too. */
     unlock_native_capacity: (_task: Task, disk: BlockDevice): void => {
       const native = sizeOf(fd, path);
-      if (native > disk.size) disk.set_capacity(native);
+      if (native <= disk.size) return;
+      disk.set_capacity(native);
+      file.grown(native);
     },
     getgeo: (_task: Task, bdev: BlockDevice): Geometry => ({
       heads: GEO_HEADS,
@@ -293,5 +159,8 @@ export function imageDevice(
     compat_ioctl: (_task: Task, bdev: BlockDevice, _mode: OpenMode, cmd: number): Buffer =>
       loopStatus(fd, path, bdev, cmd),
   };
-  return new BlockDevice({ name: path, size, readOnly }, new ImageFile(fd), ops, sched, validator);
+  const file = new ImageFile(fd, fstatSync(fd).isFile() ? size : undefined);
+  const bdev = new BlockDevice({ name: path, size, readOnly }, file, ops, sched, validator);
+  file.gone = (reason) => bdev.mark_dead(reason);
+  return bdev;
 }

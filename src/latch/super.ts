@@ -219,6 +219,7 @@ async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice, quota: 
   try {
     let info: LatchInfo | undefined;
     const { journal, inMemory } = await openJournal(task, sb, bdev, readSuper(bdev, bh), () => info);
+    bdev.holder_ops = { mark_dead: (reason) => journal.abort(reason) };
     // What was replayed may have changed it.
     const disk = readSuper(bdev, bh);
     info = new LatchInfo(sb, bdev, disk, bh, journal, inMemory);

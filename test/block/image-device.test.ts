@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import {
+  type Bio,
   blkdev_issue_discard,
   blkdev_issue_flush,
   blkdev_issue_zeroout,
@@ -152,20 +153,71 @@ t.test('another process that has it locked is named, and waited for a while', as
   t.same(kinds(), []);
 });
 
-t.test('a file that has become short is EIO, one that has grown shows it when asked', async (t) => {
+t.test('a file that has grown shows it when asked', async (t) => {
   const { path, bdev } = image();
-  truncateSync(path, MIB / 2);
-  const bytes = Buffer.alloc(MIB);
-  const whole = { sector: 0, vecs: [bytes], length: MIB };
-  t.equal(await codeOf(() => submit_bio_wait(task(), bdev, { op: 'read', ...whole })), 'EIO');
   truncateSync(path, 2 * MIB + 100);
-  await submit_bio_wait(task(), bdev, { op: 'read', ...whole });
   const beyond = { op: 'read' as const, sector: (2 * MIB) / 512 - 1, vecs: [Buffer.alloc(512)], length: 512 };
   t.equal(await codeOf(() => submit_bio_wait(task(), bdev, beyond)), 'EIO');
   await disk_unlock_native_capacity(task(), bdev);
   t.equal(bdev.size, 2 * MIB, 'whole sectors');
   await submit_bio_wait(task(), bdev, beyond);
+  const bytes = Buffer.alloc(512, 1);
+  await submit_bio_wait(task(), bdev, { op: 'write', sector: 0, vecs: [bytes], length: bytes.length });
+  await blkdev_issue_flush(task(), bdev);
   t.same(kinds(), []);
+});
+
+const sectors = (at: number, count: number): Pick<Bio, 'sector' | 'vecs' | 'length'> => ({
+  sector: at / 512,
+  vecs: Array.from({ length: count }, () => Buffer.alloc(512, 1)),
+  length: count * 512,
+});
+
+// Each is the first that touches the file after it was cut off in the middle.
+for (const [what, request] of [
+  ['a read across the cut', { op: 'read', ...sectors(MIB / 2 - 512, 1), length: 1024, vecs: [Buffer.alloc(1024)] }],
+  ['a read of many pieces', { op: 'read', ...sectors(MIB - 1024, 2) }],
+  ['a write', { op: 'write', ...sectors(0, 1) }],
+  ['a write of many pieces', { op: 'write', ...sectors(0, 2) }],
+  ['a discard', { op: 'discard', ...sectors(0, 8), vecs: [] }],
+  ['zeroing', { op: 'write_zeroes', ...sectors(MIB / 2, 8), vecs: [] }],
+  ['a flush', { op: 'flush', sector: 0, vecs: [], length: 0 }],
+] as const) {
+  t.test(`a file that was cut off is gone as soon as ${what} shows it`, async (t) => {
+    const { path, bdev } = image();
+    const told: string[] = [];
+    bdev.holder_ops = { mark_dead: ({ message }) => told.push(message) };
+    const code = (bio: Omit<Bio, 'end_io'>): Promise<string | undefined> =>
+      codeOf(() => submit_bio_wait(task(), bdev, bio));
+    truncateSync(path, MIB / 2);
+    t.equal(await code(request), 'EIO');
+    t.same(told, [`EIO: the image was cut off at byte ${MIB / 2} of ${MIB}`], 'its holder is told');
+    truncateSync(path, MIB);
+    t.equal(await code({ op: 'read', ...sectors(MIB / 2, 1) }), 'EIO', 'what was lost is not read as zeroes');
+    t.equal(await code({ op: 'write', ...sectors(0, 1) }), 'EIO');
+    t.equal(await code({ op: 'flush', sector: 0, vecs: [], length: 0 }), 'EIO');
+    t.equal(told.length, 1, 'once');
+    t.same(kinds(), []);
+  });
+}
+
+t.test('a file that is cut off between two writes does not become as long as before unnoticed', async (t) => {
+  const { path, bdev } = image();
+  const told: string[] = [];
+  bdev.holder_ops = { mark_dead: ({ message }) => told.push(message) };
+  await submit_bio_wait(task(), bdev, { op: 'write', ...sectors(0, 1) });
+  truncateSync(path, MIB / 2);
+  t.equal(await codeOf(() => submit_bio_wait(task(), bdev, { op: 'write', ...sectors(MIB - 512, 1) })), 'EIO');
+  t.equal(told.length, 1);
+});
+
+t.test('a file that is cut off between two writes is gone with the next flush', async (t) => {
+  const { path, bdev } = image();
+  await submit_bio_wait(task(), bdev, { op: 'write', ...sectors(0, 1) });
+  truncateSync(path, MIB / 4);
+  await submit_bio_wait(task(), bdev, { op: 'write', ...sectors(MIB / 2, 1) });
+  t.equal(await codeOf(() => blkdev_issue_flush(task(), bdev)), 'EIO');
+  t.equal(await codeOf(() => submit_bio_wait(task(), bdev, { op: 'read', ...sectors(MIB / 4, 1) })), 'EIO');
 });
 
 t.test('what is no image', async (t) => {
