@@ -18,6 +18,7 @@ import {
 } from '../../src/fs/open-flags.js';
 import { SEEK_DATA, SEEK_HOLE } from '../../src/fs/seek.js';
 import { LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN } from '../../src/fs/sys-fcntl.js';
+import { RWF_HIPRI } from '../../src/fs/sys-io.js';
 import {
   RESOLVE_BENEATH,
   RESOLVE_CACHED,
@@ -28,6 +29,7 @@ import {
 import { AT_FDCWD } from '../../src/fs/sys-path.js';
 import { fs_reclaim } from '../../src/locking/lock-map.js';
 import { compact_memory } from '../../src/mm/compaction.js';
+import { folio_get, folio_put } from '../../src/mm/folio.js';
 import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../src/mm/mmap.js';
 import { shrink_node } from '../../src/mm/vmscan.js';
 import { Task } from '../../src/sched/task.js';
@@ -341,6 +343,23 @@ const REST: readonly Call[] = [
       }),
   },
   {
+    // A page as well: who only tries for it goes by.
+    name: 'hold a page',
+    weight: 4,
+    run: (a) =>
+      kthread(a, 'holder', async (task) => {
+        const known = [...a.sb.inodeHash.values()].filter(({ mappingIfAny: mapping }) => (mapping?.nrpages ?? 0) > 0);
+        const mapping = known[a.choose(Math.max(1, known.length))]?.mappingIfAny;
+        const [folio] = mapping?.i_pages.collect(a.choose(20), Number.POSITIVE_INFINITY, 1) ?? [];
+        if (folio === undefined) return;
+        folio_get(folio);
+        const held = await folio.lock.lock(task);
+        for (let turns = a.choose(6); turns > 0; turns--) await task.sched.yield();
+        held.release();
+        folio_put(folio);
+      }),
+  },
+  {
     name: 'overlay',
     weight: 1,
     run: async (a) => {
@@ -371,6 +390,7 @@ const DESCRIPTORS: readonly Call[] = [
   },
   { name: 'splice', weight: 4, run: (a) => a.sys.splice(a.fd(), undefined, a.fd(), undefined, 1 + a.choose(20_000)) },
   { name: 'read', weight: 4, run: (a) => a.sys.read(a.fd(), 1 + a.choose(9000)) },
+  { name: 'polled read', weight: 3, run: (a) => a.sys.preadv2(a.fd(), 4096 * (1 + a.choose(9)), 0, RWF_HIPRI) },
   { name: 'poll', weight: 2, run: (a) => a.sys.poll([{ fd: a.fd(), events: 5 }], a.choose(3)) },
   { name: 'dup', weight: 2, run: async (a) => a.opened(await a.sys.dup(a.fd())) },
   { name: 'fasync', weight: 1, run: (a) => a.sys.fcntl_setfl(a.fd(), pick(a, FASYNC | O_NONBLOCK, O_NONBLOCK)) },

@@ -143,7 +143,7 @@ export function submit_bh(
 
 function leaveToIo(task: Task, bh: BufferHead, end: EndIo): boolean {
   const held = bh.lock.writer;
-  if (held === undefined) {
+  if (held?.task !== task) {
     misuse(bh, task, 'submitted without its lock');
     return false;
   }

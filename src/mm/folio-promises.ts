@@ -97,6 +97,7 @@ export function folio_invalidate(
   length: number,
   inUse: boolean,
 ): Awaitable<void> {
+  if (folio.writeback.isSet) folio_violation(task, 'a part of a folio goes away while it is under writeback');
   const { invalidate_folio } = mapping.a_ops;
   if (invalidate_folio === undefined) {
     if (offset !== 0 || length !== PAGE_SIZE || folio.private === undefined) return undefined;

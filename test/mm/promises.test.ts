@@ -6,7 +6,7 @@ import { folio_attach_buffers } from '../../src/mm/buffers.js';
 import { filemap_remove_folio } from '../../src/mm/filemap.js';
 import { file_write_and_wait_range } from '../../src/mm/filemap-wait.js';
 import { type Folio, folio_get, folio_put, PAGE_SIZE } from '../../src/mm/folio.js';
-import { call_release_folio, call_release_folio_nowait } from '../../src/mm/folio-promises.js';
+import { call_release_folio, call_release_folio_nowait, folio_invalidate } from '../../src/mm/folio-promises.js';
 import {
   folio_clear_dirty_for_io,
   folio_end_writeback,
@@ -393,6 +393,42 @@ t.test('invalidate_folio: the whole page goes and its data stay', async (t) => {
   t.same(rules(world), [], 'a part of it may');
   await truncate_inode_pages_range(task, file.mapping, 0, 2 * P - 1, held);
   t.same(rules(world), ['invalidate_folio#drops-what-the-range-covers']);
+});
+
+t.test('invalidate_folio: truncation waits for the writeback of what it cuts', async (t) => {
+  const calls: string[] = [];
+  const { world, file, folio } = await planted({
+    invalidate_folio: (_task, folio, offset) => {
+      calls.push(`${folio.index} from ${offset}${folio.writeback.isSet ? ' under writeback' : ''}`);
+      if (offset === 0) folio.private = undefined;
+    },
+  });
+  const [task, flush] = [world.task(), world.task('flush')];
+  const second = file.mapping.i_pages.load(1);
+  if (second === undefined) throw new Error('not cached');
+  for (const one of [folio, second]) {
+    one.private = {};
+    await one.lock.lock(flush);
+    folio_clear_dirty_for_io(flush, one);
+    folio_start_writeback(flush, one);
+    folio_unlock(flush, one);
+  }
+  const held = await file.mapping.invalidate_lock.write(task);
+  const cutting = truncate_inode_pages_range(task, file.mapping, 100, 2 * P - 1, held);
+  await hops(20);
+  t.same(calls, [], 'it waits');
+  for (const one of [folio, second]) folio_end_writeback(flush, one);
+  await cutting;
+  t.same(calls, ['0 from 100', '1 from 0']);
+  t.same(world.messages(), []);
+  await folio.lock.lock(task);
+  folio_mark_dirty(task, folio);
+  folio_start_writeback(task, folio);
+  await folio_invalidate(task, file.mapping, folio, 0, 100, true);
+  t.match(world.messages(), [/goes away while it is under writeback/]);
+  folio_end_writeback(task, folio);
+  folio_unlock(task, folio);
+  held.release();
 });
 
 t.test('free_folio: it puts the page back', async (t) => {

@@ -63,7 +63,6 @@ async function writeHome(task: Task, head: JournalHead): Promise<void> {
     held.release();
     return;
   }
-  held.handOver();
   bh.write_io_error = false;
   submit_bh(task, 'write', bh, (completion, buffer, uptodate) => {
     if (uptodate && head.cp === transaction) {

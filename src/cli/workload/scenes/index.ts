@@ -9,9 +9,11 @@ import { INODES } from './inodes.js';
 import { LIBERTIES } from './liberties.js';
 import { DEVICES } from './liberties-devices.js';
 import { LOCKS } from './locks.js';
+import { MEANWHILE } from './meanwhile.js';
 import { MEMORY } from './memory.js';
 import { NAMES } from './names.js';
 import { ORDERS } from './order.js';
+import { PAGES } from './pages.js';
 import { QUOTAS } from './quota.js';
 import { RIVALS } from './rivals.js';
 import type { Scene } from './scene.js';
@@ -39,4 +41,6 @@ export const SCENES: readonly Scene[] = [
   ...DEVICES,
   ...RIVALS,
   ...SLOW,
+  ...PAGES,
+  ...MEANWHILE,
 ];

@@ -16,10 +16,10 @@ import { type Scene, said, sum } from './scene.js';
 const MIB = 2 ** 20;
 const P = 4096;
 
-type Body = (sys: Syscalls, other: Syscalls, slow: SuperBlock) => Promise<unknown>;
+export type Body = (sys: Syscalls, other: Syscalls, slow: SuperBlock) => Promise<unknown>;
 
 /** Run `body` on a filesystem of its own whose requests all complete later. @returns what it returns, and what fsck says afterwards */
-async function onSlow({ sched, machine }: SuperBlock, body: Body): Promise<unknown> {
+export async function onSlow({ sched, machine }: SuperBlock, body: Body): Promise<unknown> {
   const task = new Task(sched, machine.validator, { comm: 'mkfs' });
   const memory = memoryDevice(16 * MIB, sched, machine.validator);
   await mkfs(task, memory);
@@ -34,12 +34,12 @@ async function onSlow({ sched, machine }: SuperBlock, body: Body): Promise<unkno
   return [result, busy, told];
 }
 
-function kthread(sb: SuperBlock, comm: string): Task {
+export function kthread(sb: SuperBlock, comm: string): Task {
   return new Task(sb.sched, sb.machine.validator, { comm });
 }
 
 /** A file of so many pages, each with its number, on the device and not in memory. */
-async function cold(sys: Syscalls, sb: SuperBlock, name: string, pages: number): Promise<number> {
+export async function cold(sys: Syscalls, sb: SuperBlock, name: string, pages: number): Promise<number> {
   const fd = await sys.open(name, O_CREAT | O_RDWR, 0o644);
   for (let i = 0; i < pages; i++) await sys.pwrite(fd, Buffer.alloc(P, i + 1), i * P);
   await sys.fsync(fd);
