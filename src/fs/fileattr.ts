@@ -17,6 +17,7 @@ export const FS_IMMUTABLE_FL = 0x10;
 export const FS_APPEND_FL = 0x20;
 export const FS_NODUMP_FL = 0x40;
 export const FS_NOATIME_FL = 0x80;
+const FS_DAX_FL = 0x02000000;
 export const FS_CASEFOLD_FL = 0x40000000;
 export const FS_PROJINHERIT_FL = 0x20000000;
 
@@ -28,6 +29,7 @@ const FS_XFLAG_NODUMP = 0x80;
 const FS_XFLAG_PROJINHERIT = 0x200;
 const FS_XFLAG_EXTSIZE = 0x800;
 const FS_XFLAG_EXTSZINHERIT = 0x1000;
+const FS_XFLAG_DAX = 0x8000;
 const FS_XFLAG_COWEXTSIZE = 0x10000;
 
 /** The flags that both interfaces have: [FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR]. */
@@ -38,6 +40,7 @@ const COMMON: readonly (readonly [number, number])[] = [
   [FS_NODUMP_FL, FS_XFLAG_NODUMP],
   [FS_NOATIME_FL, FS_XFLAG_NOATIME],
   [FS_PROJINHERIT_FL, FS_XFLAG_PROJINHERIT],
+  [FS_DAX_FL, FS_XFLAG_DAX],
 ];
 const COMMON_FLAGS = COMMON.reduce((all, [flag]) => all | flag, 0);
 const COMMON_XFLAGS = COMMON.reduce((all, [, xflag]) => all | xflag, 0);

@@ -1,7 +1,13 @@
 /** What latch says of its inodes, how they are asked for by ioctl, and how they end. */
 import t, { type Test } from 'tap';
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../src/fs/drop-caches.js';
-import { FS_IOC_GETFLAGS, FS_IOC_GETFSUUID, FS_IOC_GETVERSION, FS_IOC_SETFLAGS } from '../../src/fs/ioctl.js';
+import {
+  FS_IOC_FSSETXATTR,
+  FS_IOC_GETFLAGS,
+  FS_IOC_GETFSUUID,
+  FS_IOC_GETVERSION,
+  FS_IOC_SETFLAGS,
+} from '../../src/fs/ioctl.js';
 import { show_mount_options } from '../../src/fs/namespace.js';
 import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { posix_acl_to_xattr } from '../../src/fs/posix-acl-xattr.js';
@@ -54,6 +60,22 @@ t.test('getattr tells the flags that statx knows', async (t) => {
     t.equal((await sys.fstat(fd)).attributes & STATX_ATTR_NODUMP, STATX_ATTR_NODUMP, 'and set');
   });
 });
+
+t.test(
+  'ioctl: that a file shall be mapped without the page cache cannot be kept, whichever way it is said',
+  async (t) => {
+    await withSys(t, async (sys) => {
+      const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
+      const flags = Buffer.alloc(4);
+      flags.writeUInt32LE(0x02000000);
+      t.equal(await outcome(() => sys.ioctl(fd, FS_IOC_SETFLAGS, flags)), 'EOPNOTSUPP');
+      const fsx = Buffer.alloc(28);
+      fsx.writeUInt32LE(0x8000 | 0x80);
+      t.equal(await outcome(() => sys.ioctl(fd, FS_IOC_FSSETXATTR, fsx)), 'EOPNOTSUPP');
+      t.equal((await sys.ioctl(fd, FS_IOC_GETFLAGS)).readUInt32LE(), 0, 'and nothing else of it was done');
+    });
+  },
+);
 
 t.test('ioctl: the generation, also for programs of 32 bits, and the identity', async (t) => {
   await withSys(t, async (sys, { sb }) => {
