@@ -14,6 +14,7 @@ import { credOf } from './creds.js';
 import { Handles } from './handles.js';
 import { type Negotiated, negotiate } from './init.js';
 import { Nodes } from './nodes.js';
+import { CachedPages } from './ops/cached-pages.js';
 import { HANDLERS, type OpHandler, UNANSWERED } from './ops/table.js';
 import { type Message, ProtocolError, type U64 } from './protocol/message.js';
 import { isOneWay, Opcode, opcodeName } from './protocol/opcodes.js';
@@ -37,6 +38,8 @@ export class Session {
   readonly log: SessionLog;
   /** Files used without having been opened. */
   readonly anonymous: AnonymousFiles;
+  /** What the kernel may have read of files to keep. */
+  readonly cached = new CachedPages();
   /** What INIT settled; undefined before it. */
   negotiated: Negotiated | undefined;
   /** Set by DESTROY. */

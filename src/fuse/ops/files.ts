@@ -8,7 +8,7 @@ import { vfs_iter_write, vfs_llseek } from '../../fs/read-write.js';
 import { vfs_fsync_range } from '../../fs/sync.js';
 import { folio_put } from '../../mm/filemap.js';
 import { IovIter, SourceMemory } from '../../mm/iov-iter.js';
-import { type Awaitable, andThen, orElse } from '../../sched/awaitable.js';
+import { type Awaitable, andThen, orElse, withCleanup } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { FOPEN, FSYNC_FDATASYNC, INIT, OPEN_KILL_SUIDGID, READ_LOCKOWNER, WRITE } from '../protocol/flags.js';
@@ -129,25 +129,22 @@ function readFile(
   const iter = IovIter.ofDest(Math.min(size, 1 << 20));
   const options = { direct: (flags & O_DIRECT) !== 0 && s.options.direct };
   // Only reads that fill no pages of the kernel's cache say whose they are.
-  const done = read_whole(task, file, iter, offset, options, (read_flags & READ_LOCKOWNER) !== 0);
-  if (done instanceof Promise) {
-    return done.then(
-      () => sendRead(s, task, h, iter),
-      (error: unknown) => {
-        releaseFolios(task, iter);
-        throw error;
-      },
-    );
-  }
-  sendRead(s, task, h, iter);
-  return undefined;
+  const partly = (read_flags & READ_LOCKOWNER) !== 0;
+  if (!partly) s.cached.filling(file.f_inode);
+  const end = (): void => {
+    releaseFolios(task, iter);
+    if (!partly) s.cached.filled(file.f_inode);
+  };
+  return withCleanup(
+    () => andThen(read_whole(task, file, iter, offset, options, partly), () => sendRead(s, h, iter)),
+    end,
+  );
 }
 
-function sendRead(s: Session, task: Task, h: RequestHeader, iter: IovIter): void {
+function sendRead(s: Session, h: RequestHeader, iter: IovIter): void {
   const { data } = s.transport;
   for (const segment of iter.segments) data.add(segment, 0, segment.length);
   s.transport.replyData(h.unique, 0);
-  releaseFolios(task, iter);
 }
 
 function releaseFolios(task: Task, iter: IovIter): void {
@@ -173,18 +170,22 @@ function writeFile(
 ): Awaitable<void> {
   const iter = IovIter.ofMemory(memoryOf(m, start), size);
   const cached = (write_flags & WRITE.CACHE) !== 0;
+  const direct = !cached && (flags & O_DIRECT) !== 0;
   // Pages that the kernel writes back: by whom they were written it does not say.
   task.anonymous = cached;
   const done = vfs_iter_write(task, file, iter, offset, {
-    direct: !cached && (flags & O_DIRECT) !== 0 && s.options.direct,
+    direct: direct && s.options.direct,
     append: !cached && (flags & O_APPEND) !== 0,
     sync: (flags & O_SYNC) === O_SYNC ? 'sync' : (flags & O_DSYNC) !== 0 ? 'dsync' : false,
     killSuidgid: (write_flags & WRITE.KILL_SUIDGID) !== 0,
     killCaps: !cached,
   });
-  if (done instanceof Promise) return done.then((written) => sendWritten(s, h, written));
-  sendWritten(s, h, done);
-  return undefined;
+  return andThen(done, (written) => {
+    const stale = direct ? s.cached.written(s, file.f_inode, offset, written) : undefined;
+    if (stale instanceof Promise) return stale.then(() => sendWritten(s, h, written));
+    sendWritten(s, h, written);
+    return undefined;
+  });
 }
 
 /** The buffer of a message as a source of writes, kept with it. */
