@@ -1,6 +1,6 @@
 /** Taking blocks and inodes while a filesystem is repaired: everything that is in use is known by then. */
 import { errno } from '../../sched/errno.js';
-import { isSet } from '../bitmap.js';
+import { clearBit, firstSet, setBit } from '../bitmap.js';
 import { GROUP_BLOCKS, GROUP_HEAD, INODES_PER_BLOCK } from '../format/layout.js';
 import type { FsckContext } from './context.js';
 import type { ReadGroup } from './groups.js';
@@ -11,11 +11,15 @@ export class Space {
   /** Blocks that are kept for trees that must be made anew. */
   readonly #kept: number;
   #left: number;
+  /** What was free before comes first: what nobody has may be all that is left of something. The bits are groups in which there may be such blocks. */
+  readonly #kinds: readonly { readonly wasFree: boolean; readonly room: Uint8Array }[];
 
   constructor(context: FsckContext, groups: readonly ReadGroup[]) {
     this.#context = context;
     this.#groups = groups;
     this.#left = 0;
+    const all = (): Uint8Array => new Uint8Array(Math.ceil(groups.length / 8)).fill(0xff);
+    this.#kinds = [true, false].map((wasFree) => ({ wasFree, room: all() }));
     for (const { base, size } of groups) {
       for (let at = GROUP_HEAD; at < size; at++) if (!context.usage.isUsed(base + at)) this.#left++;
     }
@@ -39,26 +43,40 @@ export class Space {
     return block;
   }
 
-  /** What was free before comes first: what nobody has may be all that is left of something. */
   #find(near: number): number | undefined {
+    for (const block of this.#context.usage.takeReleased()) {
+      const number = Math.floor(block / GROUP_BLOCKS);
+      for (const { room } of this.#kinds) setBit(room, number);
+    }
     const first = Math.floor(near / GROUP_BLOCKS);
-    for (const wasFree of [true, false]) {
-      for (let i = 0; i < this.#groups.length; i++) {
-        const group = this.#groups[(first + i) % this.#groups.length];
-        if (group === undefined) continue;
-        const end = group.base + group.size;
-        const free = (block: number): boolean => !wasFree || !isSet(group.blocks, block - group.base);
-        const from = i === 0 && near > group.base + GROUP_HEAD ? near : group.base + GROUP_HEAD;
-        const block =
-          this.#context.usage.findFree(from, end, free) ??
-          this.#context.usage.findFree(group.base + GROUP_HEAD, from, free);
-        if (block === undefined) continue;
-        this.#context.usage.claimData(block);
-        this.#left--;
-        return block;
-      }
+    for (const { room, wasFree } of this.#kinds) {
+      const block =
+        this.#among(room, wasFree, first, this.#groups.length, near) ?? this.#among(room, wasFree, 0, first, near);
+      if (block === undefined) continue;
+      this.#context.usage.claimData(block);
+      this.#left--;
+      return block;
     }
     return undefined;
+  }
+
+  /** A block in groups `from` to `end` exclusive, as far as they may have room. */
+  #among(room: Uint8Array, wasFree: boolean, from: number, end: number, near: number): number | undefined {
+    for (let number = firstSet(room, from, end); number !== undefined; number = firstSet(room, number + 1, end)) {
+      const group = this.#groups[number];
+      const block = group === undefined ? undefined : this.#inGroup(group, wasFree, near);
+      if (block !== undefined) return block;
+      clearBit(room, number);
+    }
+    return undefined;
+  }
+
+  #inGroup({ base, size, blocks }: ReadGroup, wasFree: boolean, near: number): number | undefined {
+    const { usage } = this.#context;
+    const busy = wasFree ? blocks : undefined;
+    const [head, end] = [base + GROUP_HEAD, base + size];
+    const from = near > head && near < end ? near : head;
+    return usage.findFree(base, busy, from, end) ?? usage.findFree(base, busy, head, from);
   }
 
   /** A free inode. @throws ENOSPC */

@@ -1,5 +1,5 @@
 /** Which blocks something uses, as fsck finds them. Pure data. */
-import { clearBit, isSet, setBit } from '../bitmap.js';
+import { clearBit, firstClear, isSet, setBit } from '../bitmap.js';
 
 export class Usage {
   readonly #blocks: number;
@@ -8,6 +8,7 @@ export class Usage {
   readonly #metadata: Uint8Array;
   /** Blocks that were claimed more than once. */
   readonly #shared: Uint8Array;
+  readonly #released: number[] = [];
   sharedCount = 0;
 
   /** @param blocks how many the device has */
@@ -60,6 +61,12 @@ export class Usage {
   release(block: number): void {
     clearBit(this.#used, block);
     clearBit(this.#metadata, block);
+    this.#released.push(block);
+  }
+
+  /** The blocks that were released since this was asked last. */
+  takeReleased(): readonly number[] {
+    return this.#released.splice(0);
   }
 
   /** A bitmap of the blocks from `base`, a multiple of 8, that are in use. @param size how many; @param into zeroes */
@@ -68,12 +75,10 @@ export class Usage {
     into.set(this.#used.subarray(base / 8, base / 8 + bytes));
   }
 
-  /** The first block from `from` to `end` exclusive that nobody uses and that `also` allows. */
-  findFree(from: number, end: number, also: (block: number) => boolean): number | undefined {
-    for (let block = from; block < Math.min(end, this.#blocks); block++) {
-      if ((block & 7) === 0 && this.#used[block >>> 3] === 0xff) block += 7;
-      else if (!isSet(this.#used, block) && also(block)) return block;
-    }
-    return undefined;
+  /** The first block from `from` to `end` exclusive of a group that nobody uses. @param base its first block, a multiple of 8 @param busy others that will not do */
+  findFree(base: number, busy: Uint8Array | undefined, from: number, end: number): number | undefined {
+    const bits = this.#used.subarray(base / 8);
+    const found = firstClear(bits, busy, from - base, Math.min(end, this.#blocks) - base);
+    return found === undefined ? undefined : base + found;
   }
 }
