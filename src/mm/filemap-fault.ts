@@ -123,7 +123,8 @@ async function find_and_lock(
 async function lock_folio_maybe_retry(task: Task, vmf: VmFault, folio: Folio): Promise<boolean> {
   if (folio_trylock(task, folio)) return true;
   if ((vmf.flags & FAULT_FLAG_ALLOW_RETRY) !== 0 && (vmf.flags & FAULT_FLAG_TRIED) === 0) {
-    vmf.wait = (task) => folio.lock.waitUnlocked(task);
+    const wait = (waiter: Task): Promise<void> => folio.lock.waitUnlocked(waiter);
+    vmf.wait = wait;
     return false;
   }
   await folio.lock.lock(task);

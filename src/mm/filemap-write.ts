@@ -72,16 +72,21 @@ class BufferedWrite {
     this.#host = { inode: mapping.host.i_rwsem };
     const ending: Ending = { inode: mapping.host.i_rwsem, folio: undefined };
     this.#ending = ending;
-    this.#locked = (begun) => {
+    // Made as constants first: V8 allocates a function that is assigned to a property in the old generation, where it keeps alive whatever the write knew
+    // until the next full collection.
+    const locked = (begun: WriteBegun): Participants => {
       ending.folio = begun.folio.lock;
       return ending;
     };
-    this.#begin = () => write_begin(task, file, mapping, iocb.ki_pos, this.#length);
-    this.#end = () => {
+    const begin = (): Awaitable<WriteBegun> => write_begin(task, file, mapping, iocb.ki_pos, this.#length);
+    const end = (): Awaitable<number> => {
       const begun = this.#begun;
       if (begun === undefined) throw errno('EIO', 'write_end without write_begin');
       return write_end(task, file, mapping, iocb.ki_pos, this.#length, this.#copied, begun);
     };
+    this.#locked = locked;
+    this.#begin = begin;
+    this.#end = end;
     if (iter.count <= PAGE_SIZE) return;
     this.#begins = new RepeatedCall(task, rows.write_begin, this.#host, this.#begin, lockOf);
     this.#ends = new RepeatedCall(task, rows.write_end, ending, this.#end);
