@@ -20,7 +20,7 @@ export class BitLock<L extends 'folio' | 'bh'> extends SleepLock<L> {
 
   /** PG_locked or BH_Lock is set. */
   get locked(): boolean {
-    return this.writer !== undefined;
+    return this.isHeld;
   }
 
   /** Lock it, sleeping while it is locked (folio_lock, folio_lock_killable with `interruptible`). */

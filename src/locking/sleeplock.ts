@@ -25,13 +25,35 @@ export interface LockOptions {
   readonly nest?: object;
 }
 
+/**
+ * The guards of all locks that are held exclusively, and the places that are free. A lock knows the place of its guard only: a pointer from each lock, which is old,
+ * to a guard, which is young, would have to be recorded at each acquisition, and looked at in each collection, as often as there are folios.
+ */
+const guards: (Held | undefined)[] = [];
+const free: number[] = [];
+
+/** Where a guard is kept. */
+function keep(held: Held): number {
+  const place = free.pop() ?? guards.length;
+  guards[place] = held;
+  return place;
+}
+
+function drop(place: number): void {
+  guards[place] = undefined;
+  free.push(place);
+}
+
+const NOBODY = -1;
+
 export abstract class SleepLock<L extends LockName> implements Releasable {
   /** Its class (lockdep_set_class). */
   key: LockClassKey<L>;
   /** What it is a part of: in which order several of one name are taken depends on it (instance_order). */
   owner: object | undefined;
   #readers = 0;
-  #writer: Held | undefined;
+  /** The place of the exclusive holder's guard. */
+  #writer = NOBODY;
   #tickets: Ticket[] | undefined;
 
   constructor(key: LockClassKey<L>) {
@@ -44,7 +66,7 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
 
   /** True where anybody holds it. */
   get isHeld(): boolean {
-    return this.#writer !== undefined || this.#readers > 0;
+    return this.#writer !== NOBODY || this.#readers > 0;
   }
 
   /** True where tasks are waiting (rwsem_is_contended). */
@@ -54,7 +76,7 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
 
   /** The exclusive holder's guard, or undefined. */
   get writer(): Held | undefined {
-    return this.#writer;
+    return this.#writer === NOBODY ? undefined : guards[this.#writer];
   }
 
   /** The tasks that wait, in the order in which they will get it. */
@@ -65,7 +87,8 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
   /** Those who must do something before a waiting task can have it: its holders, and who waits in front of it. */
   blockers(task: Task): Task[] {
     const found: Task[] = [];
-    if (this.#writer?.task !== undefined) found.push(this.#writer.task);
+    const holder = this.writer?.task;
+    if (holder !== undefined) found.push(holder);
     const own = this.#tickets?.findIndex((ticket) => ticket.task === task) ?? -1;
     const mode = this.#tickets?.[own]?.mode ?? 'write';
     for (const ticket of this.#tickets?.slice(0, Math.max(0, own)) ?? []) {
@@ -96,27 +119,32 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
 
   release(held: Held): void {
     if (!held.exclusive) this.#readers--;
-    else this.#writer = undefined;
+    else this.#vacate();
     if (this.isContended) this.#handOut();
   }
 
   /** Exclusive to shared, in one step: nobody gets it exclusively in between, waiting readers at the head join. */
   protected exchange(held: Held<L, 'write'>, task: Task): Held<L, 'read'> {
     held.retire();
-    this.#writer = undefined;
+    this.#vacate();
     const shared = this.#grant(task, 'read', held.subclass, true);
     this.#handOut();
     return shared;
   }
 
+  #vacate(): void {
+    if (this.#writer !== NOBODY) drop(this.#writer);
+    this.#writer = NOBODY;
+  }
+
   #free(mode: HeldMode): boolean {
-    return this.#writer === undefined && (mode === 'read' || this.#readers === 0);
+    return this.#writer === NOBODY && (mode === 'read' || this.#readers === 0);
   }
 
   #grant<M extends HeldMode>(task: Task, mode: M, subclass: number, trying: boolean): Held<L, M> {
     const held = new Held<L, M>(this.key, this, mode, task, subclass);
     if (mode === 'read') this.#readers++;
-    else this.#writer = held;
+    else this.#writer = keep(held);
     task.validator.acquired(task, held, trying);
     return held;
   }
