@@ -111,7 +111,7 @@ export class TaskTree {
     return andThen(iget_locked(task, sb, ino), (inode) => {
       if ((inode.i_state & I_NEW) !== 0) {
         this.#fill(inode);
-        unlock_new_inode(inode);
+        unlock_new_inode(task, inode);
       }
       return inode;
     });

@@ -18,6 +18,8 @@ import {
   I_SYNC,
   I_WILL_FREE,
   type Inode,
+  inode_state_assign,
+  inode_state_change,
 } from './inode.js';
 import { inode_add_lru, inode_wait_for_writeback, mark_inode_dirty } from './inode-dirty.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';
@@ -68,9 +70,8 @@ async function __writeback_single_inode(task: Task, inode: Inode, wbc: Writeback
     if (marked instanceof Promise) await marked;
   }
   const dirty = inode.i_state & I_DIRTY;
-  inode.i_state &= ~dirty;
   // What a pass that does not wait left, and what came meanwhile.
-  if (hasDirtyPages(inode)) inode.i_state |= I_DIRTY_PAGES;
+  inode_state_change(task, inode, hasDirtyPages(inode) ? I_DIRTY_PAGES : 0, dirty);
   const { write_inode } = inode.i_sb.s_op;
   if ((dirty & ~I_DIRTY_PAGES) !== 0 && write_inode !== undefined) {
     await attempt(async () => call(task, rows.write_inode, {}, () => write_inode(task, inode, wbc)));
@@ -122,19 +123,22 @@ async function writeback_single_inode(
   const pages = inode.mappingIfAny?.i_pages;
   const idle = (inode.i_state & (I_DIRTY | I_DIRTY_TIME)) === 0;
   if (idle && (wbc.sync_mode !== 'WBC_SYNC_ALL' || pages?.marked('writeback') !== true)) return;
-  inode.i_state |= I_SYNC;
+  inode_state_change(task, inode, I_SYNC);
   try {
     await __writeback_single_inode(task, inode, wbc);
   } finally {
     afterwards(inode, wbc);
-    inode_sync_complete(inode);
+    inode_sync_complete(task, inode);
   }
 }
 
 /** Nobody writes it any more (inode_sync_complete): it can be freed if nobody uses it. */
-function inode_sync_complete(inode: Inode): void {
-  inode.i_state &= ~I_SYNC;
-  inode_add_lru(inode);
+function inode_sync_complete(task: Task, inode: Inode): void {
+  {
+    using _lock = inode.i_lock.lock(task);
+    inode_state_assign(task, inode, inode.i_state & ~I_SYNC);
+    inode_add_lru(task, inode);
+  }
   inode.i_wait?.wake_all();
 }
 

@@ -18,6 +18,8 @@ import {
   I_SYNC,
   I_WILL_FREE,
   Inode,
+  inode_state_assign,
+  inode_state_change,
 } from './inode.js';
 import { inode_add_lru, inode_wait, inode_wait_for_writeback, mark_inode_dirty } from './inode-dirty.js';
 import { call_free_inode, check_evict, check_freed } from './inode-free.js';
@@ -51,7 +53,7 @@ export function iget_locked(task: Task, sb: SuperBlock, ino: number): Awaitable<
   if (inode === undefined) {
     const fresh = new_inode(task, sb);
     fresh.i_ino = ino;
-    fresh.i_state = I_NEW;
+    inode_state_change(task, fresh, I_NEW);
     sb.inodeHash.set(ino, fresh);
     return fresh;
   }
@@ -66,29 +68,29 @@ export function iget_locked(task: Task, sb: SuperBlock, ino: number): Awaitable<
  * Put a fresh inode in the hash, I_NEW until unlock_new_inode (insert_inode_locked). One of the same number that is being freed does not count.
  * @throws EBUSY where the number is in use
  */
-export function insert_inode_locked(inode: Inode): void {
+export function insert_inode_locked(task: Task, inode: Inode): void {
   const { inodeHash } = inode.i_sb;
   const old = inodeHash.get(inode.i_ino);
   if (old !== undefined && (old.i_state & (I_FREEING | I_WILL_FREE)) === 0) {
     throw errno('EBUSY', `inode ${inode.i_ino} exists already`);
   }
-  inode.i_state |= I_NEW;
+  inode_state_change(task, inode, I_NEW);
   inodeHash.set(inode.i_ino, inode);
 }
 
 /** The inode is complete: whoever waits for it goes on (unlock_new_inode). */
-export function unlock_new_inode(inode: Inode): void {
+export function unlock_new_inode(task: Task, inode: Inode): void {
   // Directories are locked in an order of their own (lockdep_annotate_inode_mutex_key).
   const { i_sb: sb } = inode;
   inode.i_rwsem.key = (inode.i_mode & S_IFMT) === S_IFDIR ? sb.i_mutex_dir_key : sb.i_mutex_key;
-  inode.i_state &= ~I_NEW;
+  inode_state_change(task, inode, 0, I_NEW);
   inode.i_wait?.wake_all();
 }
 
 /** The inode could not be read: it leaves the hash and is gone; who waited for it tries again (iget_failed, discard_new_inode). */
-export function iget_failed(inode: Inode): void {
+export function iget_failed(task: Task, inode: Inode): void {
   unhash(inode);
-  inode.i_state = I_FREEING | I_CLEAR;
+  inode_state_change(task, inode, I_FREEING | I_CLEAR, ~0);
   inode.i_wait?.wake_all();
 }
 
@@ -141,7 +143,7 @@ function iputLast(task: Task, inode: Inode): Awaitable<void> {
         : call(task, rows.drop_inode, { inode: inode.i_lock }, () => drop_inode(task, inode));
     inode.i_count--;
     if (!drop && (sb.s_flags & SB_ACTIVE) !== 0) {
-      inode_add_lru(inode);
+      inode_add_lru(task, inode);
       drop = false;
     } else goes(task, inode, drop ? I_FREEING : I_WILL_FREE);
   } finally {
@@ -154,8 +156,7 @@ function iputLast(task: Task, inode: Inode): Awaitable<void> {
 
 /** Nobody may use it again from now on. */
 function goes(task: Task, inode: Inode, state: number): void {
-  guard_write(task, GUARDED.i_state, inode.i_lock);
-  inode.i_state |= state;
+  inode_state_assign(task, inode, inode.i_state | state);
 }
 
 /** Whether an inode without references goes at once (generic_drop_inode): it has no name, or cannot be found by its number. */
@@ -174,7 +175,7 @@ async function writeAndEvict(task: Task, inode: Inode): Promise<void> {
   try {
     await write_inode_now(task, inode, true);
   } finally {
-    inode.i_state = (inode.i_state & ~I_WILL_FREE) | I_FREEING;
+    inode_state_change(task, inode, I_FREEING, I_WILL_FREE);
     await evict(task, inode);
   }
 }
@@ -185,16 +186,23 @@ function trim_icache(task: Task, sb: SuperBlock): Awaitable<void> {
   return andThen(prune_icache_sb(task, sb, 4), () => undefined);
 }
 
+/** What is to become of an unused inode: one that is used, or dirty, leaves the list, and one that was used since has another turn (inode_lru_isolate). */
+function inode_lru_isolate(task: Task, inode: Inode): 'removed' | 'rotate' | 'freeing' {
+  using _lock = inode.i_lock.lock(task);
+  const referenced = (inode.i_state & I_REFERENCED) !== 0;
+  if (referenced) inode_state_assign(task, inode, inode.i_state & ~I_REFERENCED);
+  // In use, or comes back when it is clean.
+  if (inode.i_count > 0 || (inode.i_state & (I_DIRTY_ALL | I_SYNC | I_FREEING | I_WILL_FREE)) !== 0) return 'removed';
+  if (referenced) return 'rotate';
+  goes(task, inode, I_FREEING);
+  return 'freeing';
+}
+
 /** Look at `nr` unused inodes, oldest first, and evict those that were not used again (prune_icache_sb). @returns how many went */
 export function prune_icache_sb(task: Task, sb: SuperBlock, nr: number): Awaitable<number> {
   return sb.s_inode_lru.walk(nr, (inode) => {
-    const referenced = (inode.i_state & I_REFERENCED) !== 0;
-    inode.i_state &= ~I_REFERENCED;
-    // In use, or comes back when it is clean.
-    if (inode.i_count > 0 || (inode.i_state & (I_DIRTY_ALL | I_SYNC | I_FREEING | I_WILL_FREE)) !== 0) return 'removed';
-    if (referenced) return 'rotate';
-    inode.i_state |= I_FREEING;
-    return evict(task, inode);
+    const status = inode_lru_isolate(task, inode);
+    return status === 'freeing' ? evict(task, inode) : status;
   });
 }
 
@@ -208,14 +216,14 @@ function evict(task: Task, inode: Inode): Awaitable<void> {
   try {
     done = evictInode(task, inode);
   } catch (error) {
-    evicted(inode);
+    evicted(task, inode);
     throw error;
   }
   if (!(done instanceof Promise)) return destroy(task, inode);
   return done.then(
     () => destroy(task, inode),
     (error: unknown) => {
-      evicted(inode);
+      evicted(task, inode);
       throw error;
     },
   );
@@ -231,10 +239,10 @@ function evictInode(task: Task, inode: Inode): Awaitable<void> {
 }
 
 /** It is gone: its number can be used again. */
-function evicted(inode: Inode): void {
+function evicted(task: Task, inode: Inode): void {
   inode.i_sb.s_wb.del(inode);
   unhash(inode);
-  inode.i_state = I_FREEING | I_CLEAR;
+  inode_state_change(task, inode, I_FREEING | I_CLEAR, ~0);
   inode.i_wait?.wake_all();
 }
 
@@ -242,7 +250,7 @@ function destroy(task: Task, inode: Inode): Awaitable<void> {
   const { i_sb: sb } = inode;
   const { destroy_inode, free_inode } = sb.s_op;
   check_freed(task, inode);
-  evicted(inode);
+  evicted(task, inode);
   const free = (): void => {
     if (free_inode !== undefined) sb.rcu.call(() => call_free_inode(inode, free_inode));
   };
@@ -257,10 +265,10 @@ function destroy(task: Task, inode: Inode): Awaitable<void> {
  * For evict_inode, when the pages are gone (clear_inode).
  * @throws EIO where pages are left: they would be lost without a trace
  */
-export function clear_inode(inode: Inode): void {
+export function clear_inode(task: Task, inode: Inode): void {
   const left = inode.mappingIfAny?.nrpages ?? 0;
   if (left > 0) throw errno('EIO', `inode ${inode.i_ino} is cleared with ${left} pages`);
-  inode.i_state |= I_FREEING | I_CLEAR;
+  inode_state_change(task, inode, I_FREEING | I_CLEAR);
 }
 
 /** Evict every unused inode of a superblock that goes away (evict_inodes). @returns those still in use */
@@ -275,7 +283,7 @@ export async function evict_inodes(task: Task, sb: SuperBlock): Promise<Inode[]>
       await inode_wait(task, inode, `eviction of inode ${inode.i_ino}`);
     }
     if ((inode.i_state & I_FREEING) !== 0) continue;
-    inode.i_state |= I_FREEING;
+    inode_state_change(task, inode, I_FREEING);
     const gone = evict(task, inode);
     if (gone instanceof Promise) await gone;
   }

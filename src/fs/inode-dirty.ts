@@ -15,6 +15,7 @@ import {
   I_SYNC,
   I_WILL_FREE,
   type Inode,
+  inode_state_assign,
 } from './inode.js';
 import { SB_ACTIVE } from './super-block.js';
 
@@ -27,12 +28,12 @@ export function inode_wait(task: Task, inode: Inode, what: string): Promise<void
   return inode.i_wait.wait(task, { what });
 }
 
-/** An inode that nobody uses and that is clean can be found again, and freed when room is wanted (inode_add_lru). */
-export function inode_add_lru(inode: Inode): void {
+/** An inode that nobody uses and that is clean can be found again, and freed when room is wanted (inode_add_lru). i_lock is held. */
+export function inode_add_lru(task: Task, inode: Inode): void {
   if (inode.i_count > 0 || (inode.i_state & (I_DIRTY_ALL | I_SYNC | I_FREEING | I_WILL_FREE | I_NEW)) !== 0) return;
   if ((inode.i_sb.s_flags & SB_ACTIVE) === 0) return;
   if (inode.lru === undefined) inode.i_sb.s_inode_lru.add(inode);
-  else inode.i_state |= I_REFERENCED;
+  else inode_state_assign(task, inode, inode.i_state | I_REFERENCED);
 }
 
 /** Sleep until nobody writes the inode (inode_wait_for_writeback). */
@@ -48,13 +49,13 @@ export function mark_inode_dirty(task: Task, inode: Inode, flags: number): Await
   const { i_sb: sb } = inode;
   const { dirty_inode } = sb.s_op;
   if ((flags & I_DIRTY_INODE) === 0 || dirty_inode === undefined) {
-    if ((inode.i_state & I_FREEING) === 0) sb.s_wb.mark(inode, flags);
+    if ((inode.i_state & I_FREEING) === 0) sb.s_wb.mark(task, inode, flags);
     return undefined;
   }
   return andThen(
     call(task, rows.dirty_inode, {}, () => dirty_inode(task, inode, flags & (I_DIRTY_INODE | I_DIRTY_TIME))),
     () => {
-      if ((inode.i_state & I_FREEING) === 0) sb.s_wb.mark(inode, flags);
+      if ((inode.i_state & I_FREEING) === 0) sb.s_wb.mark(task, inode, flags);
     },
   );
 }

@@ -87,8 +87,8 @@ export class Inode implements MappingHost, LruEntry<Inode> {
   readonly i_lock = new SpinLock('i_lock');
   /** References; the inode may be evicted when there is none. */
   i_count = 1;
-  /** I_* bits; under i_lock. */
-  i_state = 0;
+  /** I_* bits; changed under i_lock, by inode_state_assign alone. Whoever reads them without it may see what was true a moment ago. */
+  readonly i_state: number = 0;
   /** When it was first dirtied, monotonic milliseconds. */
   dirtied_when = 0;
   /** When only times were dirtied first, monotonic milliseconds. */
@@ -150,9 +150,22 @@ export class Inode implements MappingHost, LruEntry<Inode> {
   }
 
   /** See MappingHost. */
-  mark_dirty_pages(): void {
-    this.i_sb.inodeHasDirtyPages(this);
+  mark_dirty_pages(task: Task): void {
+    this.i_sb.inodeHasDirtyPages(task, this);
   }
+}
+
+/** Set the state of an inode (inode_state_assign). @param state I_* bits; i_lock is held */
+export function inode_state_assign(task: Task, inode: Inode, state: number): void {
+  guard_write(task, GUARDED.i_state, inode.i_lock);
+  const settable: { i_state: number } = inode;
+  settable.i_state = state;
+}
+
+/** Change some bits of the state (inode_state_set, inode_state_clear). Takes i_lock, for those who need it for nothing else. */
+export function inode_state_change(task: Task, inode: Inode, set: number, clear = 0): void {
+  using _lock = inode.i_lock.lock(task);
+  inode_state_assign(task, inode, (inode.i_state & ~clear) | set);
 }
 
 /** Set the size of a file (i_size_write). @param size bytes; i_rwsem is held exclusively */

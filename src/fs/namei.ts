@@ -15,6 +15,7 @@ import {
   I_MUTEX_PARENT,
   type Inode,
   inode_set_dead,
+  inode_state_change,
   S_APPEND,
   S_IMMUTABLE,
   S_SWAPFILE,
@@ -177,7 +178,7 @@ export function do_link(task: Task, old: Dentry, parent: Dentry, name: string): 
           return andThen(
             call(task, rows.link, locks, () => link(task, old, dir, dentry)),
             () => {
-              inode.i_state &= ~I_LINKABLE;
+              if ((inode.i_state & I_LINKABLE) !== 0) inode_state_change(task, inode, 0, I_LINKABLE);
             },
           );
         },

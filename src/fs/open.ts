@@ -13,7 +13,7 @@ import { d_alloc, dput, putAndThrow } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import { File, FMODE_CREATED, FMODE_OPENED } from './file.js';
 import { do_dentry_open, file_finish, fput, get_write_access, modeOf, put_write_access } from './file-table.js';
-import { I_LINKABLE, I_MUTEX_NORMAL, type Inode, S_APPEND, S_DEAD } from './inode.js';
+import { I_LINKABLE, I_MUTEX_NORMAL, type Inode, inode_state_change, S_APPEND, S_DEAD } from './inode.js';
 import {
   dirOf,
   LOOKUP_CREATE,
@@ -309,6 +309,6 @@ async function vfs_tmpfile(task: Task, parent: Dentry, flags: number, mode: numb
     await fput(task, file);
     throw error;
   }
-  if ((flags & O_EXCL) === 0) file.f_inode.i_state |= I_LINKABLE;
+  if ((flags & O_EXCL) === 0) inode_state_change(task, file.f_inode, I_LINKABLE);
   return file;
 }

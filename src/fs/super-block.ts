@@ -133,7 +133,7 @@ export class SuperBlock {
   }
 
   /** See MappingHost.mark_dirty_pages. */
-  inodeHasDirtyPages(inode: Inode): void {
-    this.s_wb.markPages(inode);
+  inodeHasDirtyPages(task: Task, inode: Inode): void {
+    this.s_wb.markPages(task, inode);
   }
 }

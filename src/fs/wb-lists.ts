@@ -1,5 +1,6 @@
 /** The inodes of one superblock that differ from the device, by how long and for what they wait (struct bdi_writeback). */
 import type { Scheduler } from '../sched/scheduler.js';
+import type { Task } from '../sched/task.js';
 import {
   I_DIRTY,
   I_DIRTY_DATASYNC,
@@ -9,6 +10,7 @@ import {
   I_FREEING,
   I_SYNC,
   type Inode,
+  inode_state_change,
 } from './inode.js';
 
 export class WbLists {
@@ -70,17 +72,17 @@ export class WbLists {
   }
 
   /**
-   * The inode differs from the device in what `flags` says (the half of __mark_inode_dirty that may not sleep). I_DIRTY_SYNC and I_DIRTY_DATASYNC include the times.
+   * The inode differs from the device in what `flags` says (the half of __mark_inode_dirty that may not sleep). Takes i_lock where that is news. I_DIRTY_SYNC and I_DIRTY_DATASYNC include the times.
    * @returns false where that was known
    */
-  mark(inode: Inode, flags: number): boolean {
+  mark(task: Task, inode: Inode, flags: number): boolean {
     const full = (flags & (I_DIRTY_SYNC | I_DIRTY_DATASYNC)) !== 0;
     // Times that wait are implied by anything stronger.
     if (!full && (flags & I_DIRTY_TIME) !== 0 && (inode.i_state & (I_DIRTY_SYNC | I_DIRTY_DATASYNC)) !== 0)
       return false;
     const before = full ? inode.i_state & ~I_DIRTY_TIME : inode.i_state;
     if ((before & flags) === flags && before === inode.i_state) return false;
-    inode.i_state = before | flags;
+    inode_state_change(task, inode, flags, full ? I_DIRTY_TIME : 0);
     if ((before & (I_DIRTY | I_FREEING)) !== 0) return true;
     // One that is being written is put back by who writes it.
     if ((before & I_SYNC) !== 0) return true;
@@ -96,7 +98,7 @@ export class WbLists {
   }
 
   /** It has a page that is dirty. */
-  markPages(inode: Inode): void {
-    if ((inode.i_state & I_DIRTY_PAGES) === 0) this.mark(inode, I_DIRTY_PAGES);
+  markPages(task: Task, inode: Inode): void {
+    if ((inode.i_state & I_DIRTY_PAGES) === 0) this.mark(task, inode, I_DIRTY_PAGES);
   }
 }

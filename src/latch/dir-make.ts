@@ -60,7 +60,7 @@ function make(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number
         (error) => discard(task, fresh, error),
       ),
       (inode) => {
-        unlock_new_inode(inode);
+        unlock_new_inode(task, inode);
         d_instantiate(task, dentry, inode);
         d_rehash(dentry);
       },
@@ -128,6 +128,6 @@ export async function tmpfile(task: Task, dir: Inode, file: File, mode: number):
     () => withOwners(task, dir, () => with_handle(task, infoOf(dir.i_sb), body, CREDITS + acl_credits(lists))),
     (error) => discard(task, fresh, error),
   );
-  unlock_new_inode(inode);
+  unlock_new_inode(task, inode);
   d_instantiate(task, file.f_dentry, inode);
 }

@@ -36,7 +36,7 @@ export function newInode(task: Task, handle: Handle, dir: Inode, mode: number, r
       (error) => giveInode(task, handle, inode, error),
     );
     return andThen(charged, () => {
-      insert_inode_locked(inode);
+      insert_inode_locked(task, inode);
       return inode;
     });
   });
@@ -61,7 +61,7 @@ export function nameless(task: Task, handle: Handle, inode: LatchInode, error: u
 export async function discard(task: Task, inode: LatchInode | undefined, error: unknown): Promise<never> {
   if (inode !== undefined) {
     inode.i_nlink = 0;
-    unlock_new_inode(inode);
+    unlock_new_inode(task, inode);
     await iput(task, inode);
   }
   throw error;

@@ -118,7 +118,7 @@ async function whiteOut(task: Task, what: Renamed): Promise<void> {
     () => withOwners(task, from, () => with_handle(task, info, body)),
     (error) => discard(task, whiteout, error),
   );
-  unlock_new_inode(made);
+  unlock_new_inode(task, made);
   await iput(task, made);
 }
 

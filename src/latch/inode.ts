@@ -5,7 +5,17 @@ import { BLOCK_SIZE } from '../block/buffer-head.js';
 import { generic_ci_dentry_ops, IS_CASEFOLDED } from '../fs/casefold.js';
 import { FS_CASEFOLD_FL, FS_SECRM_FL } from '../fs/fileattr.js';
 import { iget_failed, iget_locked, unlock_new_inode } from '../fs/icache.js';
-import { I_NEW, Inode, i_size_init, S_APPEND, S_CASEFOLD, S_IMMUTABLE, S_NOATIME, S_NOQUOTA } from '../fs/inode.js';
+import {
+  I_NEW,
+  Inode,
+  i_size_init,
+  inode_state_change,
+  S_APPEND,
+  S_CASEFOLD,
+  S_IMMUTABLE,
+  S_NOATIME,
+  S_NOQUOTA,
+} from '../fs/inode.js';
 import { RwSem } from '../locking/rwsem.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -241,7 +251,7 @@ function seedOf(info: LatchInfo, inode: LatchInode): number {
 export async function latch_iget_hidden(task: Task, info: LatchInfo, ino: number): Promise<LatchInode> {
   const inode = new LatchInode(info.sb);
   inode.i_ino = ino;
-  inode.i_state = I_NEW;
+  inode_state_change(task, inode, I_NEW);
   await readInode(task, info, inode);
   inode.i_flags |= S_NOQUOTA;
   return inode;
@@ -267,10 +277,10 @@ async function readInode(task: Task, info: LatchInfo, inode: LatchInode): Promis
     const type = disk.mode & S_IFMT;
     if (type === S_IFLNK && disk.size <= AREA_SIZE) inode.i_link = area.toString('latin1', 0, disk.size);
     else if (type === S_IFDIR || type === S_IFREG || type === S_IFLNK) inode.area = area;
-    unlock_new_inode(inode);
+    unlock_new_inode(task, inode);
     return inode;
   } catch (error) {
-    iget_failed(inode);
+    iget_failed(task, inode);
     throw error;
   }
 }

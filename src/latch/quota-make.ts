@@ -1,5 +1,5 @@
 /** Making quota files in a filesystem that is being mounted, and counting anew what everybody has. */
-import { I_NEW, S_NOQUOTA } from '../fs/inode.js';
+import { I_NEW, inode_state_change, S_NOQUOTA } from '../fs/inode.js';
 import { emptyQuotaFile, v2_format_ops } from '../fs/quota/quota-v2.js';
 import { dquot_quotactl_ops as generic } from '../fs/quota/quotactl.js';
 import { dquot_load_quota_sb } from '../fs/quota/switch.js';
@@ -87,7 +87,7 @@ async function makeFile(task: Task, handle: Handle, info: LatchInfo, type: Quota
   inode.i_ino = await info.inodes.allocate(task, handle, S_IFREG | 0o600);
   inode.i_mode = S_IFREG | 0o600;
   inode.i_nlink = 0;
-  inode.i_state = I_NEW;
+  inode_state_change(task, inode, I_NEW);
   inode.i_flags |= S_NOQUOTA;
   inode.i_generation = info.super.generation;
   info.super.generation = (info.super.generation + 1) >>> 0;

@@ -57,11 +57,10 @@ export const LOCK_ORDER: readonly OrderEdge[] = [
   edge('mmap_lock', 'rcu', 'pages that are cached are mapped in a read section'),
   edge('rcu', 'page_table_lock', 'and put into the page table'),
   edge('folio', 'page_table_lock', 'a locked folio is unmapped'),
-  edge('page_table_lock', 'i_pages', 'a dirty bit moves from the page table to the tree'),
+  edge('page_table_lock', 'i_lock', 'a page that was stored to is dirty, and with it its inode'),
   edge('folio', 'i_data_sem', 'writing a folio out looks its blocks up'),
   edge('folio', 'i_unwritten', 'and waits for data that go past the cache into blocks that it would have to zero'),
   edge('i_unwritten', 'j_barrier', 'which are called written in a transaction'),
-  edge('folio', 'i_pages', 'folios enter and leave the tree locked'),
 
   // Quota: fs/quota/dquot.c.
   edge('s_umount', 'dqonoff_sem', 'quotas are switched, and written back by a sync, with the superblock locked'),
@@ -89,7 +88,6 @@ export const LOCK_ORDER: readonly OrderEdge[] = [
   edge('alloc_lock', 'bh', 'bitmaps are buffers'),
   edge('open_mutex', 'bh', 'opening a device reads it'),
   edge('bh', 'j_state_lock', 'a buffer joins a transaction'),
-  edge('j_state_lock', 'j_list_lock', 'the transaction is found before its lists'),
 
   // Memory: reclaim is entered by whoever allocates, and takes what it needs to write and drop.
   edge('i_rwsem/4', 'fs_reclaim', 'a write allocates folios'),
@@ -107,19 +105,9 @@ export const LOCK_ORDER: readonly OrderEdge[] = [
   edge('d_lock', 'd_lock/1', 'a parent before its child'),
   edge('d_lock/1', 'd_lock/2', 'and further down'),
   edge('i_lock', 'd_lock', 'a name joins those of its inode'),
-  edge('d_lock/2', 'd_hash_lock', 'a name is hashed'),
   edge('i_lock', 'flc_lock', 'the lock context is found before its lists'),
   edge('flc_lock', 'blocked_lock_lock', 'a file lock that blocks is put on the list of all'),
-  edge('i_lock', 's_inode_list_lock', 'an inode leaves the list of its superblock'),
-  edge('i_lock', 'inode_hash_lock', 'and the hash'),
-  edge('i_lock', 'wb_list_lock', 'a dirty inode joins the list of its device'),
-  edge('i_lock', 'lru_lock', 'an unused one joins the list of the unused'),
-  edge('i_lock', 'i_pages', 'an inode that goes has no pages left'),
-  edge('i_pages', 'wb_list_lock', 'the first dirty page makes the inode dirty'),
-  edge('wb_list_lock', 'sb_lock', 'the last dirty inode of a superblock'),
-  edge('s_inode_list_lock', 'sb_lock', 'likewise'),
-  edge('sb_lock', 'swap_lock', 'swap comes last of all'),
-  edge('wb_list_lock', 'queue_lock', 'what is written goes to a queue'),
+  edge('page_table_lock', 'swap_lock', 'an entry that goes gives its slot back'),
 ];
 
 /** Filesystems that lie on others: their locks come before the same locks of those below, and never after. */

@@ -3,6 +3,7 @@ import { RwSem } from '../locking/rwsem.js';
 import type { Errno } from '../sched/errno.js';
 import type { ErrseqCursor } from '../sched/errseq.js';
 import { Errseq } from '../sched/errseq.js';
+import type { Task } from '../sched/task.js';
 import type { Bdi } from './backing-dev.js';
 import type { Folio } from './folio.js';
 import type { MemoryControl } from './memory.js';
@@ -22,8 +23,8 @@ export interface MappingHost {
   readonly i_bdi?: Bdi | undefined;
   /** Writing it back has failed: whoever syncs the whole filesystem is to hear of it, too. */
   note_wb_error?(error: Errno): void;
-  /** Put the inode on its superblock's dirty list because it has dirty pages (__mark_inode_dirty(I_DIRTY_PAGES)). */
-  mark_dirty_pages(): void;
+  /** Put the inode on its superblock's dirty list because it has dirty pages (__mark_inode_dirty(I_DIRTY_PAGES)). Takes i_lock. */
+  mark_dirty_pages(task: Task): void;
 }
 
 /** What the page cache asks of an open file; fs/file.ts implements it. */

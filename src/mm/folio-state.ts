@@ -132,12 +132,12 @@ export function filemap_dirty_folio(task: Task, mapping: AddressSpace, folio: Fo
   if (folio.dirty) return false;
   if (folio.mapping !== mapping) return false;
   if (!folio.uptodate && folio.private === undefined) folio_violation(task, 'a folio is dirtied that is not uptodate');
-  folio_account_dirtied(mapping, folio);
+  folio_account_dirtied(task, mapping, folio);
   return true;
 }
 
 /** It is dirty, in the tree and in the counts (folio_account_dirtied). */
-export function folio_account_dirtied(mapping: AddressSpace, folio: Folio): void {
+export function folio_account_dirtied(task: Task, mapping: AddressSpace, folio: Folio): void {
   folio.dirty = true;
   const { memory } = mapping;
   const bdi = mapping.host.i_bdi;
@@ -148,7 +148,7 @@ export function folio_account_dirtied(mapping: AddressSpace, folio: Folio): void
   }
   folio.dirtied = ++mapping.nr_dirtied;
   mapping.i_pages.setMark(folio.index, 'dirty');
-  mapping.host.mark_dirty_pages();
+  mapping.host.mark_dirty_pages(task);
 }
 
 /** The dirty bit goes; counts only, the tree's mark is the caller's business. */

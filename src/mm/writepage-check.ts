@@ -90,7 +90,7 @@ function check_after_writepage(
   }
   if (mapping !== undefined && is_clean_but_tagged(folio)) {
     // Dirty again before the report, which may throw.
-    folio_account_dirtied(mapping, folio);
+    folio_account_dirtied(task, mapping, folio);
     if (ours) folio_unlock(task, folio);
     folio_violation(
       task,
@@ -140,6 +140,6 @@ function check_io(task: Task, folio: Folio, wbc: WritebackControl, before: Befor
 /** writepage has thrown: its error is the mapping's, and the folio must not stay locked, or clean but tagged. */
 function recover_failed_writepage(task: Task, mapping: AddressSpace, folio: Folio, error: unknown): void {
   mapping_set_error(mapping, asErrno(error));
-  if (is_clean_but_tagged(folio)) folio_account_dirtied(mapping, folio);
+  if (is_clean_but_tagged(folio)) folio_account_dirtied(task, mapping, folio);
   if (folio_locked_by(task, folio)) folio_unlock(task, folio);
 }

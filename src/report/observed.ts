@@ -41,7 +41,7 @@ export class Onlooker implements LockObserver {
   entered(_task: Task, _row: Row, _participants: Readonly<Record<string, object | undefined>>): void {}
   accessed(_task: Task, _field: string, _write: boolean, _lock: object): void {}
   left(_task: Task, _row: Row, _failed: boolean): void {}
-  taken(): void {}
+  taken(_task: Task, _held: HeldLock): void {}
   dropped(): void {}
   slept(): void {}
   woke(): void {}

@@ -4,8 +4,10 @@ import { playScene } from '../../src/cli/workload/play.js';
 import { SCENES } from '../../src/cli/workload/scenes/index.js';
 import { checkedBy } from '../../src/contract/checks.js';
 import { ALL_ROWS, type Row } from '../../src/contract/index.js';
+import { LOCK_ORDER } from '../../src/locking/order.js';
 import { Onlooker } from '../../src/report/observed.js';
 import type { Task } from '../../src/sched/task.js';
+import type { HeldLock } from '../../src/sched/validator.js';
 
 interface Frame {
   readonly row: Row;
@@ -15,6 +17,8 @@ interface Frame {
 /** The rules of the operations that run whose lock is the one that guards what is touched. */
 class GuardsSeen extends Onlooker {
   readonly rules = new Set<string>();
+  /** Every lock that is taken, by name. */
+  readonly locks = new Set<string>();
   readonly #running = new Map<Task, Frame[]>();
 
   override entered(task: Task, row: Row, participants: Frame['participants']): void {
@@ -25,6 +29,10 @@ class GuardsSeen extends Onlooker {
 
   override left(task: Task): void {
     this.#running.get(task)?.pop();
+  }
+
+  override taken(_task: Task, held: HeldLock): void {
+    this.locks.add(held.name);
   }
 
   override accessed(task: Task, _field: string, _write: boolean, lock: object): void {
@@ -41,6 +49,12 @@ t.test('guarded state is touched behind the locks of the rules that say so', asy
   const seen = new GuardsSeen();
   // Twice, because what is found without waiting depends on the moment.
   for (const scene of [...SCENES, ...SCENES]) t.not((await playScene(scene, seen)).result, 'hangs', scene.name);
+  // Maps are entered, not taken.
+  const declared = new Set(
+    LOCK_ORDER.flatMap(({ before, after }) => [before, after].map((name) => name.replace(/\/\d+$/, ''))),
+  );
+  const never = [...declared].filter((name) => !seen.locks.has(name));
+  t.same(never, [], 'every lock of the declared order is taken by somebody');
   const stated = ALL_ROWS.flatMap(({ rules }) => rules).filter((rule) => checkedBy(rule).includes('guarded-state'));
   t.same([...seen.rules].sort(), stated.map(({ id }) => id).sort());
 });

@@ -2,7 +2,14 @@
 import t from 'tap';
 import { d_move } from '../../src/fs/dcache-alias.js';
 import { check_no_dio, inode_dio_begin, inode_dio_end, inode_dio_wait } from '../../src/fs/dio-count.js';
-import { I_FREEING, I_SYNC, Inode, inode_set_dead } from '../../src/fs/inode.js';
+import {
+  I_FREEING,
+  I_SYNC,
+  Inode,
+  inode_set_dead,
+  inode_state_assign,
+  inode_state_change,
+} from '../../src/fs/inode.js';
 import { call_free_inode, check_evict, check_freed } from '../../src/fs/inode-free.js';
 import { do_mkdir } from '../../src/fs/namei.js';
 import { newWorld } from './world.js';
@@ -14,7 +21,7 @@ t.test('an inode is taken apart when nobody has it', async (t) => {
   const fresh = (): Inode => {
     const inode = new Inode(world.sb);
     inode.i_count = 0;
-    inode.i_state = I_FREEING;
+    inode_state_change(task, inode, I_FREEING);
     return inode;
   };
   check_freed(task, fresh());
@@ -25,7 +32,7 @@ t.test('an inode is taken apart when nobody has it', async (t) => {
   check_freed(task, used);
   t.match(messages(), [/freed that has references$/]);
   const written = fresh();
-  written.i_state |= I_SYNC;
+  inode_state_change(task, written, I_SYNC);
   check_evict(task, written);
   t.match(messages(), [/freed that has a writeback under way$/]);
   const locked = fresh();
@@ -34,9 +41,29 @@ t.test('an inode is taken apart when nobody has it', async (t) => {
   held.release();
   t.match(messages(), [/i_rwsem goes away while it is held/]);
   const found = fresh();
-  found.i_state = 0;
+  inode_state_change(task, found, 0, I_FREEING);
   check_freed(task, found);
   t.match(messages(), [/a state in which it can be found/]);
+  await world.end();
+});
+
+t.test('the state of an inode changes under i_lock', async (t) => {
+  const world = await newWorld();
+  const task = world.task();
+  const inode = new Inode(world.sb);
+  inode_state_assign(task, inode, I_SYNC);
+  t.match(world.violations.splice(0), [{ rule: 'guarded#inode.i_state', lock: 'i_lock' }]);
+  const other = new Inode(world.sb);
+  const held = other.i_lock.lock(task);
+  inode_state_assign(task, inode, 0);
+  held.release();
+  t.match(world.violations.splice(0), [{ rule: 'guarded#inode.i_state' }], "another inode's is none");
+  inode_state_change(task, inode, I_FREEING);
+  t.equal(inode.i_state, I_FREEING);
+  inode_state_change(task, inode, I_SYNC, I_FREEING);
+  t.equal(inode.i_state, I_SYNC);
+  t.notOk(inode.i_lock.isHeld);
+  t.strictSame(world.violations, []);
   await world.end();
 });
 

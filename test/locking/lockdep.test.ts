@@ -303,7 +303,7 @@ t.test('a lock that completions take must be held with them away', (t) => {
   const { task, rules, validator } = machine();
   const own = task();
   const completion = new Task(own.sched, validator, { comm: 'completion', context: 'completion' });
-  const [lock, outer] = [new SpinLock('queue_lock'), new SpinLock('lru_lock')];
+  const [lock, outer] = [new SpinLock('swap_lock'), new SpinLock('flc_lock')];
   hold(() => lock.lock(completion));
   hold(() => lock.lockIrq(own));
   t.same(rules(), []);

@@ -75,8 +75,8 @@ function newInode(task: Task, sb: SuperBlock, dir: Inode | undefined, mode: numb
     inode.i_fop = { ...plain_fops, ...changes.fops };
     inode.a_ops = { ...plain_aops, ...changes.aops };
   }
-  insert_inode_locked(inode);
-  unlock_new_inode(inode);
+  insert_inode_locked(task, inode);
+  unlock_new_inode(task, inode);
   return inode;
 }
 

@@ -7,7 +7,7 @@ import type { Task } from '../../../src/sched/task.js';
 import type { Unusual } from '../harness.js';
 import { submit_write } from '../plain-file.js';
 
-const list = new SpinLock('j_list_lock');
+const list = new SpinLock('j_state_lock');
 let begun = 0;
 let ended = 0;
 

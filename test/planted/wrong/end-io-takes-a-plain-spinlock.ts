@@ -7,7 +7,7 @@ import type { Task } from '../../../src/sched/task.js';
 import type { Planted } from '../harness.js';
 import { submit_write } from '../plain-file.js';
 
-const list = new SpinLock('j_list_lock');
+const list = new SpinLock('j_state_lock');
 
 function writepage(task: Task, folio: Folio): void {
   list.lock(task).release();
