@@ -15,6 +15,7 @@ import { type Awaitable, andThen, inTurn, withCleanup } from '../sched/awaitable
 import { type Errno, errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Run } from './alloc.js';
+import { move } from './btree/move.js';
 import type { TreeFormat } from './btree/node.js';
 import { put, update } from './btree/put.js';
 import { remove } from './btree/remove.js';
@@ -326,7 +327,7 @@ export class ExtentTree {
 
   /**
    * Put the extents of one list in the place of those of another. Records that are new come first, because only they can lack space: then nothing has
-   * changed.
+   * changed. The beginning of an extent can move without that.
    */
   #replace(
     task: Task,
@@ -350,8 +351,18 @@ export class ExtentTree {
         );
       }
     }
-    for (const logical of old.keys()) steps.push(() => remove(this.tree, task, handle, logical));
-    return andThen(this.#add(task, handle, added), () => inTurn(...steps));
+    const finish = (moved?: number): Awaitable<void> => {
+      if (moved !== undefined) old.delete(moved);
+      for (const logical of old.keys()) steps.push(() => remove(this.tree, task, handle, logical));
+      return inTurn(...steps);
+    };
+    const add = (): Awaitable<void> => andThen(this.#add(task, handle, added), () => finish());
+    const [fresh] = added;
+    const [gone] = old.keys();
+    if (fresh === undefined || added.length > 1 || gone === undefined) return add();
+    return andThen(move(this.tree, task, handle, gone, fresh.logical, recordOf(fresh)), (moved) =>
+      moved ? finish(gone) : add(),
+    );
   }
 
   #add(task: Task, handle: Handle, extents: readonly Extent[]): Awaitable<void> {
@@ -383,8 +394,12 @@ export class ExtentTree {
   }
 
   #put(task: Task, handle: Handle, extent: Extent): Awaitable<void> {
-    const record = Buffer.allocUnsafe(EXTENT_SIZE);
-    encodeExtent(record, 0, extent);
-    return put(this.tree, task, handle, extent.logical, record);
+    return put(this.tree, task, handle, extent.logical, recordOf(extent));
   }
+}
+
+function recordOf(extent: Extent): Buffer {
+  const record = Buffer.allocUnsafe(EXTENT_SIZE);
+  encodeExtent(record, 0, extent);
+  return record;
 }

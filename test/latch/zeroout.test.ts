@@ -114,16 +114,20 @@ class SlowDevice {
   constructor(times: (op: BioOp, nth: number) => number) {
     this.faults = ({ op }) => {
       if (!this.slow) return undefined;
-      const nth = (this.#seen.get(op) ?? 0) + 1;
+      const nth = this.count(op) + 1;
       this.#seen.set(op, nth);
       const delay = times(op, nth);
       return delay === 0 ? undefined : { delay };
     };
   }
 
+  count(op: BioOp): number {
+    return this.#seen.get(op) ?? 0;
+  }
+
   /** Wait until it has got a request of a kind. */
   async got(op: BioOp): Promise<void> {
-    while (!this.#seen.has(op)) await turn();
+    while (this.count(op) === 0) await turn();
   }
 }
 
@@ -198,18 +202,37 @@ t.test('a file whose tree has room for one more piece is zeroed at the nearer en
   const o = await opened();
   const { inode, tail } = await tight(o, 0);
   await o.sys.pwrite(o.direct, letter('d'), (tail + 20) * P);
-  const pieces = await o.world.run((task) => {
-    const found: Extent[] = [];
-    return andThen(
-      inode.extents.iterate(task, tail, (extent) => found.push(extent) > 0),
-      () => found,
-    );
-  });
+  const pieces = await extentsFrom(o, inode, tail);
   t.match(pieces, [
     { logical: tail - 1, length: 22, unwritten: false },
     { logical: tail + 21, length: BLOCKS - tail - 21, unwritten: true },
   ]);
   await holds(t, o, contents(tail, { [tail + 20]: letter('d') }));
+  t.same(await ended(o), [0]);
+});
+
+/** The extents of a file from a block on. */
+function extentsFrom({ world }: Opened, { extents }: LatchInode, block: number): Promise<Extent[]> {
+  const found: Extent[] = [];
+  return world.run((task) =>
+    andThen(
+      extents.iterate(task, block, (extent) => found.push(extent) > 0),
+      () => found,
+    ),
+  );
+}
+
+t.test('where an extent begins can change without a block: nothing is zeroed, nothing refused', async (t) => {
+  const device = new SlowDevice(() => 0);
+  const o = await opened({ faults: device.faults });
+  const { inode, tail } = await tight(o);
+  device.slow = true;
+  for (let page = tail; page < tail + 8; page += 2) await o.sys.pwrite(o.direct, letter('d', 2), page * P);
+  t.match(await extentsFrom(o, inode, tail + 8), [{ logical: tail + 8, unwritten: true }], 'in order, as a log grows');
+  t.equal(device.count('write_zeroes'), 0);
+  await o.sys.fallocate(o.cached, PUNCH, (tail + 8) * P, 4 * P);
+  t.match(await extentsFrom(o, inode, tail + 8), [{ logical: tail + 12, unwritten: true }], 'a hole at the beginning');
+  await holds(t, o, contents(tail, { [tail]: letter('d', 8) }));
   t.same(await ended(o), [0]);
 });
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
 import { sb_bread } from '../../../src/block/buffer-cache.js';
+import { move } from '../../../src/latch/btree/move.js';
 import { putKey, type TreeFormat } from '../../../src/latch/btree/node.js';
 import { put, update } from '../../../src/latch/btree/put.js';
 import { remove } from '../../../src/latch/btree/remove.js';
@@ -52,6 +53,7 @@ type Step =
   | { op: 'put'; key: number; length: number }
   | { op: 'remove' | 'floor' | 'walk'; key: number }
   | { op: 'removeMany'; key: number; count: number }
+  | { op: 'move'; key: number; by: number }
   | { op: 'limit'; room: number }
   | { op: 'drop' };
 
@@ -62,6 +64,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({ op: fc.constant('put' as const), key, length: fc.integer({ max: 39, min: 0 }) }),
   },
   { weight: 4, arbitrary: fc.record({ op: fc.constant('remove' as const), key }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ op: fc.constant('move' as const), key, by: fc.integer({ min: -3, max: 3 }) }),
+  },
   { weight: 2, arbitrary: fc.record({ op: fc.constantFrom('floor' as const, 'walk' as const), key }) },
   {
     weight: 1,
@@ -125,6 +131,25 @@ class Model {
     this.checkCredits(credits);
   }
 
+  /** Give a record another key, which may go only as far as its neighbours and the leaf. */
+  async move(near: number, by: number): Promise<void> {
+    const sorted = this.sorted();
+    const i = sorted.findIndex(([at]) => at >= near);
+    const [from, value] = sorted[i] ?? [near, ''];
+    const to = Math.min(Math.max(0, from + by), 2 ** 32 - 1);
+    const [low, high] = [sorted[i - 1]?.[0] ?? -1, sorted[i + 1]?.[0] ?? Number.POSITIVE_INFINITY];
+    const credits = this.credits();
+    const used = this.host.used.size;
+    const moved = await move(this.tree, this.host.task, this.handle, from, to, recordOf(this.format, to, value));
+    this.checkCredits(credits);
+    assert.equal(this.host.used.size, used, 'it takes no block');
+    if (i < 0 || to <= low || to >= high) assert.equal(moved, false);
+    else if (this.tree.root.level === 0) assert.equal(moved, true);
+    if (!moved) return;
+    this.records.delete(from);
+    this.records.set(to, value);
+  }
+
   async run(step: Step): Promise<void> {
     const { host } = this;
     switch (step.op) {
@@ -132,6 +157,8 @@ class Model {
         return this.put(step.key, step.length);
       case 'remove':
         return this.remove(step.key);
+      case 'move':
+        return this.move(step.key, step.by);
       case 'removeMany':
         for (const [at] of this.sorted(step.key).slice(0, step.count)) await this.remove(at);
         return;
