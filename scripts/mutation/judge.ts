@@ -7,8 +7,8 @@ import type { Task } from '../../src/sched/task.js';
 import { type Mutant, readsTheRule } from './mutants.js';
 import { Mutator } from './mutator.js';
 
-/** Milliseconds after which a mutant has made a scene hang. */
-const HANGS = 3_000;
+/** Milliseconds after which a mutant has made a scene hang: at least so many, and so many times what the scene takes without it on this machine. */
+const HANGS = { atLeast: 3_000, times: 50 };
 
 /** What has noticed a mutant; or that nothing has, or that its rule was never weakened. */
 export type Verdict = { readonly killedBy: string } | 'survived' | 'not reached';
@@ -19,6 +19,8 @@ export interface Baseline {
   readonly result: string;
   /** The operations that it calls. */
   readonly rows: ReadonlySet<Row>;
+  /** Milliseconds that it takes at most, unless it hangs. */
+  readonly patience: number;
 }
 
 /** Errors that nobody waits for any more, of tasks that a mutant has thrown off the rails. */
@@ -40,7 +42,9 @@ export async function baselines(scenes: readonly Scene[]): Promise<Baseline[]> {
   const found: Baseline[] = [];
   for (const scene of scenes) {
     const rows = new Rows();
+    const start = performance.now();
     const first = await playScene(scene, rows);
+    const patience = Math.max(HANGS.atLeast, HANGS.times * (performance.now() - start));
     const second = await playScene(scene, new Rows());
     const { result } = first;
     const wrong = [
@@ -52,18 +56,18 @@ export async function baselines(scenes: readonly Scene[]): Promise<Baseline[]> {
     if (second.result !== result) {
       throw new Error(`without a mutant ${scene.name} has two results: ${result} and ${second.result}`);
     }
-    found.push({ scene, result, rows: rows.seen });
+    found.push({ scene, result, rows: rows.seen, patience });
   }
   return found;
 }
 
 export async function judge(mutant: Mutant, known: readonly Baseline[]): Promise<Verdict> {
   let reached = false;
-  for (const { scene, result: baseline, rows } of known) {
+  for (const { scene, result: baseline, rows, patience } of known) {
     if (!rows.has(mutant.row)) continue;
     const mutator = new Mutator(mutant);
     stray = undefined;
-    const { result, violations, undeclared } = await playScene(scene, mutator, HANGS);
+    const { result, violations, undeclared } = await playScene(scene, mutator, patience);
     if (mutator.fired === 0) continue;
     reached = true;
     const noticed = violations.find(
@@ -72,6 +76,7 @@ export async function judge(mutant: Mutant, known: readonly Baseline[]): Promise
     if (noticed !== undefined) return { killedBy: `${noticed.kind} ${noticed.rule ?? ''} in ${scene.name}` };
     const [order] = undeclared;
     if (order !== undefined) return { killedBy: `an order that is not declared, in ${scene.name}: ${order}` };
+    if (mutator.lost) continue;
     if (result !== baseline) return { killedBy: `the result of ${scene.name}: ${result.slice(0, 80)}` };
     if (stray !== undefined) return { killedBy: `an error in ${scene.name}: ${stray}` };
   }

@@ -46,6 +46,8 @@ export class Mutator implements LockObserver {
   fired = 0;
   /** A sleep was planted where something besides the row forbids it. */
   forbiddenTwice = false;
+  /** Who is late would have to wait for the lock, which cannot be done here: what comes after that says nothing. */
+  lost = false;
   readonly #mutant: Mutant;
   readonly #rule: LockRule | undefined;
   readonly #frames: Frame[] = [];
@@ -73,7 +75,10 @@ export class Mutator implements LockObserver {
     const frame = this.#frames[at];
     if (frame === undefined) return;
     frame.touched = true;
+    // What has come of it until now counts, if nobody had to wait before.
+    const { lost } = this;
     this.#stir(task);
+    this.lost = lost;
     this.#frames.splice(at, 1);
     this.#quietly(() => this.#atReturn(frame));
   }
@@ -188,11 +193,18 @@ export class Mutator implements LockObserver {
     frame.stirred = true;
     this.#quietly(() => {
       if (this.#mutant.way === 'taken late' && frame.weakened !== undefined) {
-        restore(frame.weakened);
+        this.#takeLate(frame.weakened);
         frame.weakened = undefined;
       }
       if (this.#mutant.way === 'dropped early') this.#dropEarly(frame);
     });
+  }
+
+  #takeLate(weakened: Weakened): void {
+    restore(weakened);
+    if (weakened.now !== undefined || weakened.over) return;
+    this.lost = true;
+    Reflect.set(weakened.task.validator, 'enforce', 'off');
   }
 
   #dropEarly(frame: Frame): void {
@@ -207,11 +219,10 @@ export class Mutator implements LockObserver {
 
   #atReturn({ weakened, task }: Frame): void {
     if (weakened === undefined || this.#rule?.heldBy !== 'caller' || this.#rule.atReturn === 'released') return;
-    if (this.#mutant.way === 'held though it must not be') {
-      weakened.now?.release();
-      return;
-    }
-    if (task === weakened.task) restore(weakened);
+    const { way } = this.#mutant;
+    if (way === 'held though it must not be') weakened.now?.release();
+    // What is held in another way is held so until its owner gives it back.
+    else if (weakened.now === undefined && task === weakened.task) restore(weakened);
   }
 
   #atAcquisition(frame: Frame, guard: Held): void {

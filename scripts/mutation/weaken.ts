@@ -1,6 +1,7 @@
 /** What is done to a lock behind its owner's back: it is given back, shared, taken on another level or in another order, or kept for ever. */
 import type { LockName, LockRule } from '../../src/contract/row.js';
 import { Held, type Releasable } from '../../src/locking/held.js';
+import { LINK_TRY } from '../../src/locking/lockdep/chain.js';
 import type { LockClassKey } from '../../src/locking/lockdep/class.js';
 import type { Task } from '../../src/sched/task.js';
 import type { HeldLock } from '../../src/sched/validator.js';
@@ -151,9 +152,7 @@ export function restore(weakened: Weakened): void {
   const { guard, now, over } = weakened;
   if (over) return;
   now?.release();
-  weakened.now =
-    again(weakened, guard.mode, guard.subclass) ??
-    (now?.mode === 'read' ? again(weakened, 'read', guard.subclass) : undefined);
+  weakened.now = again(weakened, guard.mode, guard.subclass);
   belongsTo(weakened);
 }
 
@@ -187,6 +186,8 @@ export function retake(
   if (locks.some((lock) => lock.isContended === true || shutsCompletionsOut(task, lock) || !canTake(lock))) {
     return undefined;
   }
+  // Whoever has tried a lock does not wait for it in the other order either.
+  const tried = new Set(guards.filter(({ link }) => (link & LINK_TRY) !== 0));
   const given = guards
     .toReversed()
     .map((guard) => giveBack(task, guard.lock as AnyLock, guard))
@@ -195,7 +196,7 @@ export function retake(
   for (const one of taken) {
     const { lock, guard } = one;
     const mode = guard.mode === 'read' && lock.key.kind !== 'rwsem' ? 'read recursive' : guard.mode;
-    task.validator.acquire(task, lock, mode, level(one));
+    if (!tried.has(guard)) task.validator.acquire(task, lock, mode, level(one));
     one.now = takeAgain(task, lock, guard.mode, level(one));
   }
   for (const one of taken.toReversed()) {
