@@ -17,6 +17,11 @@ const TURN = 1024 * 1024;
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 
+/** Whether a range passes the end of 64 bits, in which the kernel adds a position, negative or not, and a length. */
+function wraps(pos: number, length: number): boolean {
+  return pos < 0 ? length >= -pos : pos + length >= 2 ** 64;
+}
+
 /**
  * How much of what is asked for may be copied (generic_copy_file_checks, generic_file_rw_checks).
  * @returns bytes, 0 at the end of the source
@@ -30,10 +35,11 @@ function checked(fileIn: File, posIn: number, fileOut: File, posOut: number, len
   if ((fileOut.f_flags & O_APPEND) !== 0) throw errno('EBADF');
   if ((to.i_flags & S_IMMUTABLE) !== 0) throw errno('EPERM');
   if (((from.i_flags | to.i_flags) & S_SWAPFILE) !== 0) throw errno('ETXTBSY');
+  if (wraps(posIn, length) || wraps(posOut, length)) throw errno('EOVERFLOW');
   if (posIn < 0 || posOut < 0 || length < 0) throw errno('EINVAL');
-  if (posIn + length > Number.MAX_SAFE_INTEGER || posOut + length > Number.MAX_SAFE_INTEGER) throw errno('EOVERFLOW');
-  if (posIn >= from.i_size || length === 0) return 0;
-  const count = generic_write_check_limits(fileOut, posOut, Math.min(length, from.i_size - posIn));
+  // Where nothing is left to copy, it may still not go there.
+  const count = generic_write_check_limits(fileOut, posOut, Math.max(0, Math.min(length, from.i_size - posIn)));
+  if (count === 0) return 0;
   if (from === to && posOut + count > posIn && posOut < posIn + count) throw errno('EINVAL');
   return count;
 }

@@ -241,6 +241,13 @@ t.test('sparse files', (t) =>
     const copy = await sys.open('/g', O_CREAT | O_RDWR, 0o644);
     t.equal(await sys.copy_file_range(fd, 5 * K, copy, undefined, 5 * K), 5 * K);
     t.same(await sys.pread(copy, 10, 4 * K), Buffer.alloc(10, 2));
+    const far = (from: number, to: number, length: number): Promise<string> =>
+      outcome(() => sys.copy_file_range(fd, from, copy, to, length));
+    t.equal(await far(0, 2 ** 63 - 65537, 65537), 'EFBIG', 'beyond where files end');
+    t.equal(await far(2 ** 62, 2 ** 62, K), 'EFBIG', 'also where there is nothing to copy');
+    t.equal(await far(2 ** 62, 0, K), 'ok');
+    t.equal(await far(0, 2 ** 63, 2 ** 63), 'EOVERFLOW', 'around 64 bits');
+    t.same([await far(0, -1, 1), await far(-2, 0, 1)], ['EOVERFLOW', 'EINVAL']);
     t.equal(await outcome(() => sys.clone_file_range(fd, 0, 0, copy, 0)), 'EOPNOTSUPP');
     await sys.sync_file_range(copy, 0, 0, 7);
     await sys.fadvise(copy, 0, 0, 4);
