@@ -27,7 +27,7 @@ const MAX_CACHE_IN_MEMORY = 128 * 2 ** 20;
  * Percent of the cache that may be dirty, and from which on it is written back. On a device in memory that only makes pages free to be dropped: what is
  * written over before it is due need never be copied.
  */
-const DIRTY_IN_MEMORY = { dirtyRatio: 80, dirtyBackgroundRatio: 40 };
+const DIRTY_IN_MEMORY = { dirtyRatio: 85, dirtyBackgroundRatio: 65 };
 
 export interface MachineOptions {
   readonly enforce: EnforceLevel;

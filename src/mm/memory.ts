@@ -80,7 +80,8 @@ export class MemoryControl {
     this.limit = Math.max(MIN_LIMIT, Math.floor(options.limit / PAGE_SIZE));
     this.dirty_thresh = Math.max(1, Math.floor((this.limit * (options.dirtyRatio ?? 20)) / 100));
     const background = Math.floor((this.limit * (options.dirtyBackgroundRatio ?? 10)) / 100);
-    this.bg_thresh = Math.max(0, Math.min(background, this.dirty_thresh >> 1));
+    // domain_dirty_limits: below the other one in any case.
+    this.bg_thresh = background < this.dirty_thresh ? background : this.dirty_thresh >> 1;
   }
 
   /** Pages in use, whether in a cache or only referenced. */

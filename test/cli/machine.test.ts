@@ -8,5 +8,5 @@ t.test('files in memory are written back late, those of an image soon', async (t
   const { memory: ofImage } = newMachine(options);
   t.same([ofImage.bg_thresh, ofImage.dirty_thresh], [100, 200]);
   const { memory: inMemory } = newMachine({ ...options, inMemory: true });
-  t.same([inMemory.bg_thresh, inMemory.dirty_thresh], [400, 800], 'most of what is written over is not written twice');
+  t.same([inMemory.bg_thresh, inMemory.dirty_thresh], [650, 850], 'most of what is written over is not written twice');
 });
