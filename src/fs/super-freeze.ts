@@ -47,11 +47,13 @@ export type FileWriting = Writing | 'entered';
 
 /**
  * For writing data to a file (file_start_write). Without a freeze it is only counted, as in the kernel each processor counts for itself, because there are so many of them;
- * where every lock is to be followed, it takes the lock.
+ * where every lock is to be followed, it takes the lock. What cannot be frozen keeps nobody away: a command that is written to the control directory may lock, and
+ * freeze, another filesystem, whose s_writers are of the same class.
  */
 export function file_start_write(task: Task, sb: SuperBlock): Awaitable<FileWriting> {
   const { s_writers: writers } = sb;
-  if (writers.frozen !== SB_UNFROZEN || task.validator.stacks) return start(task, sb, SB_FREEZE_WRITE);
+  const followed = task.validator.stacks && sb.s_op.freeze_fs !== undefined;
+  if (writers.frozen !== SB_UNFROZEN || followed) return start(task, sb, SB_FREEZE_WRITE);
   writers.entered++;
   return 'entered';
 }

@@ -2,16 +2,19 @@
 import t, { type Test } from 'tap';
 import { newMachine, openSource, type ValidatedMachine } from '../../src/cli/machine.js';
 import { attachControl, CONTROL_NAME } from '../../src/control/automount.js';
+import { controlFile } from '../../src/control/commands.js';
 import type { ControlFile } from '../../src/control/file.js';
 import { dput } from '../../src/fs/dcache.js';
 import type { Dentry } from '../../src/fs/dentry.js';
 import { lookup_one } from '../../src/fs/namei.js';
 import { follow_managed, lookup_mnt } from '../../src/fs/namespace.js';
 import { fput, vfs_open } from '../../src/fs/open.js';
-import { vfs_iter_read, vfs_llseek } from '../../src/fs/read-write.js';
+import { O_WRONLY } from '../../src/fs/open-flags.js';
+import { vfs_iter_read, vfs_iter_write, vfs_llseek } from '../../src/fs/read-write.js';
 import { iterate_dir } from '../../src/fs/readdir.js';
 import { kill_sb, vfs_mount } from '../../src/fs/super.js';
 import type { SuperBlock } from '../../src/fs/super-block.js';
+import { SB_UNFROZEN } from '../../src/fs/super-writers.js';
 import { mkfs } from '../../src/latch/mkfs.js';
 import { latch_fs_type } from '../../src/latch/super.js';
 import { task_end } from '../../src/locking/context.js';
@@ -24,18 +27,26 @@ const FILES: readonly ControlFile[] = ['one', 'two', 'three'].map((name) => ({ n
 async function withControl(
   t: Test,
   body: (task: Task, root: Dentry, sb: SuperBlock, machine: ValidatedMachine) => Promise<void>,
+  stacks = false,
 ): Promise<void> {
   const violations: string[] = [];
   const machine = newMachine({
     enforce: 'warn',
-    stacks: false,
+    stacks,
     sink: (violation) => violations.push(violation.message),
   });
   const task = new Task(machine.sched, machine.validator);
   const bdev = openSource(machine, 'memory:16M', undefined, false);
   await mkfs(task, bdev);
   const sb = await vfs_mount(machine, latch_fs_type, bdev, 0);
-  const remove = attachControl(task, sb, FILES, { uid: 0, gid: 0 });
+  const shutdown = (): Promise<void> => Promise.resolve();
+  const commands = controlFile({
+    sb,
+    validator: machine.validator,
+    refused: (line) => violations.push(line),
+    shutdown,
+  });
+  const remove = attachControl(task, sb, [...FILES, commands], { uid: 0, gid: 0 });
   const { s_root: root } = sb;
   if (root === undefined) throw new Error('no root');
   try {
@@ -101,7 +112,7 @@ t.test('entries are listed by position, and content is as it was at open', async
     const all = await list(0, 100);
     t.same(
       all.map(([name]) => name),
-      ['.', '..', 'task', 'one', 'two', 'three'],
+      ['.', '..', 'task', 'one', 'two', 'three', 'control'],
     );
     for (let cut = 1; cut < all.length; cut++) {
       const first = await list(0, cut);
@@ -120,4 +131,22 @@ t.test('entries are listed by position, and content is as it was at open', async
     await fput(task, dir);
     await dput(task, top);
   });
+});
+
+t.test('commands work on the whole filesystem, and break no rule where every lock is followed', async (t) => {
+  await withControl(
+    t,
+    async (task, root, sb) => {
+      const top = await walk(task, root);
+      const name = await lookup_one(task, top, 'control');
+      const file = await vfs_open(task, name, O_WRONLY);
+      for (const command of ['sync', 'drop_caches 3', 'freeze', 'thaw']) {
+        await vfs_iter_write(task, file, IovIter.ofSource(Buffer.from(command)), 0);
+        t.equal(sb.s_writers.frozen !== SB_UNFROZEN, command === 'freeze', command);
+      }
+      await fput(task, file);
+      for (const dentry of [name, top]) await dput(task, dentry);
+    },
+    true,
+  );
 });
