@@ -1,4 +1,5 @@
 /** The cache of a device's blocks: finding, reading, changing and writing back (fs/buffer.c). */
+
 import { buffer_head } from '../contract/buffer-head.js';
 import { call } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
@@ -9,6 +10,7 @@ import type { Task } from '../sched/task.js';
 import { might_sleep } from '../sched/wait.js';
 import { SECTOR_SIZE, submit_bio } from './bio.js';
 import type { BlockDevice } from './block-device.js';
+import { bytes_read } from './buffer-access.js';
 import { BLOCK_SIZE, type BufferHead, type EndIo } from './buffer-head.js';
 
 const SECTORS = BLOCK_SIZE / SECTOR_SIZE;
@@ -174,6 +176,7 @@ export function end_buffer_read_sync(task: Task, bh: BufferHead, uptodate: boole
   guard_write(task, GUARDED.bh_uptodate, bh.lock);
   bh.uptodate = uptodate;
   bh.verified = false;
+  if (uptodate && task.validator.stacks) bytes_read(bh);
   bh.lock.unlock(task);
 }
 

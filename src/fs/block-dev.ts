@@ -2,8 +2,10 @@
  * Block devices as files (block/fops.c): what a node of type S_IFBLK is when it is opened. Bytes go through the buffers of the device, which a filesystem on it
  * shares; a device whose memory can be reached directly is mapped as it is.
  */
+
 import { blkdev_issue_flush } from '../block/bio.js';
 import { type BlockDevice, blkdev_get, blkdev_put, type OpenMode } from '../block/block-device.js';
+import { bytes_settled } from '../block/buffer-access.js';
 import {
   brelse,
   invalidate_bdev,
@@ -149,6 +151,7 @@ async function write_block(task: Task, bdev: BlockDevice, pos: number, iter: Iov
     bh.uptodate = true;
     bh.verified = false;
     mark_buffer_dirty(bh);
+    bytes_settled(bh);
     return n;
   } finally {
     brelse(bh);

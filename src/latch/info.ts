@@ -1,6 +1,7 @@
 /** What one mounted latch filesystem keeps in memory (s_fs_info). */
 
 import type { BlockDevice } from '../block/block-device.js';
+import { bytes_settled } from '../block/buffer-access.js';
 import { get_bh, mark_buffer_dirty } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
 import type { QuotaType } from '../fs/quota/types.js';
@@ -98,12 +99,14 @@ export class LatchInfo {
     if (!this.#superChanged) return;
     this.#superChanged = false;
     encodeSuper(this.#super.b_data, this.super);
+    bytes_settled(this.#super);
   }
 
   /** Put the superblock and, without a journal, the descriptors of the groups into their buffers, at a time when there is no transaction. */
   async writeSuper(task: Task): Promise<void> {
     if (!this.journaled) await this.groups.write(task);
     encodeSuper(this.#super.b_data, this.super);
+    bytes_settled(this.#super);
     mark_buffer_dirty(this.#super);
     this.#superChanged = false;
   }

@@ -1,4 +1,5 @@
 /** Committing a transaction (fs/jbd2/commit.c). */
+import { bytes_settled, check_bytes_settled } from '../../block/buffer-access.js';
 import { mark_buffer_dirty, wait_on_buffer } from '../../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../../block/buffer-head.js';
 import { errno } from '../../sched/errno.js';
@@ -45,6 +46,7 @@ function lock(task: Task, journal: LogJournal, transaction: Transaction): void {
  * @returns its blocks for the log without the commit block; undefined where it changed nothing
  */
 function freeze(task: Task, journal: LogJournal, transaction: Transaction): Buffer | undefined {
+  if (task.validator.stacks) for (const { bh } of transaction.buffers) check_bytes_settled(task, bh);
   journal.beforeFreeze?.();
   using _state = journal.j_state_lock.lock(task);
   sortOut(transaction);
@@ -73,6 +75,7 @@ function sortOut(transaction: Transaction): void {
       head.committing = transaction;
       head.wasDirty = false;
       head.frozen?.(head.bh);
+      bytes_settled(head.bh);
       transaction.logged.push(head);
     } else if (head.releaseIfIdle() && head.wasDirty) mark_buffer_dirty(head.bh);
     head.forgotten = false;

@@ -1,4 +1,5 @@
 /** A handle of a journal with a log (fs/jbd2/transaction.c). */
+import { access_begins, type WriteAccess } from '../../block/buffer-access.js';
 import { brelse, clear_buffer_dirty } from '../../block/buffer-cache.js';
 import type { BufferHead } from '../../block/buffer-head.js';
 import type { Awaitable } from '../../sched/awaitable.js';
@@ -17,6 +18,7 @@ export class LogHandle implements Handle {
   #transaction: Transaction | undefined;
   #tid = 0;
   #credits = 0;
+  #access: WriteAccess | undefined;
 
   constructor(journal: LogJournal) {
     this.journal = journal;
@@ -56,6 +58,7 @@ export class LogHandle implements Handle {
       return;
     }
     task.journal_info = undefined;
+    this.#access?.ends(task);
     this.#detach();
     if (this.journal.error !== undefined) throw errno('EIO', 'the journal was aborted');
   }
@@ -70,6 +73,7 @@ export class LogHandle implements Handle {
     const transaction = this.#live();
     // A buffer that is being written home must not change under the device.
     if (bh.lock.locked) return this.#accessUnlocked(task, bh);
+    this.#access = access_begins(task, bh, this.#access);
     const known = journal_head(bh);
     if (known?.transaction === transaction && !known.forgotten) return undefined;
     join(transaction, known ?? adopt(bh));
@@ -87,6 +91,7 @@ export class LogHandle implements Handle {
     if (head === undefined || head.transaction !== transaction || head.forgotten) {
       throw errno('EIO', `block ${bh.b_blocknr} is dirtied without write access`);
     }
+    this.#access?.says(bh);
     if (frozen !== undefined) head.frozen = frozen;
     if (head.modified) return;
     this.#charge(transaction);
@@ -110,6 +115,7 @@ export class LogHandle implements Handle {
   forget(task: Task, bh: BufferHead): void {
     const transaction = this.#live();
     this.revoke(task, bh.b_blocknr);
+    this.#access?.forgets(bh);
     const head = journal_head(bh);
     if (head === undefined) clear_buffer_dirty(bh);
     else this.#forgetHead(transaction, head);
@@ -157,6 +163,7 @@ export class LogHandle implements Handle {
 
   restart(task: Task, credits: number): Awaitable<void> {
     const { tid } = this.#live();
+    this.#access?.ends(task);
     this.#detach();
     this.journal.request_commit(tid);
     return this.journal.join(task, this, credits);

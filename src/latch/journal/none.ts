@@ -1,6 +1,7 @@
 /** The same handles without a journal: changes go to the buffer cache at once. For devices in memory, which lose everything in a crash anyway. */
 import { submit_bio_wait } from '../../block/bio.js';
 import type { BlockDevice } from '../../block/block-device.js';
+import { access_begins, type WriteAccess } from '../../block/buffer-access.js';
 import { bforget, mark_buffer_dirty, nr_dirty_buffers, sync_blockdev } from '../../block/buffer-cache.js';
 import type { BufferHead } from '../../block/buffer-head.js';
 import type { Awaitable } from '../../sched/awaitable.js';
@@ -74,6 +75,7 @@ class NoHandle implements Handle {
   readonly tid = 1;
   credits: number;
   nested = 0;
+  #access: WriteAccess | undefined;
   #callbacks: ((task: Task) => void)[] | undefined;
 
   constructor(journal: NoJournal, credits: number) {
@@ -88,6 +90,7 @@ class NoHandle implements Handle {
       return;
     }
     task.journal_info = undefined;
+    this.#access?.ends(task);
     this.#runCallbacks(task);
     if (this.journal.error !== undefined) throw errno('EIO', 'the filesystem was aborted');
   }
@@ -101,15 +104,19 @@ class NoHandle implements Handle {
 
   get_write_access(task: Task, bh: BufferHead): Awaitable<void> {
     if (this.journal.error !== undefined) throw aborted_errno(this.journal.error);
-    return bh.lock.locked ? bh.lock.waitUnlocked(task) : undefined;
+    if (bh.lock.locked) return bh.lock.waitUnlocked(task).then(() => this.get_write_access(task, bh));
+    this.#access = access_begins(task, bh, this.#access);
+    return undefined;
   }
 
   dirty_metadata(_task: Task, bh: BufferHead, frozen?: FrozenTrigger): void {
     frozen?.(bh);
+    this.#access?.says(bh);
     mark_buffer_dirty(bh);
   }
 
   forget(_task: Task, bh: BufferHead): void {
+    this.#access?.forgets(bh);
     bforget(bh);
   }
 
@@ -130,6 +137,7 @@ class NoHandle implements Handle {
   }
 
   restart(task: Task, credits: number): void {
+    this.#access?.ends(task);
     this.#runCallbacks(task);
     this.credits = credits;
   }

@@ -1,6 +1,8 @@
 /** Replaying the journal at mount (fs/jbd2/recovery.c): three passes over the log. */
+
 import { submit_bio_wait } from '../../block/bio.js';
 import type { BlockDevice } from '../../block/block-device.js';
+import { bytes_settled } from '../../block/buffer-access.js';
 import { brelse, get_bh, mark_buffer_dirty, sb_getblk, sync_dirty_buffer } from '../../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../../block/buffer-head.js';
 import { errno } from '../../sched/errno.js';
@@ -169,6 +171,7 @@ async function restore(task: Task, bdev: BlockDevice, block: number, bytes: Buff
     bytes.copy(bh.b_data);
     bh.uptodate = true;
     bh.verified = false;
+    bytes_settled(bh);
     // With one more reference it never leaves memory.
     if (inMemory) {
       get_bh(bh);
