@@ -44,8 +44,9 @@ export class Allocator {
   #cursor = 0;
   /** Freed in a transaction that has not committed. */
   #pending = 0;
-  /** Promised to pages that have no block yet. */
+  /** Promised to pages that have no block yet, and what the trees of their files may take for these. */
   #reserved = 0;
+  #nodes = 0;
   /** What the running transaction has freed, and which it is. */
   #freed: Run[] = [];
   #freedIn = 0;
@@ -78,14 +79,26 @@ export class Allocator {
     return Math.max(0, this.#super.freeBlocks - this.#reserved);
   }
 
+  /** Blocks kept for trees that will map promised data: some of them will not be needed. */
+  get expected(): number {
+    return this.#nodes;
+  }
+
+  /** Blocks that may not be used for anything but promised data and what maps them. */
+  #kept(reserved: number, nodes: number): number {
+    return reserved + nodes + metadataOf(reserved);
+  }
+
   /**
    * Promise blocks to data that get none yet; some are kept back for the metadata that they will need.
+   * @param nodes blocks more that the trees of their files may take, as far as that is known
    * @returns false where there are not that many
    */
-  reserve(count: number): boolean {
-    const after = this.#reserved + count;
-    if (this.#super.freeBlocks < after + metadataOf(after)) return false;
-    this.#reserved = after;
+  reserve(count: number, nodes = 0): boolean {
+    const [reserved, all] = [this.#reserved + count, this.#nodes + nodes];
+    if (this.#super.freeBlocks < this.#kept(reserved, all)) return false;
+    this.#reserved = reserved;
+    this.#nodes = all;
     return true;
   }
 
@@ -97,8 +110,9 @@ export class Allocator {
   }
 
   /** The promise is kept, or not wanted any more. */
-  unreserve(count: number): void {
+  unreserve(count: number, nodes = 0): void {
     this.#reserved -= count;
+    this.#nodes -= nodes;
   }
 
   /**
@@ -117,7 +131,7 @@ export class Allocator {
 
   /** As allocate, with alloc_lock held. */
   allocateLocked(task: Task, handle: Handle, want: number, goal?: number, promised = false): Awaitable<Run> {
-    const kept = promised || this.#reserved === 0 ? 0 : this.#reserved + metadataOf(this.#reserved);
+    const kept = promised || this.#reserved === 0 ? 0 : this.#kept(this.#reserved, this.#nodes);
     if (this.#super.freeBlocks <= kept) throw errno('ENOSPC');
     const start = goal === undefined || goal >= this.#super.blocks ? this.#cursor : goal;
     const first = Math.min(groupOf(start), this.#groups.count - 1);

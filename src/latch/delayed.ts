@@ -1,4 +1,6 @@
 /** Delayed allocation: a page that is written to where the file has a hole is promised a block, and gets one when it is written back. */
+
+import { sync_inodes_sb } from '../fs/fs-writeback.js';
 import { I_FREEING } from '../fs/inode.js';
 import { dquot_active, dquot_claim_space, dquot_release_reservation, dquot_reserve_space } from '../fs/quota/charge.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
@@ -7,9 +9,12 @@ import { type Folio, PAGE_SIZE } from '../mm/folio.js';
 import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { BODY_BYTES } from './btree/tree.js';
 import { chargeBlocks, initQuota } from './charge.js';
+import { EXTENT_SIZE } from './format/inode.js';
 import { BLOCK_SIZE } from './format/layout.js';
-import { infoOf } from './info.js';
+import { SLOT } from './format/tree.js';
+import { infoOf, type LatchInfo } from './info.js';
 import { LatchInode } from './inode.js';
 import { forget_sectors } from './sectors.js';
 
@@ -17,6 +22,9 @@ import { forget_sectors } from './sectors.js';
 class Delayed {}
 const DELAYED = new Delayed();
 const SECTORS = BLOCK_SIZE / 512;
+/** Bytes of an extent in a node, and how many a node has that was split. */
+const RECORD = EXTENT_SIZE + SLOT;
+const HALF_A_NODE = Math.floor(BODY_BYTES / RECORD / 2);
 
 export function hostOf(mapping: AddressSpace): LatchInode {
   const { host } = mapping;
@@ -37,12 +45,47 @@ export function delay(task: Task, inode: LatchInode, folio: Folio): Awaitable<vo
   guard_write(task, GUARDED.folio_private, folio.lock);
   if (folio.private === DELAYED) return undefined;
   const { alloc, journal } = infoOf(inode.i_sb);
-  if (alloc.reserve(1)) return charge(task, inode, folio);
+  if (reserve(inode)) return charge(task, inode, folio);
   if (alloc.pending === 0) throw errno('ENOSPC');
   return andThen(journal.force_commit(task), () => {
-    if (!alloc.reserve(1)) throw errno('ENOSPC');
+    if (!reserve(inode)) throw errno('ENOSPC');
     return charge(task, inode, folio);
   });
+}
+
+/** Blocks of the tree that mapping so many pages may take, each a piece of its own. */
+function nodesFor(inode: LatchInode, pages: number): number {
+  if (pages === 0) return 0;
+  const { root } = inode.extents.tree;
+  if (root.level === 0 && pages * RECORD <= root.room) return 0;
+  return root.level + Math.ceil(pages / HALF_A_NODE);
+}
+
+function reserve(inode: LatchInode): boolean {
+  const nodes = Math.max(0, nodesFor(inode, inode.delayed + 1) - inode.promisedNodes);
+  if (!infoOf(inode.i_sb).alloc.reserve(1, nodes)) return false;
+  inode.promisedNodes += nodes;
+  return true;
+}
+
+/** A promise is void, or kept: what the tree may take for the others is as much or less. */
+function unreserve(inode: LatchInode): void {
+  const spare = Math.max(0, inode.promisedNodes - nodesFor(inode, inode.delayed));
+  inode.promisedNodes -= spare;
+  infoOf(inode.i_sb).alloc.unreserve(1, spare);
+}
+
+/**
+ * Give all pages their blocks that were promised some, because what was promised to trees beside is needed: most of that is free again then (xfs_flush_inodes). Who
+ * has the superblock locked is not waited for.
+ * @returns whether that was done
+ */
+export async function flush_promises(task: Task, { sb, alloc }: LatchInfo): Promise<boolean> {
+  if (alloc.expected === 0) return false;
+  using held = sb.s_umount.tryRead(task);
+  if (held === undefined) return false;
+  await sync_inodes_sb(task, sb);
+  return true;
 }
 
 /** There is room for the page: its owner must be allowed it as well. @throws EDQUOT EIO: the room is given back */
@@ -52,7 +95,7 @@ function charge(task: Task, inode: LatchInode, folio: Folio): Awaitable<void> {
     () =>
       andThen(initQuota(task, inode), () => dquot_reserve_space(task, inode, BLOCK_SIZE, () => promised(inode, folio))),
     (error) => {
-      infoOf(inode.i_sb).alloc.unreserve(1);
+      unreserve(inode);
       throw error;
     },
   );
@@ -77,7 +120,7 @@ export function undelay(task: Task, inode: LatchInode, folio: Folio): void {
 function redeemed(inode: LatchInode, folio: Folio): void {
   folio.private = undefined;
   inode.delayed--;
-  infoOf(inode.i_sb).alloc.unreserve(1);
+  unreserve(inode);
 }
 
 /** Pages have got blocks that nobody was charged for yet: their promises are kept, and who had none is charged now. In the handle that has mapped them. */

@@ -15,11 +15,12 @@ import { generic_error_remove_folio } from '../mm/memory-failure.js';
 import { filemap_migrate_folio } from '../mm/migrate.js';
 import type { address_space_operations, Kiocb, WriteBegun } from '../mm/operations.js';
 import { pagecache_isize_extended } from '../mm/truncate.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
+import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { latch_get_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { fileattr_get, fileattr_set, latch_getattr, latch_setattr, latch_update_time } from './attr.js';
-import { delay, hostOf, invalidate_folio, isDelayed, release_folio, undelay } from './delayed.js';
+import { delay, flush_promises, hostOf, invalidate_folio, isDelayed, release_folio, undelay } from './delayed.js';
 import { latch_direct_IO, latch_read_iter, latch_swap_rw } from './direct.js';
 import { latch_fadvise } from './fadvise.js';
 import { latch_fiemap } from './fiemap.js';
@@ -167,10 +168,22 @@ function latch_open(_task: Task, inode: Inode): void {
   infoOf(inode.i_sb).assert_running();
 }
 
-/** ->write_iter. @throws as generic_file_write_iter; EIO where the filesystem was shut down */
+/**
+ * ->write_iter. Where there is no room all dirty pages get their blocks, and it is tried once more (as xfs_file_buffered_write).
+ * @throws as generic_file_write_iter; EIO where the filesystem was shut down
+ */
 function latch_write_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
-  infoOf(hostOf(iocb.ki_filp.f_mapping).i_sb).assert_running();
-  return generic_file_write_iter(task, iocb, iter);
+  const info = infoOf(hostOf(iocb.ki_filp.f_mapping).i_sb);
+  info.assert_running();
+  const { count } = iter;
+  const write = (): Awaitable<number> => generic_file_write_iter(task, iocb, iter);
+  return orElse(write, (error) => {
+    if (!isErrno(error, 'ENOSPC') || iter.count !== count) throw error;
+    return andThen(flush_promises(task, info), (flushed) => {
+      if (!flushed) throw error;
+      return write();
+    });
+  });
 }
 
 function bmap(task: Task, mapping: AddressSpace, block: number): Awaitable<number> {

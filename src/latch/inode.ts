@@ -61,6 +61,8 @@ export class LatchInode extends Inode {
   i_disksize = 0;
   /** Pages that have promised blocks and none yet; i_blocks counts them. */
   delayed = 0;
+  /** Blocks that were promised to its tree for them. */
+  promisedNodes = 0;
   /** The last transactions that have changed it, and what fdatasync must wait for. */
   i_sync_tid = 0;
   i_datasync_tid = 0;

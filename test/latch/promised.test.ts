@@ -76,3 +76,50 @@ t.test('where blocks are free only once a commit is over, pages wait for it', as
   t.ok((await sys.pread(o.cached, 4 * P, 0)).equals(Buffer.alloc(4 * P, 'p')));
   t.same(await ended(o), [0]);
 });
+
+t.test('a device can be filled with files in pieces, and no piece is lost', async (t) => {
+  const o = await opened({ size: 8 * MIB });
+  const { sys, world } = o;
+  const { alloc, super: counts } = infoOf(world.sb);
+  const files: number[] = [];
+  let why = 'ok';
+  while (why === 'ok') {
+    const fd = await sys.open(`/f${files.length}`, O_CREAT | O_RDWR, 0o644);
+    files.push(fd);
+    // One piece more than the root of its tree has room for.
+    for (let page = 0; page < 9 && why === 'ok'; page++) {
+      why = await outcome(() => sys.pwrite(fd, Buffer.alloc(P, 'x'), 2 * page * P));
+    }
+  }
+  t.equal(why, 'ENOSPC');
+  t.equal(alloc.expected, 0, 'what was not needed was given back before');
+  t.ok(counts.freeBlocks < 40, `${counts.freeBlocks} blocks of ${counts.blocks} are free, of ${files.length} files`);
+  const outcomes = new Set<string>();
+  for (const fd of files) outcomes.add(await outcome(() => sys.fsync(fd)));
+  t.same([...outcomes], ['ok']);
+  t.same(await ended(o), [0]);
+});
+
+t.test('what was promised to trees is given back with the pages', async (t) => {
+  const o = await opened();
+  const { sys, world } = o;
+  const { alloc } = infoOf(world.sb);
+  const write = async (from: number): Promise<void> => {
+    for (let page = from; page < 40; page += 2) await sys.pwrite(o.cached, Buffer.alloc(P, 'x'), page * P);
+  };
+  await write(0);
+  t.ok(alloc.expected > 0);
+  await sys.ftruncate(o.cached, 4 * P);
+  t.equal(alloc.expected, 0, 'few have room in the root');
+  await sys.ftruncate(o.cached, 0);
+  await write(0);
+  await sys.fsync(o.cached);
+  t.equal(alloc.expected, 0, 'they have their blocks');
+  await write(1);
+  t.ok(alloc.expected > 0);
+  await sys.unlink('/f');
+  await sys.close(o.cached);
+  await sys.close(o.direct);
+  t.equal(alloc.expected, 0, 'nobody wants them any more');
+  t.same(await ended(o), [0]);
+});
