@@ -1,6 +1,5 @@
 /** The machine that a filesystem lives on: scheduler, validator, memory; and the devices that sources name. */
 
-import { totalmem } from 'node:os';
 import type { BlockDevice } from '../block/block-device.js';
 import { ImageError, imageDevice } from '../block/image-device.js';
 import { MAX_MEMORY_DEVICE, memoryDevice } from '../block/memory-device.js';
@@ -12,16 +11,13 @@ import { MemoryControl } from '../mm/memory.js';
 import { locate } from '../report/implementation.js';
 import { RealScheduler } from '../sched/real.js';
 import type { EnforceLevel } from '../sched/validator.js';
+import { budget, resources } from './budget.js';
 import { CliError } from './error.js';
 import { isMemory, parseSize } from './size.js';
 
 const DEFAULT_SIZE = 4 * 2 ** 30;
-const MIN_CACHE = 64 * 2 ** 20;
-const MAX_CACHE = 512 * 2 ** 20;
 /** Milliseconds after which a task that sleeps is reported (kernel.hung_task_timeout_secs). */
 const HUNG_TASK = 120_000;
-/** Of files in memory: what is cached of them is there twice, and reading it again costs a copy. */
-const MAX_CACHE_IN_MEMORY = 128 * 2 ** 20;
 
 /**
  * Percent of the cache that may be dirty, and from which on it is written back. On a device in memory that only makes pages free to be dropped: what is
@@ -32,7 +28,7 @@ const DIRTY_IN_MEMORY = { dirtyRatio: 85, dirtyBackgroundRatio: 65 };
 export interface MachineOptions {
   readonly enforce: EnforceLevel;
   readonly stacks: boolean;
-  /** Bytes of page cache; by default an eighth of the memory, between 64 MiB and 512 MiB, or 128 MiB where the files are in memory. */
+  /** Bytes of page cache, instead of what the budget says. */
   readonly pageCache?: number;
   /** The filesystem is in memory. */
   readonly inMemory?: boolean;
@@ -44,6 +40,8 @@ export interface MachineOptions {
 /** A machine whose validator is known to be lockdep. */
 export interface ValidatedMachine extends Machine {
   readonly validator: Lockdep;
+  /** Buffers that each of its devices keeps, if not as many as usual. */
+  readonly maxBuffers?: number;
 }
 
 export function newMachine(options: MachineOptions): ValidatedMachine {
@@ -55,14 +53,26 @@ export function newMachine(options: MachineOptions): ValidatedMachine {
     ...(options.stacks ? { locate } : {}),
   });
   const dirty = options.inMemory === true ? DIRTY_IN_MEMORY : {};
-  const most = options.inMemory === true ? MAX_CACHE_IN_MEMORY : MAX_CACHE;
-  const limit = options.pageCache ?? Math.min(most, Math.max(MIN_CACHE, Math.floor(totalmem() / 8)));
+  const { pageCache, inodes, buffers } = budget(resources(), options.inMemory === true);
+  const limit = options.pageCache ?? pageCache;
   const printk = options.printk === undefined ? {} : { printk: options.printk };
-  return { sched, validator, memory: new MemoryControl(sched, { limit, validator, ...dirty }), ...printk };
+  const memory = new MemoryControl(sched, { limit, inodes, validator, ...dirty });
+  return { sched, validator, memory, maxBuffers: buffers, ...printk };
 }
 
 /** The device that a source names. @throws CliError, ImageError */
-export function openSource(machine: Machine, source: string, size: number | undefined, readOnly: boolean): BlockDevice {
+export function openSource(
+  machine: ValidatedMachine,
+  source: string,
+  size: number | undefined,
+  readOnly: boolean,
+): BlockDevice {
+  const bdev = deviceOf(machine, source, size, readOnly);
+  bdev.buffers.limit = machine.maxBuffers ?? bdev.buffers.limit;
+  return bdev;
+}
+
+function deviceOf(machine: Machine, source: string, size: number | undefined, readOnly: boolean): BlockDevice {
   if (!isMemory(source)) return imageDevice(source, readOnly, machine.sched, machine.validator);
   const given = source.slice('memory:'.length);
   const bytes = given === '' ? (size ?? DEFAULT_SIZE) : parseSize(given, `source ${source}`);

@@ -83,8 +83,8 @@ export class SuperBlock {
   readonly s_dentry_lru = new Lru<Dentry>();
   readonly s_inode_lru = new Lru<Inode>();
   /** How many unused dentries and inodes are kept. */
-  s_max_unused_dentries = 100_000;
-  s_max_unused_inodes = 50_000;
+  s_max_unused_dentries: number;
+  s_max_unused_inodes: number;
   /** The most links that a file, or subdirectories that a directory, may have; 0: the filesystem looks itself. */
   s_max_links = 0;
   /** Dirty inodes. */
@@ -105,7 +105,10 @@ export class SuperBlock {
     this.s_type = type;
     this.i_mutex_key = class_key('i_rwsem', 'rwsem', type);
     this.i_mutex_dir_key = class_key('i_rwsem', 'rwsem', `${type}-directory`);
-    this.s_wb = new WbLists(machine.sched);
+    const { max_inodes } = machine.memory;
+    this.s_max_unused_inodes = max_inodes;
+    this.s_max_unused_dentries = 2 * max_inodes;
+    this.s_wb = new WbLists(machine.sched, Math.ceil(0.4 * max_inodes));
   }
 
   /** That of the machine: a walk may go from one filesystem to another. */

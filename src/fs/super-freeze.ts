@@ -12,6 +12,7 @@ import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { wait_event } from '../sched/wait.js';
+import { balance_dirty_inodes } from './dirty-inodes.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';
 import {
   type FreezeLevel,
@@ -39,6 +40,8 @@ function start(task: Task, sb: SuperBlock, level: FreezeLevel): Awaitable<Writin
 
 /** For a system call that is going to change something (sb_start_write). Outside every lock but those of other kinds of writers. */
 export function sb_start_write(task: Task, sb: SuperBlock): Awaitable<Writing> {
+  const room = balance_dirty_inodes(task, sb);
+  if (room instanceof Promise) return room.then(() => start(task, sb, SB_FREEZE_WRITE));
   return start(task, sb, SB_FREEZE_WRITE);
 }
 
@@ -53,7 +56,7 @@ export type FileWriting = Writing | 'entered';
 export function file_start_write(task: Task, sb: SuperBlock): Awaitable<FileWriting> {
   const { s_writers: writers } = sb;
   const followed = task.validator.stacks && sb.s_op.freeze_fs !== undefined;
-  if (writers.frozen !== SB_UNFROZEN || followed) return start(task, sb, SB_FREEZE_WRITE);
+  if (writers.frozen !== SB_UNFROZEN || followed || sb.s_wb.crowded) return sb_start_write(task, sb);
   writers.entered++;
   return 'entered';
 }

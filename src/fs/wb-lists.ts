@@ -1,6 +1,7 @@
 /** The inodes of one superblock that differ from the device, by how long and for what they wait (struct bdi_writeback). */
 import type { Scheduler } from '../sched/scheduler.js';
 import type { Task } from '../sched/task.js';
+import { WaitQueue } from '../sched/wait.js';
 import {
   I_DIRTY,
   I_DIRTY_DATASYNC,
@@ -25,13 +26,16 @@ export class WbLists {
   /** Called when there is something to write after there was nothing. */
   onFirst: (() => void) | undefined;
   /** More inodes than this are not to wait until they are old: they stay in memory until they are written. */
-  max_dirty = 20_000;
+  max_dirty: number;
+  /** Where those sleep who would dirty more while it is crowded. */
+  readonly lessCrowded = new WaitQueue();
   /** Called for each inode that is dirtied while there are more. */
   onMany: (() => void) | undefined;
   readonly #sched: Scheduler;
 
-  constructor(sched: Scheduler) {
+  constructor(sched: Scheduler, max_dirty: number) {
     this.#sched = sched;
+    this.max_dirty = max_dirty;
   }
 
   /** Whether anything waits to be written (wb_has_dirty_io). */
@@ -42,6 +46,11 @@ export class WbLists {
   /** How many wait to be written, those of which only times have changed not counted. */
   get count(): number {
     return this.b_dirty.size + this.b_io.size + this.b_more_io.size;
+  }
+
+  /** There are so many that nobody is to dirty more. */
+  get crowded(): boolean {
+    return this.count > 2 * this.max_dirty;
   }
 
   /** All of them. */
@@ -63,6 +72,7 @@ export class WbLists {
   del(inode: Inode): void {
     inode.i_io_list?.delete(inode);
     inode.i_io_list = undefined;
+    if (!this.crowded && !this.lessCrowded.empty) this.lessCrowded.wake_all();
   }
 
   /** It could not be written now: as if it had been dirtied at this moment (redirty_tail). */

@@ -11,6 +11,7 @@ import type { SuperBlock } from '../fs/super-block.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { Lookups } from './lookups.js';
 import { FUSE_ROOT_ID } from './protocol/flags.js';
 
 /** Inode numbers are below it. Node ids are below 2^53, so that there is room for 31 filesystems within this one. */
@@ -20,7 +21,7 @@ export class Nodes {
   readonly #sb: SuperBlock;
   /** The filesystems mounted within this one, in the order in which they were first seen. */
   readonly #submounts: SuperBlock[] = [];
-  readonly #lookups = new Map<number, number>();
+  readonly #lookups = new Lookups();
   readonly #pinned = new Map<number, Inode>();
   /** Called when the kernel no longer knows a node. */
   onForget: ((task: Task, nodeid: number) => Awaitable<void>) | undefined;
@@ -61,8 +62,7 @@ export class Nodes {
 
   /** The kernel is being told of `inode` once more. */
   remember(inode: Inode): void {
-    const id = this.idOf(inode);
-    this.#lookups.set(id, (this.#lookups.get(id) ?? 0) + 1);
+    this.#lookups.add(this.idOf(inode));
   }
 
   knows(inode: Inode): boolean {
@@ -93,12 +93,7 @@ export class Nodes {
 
   /** FORGET: the kernel drops `count` of what it was told. */
   forget(task: Task, nodeid: number, count: number): Awaitable<void> {
-    const left = (this.#lookups.get(nodeid) ?? 0) - count;
-    if (left > 0) {
-      this.#lookups.set(nodeid, left);
-      return undefined;
-    }
-    this.#lookups.delete(nodeid);
+    if (!this.#lookups.sub(nodeid, count)) return undefined;
     return andThen(this.onForget?.(task, nodeid), () => this.#unpin(task, nodeid));
   }
 

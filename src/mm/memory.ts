@@ -27,9 +27,14 @@ export interface Shrinker {
   scan(task: Task, nr: number): Awaitable<number>;
 }
 
+/** How many unused inodes each filesystem keeps in memory unless it is told otherwise. */
+export const MAX_INODES = 50_000;
+
 export interface MemoryOptions {
   /** Bytes that the page cache may take. */
   readonly limit: number;
+  /** Unused inodes that each filesystem keeps in memory; the limits for dentries and dirty inodes follow from it. */
+  readonly inodes?: number;
   /** Who hears of broken rules where no task is at hand. Without one they are thrown. */
   readonly validator?: Validator;
   /** Percentage of the limit over which writers are throttled (vm.dirty_ratio). */
@@ -49,6 +54,8 @@ export class MemoryControl {
   readonly dirty_thresh: number;
   /** Dirty pages over which the flushers are woken. */
   readonly bg_thresh: number;
+  /** Unused inodes that each filesystem keeps in memory. */
+  readonly max_inodes: number;
   /** Folios in page caches, dirty ones among them, and those under writeback. */
   nr_file_pages = 0;
   nr_dirty = 0;
@@ -77,6 +84,7 @@ export class MemoryControl {
   constructor(sched: Scheduler, options: MemoryOptions) {
     this.sched = sched;
     this.validator = options.validator ?? new Lockdep('error', () => undefined);
+    this.max_inodes = options.inodes ?? MAX_INODES;
     this.limit = Math.max(MIN_LIMIT, Math.floor(options.limit / PAGE_SIZE));
     this.dirty_thresh = Math.max(1, Math.floor((this.limit * (options.dirtyRatio ?? 20)) / 100));
     const background = Math.floor((this.limit * (options.dirtyBackgroundRatio ?? 10)) / 100);

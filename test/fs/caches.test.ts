@@ -9,10 +9,11 @@ import { fput, vfs_open } from '../../src/fs/open.js';
 import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { vfs_getattr } from '../../src/fs/stat.js';
 import { freeze_super, thaw_super } from '../../src/fs/super-freeze.js';
+import { sync_filesystem } from '../../src/fs/sync.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
 import { shrink_slab } from '../../src/mm/vmscan.js';
 import { errno } from '../../src/sched/errno.js';
-import { inodeOf, newWorld, outcome } from './world.js';
+import { inodeOf, newWorld, outcome, StillClock } from './world.js';
 
 t.test('unused dentries and inodes stay until memory is short', async (t) => {
   const world = await newWorld();
@@ -26,7 +27,6 @@ t.test('unused dentries and inodes stay until memory is short', async (t) => {
   t.ok(dentries >= 50, `${dentries} unused dentries are kept`);
   t.equal(root.d_children?.get('d')?.d_children?.size, 50);
   await run(async (task) => {
-    const { sync_filesystem } = await import('../../src/fs/sync.js');
     await sync_filesystem(task, sb);
     const d = await lookup_one(task, root, 'd');
     const used = await lookup_one(task, d, 'f7');
@@ -64,6 +64,43 @@ t.test('many new files do not stay in memory until they are old', async (t) => {
       await dput(task, dentry);
     }
   });
+  t.equal(await world.end(), 0);
+  t.same(world.violations, []);
+});
+
+t.test('who dirties inodes faster than they are written waits, but not for ever', async (t) => {
+  const clock = new StillClock();
+  const world = await newWorld({ sched: clock });
+  const { run, sb } = world;
+  const process = new Process(sb);
+  const sys = syscalls(process);
+  sb.s_wb.max_dirty = 50;
+  let most = 0;
+  const make = async (name: string): Promise<void> => {
+    const fd = await sys.open(name, O_CREAT | O_RDWR, 0o644);
+    await sys.write(fd, Buffer.from('data'));
+    await sys.close(fd);
+    most = Math.max(most, sb.s_wb.count);
+  };
+  for (let i = 0; i < 500; i++) await make(`/f${i}`);
+  t.ok(most >= 50 && most <= 103, `at most ${most} inodes were dirty`);
+
+  // The flusher cannot begin, and who changes something waits for it, no more than two seconds each time.
+  const umount = await sb.s_umount.write(world.task());
+  for (let i = 0; !sb.s_wb.crowded; i++) await make(`/g${i}`);
+  let made = false;
+  const waiting = make('/late').then(() => {
+    made = true;
+  });
+  await clock.advance(1900);
+  t.notOk(made);
+  await clock.advance(2200);
+  t.ok(made, 'it goes on all the same');
+  await waiting;
+  umount.release();
+  await process.exit();
+  await run((task) => sync_filesystem(task, sb));
+  t.notOk(sb.s_wb.dirty);
   t.equal(await world.end(), 0);
   t.same(world.violations, []);
 });
