@@ -98,7 +98,7 @@ export function attachControl(
     // Nobody will come for what somebody still waits for in it.
     if (mount !== undefined) await umount_begin(ending, mount.mnt_sb);
     await umount_submounts(ending, sb);
-    d_drop(dentry);
+    d_drop(ending, dentry);
     await dput(ending, dentry);
   };
 }

@@ -4,7 +4,17 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { aliasesToChange, d_drop, d_lookup_done, d_rehash, dget, dput, shrink_dcache_parent } from './dcache.js';
+import {
+  __d_drop,
+  __d_rehash,
+  aliasesToChange,
+  d_drop,
+  d_lookup_done,
+  d_rehash,
+  dget,
+  dput,
+  shrink_dcache_parent,
+} from './dcache.js';
 import { DCACHE_DISCONNECTED, DCACHE_UNHASHED, Dentry } from './dentry.js';
 import { iput } from './icache.js';
 import type { Inode } from './inode.js';
@@ -28,7 +38,7 @@ export function d_instantiate(task: Task, dentry: Dentry, inode: Inode): void {
 /** Fill a dentry in and hash it (d_add); `inode` undefined makes it negative. Takes over the reference to the inode. */
 export function d_add(task: Task, dentry: Dentry, inode: Inode | undefined): void {
   if (inode !== undefined) d_instantiate(task, dentry, inode);
-  d_rehash(dentry);
+  d_rehash(task, dentry);
   d_lookup_done(dentry);
 }
 
@@ -136,14 +146,14 @@ export function d_move(task: Task, dentry: Dentry, target: Dentry): Awaitable<vo
   const oldParent = dentry.isRoot ? undefined : dentry.d_parent;
   const newParent = target.d_parent;
   if (oldParent !== undefined && oldParent !== newParent) mayMove(task, dentry, oldParent, newParent);
-  d_drop(dentry);
-  d_drop(target);
+  __d_drop(task, dentry);
+  __d_drop(task, target);
   renames(task, dentry, target);
   dentry.d_name = target.d_name;
   dentry.d_key = target.d_key;
   dentry.d_parent = dget(newParent);
   dentry.d_flags &= ~DCACHE_DISCONNECTED;
-  d_rehash(dentry);
+  __d_rehash(task, dentry);
   second.release();
   first.release();
   rename.release();
@@ -169,14 +179,14 @@ export function d_exchange(task: Task, a: Dentry, b: Dentry): void {
   using _first = a.d_lock.lock(task);
   using _second = b.d_lock.lock(task, DENTRY_D_LOCK_NESTED);
   if (a.d_parent !== b.d_parent) mayMove(task, a, a.d_parent, b.d_parent);
-  d_drop(a);
-  d_drop(b);
+  __d_drop(task, a);
+  __d_drop(task, b);
   renames(task, a, b);
   [a.d_name, b.d_name] = [b.d_name, a.d_name];
   [a.d_key, b.d_key] = [b.d_key, a.d_key];
   [a.d_parent, b.d_parent] = [b.d_parent, a.d_parent];
-  d_rehash(a);
-  d_rehash(b);
+  __d_rehash(task, a);
+  __d_rehash(task, b);
 }
 
 /** Whether `dentry` is `ancestor` or below it (is_subdir). */
@@ -198,6 +208,6 @@ export function dentry_path(dentry: Dentry): string {
 /** What is cached about a name is not true any more: nobody finds it, and what is unused below it goes (d_invalidate). */
 export function d_invalidate(task: Task, dentry: Dentry): Awaitable<void> {
   if ((dentry.d_flags & DCACHE_UNHASHED) !== 0) return undefined;
-  d_drop(dentry);
+  d_drop(task, dentry);
   return shrink_dcache_parent(task, dentry);
 }

@@ -92,18 +92,34 @@ function sameName(task: Task, dentry: Dentry, name: string, walk: Rcu | undefine
   );
 }
 
-/** Let it be found by its name (d_rehash). */
-export function d_rehash(dentry: Dentry): void {
+/** Let it be found by its name (d_rehash). Takes d_lock. */
+export function d_rehash(task: Task, dentry: Dentry): void {
+  if ((dentry.d_flags & DCACHE_UNHASHED) === 0 || dentry.d_parent === dentry) return;
+  using _lock = dentry.d_lock.lock(task);
+  __d_rehash(task, dentry);
+}
+
+/** As d_rehash, with d_lock held. */
+export function __d_rehash(task: Task, dentry: Dentry): void {
   const { d_parent: parent } = dentry;
   if ((dentry.d_flags & DCACHE_UNHASHED) === 0 || parent === dentry) return;
+  guard_write(task, GUARDED.d_hash, dentry.d_lock);
   parent.d_children ??= new Map();
   parent.d_children.set(dentry.d_key, dentry);
   dentry.d_flags &= ~DCACHE_UNHASHED;
 }
 
-/** No lookup finds it any more (d_drop). */
-export function d_drop(dentry: Dentry): void {
+/** No lookup finds it any more (d_drop). Takes d_lock. */
+export function d_drop(task: Task, dentry: Dentry): void {
   if ((dentry.d_flags & DCACHE_UNHASHED) !== 0) return;
+  using _lock = dentry.d_lock.lock(task);
+  __d_drop(task, dentry);
+}
+
+/** As d_drop, with d_lock held. */
+export function __d_drop(task: Task, dentry: Dentry): void {
+  if ((dentry.d_flags & DCACHE_UNHASHED) !== 0) return;
+  guard_write(task, GUARDED.d_hash, dentry.d_lock);
   const siblings = dentry.d_parent.d_children;
   if (siblings?.get(dentry.d_key) === dentry) siblings.delete(dentry.d_key);
   dentry.d_flags |= DCACHE_UNHASHED;
@@ -224,11 +240,13 @@ function killOne(task: Task, dentry: Dentry): Awaitable<void> {
   const { d_op: op, d_inode: inode } = dentry;
   dentry.d_sb.s_dentry_lru.remove(dentry);
   dentry.d_flags |= DCACHE_KILLED;
-  if (op.d_prune !== undefined) {
+  {
     using _lock = dentry.d_lock.lock(task);
-    call(task, rows.d_prune, dentryLocksAndRcu(dentry), () => op.d_prune?.(task, dentry));
+    if (op.d_prune !== undefined) {
+      call(task, rows.d_prune, dentryLocksAndRcu(dentry), () => op.d_prune?.(task, dentry));
+    }
+    __d_drop(task, dentry);
   }
-  d_drop(dentry);
   const released = inode === undefined ? undefined : dentry_unlink_inode(task, dentry, inode);
   if (op.d_release === undefined) return released;
   return andThen(released, () => {
@@ -265,7 +283,7 @@ export function dentry_unlink_inode(task: Task, dentry: Dentry, inode: Inode): A
 export function d_delete(task: Task, dentry: Dentry): Awaitable<void> {
   const { d_inode: inode } = dentry;
   if (dentry.d_count === 1 && inode !== undefined) return dentry_unlink_inode(task, dentry, inode);
-  d_drop(dentry);
+  d_drop(task, dentry);
   return undefined;
 }
 
@@ -329,6 +347,6 @@ export async function shrink_dcache_for_umount(task: Task, sb: SuperBlock): Prom
   const { s_root: root } = sb;
   if (root === undefined) return;
   sb.s_root = undefined;
-  d_drop(root);
+  d_drop(task, root);
   await dput(task, root);
 }

@@ -161,7 +161,7 @@ async function d_genocide(task: Task, parent: Dentry): Promise<void> {
     await d_genocide(task, child);
     if ((child.d_flags & DCACHE_PERSISTENT) === 0) continue;
     child.d_flags &= ~DCACHE_PERSISTENT;
-    d_drop(child);
+    d_drop(task, child);
     await dput(task, child);
   }
 }

@@ -76,7 +76,7 @@ function creating(
     if (refused !== undefined) throw refused;
     return andThen(may_create(task, dir, dentry), () =>
       andThen(make(dir, dentry), () => {
-        d_rehash(dentry);
+        d_rehash(task, dentry);
         return dentry;
       }),
     );

@@ -127,7 +127,7 @@ export async function fileattr_set(task: Task, dentry: Dentry, attr: FileAttr): 
     inode_set_ctime_current(inode);
     return writeInode(task, handle, info, inode);
   });
-  if (refolds) casefoldChanged(inode);
+  if (refolds) casefoldChanged(task, inode);
 }
 
 /** Names that are there would lie in the wrong places (ext4_ioctl_setflags). @throws EOPNOTSUPP ENOTDIR ENOTEMPTY */

@@ -62,7 +62,7 @@ function make(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number
       (inode) => {
         unlock_new_inode(task, inode);
         d_instantiate(task, dentry, inode);
-        d_rehash(dentry);
+        d_rehash(task, dentry);
       },
     );
   });

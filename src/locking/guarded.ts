@@ -81,6 +81,12 @@ export const GUARDED = {
     'who looks at names looks again when one has changed meanwhile',
   ),
   d_place: field('the name and place of a dentry', ['d_lock'], 'who holds d_lock sees a dentry in one place'),
+  d_hash: field(
+    'whether a dentry is hashed',
+    ['d_lock'],
+    'whoever has locked a dentry knows whether others find it',
+    'lockless',
+  ),
   d_siblings: field(
     'the names of a directory in memory',
     ['i_rwsem'],

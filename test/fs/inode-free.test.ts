@@ -1,6 +1,8 @@
 /** What must be true of an inode that goes, of a name that moves, and of a directory that is removed. */
 import t from 'tap';
+import { __d_drop, __d_rehash, d_drop, d_rehash } from '../../src/fs/dcache.js';
 import { d_move } from '../../src/fs/dcache-alias.js';
+import { Dentry } from '../../src/fs/dentry.js';
 import { check_no_dio, inode_dio_begin, inode_dio_end, inode_dio_wait } from '../../src/fs/dio-count.js';
 import {
   I_FREEING,
@@ -77,6 +79,23 @@ t.test('free_inode comes from an RCU callback', async (t) => {
   call_free_inode(inode, free_inode);
   t.match(world.violations.splice(0), [{ rule: 'super_operations.free_inode#runs-after-a-grace-period' }]);
   t.equal(freed, 2);
+  await world.end();
+});
+
+t.test('a name is hashed and unhashed under its d_lock', async (t) => {
+  const world = await newWorld();
+  const { sb, root } = world;
+  const task = world.task();
+  const dentry = new Dentry(sb, 'name', root, {});
+  d_rehash(task, dentry);
+  t.equal(root.d_children?.get('name'), dentry);
+  d_drop(task, dentry);
+  t.equal(root.d_children?.get('name'), undefined);
+  t.strictSame(world.violations, []);
+  __d_rehash(task, dentry);
+  t.match(world.violations.splice(0), [{ rule: 'guarded#whether a dentry is hashed', lock: 'd_lock' }]);
+  __d_drop(task, dentry);
+  t.match(world.violations.splice(0), [{ rule: 'guarded#whether a dentry is hashed' }]);
   await world.end();
 });
 

@@ -165,7 +165,7 @@ t.test('what the filesystem opens by itself is cut by O_TRUNC', async (t) => {
     for (const flags of [O_RDWR | O_TRUNC, CREATE | O_TRUNC]) {
       await sys.pwrite(fd, Buffer.from('data'), 0);
       const known = cached('f');
-      if (known !== undefined) d_drop(known);
+      if (known !== undefined) d_drop(world.task(), known);
       await sys.close(await sys.open('/r/d/f', flags, 0o644));
       t.equal((await sys.fstat(fd)).size, 0);
     }

@@ -204,7 +204,7 @@ t.test('a lookup that fails in a layer keeps nothing of those above', async (t) 
     await world.run(async (task) => {
       const known = await lookup_one(task, world.root, 'low');
       const below = await lookup_one(task, known, 'd');
-      d_drop(below);
+      d_drop(task, below);
       for (const dentry of [below, known]) await dput(task, dentry);
     });
     low.i_op = {

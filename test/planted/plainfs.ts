@@ -166,7 +166,8 @@ export function plainfs(name: string, changes: Changes = {}): FileSystemType {
     fill_super: (task, sb) => {
       sb.s_magic = 0x70_6c_61_6e;
       sb.s_maxbytes = FILE_PAGES * PAGE_SIZE;
-      sb.s_op = { statfs: simple_statfs, ...changes.super };
+      // It can be frozen, so that who writes to it comes in.
+      sb.s_op = { statfs: simple_statfs, freeze_fs: () => undefined, ...changes.super };
       sb.s_d_op = { ...changes.dentry };
       sb.s_xattr = changes.xattr ?? [];
       sb.s_root = d_make_root(task, newInode(task, sb, undefined, S_IFDIR | 0o755, changes));
