@@ -40,22 +40,77 @@ t.test('imports point down the layer list', (t) => {
   t.end();
 });
 
+/** What of fuse/ serves this filesystem; all else is the wire: protocol, device, loop, mounting. */
+const SERVING = /^fuse\/(session|ops\/|creds|handles|nodes|native|anonymous)/;
+/** Packages that the wire may use. Of Node.js it may use anything. */
+const WIRE_PACKAGES = ['koffi'];
+
 t.test('the wire knows nothing of this filesystem', (t) => {
-  const wire = files.filter(
-    (file) =>
-      layerOf(file) === 'fuse' &&
-      !/^fuse\/(session|ops\/|creds|handles|nodes|native|anonymous)/.test(relative(src, file)),
-  );
+  const isWire = (path: string): boolean => layerOf(path) === 'fuse' && !SERVING.test(relative(src, path));
+  const wire = files.filter(isWire);
+  t.ok(wire.length > 20, 'there is a wire');
   const foreign: string[] = [];
   for (const file of wire) {
-    for (const [, target = ''] of readFileSync(file, 'utf8').matchAll(/from '(\.[^']+)'/g)) {
-      const path = join(file, '..', target);
-      if (layerOf(path) !== 'fuse' || /fuse\/(session|ops\/)/.test(relative(src, path))) {
+    for (const [, target = ''] of readFileSync(file, 'utf8').matchAll(/(?:from|import\()\s*'([^']+)'/g)) {
+      const own = target.startsWith('.') && isWire(join(file, '..', target));
+      if (!own && !target.startsWith('node:') && !WIRE_PACKAGES.includes(target)) {
         foreign.push(`${relative(root, file)} imports ${target}`);
       }
     }
   }
   t.same(foreign, []);
+  t.end();
+});
+
+/** What a file imports from others of ours when it runs: types are gone by then. */
+function runtimeImports(file: string): string[] {
+  const found: string[] = [];
+  const statement = /^(?:import|export) (?!type )([^;]*?)\bfrom '(\.[^']+)';/gm;
+  for (const [, names = '', target = ''] of readFileSync(file, 'utf8').matchAll(statement)) {
+    const listed = /^\{([^}]*)\}\s*$/
+      .exec(names)?.[1]
+      ?.split(',')
+      .filter((name) => name.trim() !== '');
+    if (listed?.every((name) => name.trim().startsWith('type ')) === true) continue;
+    found.push(join(file, '..', target).replace(/\.js$/, '.ts'));
+  }
+  return found;
+}
+
+/** The files from which a file can be reached by its imports. */
+function circleOf(file: string, imports: ReadonlyMap<string, string[]>): string[] {
+  const reach = (start: string, of: (path: string) => string[]): Set<string> => {
+    const seen = new Set<string>();
+    const due = of(start);
+    for (let at = due.pop(); at !== undefined; at = due.pop()) {
+      if (seen.has(at)) continue;
+      seen.add(at);
+      due.push(...of(at));
+    }
+    return seen;
+  };
+  const back = reach(file, (path) => [...imports].filter(([, to]) => to.includes(path)).map(([from]) => from));
+  return [...reach(file, (path) => [...(imports.get(path) ?? [])])].filter((path) => back.has(path));
+}
+
+t.test('files do not import each other in circles', (t) => {
+  const imports = new Map(files.map((file) => [file, runtimeImports(file)]));
+  t.ok([...imports.values()].flat().length > 1000, 'there are imports');
+  // An inode has operations, which have inodes: one circle, of the concrete filesystem alone.
+  const known = circleOf(join(src, 'latch/inode.ts'), imports);
+  t.same(new Set(known.map(layerOf)), new Set(['latch']));
+  const left = new Map([...imports].filter(([file]) => !known.includes(file)));
+  // What nothing imports that is left is in no circle; taken away again and again, it leaves the circles.
+  for (let before = -1; before !== left.size; ) {
+    before = left.size;
+    const wanted = new Set([...left.values()].flat());
+    for (const file of [...left.keys()]) if (!wanted.has(file)) left.delete(file);
+  }
+  const inCircle = [...left.keys()].filter((file) => circleOf(file, left).includes(file));
+  t.same(
+    inCircle.map((file) => relative(root, file)),
+    [],
+  );
   t.end();
 });
 

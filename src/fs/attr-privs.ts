@@ -6,10 +6,9 @@ import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Dentry } from './dentry.js';
-import { I_MUTEX_NORMAL, type Inode, S_NOSEC } from './inode.js';
+import { I_MUTEX_NORMAL, type Inode, isDir, S_NOSEC } from './inode.js';
 import { inGroup } from './inode-owner.js';
 import type { xattr_handler } from './operations.js';
-import { isDir } from './permission.js';
 import type { Iattr } from './types.js';
 
 const S_ISUID = 0o4000;

@@ -11,11 +11,11 @@ import { has_caps, mode_without_suidgid, remove_caps } from './attr-privs.js';
 import type { Dentry } from './dentry.js';
 import { type File, FMODE_WRITE } from './file.js';
 import { get_write_access, put_write_access } from './file-table.js';
-import { I_MUTEX_NORMAL, type Inode, S_APPEND, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
-import { inGroup } from './inode-owner.js';
+import { I_MUTEX_NORMAL, type Inode, isDir, S_APPEND, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
+import { inGroup, inode_owner_or_capable } from './inode-owner.js';
 import { break_lease } from './leases.js';
 import { O_WRONLY } from './open-flags.js';
-import { inode_permission, isDir, MAY_WRITE } from './permission.js';
+import { inode_permission, MAY_WRITE } from './permission.js';
 import { assert_sb_write_started, withWrite } from './super-freeze.js';
 import { inode_set_ctime_current, timestamp_truncate } from './time.js';
 import type { Iattr } from './types.js';
@@ -26,11 +26,6 @@ const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 const S_IFLNK = 0o120000;
 const S_ISGID = 0o2000;
-
-/** Whether the caller is the owner or stands above owners (inode_owner_or_capable). */
-export function inode_owner_or_capable(task: Task, inode: Inode): boolean {
-  return task.cred.uid === inode.i_uid || task.cred.capable('CAP_FOWNER');
-}
 
 function inodeOf(dentry: Dentry): Inode {
   const inode = dentry.d_inode;

@@ -5,9 +5,8 @@ import { IovIter } from '../mm/iov-iter.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
-import { S_IMMUTABLE, S_SWAPFILE } from './inode.js';
+import { isDir, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 import { O_APPEND } from './open-flags.js';
-import { isDir } from './permission.js';
 import { generic_write_check_limits, vfs_iter_read, vfs_iter_write } from './read-write.js';
 import { sb_end_write, sb_start_write } from './super-freeze.js';
 

@@ -18,8 +18,8 @@ import {
 import { DCACHE_DISCONNECTED, DCACHE_UNHASHED, Dentry } from './dentry.js';
 import { iput } from './icache.js';
 import type { Inode } from './inode.js';
+import { isDir } from './inode.js';
 import { drop_nlink } from './nlink.js';
-import { isDir } from './permission.js';
 
 /** The level of d_lock for the second of two dentries (DENTRY_D_LOCK_NESTED). */
 const DENTRY_D_LOCK_NESTED = 1;

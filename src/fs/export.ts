@@ -6,8 +6,8 @@ import { dget, dput } from './dcache.js';
 import { anyAlias, d_obtain_alias } from './dcache-alias.js';
 import { DCACHE_DISCONNECTED, type Dentry } from './dentry.js';
 import { iput } from './icache.js';
+import { isDir } from './inode.js';
 import { lookup_permitted } from './lookup.js';
-import { isDir } from './permission.js';
 import type { SuperBlock } from './super-block.js';
 
 /**

@@ -4,10 +4,9 @@ import { inode_operations } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { inode_owner_or_capable } from './attr.js';
 import type { Dentry } from './dentry.js';
-import { I_MUTEX_NORMAL, type Inode } from './inode.js';
-import { isDir } from './permission.js';
+import { I_MUTEX_NORMAL, type Inode, isDir } from './inode.js';
+import { inode_owner_or_capable } from './inode-owner.js';
 import { assert_sb_write_started, mnt_want_write, sb_end_write } from './super-freeze.js';
 import type { FileAttr } from './types.js';
 

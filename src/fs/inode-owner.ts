@@ -31,3 +31,8 @@ export function mode_strip_sgid(task: Task, dir: Inode, mode: number): number {
 export function inGroup(task: Task, gid: number): boolean {
   return task.cred.gid === gid || task.cred.capable('CAP_FSETID') || task.cred.groups().includes(gid);
 }
+
+/** Whether the caller is the owner or stands above owners (inode_owner_or_capable). */
+export function inode_owner_or_capable(task: Task, inode: Inode): boolean {
+  return task.cred.uid === inode.i_uid || task.cred.capable('CAP_FOWNER');
+}

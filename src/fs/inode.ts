@@ -18,6 +18,9 @@ import type { PosixAcl } from './posix-acl-types.js';
 import type { Dquot } from './quota/types.js';
 import type { SuperBlock } from './super-block.js';
 
+const S_IFMT = 0o170000;
+const S_IFDIR = 0o040000;
+
 /** i_state bits. */
 export const I_NEW = 1;
 export const I_DIRTY_SYNC = 2;
@@ -192,4 +195,9 @@ export function inode_set_dead(task: Task, inode: Inode): void {
 /** For use where a directory's readers share a position; one mutex a file (f_pos_lock). */
 export function newPosLock(): Mutex<'f_pos_lock'> {
   return new Mutex('f_pos_lock');
+}
+
+/** Whether it is a directory (S_ISDIR). */
+export function isDir(inode: Inode): boolean {
+  return (inode.i_mode & S_IFMT) === S_IFDIR;
 }

@@ -8,8 +8,7 @@ import { instance_order, type WrongOrder } from '../locking/lockdep/instances.js
 import type { Task } from '../sched/task.js';
 import { anyAlias, is_subdir } from './dcache-alias.js';
 import { Dentry } from './dentry.js';
-import { Inode } from './inode.js';
-import { isDir } from './permission.js';
+import { Inode, isDir } from './inode.js';
 
 const wrong = (name: string, message: string): WrongOrder => ({ rule: `directory-locking#${name}`, message });
 

@@ -8,8 +8,8 @@ import type { Task } from '../sched/task.js';
 import { d_alloc, d_alloc_parallel, d_lookup, d_lookup_done, dentryLocks, dentryLocksAndRcu, dput } from './dcache.js';
 import { d_invalidate } from './dcache-alias.js';
 import type { Dentry } from './dentry.js';
-import { I_MUTEX_NORMAL, type Inode, S_DEAD } from './inode.js';
-import { inode_permission, isDir, MAY_EXEC } from './permission.js';
+import { I_MUTEX_NORMAL, type Inode, isDir, S_DEAD } from './inode.js';
+import { inode_permission, MAY_EXEC } from './permission.js';
 
 /** Bytes of the longest name of a file, and of the longest path. */
 export const NAME_MAX = 255;

@@ -17,10 +17,11 @@ import {
   I_MUTEX_PARENT2,
   type Inode,
   inode_set_dead,
+  isDir,
   S_SWAPFILE,
 } from './inode.js';
 import { dirOf, LOOKUP_RENAME_TARGET, lookup_locked } from './lookup.js';
-import { inode_permission, isDir, MAY_WRITE, may_create, may_delete } from './permission.js';
+import { inode_permission, MAY_WRITE, may_create, may_delete } from './permission.js';
 import { mnt_want_write, sb_end_write } from './super-freeze.js';
 
 export const RENAME_NOREPLACE = 1;

@@ -16,13 +16,14 @@ import {
   type Inode,
   inode_set_dead,
   inode_state_change,
+  isDir,
   S_APPEND,
   S_IMMUTABLE,
   S_SWAPFILE,
 } from './inode.js';
 import { mode_strip_sgid } from './inode-owner.js';
 import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, lookup_locked, PATH_MAX } from './lookup.js';
-import { isDir, may_create, may_delete } from './permission.js';
+import { may_create, may_delete } from './permission.js';
 import { SB_POSIXACL } from './super-block.js';
 import { assert_sb_write_started, mnt_want_write, mnt_want_write_or_refusal, sb_end_write } from './super-freeze.js';
 import { touch_atime } from './time.js';

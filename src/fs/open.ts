@@ -7,13 +7,14 @@ import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable
 import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { type Looked, lookup_open_atomic, lookup_open_shared } from './atomic-open.js';
-import { do_truncate, inode_owner_or_capable } from './attr.js';
+import { do_truncate } from './attr.js';
 import { file_remove_privs } from './attr-privs.js';
 import { d_alloc, dput, putAndThrow } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import { File, FMODE_CREATED, FMODE_OPENED } from './file.js';
 import { do_dentry_open, file_finish, fput, get_write_access, modeOf, put_write_access } from './file-table.js';
-import { I_LINKABLE, I_MUTEX_NORMAL, type Inode, inode_state_change, S_APPEND, S_DEAD } from './inode.js';
+import { I_LINKABLE, I_MUTEX_NORMAL, type Inode, inode_state_change, isDir, S_APPEND, S_DEAD } from './inode.js';
+import { inode_owner_or_capable } from './inode-owner.js';
 import {
   dirOf,
   LOOKUP_CREATE,
@@ -25,7 +26,7 @@ import {
 } from './lookup.js';
 import { vfs_create, vfs_prepare_mode } from './namei.js';
 import { O_ACCMODE, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_TRUNC } from './open-flags.js';
-import { inode_permission, isDir, MAY_EXEC, MAY_OPEN, MAY_READ, MAY_WRITE } from './permission.js';
+import { inode_permission, MAY_EXEC, MAY_OPEN, MAY_READ, MAY_WRITE } from './permission.js';
 import { assert_sb_write_started, mnt_want_write_or_refusal, sb_end_write, withWrite } from './super-freeze.js';
 
 export { filp_flush, fput, get_file } from './file-table.js';

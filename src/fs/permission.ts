@@ -7,7 +7,7 @@ import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Cred, Task } from '../sched/task.js';
 import { DCACHE_MANAGED_DENTRY, type Dentry } from './dentry.js';
-import { type Inode, S_APPEND, S_DEAD, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
+import { type Inode, isDir, S_APPEND, S_DEAD, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 import { posix_acl_permission } from './posix-acl.js';
 import { get_acl_rcu, get_inode_acl } from './posix-acl-ops.js';
 import type { PosixAcl } from './posix-acl-types.js';
@@ -30,10 +30,6 @@ const S_ISVTX = 0o1000;
 const S_IRWXG = 0o070;
 const RWX = 7;
 const NONE: Participants = {};
-
-export function isDir(inode: Inode): boolean {
-  return (inode.i_mode & S_IFMT) === S_IFDIR;
-}
 
 /** Whether a group is the caller's own or one of the supplementary ones (in_group_p). */
 export function in_group_p(cred: Cred, gid: number): boolean {

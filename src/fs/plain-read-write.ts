@@ -6,8 +6,8 @@ import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { File } from './file.js';
+import { isDir } from './inode.js';
 import type { file_operations } from './operations.js';
-import { isDir } from './permission.js';
 import { file_end_write, file_start_write } from './super-freeze.js';
 
 const S_IFMT = 0o170000;

@@ -5,12 +5,10 @@ import { call, take } from '../locking/context.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { inode_owner_or_capable } from './attr.js';
 import type { Dentry } from './dentry.js';
-import { I_MUTEX_NORMAL, type Inode, S_APPEND, S_IMMUTABLE } from './inode.js';
-import { inGroup } from './inode-owner.js';
+import { I_MUTEX_NORMAL, type Inode, isDir, S_APPEND, S_IMMUTABLE } from './inode.js';
+import { inGroup, inode_owner_or_capable } from './inode-owner.js';
 import type { AclType } from './operations.js';
-import { isDir } from './permission.js';
 import {
   posix_acl_chmod_masq,
   posix_acl_create_masq,

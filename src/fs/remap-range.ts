@@ -3,11 +3,11 @@ import { file_operations } from '../contract/file.js';
 import { call, type ParticipantsOf } from '../locking/context.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { inode_owner_or_capable } from './attr.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
-import { S_IMMUTABLE, S_SWAPFILE } from './inode.js';
+import { isDir, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
+import { inode_owner_or_capable } from './inode-owner.js';
 import { O_APPEND } from './open-flags.js';
-import { inode_permission, isDir, MAY_WRITE } from './permission.js';
+import { inode_permission, MAY_WRITE } from './permission.js';
 import { sb_end_write, sb_start_write } from './super-freeze.js';
 
 /** The ranges must be equal: deduplication (REMAP_FILE_DEDUP). */

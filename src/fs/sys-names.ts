@@ -5,10 +5,11 @@ import type { Task } from '../sched/task.js';
 import { d_path } from './d-path.js';
 import { dget, dput } from './dcache.js';
 import type { Dentry } from './dentry.js';
+import { isDir } from './inode.js';
 import { lookup_permitted } from './lookup.js';
 import { do_link, do_mkdir, do_mknod, do_rename, do_rmdir, do_symlink, do_unlink, vfs_readlink } from './namei.js';
 import { path_lookup, path_parent } from './path-walk.js';
-import { inode_permission, isDir, MAY_CHDIR, MAY_EXEC } from './permission.js';
+import { inode_permission, MAY_CHDIR, MAY_EXEC } from './permission.js';
 import { type Process, set_fs_pwd } from './process.js';
 import {
   AT_EMPTY_PATH,

@@ -2,8 +2,8 @@
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Dentry } from './dentry.js';
+import { isDir } from './inode.js';
 import { mountpoint_of } from './namespace.js';
-import { isDir } from './permission.js';
 
 /** A symlink at the end of the path is followed. */
 export const LOOKUP_FOLLOW = 0x1;

@@ -1,6 +1,7 @@
 /** ioctl(2) of latch's own (fs/ext4/ioctl.c): generation, the identity of the filesystem, FITRIM, FS_IOC_SHUTDOWN. */
-import { inode_owner_or_capable } from '../fs/attr.js';
+
 import type { File } from '../fs/file.js';
+import { inode_owner_or_capable } from '../fs/inode-owner.js';
 import {
   FITRIM,
   FS_IOC_GETFSLABEL,

@@ -6,12 +6,8 @@
 import { type Bio, submit_bio } from '../block/bio.js';
 import type { AddressSpace } from '../mm/address-space.js';
 import { type Folio, folio_zero_range, PAGE_SIZE } from '../mm/folio.js';
-import {
-  folio_clear_dirty_for_io,
-  folio_end_writeback,
-  folio_start_writeback,
-  folio_unlock,
-} from '../mm/folio-state.js';
+import { folio_clear_dirty_for_io } from '../mm/folio-clean.js';
+import { folio_end_writeback, folio_start_writeback, folio_unlock } from '../mm/folio-state.js';
 import type { WritebackControl } from '../mm/operations.js';
 import { write_cache_pages } from '../mm/page-writeback.js';
 import type { Awaitable } from '../sched/awaitable.js';

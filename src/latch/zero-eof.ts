@@ -1,8 +1,8 @@
 /** What a file's last block holds behind its end, once the file goes on behind a gap (xfs_zero_range of xfs_file_write_checks). */
 import { filemap_grab_folio, folio_put } from '../mm/filemap.js';
+import { filemap_write_and_wait_range } from '../mm/filemap-wait.js';
 import { PAGE_SIZE, pageOf } from '../mm/folio.js';
 import { filemap_dirty_folio } from '../mm/folio-state.js';
-import { filemap_write_and_wait_range } from '../mm/page-writeback.js';
 import type { Task } from '../sched/task.js';
 import type { LatchInode } from './inode.js';
 import { read_locked } from './readpage.js';

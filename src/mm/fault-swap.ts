@@ -7,7 +7,7 @@ import type { Pte } from './page-table.js';
 import { AnonRmap, set_pte } from './rmap.js';
 import { type SwapEntry, swap_duplicate, swap_free } from './swap-info.js';
 import { swap_read_folio } from './swap-io.js';
-import { add_to_swap_cache, delete_from_swap_cache } from './swapfile.js';
+import { add_to_swap_cache, delete_from_swap_cache } from './swap-state.js';
 import type { VmArea } from './vma.js';
 
 /**

@@ -7,8 +7,9 @@ import type { Awaitable } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import { type Folio, folio_get, folio_put, pageOf } from './folio.js';
+import { folio_cancel_dirty } from './folio-clean.js';
 import { call_free_folio, call_release_folio, call_release_folio_nowait } from './folio-promises.js';
-import { folio_cancel_dirty, folio_violation } from './folio-state.js';
+import { folio_violation } from './folio-state.js';
 import type { Gfp } from './operations.js';
 import type { XaMark } from './xarray.js';
 

@@ -9,10 +9,9 @@ import { folio_alloc } from './page-alloc.js';
 
 export { filemap_add_folio, filemap_get_folio, filemap_remove_folio } from './filemap-tree.js';
 export { folio_get } from './folio.js';
+export { folio_cancel_dirty, folio_clear_dirty_for_io } from './folio-clean.js';
 export {
   filemap_dirty_folio,
-  folio_cancel_dirty,
-  folio_clear_dirty_for_io,
   folio_end_read,
   folio_end_writeback,
   folio_hand_over,

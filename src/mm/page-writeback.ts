@@ -7,12 +7,11 @@ import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import { filemap_get_folios, folios_put } from './filemap-tree.js';
 import { type Folio, pageOf } from './folio.js';
-import { folio_clear_dirty_for_io, folio_locked_by, folio_unlock, folio_wait_writeback } from './folio-state.js';
+import { folio_clear_dirty_for_io } from './folio-clean.js';
+import { folio_locked_by, folio_unlock, folio_wait_writeback } from './folio-state.js';
 import type { WRITEPAGE_ACTIVATE, WritebackControl } from './operations.js';
 import { do_writepage } from './writepage-check.js';
 import { before_writepages, check_accounting, check_after_writepages } from './writepages-check.js';
-
-export { filemap_fdatawait_range, filemap_write_and_wait_range } from './filemap-wait.js';
 
 /** Folios to take out of the tree at a time. */
 const BATCH = 32;

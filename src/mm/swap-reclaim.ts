@@ -5,7 +5,7 @@ import { folio_trylock } from './folio-state.js';
 import { folio_activate } from './lru.js';
 import { try_to_unmap } from './rmap.js';
 import { swap_writepage } from './swap-io.js';
-import { add_to_swap, delete_from_swap_cache } from './swapfile.js';
+import { add_to_swap, delete_from_swap_cache } from './swap-state.js';
 
 /**
  * Free a locked anonymous page, of which the caller has a reference: gives it a slot, takes it out of the page tables, writes it.

@@ -1,4 +1,4 @@
-/** Swapping to a file on and off (mm/swapfile.c), and the pages that are on their way there (mm/swap_state.c). */
+/** Swapping to a file on and off (mm/swapfile.c). */
 import type { BlockDevice } from '../block/block-device.js';
 import { address_space_operations } from '../contract/address-space.js';
 import { call } from '../locking/context.js';
@@ -9,16 +9,8 @@ import { do_swap_page } from './fault-swap.js';
 import { type Folio, folio_get, folio_put, PAGE_SIZE } from './folio.js';
 import { bmap } from './libfs.js';
 import type { MemoryControl } from './memory.js';
-import {
-  add_swap_extent,
-  get_swap_page,
-  SWP_ACTIVATED,
-  SWP_FS_OPS,
-  SWP_WRITEOK,
-  type SwapEntry,
-  SwapInfo,
-  swap_free,
-} from './swap-info.js';
+import { add_swap_extent, SWP_ACTIVATED, SWP_FS_OPS, SWP_WRITEOK, SwapInfo } from './swap-info.js';
+import { delete_from_swap_cache } from './swap-state.js';
 
 /**
  * Begin to swap to a file (swapon(2)): has its filesystem prepare it with swap_activate, or asks bmap for its blocks where there is no such operation. The
@@ -125,32 +117,4 @@ async function drop_cached(task: Task, folio: Folio): Promise<void> {
   } finally {
     folio_put(folio);
   }
-}
-
-/** Give a locked anonymous page a slot (add_to_swap). @returns false where swap is full, or there is none */
-export function add_to_swap(task: Task, folio: Folio): boolean {
-  if (folio.swap !== undefined) return true;
-  const entry = get_swap_page(task, folio.memory.swap);
-  if (entry === undefined) return false;
-  add_to_swap_cache(folio, entry);
-  // Nothing of it is in the slot yet.
-  folio.dirty = true;
-  return true;
-}
-
-/** The page stands for its slot until it leaves memory: the cache has a reference, and one count of the slot. */
-export function add_to_swap_cache(folio: Folio, entry: SwapEntry): void {
-  folio.swap = entry;
-  entry.si.cache.set(entry.slot, folio);
-  folio_get(folio);
-}
-
-/** The locked page and its slot are parted (delete_from_swap_cache): the slot is free when no entry refers to it. */
-export function delete_from_swap_cache(task: Task, folio: Folio): void {
-  const entry = folio.swap;
-  if (entry === undefined) return;
-  folio.swap = undefined;
-  entry.si.cache.delete(entry.slot);
-  swap_free(task, entry, folio.lock);
-  folio_put(folio);
 }

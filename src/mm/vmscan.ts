@@ -8,13 +8,8 @@ import { fs_reclaim } from '../locking/lock-map.js';
 import { Task } from '../sched/task.js';
 import { filemap_release_folio, filemap_release_folio_nowait, filemap_remove_folio } from './filemap-tree.js';
 import { type Folio, folio_get, folio_put } from './folio.js';
-import {
-  folio_clear_dirty_for_io,
-  folio_locked_by,
-  folio_trylock,
-  folio_unlock,
-  folio_violation,
-} from './folio-state.js';
+import { folio_clear_dirty_for_io } from './folio-clean.js';
+import { folio_locked_by, folio_trylock, folio_unlock, folio_violation } from './folio-state.js';
 import { folio_activate, type LruList, lru_move_head } from './lru.js';
 import type { MemoryControl, Shrinker } from './memory.js';
 import { WRITEPAGE_ACTIVATE, type WritebackControl } from './operations.js';

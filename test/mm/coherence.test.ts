@@ -7,13 +7,13 @@ import {
   generic_file_direct_write,
   generic_file_read_iter,
 } from '../../src/mm/filemap-direct.js';
+import { filemap_write_and_wait_range } from '../../src/mm/filemap-wait.js';
 import { generic_perform_write } from '../../src/mm/filemap-write.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { IovIter } from '../../src/mm/iov-iter.js';
 import { do_munmap, MAP_PRIVATE } from '../../src/mm/mmap.js';
 import { MADV_DONTNEED, madvise } from '../../src/mm/msync.js';
 import type { address_space_operations, Kiocb } from '../../src/mm/operations.js';
-import { filemap_write_and_wait_range } from '../../src/mm/page-writeback.js';
 import { pagecache_isize_extended } from '../../src/mm/truncate.js';
 import { shrink_node } from '../../src/mm/vmscan.js';
 import type { Task } from '../../src/sched/task.js';

@@ -9,8 +9,8 @@ import {
   POSIX_FADV_SEQUENTIAL,
   POSIX_FADV_WILLNEED,
 } from '../../src/mm/fadvise.js';
+import { filemap_write_and_wait_range } from '../../src/mm/filemap-wait.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
-import { filemap_write_and_wait_range } from '../../src/mm/page-writeback.js';
 import { FakeFile, World } from './fake-file.js';
 import { failureOf } from './process.js';
 

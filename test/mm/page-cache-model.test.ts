@@ -14,12 +14,12 @@ import {
   folio_unlock,
 } from '../../src/mm/filemap.js';
 import { filemap_read } from '../../src/mm/filemap-read.js';
+import { filemap_write_and_wait_range } from '../../src/mm/filemap-wait.js';
 import { generic_perform_write } from '../../src/mm/filemap-write.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { IovIter } from '../../src/mm/iov-iter.js';
 import { MemoryControl } from '../../src/mm/memory.js';
 import type { address_space_operations, Kiocb } from '../../src/mm/operations.js';
-import { filemap_write_and_wait_range } from '../../src/mm/page-writeback.js';
 import { newRaState } from '../../src/mm/readahead-state.js';
 import { truncate_inode_pages_range } from '../../src/mm/truncate.js';
 import { reclaim_clean } from '../../src/mm/vmscan.js';

@@ -9,8 +9,8 @@ import {
   filemap_write_and_wait_range,
 } from '../../src/mm/filemap-wait.js';
 import { folio_put, PAGE_SIZE } from '../../src/mm/folio.js';
+import { folio_clear_dirty_for_io } from '../../src/mm/folio-clean.js';
 import {
-  folio_clear_dirty_for_io,
   folio_end_writeback,
   folio_mark_dirty,
   folio_start_writeback,

@@ -6,9 +6,9 @@ import { folio_attach_buffers } from '../../src/mm/buffers.js';
 import { filemap_remove_folio } from '../../src/mm/filemap.js';
 import { file_write_and_wait_range } from '../../src/mm/filemap-wait.js';
 import { type Folio, folio_get, folio_put, PAGE_SIZE } from '../../src/mm/folio.js';
+import { folio_clear_dirty_for_io } from '../../src/mm/folio-clean.js';
 import { call_release_folio, call_release_folio_nowait, folio_invalidate } from '../../src/mm/folio-promises.js';
 import {
-  folio_clear_dirty_for_io,
   folio_end_writeback,
   folio_mark_dirty,
   folio_redirty_for_writepage,

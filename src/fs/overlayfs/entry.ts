@@ -2,8 +2,7 @@
 import { errno } from '../../sched/errno.js';
 import type { Cred, Task } from '../../sched/task.js';
 import type { Dentry } from '../dentry.js';
-import { Inode, i_size_init } from '../inode.js';
-import { isDir } from '../permission.js';
+import { Inode, i_size_init, isDir } from '../inode.js';
 import { ACL_DONT_CACHE } from '../posix-acl-types.js';
 import type { SuperBlock } from '../super-block.js';
 

@@ -3,8 +3,8 @@ import { isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { dput } from '../dcache.js';
 import type { Dentry } from '../dentry.js';
+import { isDir } from '../inode.js';
 import { lookup_one } from '../lookup.js';
-import { isDir } from '../permission.js';
 import { vfs_getxattr } from '../xattr.js';
 import { OVL_XATTR_PREFIX } from './entry.js';
 
