@@ -3,10 +3,12 @@
 import { super_operations as rows } from '../contract/super.js';
 import { call } from '../locking/context.js';
 import { GUARDED, guard_read } from '../locking/guarded.js';
+import type { AddressSpace } from '../mm/address-space.js';
 import { filemap_fdatawait_range, filemap_fdatawait_range_keep_errors } from '../mm/filemap-wait.js';
 import { mapping_set_error } from '../mm/folio-state.js';
 import type { WritebackControl } from '../mm/operations.js';
 import { do_writepages } from '../mm/page-writeback.js';
+import { check_all_waited } from '../mm/writepages-check.js';
 import { Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import {
@@ -62,8 +64,10 @@ async function __writeback_single_inode(task: Task, inode: Inode, wbc: Writeback
     }
   };
   if (mapping !== undefined && mapping.nrpages > 0) {
+    const { nr_dirtied } = mapping;
     await attempt(() => do_writepages(task, mapping, wbc));
     if (sync) await attempt(() => filemap_fdatawait_range(task, mapping, 0, Number.MAX_SAFE_INTEGER));
+    if (sync && failure === undefined) check_all_waited(task, mapping, 0, Number.MAX_SAFE_INTEGER, nr_dirtied);
   }
   if ((inode.i_state & I_DIRTY_TIME) !== 0 && (sync || timesExpired(inode))) {
     const marked = mark_inode_dirty(task, inode, I_DIRTY_SYNC);
@@ -230,8 +234,18 @@ export async function writeback_inodes_sb(task: Task, sb: SuperBlock): Promise<v
 export async function sync_inodes_sb(task: Task, sb: SuperBlock): Promise<void> {
   guard_read(task, GUARDED.s_inodes, sb.s_umount);
   if ((sb.s_flags & SB_RDONLY) !== 0) return;
+  // All of them are gone through with the deep checks on only.
+  const before = task.validator.stacks ? dirtiedBefore(sb) : [];
   await writeback_sb_inodes(task, sb, { sync_mode: 'WBC_SYNC_ALL' });
   await wait_sb_inodes(task, sb);
+  for (const [mapping, dirtied] of before) check_all_waited(task, mapping, 0, Number.MAX_SAFE_INTEGER, dirtied);
+}
+
+/** Files with pages, and how often one of theirs was dirtied until now. */
+function dirtiedBefore(sb: SuperBlock): [AddressSpace, number][] {
+  return [...sb.inodeHash.values()].flatMap(({ mappingIfAny: mapping }) =>
+    mapping === undefined || mapping.nrpages === 0 ? [] : [[mapping, mapping.nr_dirtied]],
+  );
 }
 
 /** Wait for writes that others began (wait_sb_inodes). Their errors are for those who have the files open. */

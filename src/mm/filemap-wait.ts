@@ -7,6 +7,7 @@ import { filemap_get_folios, folios_put } from './filemap-tree.js';
 import { pageOf } from './folio.js';
 import type { WritebackControl } from './operations.js';
 import { do_writepages } from './page-writeback.js';
+import { check_all_waited } from './writepages-check.js';
 
 const BATCH = 32;
 
@@ -144,6 +145,7 @@ function needsWriteback(mapping: AddressSpace): boolean {
 }
 
 async function writeAndWait(task: Task, mapping: AddressSpace, start: number, end: number): Promise<void> {
+  const { nr_dirtied } = mapping;
   try {
     await filemap_fdatawrite_range(task, mapping, start, end);
   } catch (error) {
@@ -152,4 +154,5 @@ async function writeAndWait(task: Task, mapping: AddressSpace, start: number, en
     throw error;
   }
   await filemap_fdatawait_range_keep_errors(task, mapping, start, end);
+  check_all_waited(task, mapping, start, end, nr_dirtied);
 }

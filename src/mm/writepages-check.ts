@@ -23,6 +23,8 @@ export function before_writepages(task: Task, mapping: AddressSpace, wbc: Writeb
 }
 
 const RULE = 'address_space_operations.writepages#';
+/** As file_operations.fsync promises it. */
+const SYNC_RULE = 'sync#waits-for-what-it-writes';
 /** Folios to look at at a time. */
 const BATCH = 64;
 
@@ -76,6 +78,27 @@ function check_all_written(task: Task, mapping: AddressSpace, wbc: WritebackCont
         'writepages was to write every page and has left one',
         `${RULE}without-nr_to_write-writes-all`,
       );
+      return;
+    }
+    if (folios.length < BATCH) return;
+  }
+}
+
+/**
+ * After a sync has waited for a range: what was dirty when it began is not under writeback any more. What others have dirtied since, and are writing, is none of its business.
+ * @param start byte
+ * @param end byte, inclusive
+ * @param dirtied the mapping's nr_dirtied when the sync began
+ */
+export function check_all_waited(task: Task, mapping: AddressSpace, start: number, end: number, dirtied: number): void {
+  if (!task.validator.checking || !mapping.i_pages.marked('writeback')) return;
+  const last = pageOf(end);
+  for (let at = pageOf(start); at <= last; ) {
+    const folios = mapping.i_pages.collect(at, last, BATCH, 'writeback');
+    for (const folio of folios) {
+      at = folio.index + 1;
+      if (!folio.writeback.isSet || folio.dirtied > dirtied) continue;
+      folio_violation(task, 'a sync is over and a page that was dirty before is still being written', SYNC_RULE);
       return;
     }
     if (folios.length < BATCH) return;

@@ -15,8 +15,15 @@ import {
   sb_start_write,
   thaw_super,
 } from '../../src/fs/super-freeze.js';
+import { sync_filesystem } from '../../src/fs/sync.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
 import { infoOf, with_handle } from '../../src/latch/info.js';
+import {
+  folio_clear_dirty_for_io,
+  folio_end_writeback,
+  folio_start_writeback,
+  folio_unlock,
+} from '../../src/mm/filemap.js';
 import { Folio, folio_put } from '../../src/mm/folio.js';
 import { MmStruct } from '../../src/mm/mm-struct.js';
 import { set_pte } from '../../src/mm/rmap.js';
@@ -95,6 +102,37 @@ t.test('a file that loses its last name while the filesystem is frozen goes afte
   await sys.sync();
   t.ok((await sys.statfs('/')).f_bfree > free);
   t.strictSame(rules(world), []);
+  await world.end();
+});
+
+t.test('a sync of a filesystem that does not wait for what others write', async (t) => {
+  const world = await newWorld();
+  const { sb } = world;
+  const sys = syscalls(new Process(sb));
+  const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
+  await sys.write(fd, Buffer.alloc(4096, 'a'));
+  await sys.fsync(fd);
+  await sys.write(fd, Buffer.alloc(4096, 'b'));
+  const folio = sb.inodeHash.get((await sys.fstat(fd)).ino)?.i_mapping.i_pages.load(1);
+  const { s_bdi: bdi } = sb;
+  if (folio === undefined || bdi === undefined) throw new Error('not cached');
+  const flush = world.task();
+  await folio.lock.lock(flush);
+  folio_clear_dirty_for_io(flush, folio);
+  folio_start_writeback(flush, folio);
+  folio_unlock(flush, folio);
+  // It looks as if nothing were being written.
+  const { nr_writeback } = bdi;
+  bdi.nr_writeback = 0;
+  await world.run((task) => sync_filesystem(task, sb));
+  t.strictSame(rules(world), ['sync#waits-for-what-it-writes']);
+  bdi.nr_writeback = nr_writeback;
+  const syncing = world.run((task) => sync_filesystem(task, sb));
+  for (let i = 0; i < 20; i++) await sb.sched.yield();
+  folio_end_writeback(flush, folio);
+  await syncing;
+  t.strictSame(rules(world), []);
+  await sys.close(fd);
   await world.end();
 });
 

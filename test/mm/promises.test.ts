@@ -21,6 +21,7 @@ import { type address_space_operations, WRITEPAGE_ACTIVATE, type WritebackContro
 import { do_writepages, write_cache_pages } from '../../src/mm/page-writeback.js';
 import { truncate_inode_pages_range } from '../../src/mm/truncate.js';
 import { shrink_node } from '../../src/mm/vmscan.js';
+import { check_all_waited } from '../../src/mm/writepages-check.js';
 import { errno } from '../../src/sched/errno.js';
 import type { Task } from '../../src/sched/task.js';
 import { FakeFile, hops, settle, World } from './fake-file.js';
@@ -273,6 +274,28 @@ t.test('writepages: a sync passes by a page that is locked, or under writeback',
   await do_writepages(flush, file.mapping, wbcOf('WBC_SYNC_ALL'));
   t.same(rules(world), ['writepages#without-nr_to_write-writes-all']);
   folio_end_writeback(holder, third);
+});
+
+t.test('a sync that does not wait for what it writes', async (t) => {
+  const { world, file, folio } = await planted();
+  const flush = world.task('flush');
+  const { nr_dirtied } = file.mapping;
+  await folio.lock.lock(flush);
+  folio_clear_dirty_for_io(flush, folio);
+  folio_start_writeback(flush, folio);
+  folio_unlock(flush, folio);
+  check_all_waited(flush, file.mapping, 0, 10 * P, nr_dirtied);
+  t.same(rules(world), ['sync#waits-for-what-it-writes']);
+  world.violations.length = 0;
+  check_all_waited(flush, file.mapping, P, 10 * P, nr_dirtied);
+  check_all_waited(flush, file.mapping, 0, 10 * P, 0);
+  t.same(rules(world), [], 'not of what lies elsewhere, or was dirtied later');
+  const open = new TestVmFile(file);
+  const syncing = file_write_and_wait_range(flush, open, 0, P);
+  await hops(20);
+  folio_end_writeback(flush, folio);
+  await syncing;
+  t.same(rules(world), [], 'one that waits is right');
 });
 
 t.test('writepages: it does not count a page whose write has failed', async (t) => {
