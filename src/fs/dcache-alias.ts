@@ -19,6 +19,7 @@ import { DCACHE_DISCONNECTED, DCACHE_UNHASHED, Dentry } from './dentry.js';
 import { iput } from './icache.js';
 import type { Inode } from './inode.js';
 import { isDir } from './inode.js';
+import { check_named } from './inode-free.js';
 import { drop_nlink } from './nlink.js';
 
 /** The level of d_lock for the second of two dentries (DENTRY_D_LOCK_NESTED). */
@@ -26,6 +27,7 @@ const DENTRY_D_LOCK_NESTED = 1;
 
 /** Give a negative dentry its inode, whose reference it takes over (d_instantiate). Takes i_lock, then d_lock. */
 export function d_instantiate(task: Task, dentry: Dentry, inode: Inode): void {
+  check_named(task, inode);
   const names = inode.i_lock.lock(task);
   const lock = dentry.d_lock.lock(task);
   guard_write(task, GUARDED.d_inode, dentry.d_lock);

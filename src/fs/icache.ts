@@ -22,7 +22,7 @@ import {
   inode_state_change,
 } from './inode.js';
 import { inode_add_lru, inode_wait, inode_wait_for_writeback, mark_inode_dirty } from './inode-dirty.js';
-import { call_free_inode, check_evict, check_freed } from './inode-free.js';
+import { call_free_inode, check_completed, check_evict, check_freed } from './inode-free.js';
 import { SB_ACTIVE, type SuperBlock } from './super-block.js';
 
 const S_IFMT = 0o170000;
@@ -80,6 +80,7 @@ export function insert_inode_locked(task: Task, inode: Inode): void {
 
 /** The inode is complete: whoever waits for it goes on (unlock_new_inode). */
 export function unlock_new_inode(task: Task, inode: Inode): void {
+  check_completed(task, inode);
   // Directories are locked in an order of their own (lockdep_annotate_inode_mutex_key).
   const { i_sb: sb } = inode;
   inode.i_rwsem.key = (inode.i_mode & S_IFMT) === S_IFDIR ? sb.i_mutex_dir_key : sb.i_mutex_key;

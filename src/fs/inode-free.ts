@@ -1,9 +1,28 @@
-/** The end of an inode: what must be true when it is taken apart, and when its memory goes (evict and i_callback of fs/inode.c). */
+/** The beginning and the end of an inode: what must be true when it is complete, gets a name, is taken apart, and when its memory goes (fs/inode.c). */
 import { super_operations as rows } from '../contract/super.js';
 import { call } from '../locking/context.js';
 import { check_lock_freed } from '../locking/held.js';
 import type { Task } from '../sched/task.js';
 import { I_FREEING, I_NEW, I_SYNC, type Inode } from './inode.js';
+
+/** An inode is complete: whoever says so has found it new, and nobody else has said it before (unlock_new_inode). */
+export function check_completed(task: Task, inode: Inode): void {
+  if ((inode.i_state & I_NEW) === 0) unfit(task, 'an inode is completed that was complete already');
+}
+
+/** An inode gets a name: it has been read, and is not on its way out. */
+export function check_named(task: Task, inode: Inode): void {
+  if ((inode.i_state & (I_NEW | I_FREEING)) !== 0) unfit(task, 'an inode gets a name that is being read or freed');
+}
+
+function unfit(task: Task, message: string): void {
+  task.validator.violation(task, 'guarded-state', {
+    message,
+    rule: 'inode#used-when-complete',
+    lock: 'i_lock',
+    held: [...task.held],
+  });
+}
 
 /** free_inode, which runs as an RCU callback: no read section is open that could have seen the inode. */
 export function call_free_inode(inode: Inode, free_inode: (inode: Inode) => void): void {

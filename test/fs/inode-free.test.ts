@@ -1,11 +1,13 @@
 /** What must be true of an inode that goes, of a name that moves, and of a directory that is removed. */
 import t from 'tap';
 import { __d_drop, __d_rehash, d_drop, d_rehash } from '../../src/fs/dcache.js';
-import { d_move } from '../../src/fs/dcache-alias.js';
+import { d_instantiate, d_move } from '../../src/fs/dcache-alias.js';
 import { Dentry } from '../../src/fs/dentry.js';
 import { check_no_dio, inode_dio_begin, inode_dio_end, inode_dio_wait } from '../../src/fs/dio-count.js';
+import { insert_inode_locked, unlock_new_inode } from '../../src/fs/icache.js';
 import {
   I_FREEING,
+  I_NEW,
   I_SYNC,
   Inode,
   inode_set_dead,
@@ -66,6 +68,24 @@ t.test('the state of an inode changes under i_lock', async (t) => {
   t.equal(inode.i_state, I_SYNC);
   t.notOk(inode.i_lock.isHeld);
   t.strictSame(world.violations, []);
+  await world.end();
+});
+
+t.test('an inode gets a name when it is complete', async (t) => {
+  const world = await newWorld();
+  const { sb, root } = world;
+  const task = world.task();
+  const fresh = new Inode(sb);
+  fresh.i_ino = 12_345;
+  insert_inode_locked(task, fresh);
+  unlock_new_inode(task, fresh);
+  t.strictSame(world.violations, []);
+  unlock_new_inode(task, fresh);
+  t.match(world.violations.splice(0), [{ rule: 'inode#used-when-complete', message: /complete already/ }]);
+  inode_state_change(task, fresh, I_NEW);
+  d_instantiate(task, new Dentry(sb, 'name', root, {}), fresh);
+  t.match(world.violations.splice(0), [{ rule: 'inode#used-when-complete', message: /being read or freed/ }]);
+  sb.inodeHash.delete(fresh.i_ino);
   await world.end();
 });
 

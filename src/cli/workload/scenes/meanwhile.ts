@@ -1,12 +1,14 @@
 /** Scenes of what is under way when something begins that has to wait for it. */
 import { dget, dput } from '../../../fs/dcache.js';
 import { d_splice_alias } from '../../../fs/dcache-alias.js';
+import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../../fs/drop-caches.js';
 import { ihold } from '../../../fs/icache.js';
 import { FIFREEZE, FITHAW } from '../../../fs/ioctl.js';
 import { fput, open_or_create } from '../../../fs/open.js';
 import { O_CREAT, O_DIRECTORY, O_RDWR } from '../../../fs/open-flags.js';
 import { vfs_iocb_iter_read } from '../../../fs/read-write.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
+import { sync_filesystem } from '../../../fs/sync.js';
 import type { Syscalls } from '../../../fs/syscalls.js';
 import { IovIter } from '../../../mm/iov-iter.js';
 import { IOCB_QUEUED, type Kiocb } from '../../../mm/operations.js';
@@ -82,6 +84,18 @@ export const MEANWHILE: readonly Scene[] = [
           seen.push([what, read, (await sys.fstat(fd)).size, sum(await sys.pread(fd, 16 * P, 0))]);
         }
         return seen;
+      }),
+  },
+  {
+    name: 'a file that is looked up by two names while it is read',
+    run: (_sys, _other, sb) =>
+      onSlow(sb, async (sys, other, slow) => {
+        await sys.close(await cold(sys, slow, '/f', 2));
+        await sys.link('/f', '/g');
+        await sync_filesystem(kthread(slow, 'sync'), slow);
+        await drop_caches(kthread(slow, 'drop_caches'), slow, DROP_SLAB | DROP_PAGECACHE);
+        const [f, g] = await Promise.all([sys.stat('/f'), other.stat('/g')]);
+        return [f.ino === g.ino, f.size, g.size, f.nlink];
       }),
   },
   {
