@@ -9,6 +9,9 @@ import { mountAt } from '../../src/fuse/mountinfo.js';
 export const root = fileURLToPath(new URL('../../../', import.meta.url));
 export const latchfs = join(root, 'scripts/latchfs');
 
+/** Why a test that acts as other users, or as the administrator, cannot be run. */
+export const othersNeedRoot = process.geteuid?.() === 0 ? false : 'it needs root';
+
 export interface Ran {
   readonly status: number;
   readonly stdout: string;
@@ -54,6 +57,23 @@ export interface Mounted {
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** umount(8), which ordinary users may not call. */
+function unmountWith(args: readonly string[], timeout: number): Promise<Ran> {
+  const command = process.geteuid?.() === 0 ? 'umount' : latchfs;
+  return run(command, command === latchfs ? ['umount', ...args] : args, { timeout });
+}
+
+/** Options as whoever runs the tests may give them: an ordinary user's mount is for nobody else. */
+function permitted(options: string): string {
+  if (process.geteuid?.() === 0) return options;
+  return (
+    options
+      .split(',')
+      .filter((option) => option !== 'allow_other')
+      .join(',') || 'rw'
+  );
+}
+
 /** Mount `source` on a fresh directory. */
 export async function mount(source: string, options = 'allow_other'): Promise<Mounted> {
   const scratch = mkdtempSync(join(tmpdir(), 'latchfs-test-'));
@@ -62,7 +82,7 @@ export async function mount(source: string, options = 'allow_other'): Promise<Mo
   const dir = join(scratch, 'mnt');
   const logFile = join(scratch, 'log');
   await run('mkdir', [dir]);
-  const daemon = spawn(latchfs, ['mount', source, dir, '-f', '-o', options, '--log', logFile], {
+  const daemon = spawn(latchfs, ['mount', source, dir, '-f', '-o', permitted(options), '--log', logFile], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   let stderr = '';
@@ -91,8 +111,8 @@ export async function mount(source: string, options = 'allow_other'): Promise<Mo
     }
   };
   const unmount = async (): Promise<number> => {
-    const clean = await run('umount', [dir], { timeout: 120_000 });
-    if (clean.status !== 0) await run('umount', ['-l', dir], { timeout: 30_000 });
+    const clean = await unmountWith([dir], 120_000);
+    if (clean.status !== 0) await unmountWith(['-l', dir], 30_000);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<number>((resolve) => {
       timer = setTimeout(() => resolve(254), 120_000);

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { latchfs, mount, sh } from './harness.js';
+import { latchfs, mount, othersNeedRoot, sh } from './harness.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'latchfs-shutdown-'));
 t.teardown(() => rmSync(dir, { recursive: true, force: true }));
@@ -17,7 +17,7 @@ for (const [name, command, late] of [
   ['the ioctl with NOLOGFLUSH', ioctl(2), false],
   ['the control file', 'echo shutdown nologflush > .latchfs/control', false],
 ] as const) {
-  t.test(`${name}: EIO from then on, and the next mount recovers`, async (t) => {
+  t.test(`${name}: EIO from then on, and the next mount recovers`, { skip: othersNeedRoot }, async (t) => {
     const image = join(dir, `image${t.fullname.length}`);
     t.equal((await sh(`${latchfs} mkfs ${image} --size 64M`)).status, 0);
     const m = await mount(image);
@@ -40,10 +40,13 @@ for (const [name, command, late] of [
   });
 }
 
-t.test('an argument that cannot be read is EFAULT, and one in a file of the mount itself is read', async (t) => {
-  const m = await mount('memory:64M');
-  const call = (address: string): string =>
-    `python3 -c "
+t.test(
+  'an argument that cannot be read is EFAULT, and one in a file of the mount itself is read',
+  { skip: othersNeedRoot },
+  async (t) => {
+    const m = await mount('memory:64M');
+    const call = (address: string): string =>
+      `python3 -c "
 import ctypes, mmap, os
 libc = ctypes.CDLL(None, use_errno=True)
 open('f', 'wb').write(b'\\7' + bytes(4095))
@@ -52,8 +55,9 @@ page = mmap.mmap(f, 4096)
 os.posix_fadvise(f, 0, 0, os.POSIX_FADV_DONTNEED)
 print(libc.ioctl(os.open('.', 0), ctypes.c_ulong(0x8004587d), ctypes.c_void_p(${address})), os.strerror(ctypes.get_errno()))
 "`;
-  t.equal((await m.sh(call('16'))).stdout, '-1 Bad address\n');
-  const mapped = 'ctypes.addressof(ctypes.c_char.from_buffer(page))';
-  t.equal((await m.sh(call(mapped))).stdout, '-1 Invalid argument\n', '7 is no way to shut down');
-  t.equal(await m.unmount(), 0);
-});
+    t.equal((await m.sh(call('16'))).stdout, '-1 Bad address\n');
+    const mapped = 'ctypes.addressof(ctypes.c_char.from_buffer(page))';
+    t.equal((await m.sh(call(mapped))).stdout, '-1 Invalid argument\n', '7 is no way to shut down');
+    t.equal(await m.unmount(), 0);
+  },
+);

@@ -44,6 +44,18 @@ for (const cache of ['none', 'auto', 'always']) {
   });
 }
 
+t.test('where others may not enter, cases that act as others are skipped', { skip, timeout: PATIENCE }, async (t) => {
+  const mounted = await mount('memory:64M', 'nocontrol');
+  try {
+    const ran = await run(join(root, 'scripts/check'), ['-g', 'perm', '-g', 'acl', mounted.dir], { timeout: PATIENCE });
+    t.equal(ran.status, 0, ran.stdout);
+    const skipped = ran.stdout.match(/^skip .*: other users may not enter: mount with allow_other$/gm) ?? [];
+    t.ok(skipped.length > 8, ran.stdout);
+  } finally {
+    t.equal(await mounted.unmount(), 0);
+  }
+});
+
 t.test('on tmpfs: what is expected is what Linux does', { skip, timeout: PATIENCE }, async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'latchfs-suite-'));
   t.equal((await run('mount', ['-t', 'tmpfs', '-o', 'mode=777,nodev,nosuid', 'suite', dir])).status, 0, 'tmpfs');
