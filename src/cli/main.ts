@@ -50,6 +50,16 @@ interface ContractFlags {
 
 async function contractCommand(operation: string | undefined, given: ContractFlags): Promise<void> {
   const json = given.json === true;
+  const wanted = (['observed', 'coverage', 'dubious', 'against'] as const).filter((name) => given[name] !== undefined);
+  const [first, second] = [
+    ...wanted.map((name) => `--${name}`),
+    ...(operation === undefined ? [] : [`'${operation}'`]),
+  ];
+  if (wanted.length > 0 && second !== undefined)
+    throw new CliError(
+      `${first} and ${second} cannot be asked for together; 'latchfs contract --help' shows the usage`,
+      2,
+    );
   if (given.observed === true) {
     const { printObserved } = await import('./contract-observed.js');
     endWith(await printObserved(process.stdout, { json }));

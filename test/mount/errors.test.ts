@@ -133,6 +133,8 @@ t.test('options', async (t) => {
     /cannot be remounted: .*(not mounted|must be superuser)/,
   );
   await refused(t, ['contract', 'renam'], 1, /renam/);
+  await refused(t, ['contract', '--coverage', 'renam'], 2, /--coverage and 'renam' cannot be asked for together/);
+  await refused(t, ['contract', '--observed', '--dubious'], 2, /--observed and --dubious cannot be asked for together/);
   await refused(t, ['mount'], 2, /missing required argument|source/);
 });
 
