@@ -32,7 +32,9 @@ function mountOptions(command: Command): Command {
     .usage('[options] [SOURCE] MOUNTPOINT')
     .argument('<source>', "'memory' (if left out), 'memory:SIZE' (4G if left out), or the path of an image")
     .argument('<mountpoint>', 'an empty directory, or /dev/fd/N for a descriptor that somebody else mounted')
-    .option('-o, --options <list>', 'mount options, separated by commas', collect, [])
+    .addOption(
+      new Option('-o, --options <list>', 'mount options, separated by commas').argParser(collect).default([], 'none'),
+    )
     .option('-f, --foreground', 'stay in the foreground')
     .option('--log <file>', 'append the log to a file')
     .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))

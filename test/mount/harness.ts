@@ -111,7 +111,12 @@ export async function mount(source: string, options = 'allow_other'): Promise<Mo
     }
   };
   const unmount = async (): Promise<number> => {
-    const clean = await unmountWith([dir], 120_000);
+    let clean = await unmountWith([dir], 120_000);
+    // Whoever looks at all mounts of the machine at this moment (df, say) uses this one, too; what a test has left open stays open.
+    for (let i = 0; i < 20 && / busy/.test(clean.stderr); i++) {
+      await pause(100);
+      clean = await unmountWith([dir], 120_000);
+    }
     if (clean.status !== 0) await unmountWith(['-l', dir], 30_000);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<number>((resolve) => {
