@@ -153,7 +153,7 @@ t.test('with strictatime each reader is seen, and moves the access time', { skip
     await withMount('memory:32M', `allow_other,strictatime,cache=${cache}`, async (mounted) => {
       const { stdout, stderr } = await mounted.sh(
         `mkdir d; echo aaa > d/f; cat d/f > /dev/null; ls d > /dev/null
-         for i in 1 2 3; do sleep 0.05; cat d/f > /dev/null; ls d > /dev/null; stat -c %x d/f; stat -c %x d; done`,
+         for i in 1 2 3; do sleep 0.05; cat d/f > /dev/null; ls d > /dev/null; stat -c 'file %x' d/f; stat -c 'directory %x' d; done`,
       );
       t.equal(stderr, '');
       t.equal(new Set(stdout.trim().split('\n')).size, 6, `cache=${cache}:\n${stdout}`);
