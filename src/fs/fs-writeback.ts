@@ -87,27 +87,27 @@ function timesExpired(inode: Inode): boolean {
   return inode.dirtied_time_when + DIRTYTIME_EXPIRE <= inode.i_sb.sched.monotonic();
 }
 
-/** Where an inode belongs after it was written as far as `wbc` allowed (requeue_inode). */
-function requeue_inode(inode: Inode, wbc: WritebackControl): void {
+/** Where an inode belongs after it was written as far as `wbc` allowed (requeue_inode). i_lock is held. */
+function requeue_inode(task: Task, inode: Inode, wbc: WritebackControl): void {
   const { s_wb: wb } = inode.i_sb;
   if ((inode.i_state & (I_FREEING | I_WILL_FREE)) !== 0) return;
-  if (wbc.pages_skipped > 0) wb.redirty(inode);
+  if (wbc.pages_skipped > 0) wb.redirty(task, inode);
   else if (hasDirtyPages(inode)) {
-    if (wbc.nr_to_write <= 0) wb.move(inode, wb.b_more_io);
-    else wb.redirty(inode);
-  } else if ((inode.i_state & I_DIRTY) !== 0) wb.redirty(inode);
+    if (wbc.nr_to_write <= 0) wb.move(task, inode, wb.b_more_io);
+    else wb.redirty(task, inode);
+  } else if ((inode.i_state & I_DIRTY) !== 0) wb.redirty(task, inode);
   else if ((inode.i_state & I_DIRTY_TIME) !== 0) {
     inode.dirtied_time_when = inode.i_sb.sched.monotonic();
-    wb.move(inode, wb.b_dirty_time);
-  } else wb.del(inode);
+    wb.move(task, inode, wb.b_dirty_time);
+  } else wb.del(task, inode);
 }
 
-/** An inode that was written on its own keeps its place among those that wait, unless it is clean. */
-function settle(inode: Inode): void {
+/** An inode that was written on its own keeps its place among those that wait, unless it is clean. i_lock is held. */
+function settle(task: Task, inode: Inode): void {
   const { s_wb: wb } = inode.i_sb;
   if ((inode.i_state & (I_FREEING | I_WILL_FREE)) !== 0) return;
-  if ((inode.i_state & (I_DIRTY | I_DIRTY_TIME)) === 0) wb.del(inode);
-  else if (inode.i_io_list === undefined) wb.redirty(inode);
+  if ((inode.i_state & (I_DIRTY | I_DIRTY_TIME)) === 0) wb.del(task, inode);
+  else if (inode.i_io_list === undefined) wb.redirty(task, inode);
 }
 
 /**
@@ -118,7 +118,7 @@ async function writeback_single_inode(
   task: Task,
   inode: Inode,
   wbc: WritebackControl,
-  afterwards: (inode: Inode, wbc: WritebackControl) => void,
+  afterwards: (task: Task, inode: Inode, wbc: WritebackControl) => void,
 ): Promise<void> {
   if ((inode.i_state & I_SYNC) !== 0) {
     if (wbc.sync_mode !== 'WBC_SYNC_ALL') return;
@@ -131,15 +131,15 @@ async function writeback_single_inode(
   try {
     await __writeback_single_inode(task, inode, wbc);
   } finally {
-    afterwards(inode, wbc);
-    inode_sync_complete(task, inode);
+    inode_sync_complete(task, inode, () => afterwards(task, inode, wbc));
   }
 }
 
-/** Nobody writes it any more (inode_sync_complete): it can be freed if nobody uses it. */
-function inode_sync_complete(task: Task, inode: Inode): void {
+/** Nobody writes it any more (inode_sync_complete): it goes where it belongs, and can be freed if nobody uses it. */
+function inode_sync_complete(task: Task, inode: Inode, place: () => void): void {
   {
     using _lock = inode.i_lock.lock(task);
+    place();
     inode_state_assign(task, inode, inode.i_state & ~I_SYNC);
     inode_add_lru(task, inode);
   }
@@ -167,18 +167,22 @@ export async function sync_inode_metadata(task: Task, inode: Inode, sync: boolea
 }
 
 /** What is old enough goes to the list of this pass, in the order of dirtying (queue_io). */
-function queue_io(sb: SuperBlock, work: WritebackWork): void {
+function queue_io(task: Task, sb: SuperBlock, work: WritebackWork): void {
   const { s_wb: wb } = sb;
-  for (const inode of [...wb.b_more_io]) wb.move(inode, wb.b_io);
+  const queue = (inode: Inode): void => {
+    using _lock = inode.i_lock.lock(task);
+    wb.move(task, inode, wb.b_io);
+  };
+  for (const inode of [...wb.b_more_io]) queue(inode);
   const { older_than = Number.POSITIVE_INFINITY } = work;
   for (const inode of [...wb.b_dirty]) {
     if (inode.dirtied_when > older_than) break;
-    wb.move(inode, wb.b_io);
+    queue(inode);
   }
   const times = work.sync_mode === 'WBC_SYNC_ALL' ? Number.POSITIVE_INFINITY : sb.sched.monotonic() - DIRTYTIME_EXPIRE;
   for (const inode of [...wb.b_dirty_time]) {
     if (inode.dirtied_time_when > times) break;
-    wb.move(inode, wb.b_io);
+    queue(inode);
   }
 }
 
@@ -191,25 +195,21 @@ export async function writeback_sb_inodes(task: Task, sb: SuperBlock, work: Writ
   guard_read(task, GUARDED.s_inodes, sb.s_umount);
   const { s_wb: wb } = sb;
   let written = 0;
-  queue_io(sb, work);
+  queue_io(task, sb, work);
   // Those of this moment: what is dirtied meanwhile is for the next pass, so that it ends.
   for (let left = wb.b_io.size; left > 0; left--) {
     const [inode] = wb.b_io;
     if (inode === undefined) break;
-    if ((inode.i_state & (I_FREEING | I_WILL_FREE)) !== 0) {
-      wb.del(inode);
-      continue;
-    }
     const sync = work.sync_mode === 'WBC_SYNC_ALL';
-    if ((inode.i_state & I_SYNC) !== 0 && !sync) {
-      wb.move(inode, wb.b_more_io);
-      continue;
-    }
+    if (passed_over(task, inode, sync)) continue;
     const wbc = control(work.sync_mode, sync ? Number.POSITIVE_INFINITY : WRITE_CHUNK);
     try {
       await writeback_single_inode(task, inode, wbc, requeue_inode);
       // Another has written it: it is where it belongs, or on nobody's list.
-      if (inode.i_io_list === wb.b_io) requeue_inode(inode, wbc);
+      if (inode.i_io_list === wb.b_io) {
+        using _lock = inode.i_lock.lock(task);
+        requeue_inode(task, inode, wbc);
+      }
     } catch (error) {
       keepError(inode, error);
     }
@@ -218,6 +218,17 @@ export async function writeback_sb_inodes(task: Task, sb: SuperBlock, work: Writ
     await task.sched.yield();
   }
   return written;
+}
+
+/** Whether an inode is not written in this pass: it is being freed, or somebody else writes it and nobody has to wait. */
+function passed_over(task: Task, inode: Inode, sync: boolean): boolean {
+  const { s_wb: wb } = inode.i_sb;
+  using _lock = inode.i_lock.lock(task);
+  const freed = (inode.i_state & (I_FREEING | I_WILL_FREE)) !== 0;
+  if (freed) wb.del(task, inode);
+  else if ((inode.i_state & I_SYNC) !== 0 && !sync) wb.move(task, inode, wb.b_more_io);
+  else return false;
+  return true;
 }
 
 /** Whoever has the file open hears of it at its next fsync. */

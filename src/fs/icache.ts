@@ -211,7 +211,7 @@ export function prune_icache_sb(task: Task, sb: SuperBlock, nr: number): Awaitab
 function evict(task: Task, inode: Inode): Awaitable<void> {
   const { i_sb: sb } = inode;
   sb.s_inode_lru.remove(inode);
-  sb.s_wb.del(inode);
+  inode_io_list_del(task, inode);
   if ((inode.i_state & I_SYNC) !== 0) return inode_wait_for_writeback(task, inode).then(() => evict(task, inode));
   let done: Awaitable<void>;
   try {
@@ -230,6 +230,13 @@ function evict(task: Task, inode: Inode): Awaitable<void> {
   );
 }
 
+/** It does not wait to be written any more (inode_io_list_del). Takes i_lock where it did. */
+function inode_io_list_del(task: Task, inode: Inode): void {
+  if (inode.i_io_list === undefined) return;
+  using _lock = inode.i_lock.lock(task);
+  inode.i_sb.s_wb.del(task, inode);
+}
+
 function evictInode(task: Task, inode: Inode): Awaitable<void> {
   const { evict_inode } = inode.i_sb.s_op;
   check_evict(task, inode);
@@ -241,7 +248,7 @@ function evictInode(task: Task, inode: Inode): Awaitable<void> {
 
 /** It is gone: its number can be used again. */
 function evicted(task: Task, inode: Inode): void {
-  inode.i_sb.s_wb.del(inode);
+  inode_io_list_del(task, inode);
   unhash(inode);
   inode_state_change(task, inode, I_FREEING | I_CLEAR, ~0);
   inode.i_wait?.wake_all();

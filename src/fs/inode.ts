@@ -96,8 +96,8 @@ export class Inode implements MappingHost, LruEntry<Inode> {
   dirtied_when = 0;
   /** When only times were dirtied first, monotonic milliseconds. */
   dirtied_time_when = 0;
-  /** The writeback list that it is on. */
-  i_io_list: Set<Inode> | undefined;
+  /** The writeback list that it is on; changed under i_lock, by WbLists alone. */
+  readonly i_io_list: Set<Inode> | undefined = undefined;
   /** Where tasks wait for I_NEW, I_FREEING or I_SYNC to end; made when somebody does. */
   i_wait: WaitQueue | undefined;
   lru_prev: Inode | undefined;

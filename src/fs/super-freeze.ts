@@ -13,6 +13,7 @@ import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { wait_event } from '../sched/wait.js';
 import { balance_dirty_inodes } from './dirty-inodes.js';
+import { I_DIRTY, I_DIRTY_PAGES, I_DIRTY_TIME } from './inode.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';
 import {
   type FreezeLevel,
@@ -167,6 +168,26 @@ async function callFrozen(task: Task, sb: SuperBlock, row: Row, op: SuperOperati
 }
 
 /**
+ * A freeze has kept out who writes files or stores to them, and has synced: what was dirty before has been written, or tried again since. What the filesystem itself has dirtied
+ * afterwards is the business of freeze_fs.
+ * @param since when they were kept out, monotonic milliseconds
+ */
+function check_synced(task: Task, { s_wb }: SuperBlock, since: number): void {
+  if (!task.validator.checking) return;
+  const left = s_wb.all().find(({ i_state, dirtied_when, dirtied_time_when }) => {
+    if ((i_state & I_DIRTY) !== 0) return dirtied_when < since;
+    return (i_state & I_DIRTY_TIME) !== 0 && dirtied_time_when < since;
+  });
+  if (left === undefined) return;
+  task.validator.violation(task, 'guarded-state', {
+    message: `a filesystem is frozen and ${(left.i_state & I_DIRTY_PAGES) !== 0 ? 'pages' : 'inodes'} that were dirty before are dirty still: a copy of the device would lack them`,
+    rule: 'freeze#writes-what-is-dirty',
+    lock: 's_umount',
+    held: [...task.held],
+  });
+}
+
+/**
  * Stop all changes, and bring the device into a state that can be copied (freeze_super). Takes s_umount exclusively.
  * @throws EBUSY where it is frozen or being frozen; what syncing and freeze_fs throw: it is not frozen then
  */
@@ -193,9 +214,11 @@ export async function freeze_super(task: Task, sb: SuperBlock): Promise<void> {
     }
     set_frozen(task, sb, SB_FREEZE_PAGEFAULT);
     await keepOut(task, sb, SB_FREEZE_PAGEFAULT);
+    const keptOut = sb.sched.monotonic();
     await sync_filesystem_locked(task, sb);
     set_frozen(task, sb, SB_FREEZE_FS);
     await keepOut(task, sb, SB_FREEZE_FS);
+    check_synced(task, sb, keptOut);
     await callFrozen(task, sb, rows.freeze_fs, sb.s_op.freeze_fs);
     set_frozen(task, sb, SB_FREEZE_COMPLETE);
   } catch (error) {

@@ -1,4 +1,5 @@
 /** The inodes of one superblock that differ from the device, by how long and for what they wait (struct bdi_writeback). */
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Scheduler } from '../sched/scheduler.js';
 import type { Task } from '../sched/task.js';
 import { WaitQueue } from '../sched/wait.js';
@@ -11,7 +12,7 @@ import {
   I_FREEING,
   I_SYNC,
   type Inode,
-  inode_state_change,
+  inode_state_assign,
 } from './inode.js';
 
 export class WbLists {
@@ -58,27 +59,33 @@ export class WbLists {
     return [...this.b_io, ...this.b_more_io, ...this.b_dirty, ...this.b_dirty_time];
   }
 
-  /** Put an inode at the end of a list (inode_io_list_move_locked). */
-  move(inode: Inode, list: Set<Inode>): void {
+  /** Put an inode at the end of a list (inode_io_list_move_locked). i_lock is held. */
+  move(task: Task, inode: Inode, list: Set<Inode>): void {
     const none = inode.i_io_list === undefined && !this.dirty;
-    inode.i_io_list?.delete(inode);
-    inode.i_io_list = list;
+    this.#put(task, inode, list);
     list.add(inode);
     if (none) this.onFirst?.();
     if (list === this.b_dirty && this.count > this.max_dirty) this.onMany?.();
   }
 
-  /** Take it off (inode_io_list_del). */
-  del(inode: Inode): void {
-    inode.i_io_list?.delete(inode);
-    inode.i_io_list = undefined;
+  /** Take it off, if it is on one (inode_io_list_del_locked). i_lock is held. */
+  del(task: Task, inode: Inode): void {
+    if (inode.i_io_list === undefined) return;
+    this.#put(task, inode, undefined);
     if (!this.crowded && !this.lessCrowded.empty) this.lessCrowded.wake_all();
   }
 
-  /** It could not be written now: as if it had been dirtied at this moment (redirty_tail). */
-  redirty(inode: Inode): void {
+  /** It could not be written now: as if it had been dirtied at this moment (redirty_tail). i_lock is held. */
+  redirty(task: Task, inode: Inode): void {
     inode.dirtied_when = this.#sched.monotonic();
-    this.move(inode, this.b_dirty);
+    this.move(task, inode, this.b_dirty);
+  }
+
+  #put(task: Task, inode: Inode, list: Set<Inode> | undefined): void {
+    guard_write(task, GUARDED.i_io_list, inode.i_lock);
+    inode.i_io_list?.delete(inode);
+    const settable: { i_io_list: Set<Inode> | undefined } = inode;
+    settable.i_io_list = list;
   }
 
   /**
@@ -92,17 +99,18 @@ export class WbLists {
       return false;
     const before = full ? inode.i_state & ~I_DIRTY_TIME : inode.i_state;
     if ((before & flags) === flags && before === inode.i_state) return false;
-    inode_state_change(task, inode, flags, full ? I_DIRTY_TIME : 0);
+    using _lock = inode.i_lock.lock(task);
+    inode_state_assign(task, inode, before | flags);
     if ((before & (I_DIRTY | I_FREEING)) !== 0) return true;
     // One that is being written is put back by who writes it.
     if ((before & I_SYNC) !== 0) return true;
     if (inode.i_sb.inodeHash.get(inode.i_ino) !== inode) return true;
     if ((flags & I_DIRTY) === 0) {
       inode.dirtied_time_when = this.#sched.monotonic();
-      this.move(inode, this.b_dirty_time);
+      this.move(task, inode, this.b_dirty_time);
     } else {
       inode.dirtied_when = this.#sched.monotonic();
-      this.move(inode, this.b_dirty);
+      this.move(task, inode, this.b_dirty);
     }
     return true;
   }

@@ -35,6 +35,12 @@ export const GUARDED = {
     'lockless',
   ),
   i_state: field('inode.i_state', ['i_lock'], 'an inode is used again or goes away, not both', 'lockless'),
+  i_io_list: field(
+    'inode.i_io_list',
+    ['i_lock'],
+    'on which list an inode waits to be written changes together with whether it is dirty',
+    'lockless',
+  ),
   i_links: field('inode.i_nlink', ['i_rwsem'], 'a file gets and loses its names while it is locked', 'lockless'),
   i_attr: field('inode attributes', ['i_rwsem'], 'owner, mode and flags change together', 'lockless'),
   xattrs: field(

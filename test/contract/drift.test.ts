@@ -59,6 +59,15 @@ for (const [form, write] of Object.entries({ asPlainText, asReStructuredText }))
   });
 }
 
+t.test('the dash that the kernel tree has for a cell without a text', async (t) => {
+  const text = asReStructuredText();
+  const dashed = plant(text, /^(mark_dirty:\s+no\s+) /m, '$1-');
+  t.strictSame(drift(dashed), []);
+  t.strictSame(brief(drift(plant(dashed, /^(mark_dirty:\s+no\s+)-/m, '$1x'))), [
+    'cell changed dquot_operations.mark_dirty Held locks when called',
+  ]);
+});
+
 t.test('a row that goes, in the table', async (t) => {
   t.strictSame(brief(drift(plant(asReStructuredText(), /^d_prune:.*\n/m, ''))), [
     'row removed dentry_operations.d_prune',

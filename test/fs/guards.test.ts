@@ -5,6 +5,7 @@ import { setfl } from '../../src/fs/fcntl.js';
 import { File, FMODE_READ } from '../../src/fs/file.js';
 import { FileLockContext } from '../../src/fs/file-lock-context.js';
 import { writeback_sb_inodes } from '../../src/fs/fs-writeback.js';
+import { I_DIRTY_PAGES, I_DIRTY_SYNC, I_DIRTY_TIME } from '../../src/fs/inode.js';
 import { FASYNC, O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { may_create } from '../../src/fs/permission.js';
 import {
@@ -81,6 +82,63 @@ t.test('a freeze that does not keep everybody out', async (t) => {
   await world.run((task) => thaw_super(task, sb));
   t.strictSame(rules(world), []);
   await world.end();
+});
+
+t.test('a freeze that leaves dirty what was dirty before', async (t) => {
+  const world = await newWorld();
+  const { sb } = world;
+  const op = sb.s_op;
+  const sys = syscalls(new Process(sb));
+  const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
+  const inode = sb.inodeHash.get((await sys.fstat(fd)).ino);
+  if (inode === undefined) throw new Error('not in memory');
+  /** Freeze and thaw; after the sync the file is dirty, since then or since before. */
+  const freeze = async (flags: number, since: number | undefined) => {
+    sb.s_op = {
+      ...op,
+      sync_fs: (task, sb, wait) => {
+        if (wait) sb.s_wb.mark(task, inode, flags);
+        if (wait && since !== undefined) inode.dirtied_when = inode.dirtied_time_when = since;
+        return op.sync_fs?.(task, sb, wait);
+      },
+    };
+    await world.run((task) => freeze_super(task, sb));
+    sb.s_op = op;
+    await world.run((task) => thaw_super(task, sb));
+    await sys.sync();
+  };
+  for (const [flags, words] of [
+    [I_DIRTY_PAGES, 'pages that were dirty'],
+    [I_DIRTY_SYNC, 'inodes that were dirty'],
+    [I_DIRTY_TIME, 'inodes that were dirty'],
+  ] as const) {
+    await freeze(flags, 0);
+    t.match(world.violations, [{ rule: 'freeze#writes-what-is-dirty', message: words }]);
+    rules(world);
+    await freeze(flags, undefined);
+    t.strictSame(rules(world), [], 'what the filesystem itself has dirtied since is its own business');
+  }
+  await sys.close(fd);
+  await world.end();
+});
+
+t.test('the list on which an inode waits to be written changes under i_lock', async (t) => {
+  const world = await newWorld();
+  const { sb } = world;
+  const sys = syscalls(new Process(sb));
+  const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
+  await sys.write(fd, Buffer.from('x'));
+  const [inode] = sb.s_wb.all();
+  if (inode === undefined) throw new Error('nothing dirty');
+  const task = world.task();
+  sb.s_wb.move(task, inode, sb.s_wb.b_more_io);
+  t.strictSame(rules(world), ['guarded#inode.i_io_list']);
+  const held = inode.i_lock.lock(task);
+  sb.s_wb.move(task, inode, sb.s_wb.b_dirty);
+  held.release();
+  await sys.close(fd);
+  await world.end();
+  t.strictSame(rules(world), []);
 });
 
 t.test('a file that loses its last name while the filesystem is frozen goes after the thaw', async (t) => {

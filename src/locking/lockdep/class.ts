@@ -128,7 +128,7 @@ export class LockClass {
     return this.key.describe(this.subclass);
   }
 
-  /** The usage as lockdep prints it: for writing and for reading, `.` never, `-` held with completions on, `+` used in one, `?` both. */
+  /** The usage as lockdep prints it: for writing and for reading, `.` neither, `+` held with completions on, `-` used in one, `?` both. */
   get usageText(): string {
     const pair = (used: number, enabled: number): string => {
       if ((this.usage & used) !== 0) return (this.usage & enabled) !== 0 ? '?' : '-';
