@@ -273,6 +273,8 @@ async function readInode(task: Task, info: LatchInfo, inode: LatchInode): Promis
       throw errno('EIO', `the checksum of inode ${inode.i_ino} is wrong`);
     }
     adopt(inode, disk);
+    // It may have been changed and left memory since the last commit: fsync is to find that out.
+    inode.i_sync_tid = inode.i_datasync_tid = info.journal.tid;
     applyFlags(inode);
     setOps(inode);
     const area = areaOf(bytes);
@@ -310,9 +312,16 @@ function adopt(inode: LatchInode, disk: DiskInode): void {
 
 /**
  * Put an inode into the block of the device that holds it, as part of a transaction (ext4_mark_inode_dirty). Costs a credit.
+ * @param timesOnly nothing has changed that fdatasync must wait for
  * @throws EIO EROFS
  */
-export function writeInode(task: Task, handle: Handle, info: LatchInfo, inode: LatchInode): Awaitable<void> {
+export function writeInode(
+  task: Task,
+  handle: Handle,
+  info: LatchInfo,
+  inode: LatchInode,
+  timesOnly = false,
+): Awaitable<void> {
   return andThen(sb_bread(task, info.bdev, Math.floor(inode.i_ino / INODES_PER_BLOCK)), (bh) =>
     withCleanup(
       () =>
@@ -321,7 +330,7 @@ export function writeInode(task: Task, handle: Handle, info: LatchInfo, inode: L
           fillInode(info, inode, bh.b_data.subarray(at, at + INODE_SIZE));
           handle.dirty_metadata(task, bh);
           inode.i_sync_tid = handle.tid;
-          inode.i_datasync_tid = handle.tid;
+          if (!timesOnly) inode.i_datasync_tid = handle.tid;
         }),
       () => brelse(bh),
     ),

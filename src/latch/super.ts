@@ -36,7 +36,7 @@ function write_inode(task: Task, given: Inode): Awaitable<void> {
   const info = infoOf(given.i_sb);
   const inode = latchInode(given);
   if (inode.i_nlink === 0 && !info.orphans.has(inode)) return undefined;
-  return with_handle(task, info, (handle) => writeInode(task, handle, info, inode));
+  return with_handle(task, info, (handle) => writeInode(task, handle, info, inode, true));
 }
 
 /** What changes in a transaction is a part of it; what changes outside, times that is, waits for write_inode (ext4_dirty_inode). */

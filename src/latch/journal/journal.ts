@@ -88,6 +88,10 @@ export class LogJournal implements Journal {
     return this.#error;
   }
 
+  get tid(): number {
+    return this.running?.tid ?? this.committing?.tid ?? this.commitSequence;
+  }
+
   start(task: Task, credits: number): Awaitable<Handle> {
     const open = task.journal_info;
     if (open instanceof LogHandle && open.journal === this) {

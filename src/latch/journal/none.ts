@@ -10,6 +10,9 @@ import type { Task } from '../../sched/task.js';
 import type { OrderedWrites } from './ordered.js';
 import { aborted_errno, assert_no_handle, type FrozenTrigger, type Handle, type Journal } from './types.js';
 
+/** The number of what is no transaction. */
+const NO_TRANSACTION = 1;
+
 export class NoJournal implements Journal {
   readonly maxCredits = Number.MAX_SAFE_INTEGER;
   readonly #bdev: BlockDevice;
@@ -26,6 +29,10 @@ export class NoJournal implements Journal {
 
   get error(): Errno | undefined {
     return this.#error;
+  }
+
+  get tid(): number {
+    return NO_TRANSACTION;
   }
 
   start(task: Task, credits: number): Handle {
@@ -72,7 +79,7 @@ export class NoJournal implements Journal {
 
 class NoHandle implements Handle {
   readonly journal: NoJournal;
-  readonly tid = 1;
+  readonly tid = NO_TRANSACTION;
   credits: number;
   nested = 0;
   #access: WriteAccess | undefined;

@@ -64,6 +64,8 @@ export function aborted_errno(why: Errno | undefined): Errno {
 export interface Journal {
   /** Why the journal was aborted, if it was. */
   readonly error: Errno | undefined;
+  /** The youngest transaction that there is: who waits for its commit waits for every change until now. */
+  readonly tid: number;
   /** The most credits that a handle can have. */
   readonly maxCredits: number;
   /** See journal_start. */
