@@ -308,17 +308,26 @@ export async function write_dirty_buffers(
 }
 
 /**
- * Write every buffer that is dirty now and that no journal holds, and wait for those on their way (sync_blockdev). The device may
- * still have them in a volatile cache: blkdev_issue_flush empties that.
+ * Write every buffer that is dirty now and that no journal holds, and wait for those on their way. The device may still have them in a volatile cache:
+ * blkdev_issue_flush empties that.
+ * @returns how many of the dirty ones could not be written: errors are in wb_err
+ */
+export async function write_and_wait_buffers(task: Task, bdev: BlockDevice): Promise<number> {
+  const failed = await write_dirty_buffers(task, bdev);
+  for (const bh of [...bdev.buffers.writing]) {
+    const waiting = wait_on_buffer(task, bh);
+    if (waiting instanceof Promise) await waiting;
+  }
+  return failed;
+}
+
+/**
+ * Write all buffers as write_and_wait_buffers does (sync_blockdev).
  * @throws EIO also for earlier writes that nobody has waited for
  */
 export async function sync_blockdev(task: Task, bdev: BlockDevice): Promise<void> {
   const store = bdev.buffers;
-  const failed = await write_dirty_buffers(task, bdev);
-  for (const bh of [...store.writing]) {
-    const waiting = wait_on_buffer(task, bh);
-    if (waiting instanceof Promise) await waiting;
-  }
+  const failed = await write_and_wait_buffers(task, bdev);
   const { error, cursor } = bdev.wb_err.checkAndAdvance(store.errorsTold);
   store.errorsTold = cursor;
   if (error !== undefined) throw error;

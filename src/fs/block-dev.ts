@@ -14,6 +14,7 @@ import {
   sb_bread,
   sb_getblk,
   sync_blockdev,
+  write_and_wait_buffers,
 } from '../block/buffer-cache.js';
 import { BLOCK_SIZE, type BufferHead } from '../block/buffer-head.js';
 import { blkdev_ioctl, compat_blkdev_ioctl } from '../block/ioctl.js';
@@ -26,6 +27,7 @@ import { thp_get_unmapped_area } from '../mm/unmapped-area.js';
 import type { VmArea } from '../mm/vma.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
+import type { ErrseqCursor } from '../sched/errseq.js';
 import type { Task } from '../sched/task.js';
 import { disk_of } from './disks.js';
 import { type File, FMODE_WRITE } from './file.js';
@@ -40,11 +42,14 @@ class OpenDisk {
   readonly mode: OpenMode;
   /** Who has it for himself, if it was opened with O_EXCL. */
   readonly holder: object | undefined;
+  /** Which write errors of the device it has been told of (f_wb_err). */
+  wb_err: ErrseqCursor;
 
   constructor(bdev: BlockDevice, mode: OpenMode, holder: object | undefined) {
     this.bdev = bdev;
     this.mode = mode;
     this.holder = holder;
+    this.wb_err = bdev.wb_err.sample();
   }
 }
 
@@ -158,10 +163,14 @@ async function write_block(task: Task, bdev: BlockDevice, pos: number, iter: Iov
   }
 }
 
-/** ->fsync (blkdev_fsync): the buffers, then the device's own cache. @throws EIO */
+/** ->fsync (blkdev_fsync): the buffers, then the device's own cache. @throws EIO, of each write that failed once to each open file */
 async function blkdev_fsync(task: Task, file: File): Promise<void> {
-  const { bdev } = opened(file);
-  await sync_blockdev(task, bdev);
+  const disk = opened(file);
+  const { bdev } = disk;
+  await write_and_wait_buffers(task, bdev);
+  const { error, cursor } = bdev.wb_err.checkAndAdvance(disk.wb_err);
+  disk.wb_err = cursor;
+  if (error !== undefined) throw error;
   await blkdev_issue_flush(task, bdev);
 }
 

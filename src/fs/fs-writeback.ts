@@ -50,7 +50,7 @@ function hasDirtyPages(inode: Inode): boolean {
 
 /**
  * Write the pages of an inode that has I_SYNC, then the inode itself (__writeback_single_inode). With WBC_SYNC_ALL waits for the pages.
- * @throws the first error; the rest is written all the same
+ * @throws the first error, with for_sync only of the inode itself; the rest is written all the same
  */
 async function __writeback_single_inode(task: Task, inode: Inode, wbc: WritebackControl): Promise<void> {
   const { mappingIfAny: mapping } = inode;
@@ -65,9 +65,12 @@ async function __writeback_single_inode(task: Task, inode: Inode, wbc: Writeback
   };
   if (mapping !== undefined && mapping.nrpages > 0) {
     const { nr_dirtied } = mapping;
+    const wait = wbc.for_sync === true ? filemap_fdatawait_range_keep_errors : filemap_fdatawait_range;
     await attempt(() => do_writepages(task, mapping, wbc));
-    if (sync) await attempt(() => filemap_fdatawait_range(task, mapping, 0, Number.MAX_SAFE_INTEGER));
+    if (sync) await attempt(() => wait(task, mapping, 0, Number.MAX_SAFE_INTEGER));
     if (sync && failure === undefined) check_all_waited(task, mapping, 0, Number.MAX_SAFE_INTEGER, nr_dirtied);
+    // The mapping has it since it happened. Noted again, it would be told again to who has heard of it meanwhile.
+    if (wbc.for_sync === true && failure?.error instanceof Errno) failure = undefined;
   }
   if ((inode.i_state & I_DIRTY_TIME) !== 0 && (sync || timesExpired(inode))) {
     const marked = mark_inode_dirty(task, inode, I_DIRTY_SYNC);
@@ -202,7 +205,7 @@ export async function writeback_sb_inodes(task: Task, sb: SuperBlock, work: Writ
     if (inode === undefined) break;
     const sync = work.sync_mode === 'WBC_SYNC_ALL';
     if (passed_over(task, inode, sync)) continue;
-    const wbc = control(work.sync_mode, sync ? Number.POSITIVE_INFINITY : WRITE_CHUNK);
+    const wbc = { ...control(work.sync_mode, sync ? Number.POSITIVE_INFINITY : WRITE_CHUNK), for_sync: true };
     try {
       await writeback_single_inode(task, inode, wbc, requeue_inode);
       // Another has written it: it is where it belongs, or on nobody's list.
@@ -231,7 +234,7 @@ function passed_over(task: Task, inode: Inode, sync: boolean): boolean {
   return true;
 }
 
-/** Whoever has the file open hears of it at its next fsync. */
+/** The inode could not be written: whoever has the file open hears of it at its next fsync. */
 function keepError(inode: Inode, error: unknown): void {
   mapping_set_error(inode.i_mapping, error instanceof Errno ? error : errno('EIO'));
 }

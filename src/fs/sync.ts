@@ -2,10 +2,11 @@
 import { file_operations } from '../contract/file.js';
 import { super_operations } from '../contract/super.js';
 import { call } from '../locking/context.js';
-import { filemap_fdatawait_range, filemap_fdatawrite_range } from '../mm/filemap-wait.js';
+import { file_fdatawait_range, filemap_fdatawrite_range } from '../mm/filemap-wait.js';
 import { do_writepages } from '../mm/page-writeback.js';
 import type { Awaitable } from '../sched/awaitable.js';
-import { errno } from '../sched/errno.js';
+import { type Errno, errno } from '../sched/errno.js';
+import type { ErrseqCursor } from '../sched/errseq.js';
 import type { Task } from '../sched/task.js';
 import type { File } from './file.js';
 import { sync_inodes_sb, writeback_inodes_sb } from './fs-writeback.js';
@@ -47,13 +48,27 @@ export async function sync_filesystem(task: Task, sb: SuperBlock): Promise<void>
   await sync_filesystem_locked(task, sb);
 }
 
-/** syncfs(2) through an open file: it is told once of every error of writing back, of whatever file. @throws EIO ENOSPC */
-export async function vfs_syncfs(task: Task, file: File): Promise<void> {
-  const { d_sb: sb } = file.f_dentry;
-  await sync_filesystem(task, sb);
-  const { error, cursor } = sb.s_wb_err.checkAndAdvance(file.f_sb_err);
-  file.f_sb_err = cursor;
+/** Who is told once of every error of writing back a superblock: an open file, or a mount whose requests name none. */
+export interface SyncfsCaller {
+  f_sb_err: ErrseqCursor;
+}
+
+/** syncfs(2): the caller is told once of every error of writing back, of whatever file, also where syncing fails by itself. @throws EIO ENOSPC */
+export async function vfs_syncfs(task: Task, sb: SuperBlock, caller: SyncfsCaller): Promise<void> {
+  try {
+    await sync_filesystem(task, sb);
+  } catch (error) {
+    syncfs_error(sb, caller);
+    throw error;
+  }
+  const error = syncfs_error(sb, caller);
   if (error !== undefined) throw error;
+}
+
+function syncfs_error(sb: SuperBlock, caller: SyncfsCaller): Errno | undefined {
+  const { error, cursor } = sb.s_wb_err.checkAndAdvance(caller.f_sb_err);
+  caller.f_sb_err = cursor;
+  return error;
 }
 
 /** As sync_filesystem, with s_umount held in either mode. */
@@ -74,7 +89,7 @@ async function sync_fs(task: Task, sb: SuperBlock, wait: boolean): Promise<void>
  * sync_file_range(2): data of a range, without the inode and without a flush of the device (ksys_sync_file_range).
  * @param length bytes, 0: to the end of the file
  * @param flags SYNC_FILE_RANGE_*
- * @throws EINVAL; ESPIPE for what is no file, directory, device or link; EIO ENOSPC
+ * @throws EINVAL; ESPIPE for what is no file, directory, device or link; EIO ENOSPC, where it waits: once to each open file, as fsync
  */
 export async function sync_file_range(
   task: Task,
@@ -88,7 +103,7 @@ export async function sync_file_range(
   if (type === 0o010000 || type === 0o140000 || type === 0o020000) throw errno('ESPIPE');
   const end = length === 0 ? Number.MAX_SAFE_INTEGER : offset + length - 1;
   const { f_mapping: mapping } = file;
-  if ((flags & SYNC_FILE_RANGE_WAIT_BEFORE) !== 0) await filemap_fdatawait_range(task, mapping, offset, end);
+  if ((flags & SYNC_FILE_RANGE_WAIT_BEFORE) !== 0) await file_fdatawait_range(task, file, offset, end);
   if ((flags & SYNC_FILE_RANGE_WRITE) !== 0) {
     const both = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER;
     if ((flags & both) === both) await filemap_fdatawrite_range(task, mapping, offset, end);
@@ -102,5 +117,5 @@ export async function sync_file_range(
       });
     }
   }
-  if ((flags & SYNC_FILE_RANGE_WAIT_AFTER) !== 0) await filemap_fdatawait_range(task, mapping, offset, end);
+  if ((flags & SYNC_FILE_RANGE_WAIT_AFTER) !== 0) await file_fdatawait_range(task, file, offset, end);
 }

@@ -1,7 +1,7 @@
 /** System calls on open files: reading, writing, seeking, syncing, listing (fs/read_write.c, fs/sync.c, fs/readdir.c). */
 import { IovIter } from '../mm/iov-iter.js';
 import type { Awaitable } from '../sched/awaitable.js';
-import { errno, isErrno } from '../sched/errno.js';
+import { Errno, errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { do_truncate, vfs_truncate } from './attr.js';
 import { vfs_copy_file_range } from './copy-range.js';
@@ -217,13 +217,19 @@ export function fdatasync(task: Task, p: Process, fd: number): Awaitable<void> {
 }
 
 export function syncfs(task: Task, p: Process, fd: number): Promise<void> {
-  return vfs_syncfs(task, p.files.get(fd));
+  const file = p.files.get(fd);
+  return vfs_syncfs(task, file.f_dentry.d_sb, file);
 }
 
-/** sync(2): every filesystem that the process sees. */
+/** sync(2): every filesystem that the process sees. It cannot fail: errors are for fsync and syncfs. */
 export async function sync(task: Task, p: Process): Promise<void> {
-  for (const sb of [p.fs.root.d_sb, ...mounts_of(p.machine).map((mount) => mount.mnt_sb)])
-    await sync_filesystem(task, sb);
+  for (const sb of [p.fs.root.d_sb, ...mounts_of(p.machine).map((mount) => mount.mnt_sb)]) {
+    try {
+      await sync_filesystem(task, sb);
+    } catch (error) {
+      if (!(error instanceof Errno)) throw error;
+    }
+  }
 }
 
 export function sync_file_range(

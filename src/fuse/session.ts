@@ -8,6 +8,7 @@ import { SB_FREEZE_COMPLETE } from '../fs/super-writers.js';
 import { task_end } from '../locking/context.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { ERRNO, Errno, errnoOf } from '../sched/errno.js';
+import type { ErrseqCursor } from '../sched/errseq.js';
 import { type Cred, ROOT_CRED, Task } from '../sched/task.js';
 import { AnonymousFiles } from './anonymous.js';
 import { credOf } from './creds.js';
@@ -46,6 +47,8 @@ export class Session {
   destroyed = false;
   /** Requests by opcode, for statistics; those from the last one on together. */
   readonly counts = new Uint32Array(64);
+  /** What SYNCFS has told of the errors of its superblock. */
+  f_sb_err: ErrseqCursor;
   /** Requests under way that have had to wait, by their id. */
   readonly #pending = new Map<U64, { readonly task: Task; readonly done: Promise<void> }>();
   /** The id of a DESTROY that has no answer yet. */
@@ -55,6 +58,7 @@ export class Session {
   constructor(transport: Transport, sb: SuperBlock, options: SessionOptions, log: SessionLog, onDestroy: () => void) {
     this.transport = transport;
     this.sb = sb;
+    this.f_sb_err = sb.s_wb_err.sample();
     this.options = options;
     this.log = log;
     this.nodes = new Nodes(sb);

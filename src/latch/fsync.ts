@@ -24,13 +24,18 @@ export async function latch_fsync(
   const info = infoOf(inode.i_sb);
   const { sb, bdev, journal } = info;
   info.assert_running();
-  if ((sb.s_flags & SB_RDONLY) === 0) {
-    // This open file is told of an error here, and not a second time below.
-    await file_write_and_wait_range(task, file, start, end);
-    await write_inode_now(task, inode, true);
-    const tid = datasync ? inode.i_datasync_tid : inode.i_sync_tid;
-    if (!(await log_wait_commit(task, journal, tid))) await blkdev_issue_flush(task, bdev);
-  } else if (journal.error !== undefined) throw aborted_errno(journal.error);
+  try {
+    if ((sb.s_flags & SB_RDONLY) === 0) {
+      await file_write_and_wait_range(task, file, start, end);
+      await write_inode_now(task, inode, true);
+      const tid = datasync ? inode.i_datasync_tid : inode.i_sync_tid;
+      if (!(await log_wait_commit(task, journal, tid))) await blkdev_issue_flush(task, bdev);
+    } else if (journal.error !== undefined) throw aborted_errno(journal.error);
+  } catch (error) {
+    // Whatever it was, this open file was told with it.
+    file_check_and_advance_wb_err(file);
+    throw error;
+  }
   const error = file_check_and_advance_wb_err(file);
   if (error !== undefined) throw error;
 }

@@ -1,6 +1,5 @@
 /** Writing a range of a file out and waiting for it, and who is told when that fails (mm/filemap.c). */
-import type { Errno } from '../sched/errno.js';
-import { isErrno } from '../sched/errno.js';
+import { type Errno, errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace, MmFile } from './address-space.js';
 import { filemap_get_folios, folios_put } from './filemap-tree.js';
@@ -78,11 +77,11 @@ export async function filemap_fdatawait_range(
   if (error !== undefined) throw error;
 }
 
-/** The writeback error that nobody was told of yet, which is forgotten with this (filemap_check_errors). */
+/** The writeback error that nobody was told of yet, which is forgotten with this (filemap_check_errors). What is not ENOSPC is EIO. */
 export function filemap_check_errors(mapping: AddressSpace): Errno | undefined {
   const { error } = mapping;
   mapping.error = undefined;
-  return error;
+  return error === undefined || error.code === 'ENOSPC' ? error : errno('EIO', error.message);
 }
 
 /**
@@ -122,6 +121,16 @@ export async function file_write_and_wait_range(task: Task, file: MmFile, start:
   }
   const told = file_check_and_advance_wb_err(file);
   if (failure !== undefined) throw failure.error;
+  if (told !== undefined) throw told;
+}
+
+/**
+ * Wait for the writes under way in bytes `start` to `end`, inclusive, for an open file (file_fdatawait_range).
+ * @throws the writeback error that this file has not been told of
+ */
+export async function file_fdatawait_range(task: Task, file: MmFile, start: number, end: number): Promise<void> {
+  await filemap_fdatawait_range_keep_errors(task, file.f_mapping, start, end);
+  const told = file_check_and_advance_wb_err(file);
   if (told !== undefined) throw told;
 }
 

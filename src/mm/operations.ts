@@ -19,8 +19,8 @@ export interface WritebackControl {
   range_end: number;
   /** Called on behalf of reclaim. */
   readonly for_reclaim?: boolean;
-  /** Called by background writeback. */
-  readonly for_background?: boolean;
+  /** One of many files that are written: errors of its pages are for those who have it open. */
+  readonly for_sync?: boolean;
   /** Start where the last round of this file ended rather than at range_start (range_cyclic). */
   readonly range_cyclic?: boolean;
   /** Also tag folios first, so that a busy writer cannot make a sync endless (tagged_writepages). */

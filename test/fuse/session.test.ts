@@ -7,7 +7,7 @@ import { HANDLERS, UNANSWERED } from '../../src/fuse/ops/table.js';
 import { LockType } from '../../src/fuse/protocol/flags.js';
 import { Message } from '../../src/fuse/protocol/message.js';
 import { Opcode } from '../../src/fuse/protocol/opcodes.js';
-import { ERRNO } from '../../src/sched/errno.js';
+import { ERRNO, errno } from '../../src/sched/errno.js';
 import { WaitQueue } from '../../src/sched/wait.js';
 import { FakeKernel } from './fake-session.js';
 import { type Piece, request, strings, u32, u64 } from './request.js';
@@ -49,6 +49,14 @@ const write = (fh: number, offset: number, data: Buffer): Piece[] => [
 ];
 const read = (fh: number, offset: number, size: number): Piece[] => [u64(fh, offset), u32(size, 0), u64(0), u32(0, 0)];
 const lock = (fh: number, owner: number, type: number): Piece[] => [u64(fh, owner, 0, 99), u32(type, 1, 0, 0)];
+
+t.test('syncfs is told once of an error of writing back', async (t) => {
+  await withKernel(t, async (kernel) => {
+    kernel.sb.s_wb_err.set(errno('ENOSPC'));
+    t.equal((await kernel.send(Opcode.SYNCFS, [u64(0)])).error, ERRNO.ENOSPC);
+    t.equal((await kernel.send(Opcode.SYNCFS, [u64(0)])).error, 0);
+  });
+});
 
 t.test('a file is made, written, read, removed', async (t) => {
   await withKernel(t, async (kernel) => {

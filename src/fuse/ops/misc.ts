@@ -8,7 +8,7 @@ import {
   FS_IOC32_SETFLAGS,
   vfs_ioctl,
 } from '../../fs/ioctl.js';
-import { sync_filesystem } from '../../fs/sync.js';
+import { vfs_syncfs } from '../../fs/sync.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
@@ -91,7 +91,7 @@ export function bmap(s: Session, task: Task, h: RequestHeader, m: Message): Awai
   });
 }
 
-/** SYNCFS: syncfs(2). */
+/** SYNCFS: syncfs(2), or sync(2). It names no open file: of an error of writing back the first one is told. */
 export function syncfs(s: Session, task: Task, h: RequestHeader): Awaitable<void> {
-  return andThen(sync_filesystem(task, s.sb), () => replyOk(s, h));
+  return andThen(vfs_syncfs(task, s.sb, s), () => replyOk(s, h));
 }
