@@ -123,7 +123,8 @@ async function writeback_single_inode(
   wbc: WritebackControl,
   afterwards: (task: Task, inode: Inode, wbc: WritebackControl) => void,
 ): Promise<void> {
-  if ((inode.i_state & I_SYNC) !== 0) {
+  // Several may have waited: only the first of them finds nobody at it.
+  while ((inode.i_state & I_SYNC) !== 0) {
     if (wbc.sync_mode !== 'WBC_SYNC_ALL') return;
     await inode_wait_for_writeback(task, inode);
   }
