@@ -19,6 +19,7 @@ import { putKey, type TreeFormat } from './btree/node.js';
 import { put, update } from './btree/put.js';
 import { remove } from './btree/remove.js';
 import type { BTree } from './btree/tree.js';
+import { get48, put48 } from './format/bytes.js';
 import { KIND_DIRECTORY } from './format/tree.js';
 import type { Handle } from './journal/types.js';
 import { KEYS_OF_HASH } from './names.js';
@@ -51,18 +52,26 @@ export function nameAt(data: Buffer, at: number): string {
   return data.toString('latin1', at + NAME, at + NAME + (data[at + LENGTH] ?? 0));
 }
 
+/** Whether that is the name of the record, byte by byte. */
+function isNameAt(data: Buffer, at: number, name: string): boolean {
+  const { length } = name;
+  if (data[at + LENGTH] !== length) return false;
+  for (let i = 0; i < length; i++) if (data[at + NAME + i] !== name.charCodeAt(i)) return false;
+  return true;
+}
+
 export function entryAt(data: Buffer, at: number): Entry {
-  return { ino: data.readUIntLE(at + INO, 6), type: data[at + TYPE] ?? 0 };
+  return { ino: get48(data, at + INO), type: data[at + TYPE] ?? 0 };
 }
 
 /** The record of an entry. */
 export function encodeEntry(key: number, name: string, ino: number, type: number): Buffer {
   const record = Buffer.allocUnsafe(NAME + name.length);
   putKey(dir_format, record, 0, key);
-  record.writeUIntLE(ino, INO, 6);
+  put48(record, ino, INO);
   record[TYPE] = type;
   record[LENGTH] = name.length;
-  record.write(name, NAME, 'latin1');
+  for (let i = 0; i < name.length; i++) record[NAME + i] = name.charCodeAt(i);
   return record;
 }
 
@@ -122,10 +131,7 @@ export class Directory {
     let found = -1;
     const walked = this.tree.walk(task, first, (data, at, key) => {
       if (key >= first + KEYS_OF_HASH) return false;
-      const same =
-        folded === undefined
-          ? data[at + LENGTH] === name.length && nameAt(data, at) === name
-          : utf8_casefold(nameAt(data, at)) === folded;
+      const same = folded === undefined ? isNameAt(data, at, name) : utf8_casefold(nameAt(data, at)) === folded;
       if (same) {
         found = key;
         visit?.(data, at);
@@ -166,7 +172,7 @@ export class Directory {
     return andThen(this.#find(task, name), (key) => {
       if (key < 0) throw errno('ENOENT');
       const changed = update(this.tree, task, handle, key, (data, at) => {
-        data.writeUIntLE(ino, at + INO, 6);
+        put48(data, ino, at + INO);
         data[at + TYPE] = type;
       });
       return andThen(changed, () => undefined);

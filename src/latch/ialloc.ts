@@ -7,6 +7,7 @@ import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { ALLOC_CREDITS, type Allocator } from './alloc.js';
 import { clearBit, countSet, firstSet, isSet, setBit } from './bitmap.js';
+import { get32, put32 } from './format/bytes.js';
 import { GROUP_BLOCKS, INODE_BITMAP, INODE_SIZE, INODES_PER_BLOCK, ROOM_BITMAP, ROOT_BLOCK } from './format/layout.js';
 import { COMPAT_INODE_BLOCKS, type Superblock } from './format/superblock.js';
 import { type Bitmap, type Group, type Groups, groupOf, isUsable } from './groups.js';
@@ -143,7 +144,7 @@ export class InodeAllocator {
           throw errno('EIO', `block ${block} has no free inode though the room bitmap says so`);
         }
         bh.b_data.fill(0, slot * INODE_SIZE, (slot + 1) * INODE_SIZE);
-        bh.b_data.writeUInt32LE(mode, slot * INODE_SIZE);
+        put32(bh.b_data, mode, slot * INODE_SIZE);
         handle.dirty_metadata(task, bh);
         const last = freeSlot(bh, slot + 1) === undefined;
         brelse(bh);
@@ -228,14 +229,14 @@ export class InodeAllocator {
 /** The first free slot from `from` on. */
 function freeSlot(bh: BufferHead, from: number): number | undefined {
   for (let slot = from; slot < INODES_PER_BLOCK; slot++) {
-    if (bh.b_data.readUInt32LE(slot * INODE_SIZE) === 0) return slot;
+    if (get32(bh.b_data, slot * INODE_SIZE) === 0) return slot;
   }
   return undefined;
 }
 
 function isEmpty(bh: BufferHead): boolean {
   for (let slot = 0; slot < INODES_PER_BLOCK; slot++) {
-    if (bh.b_data.readUInt32LE(slot * INODE_SIZE) !== 0) return false;
+    if (get32(bh.b_data, slot * INODE_SIZE) !== 0) return false;
   }
   return true;
 }

@@ -27,6 +27,7 @@ import { dir_inode_operations, dir_operations } from './dir-ops.js';
 import { ExtentTree, extent_format } from './extents.js';
 import { file_aops, file_inode_operations, file_operations, secret_aops } from './file.js';
 import {
+  AREA,
   AREA_SIZE,
   areaOf,
   type DiskInode,
@@ -48,6 +49,16 @@ const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
 const S_IFLNK = 0o120000;
+
+/** An area with the root of an empty tree. */
+function emptyArea(kind: number): Buffer {
+  const area = Buffer.alloc(AREA_SIZE);
+  emptyRoot(area, kind);
+  return area;
+}
+
+const NO_ENTRIES = emptyArea(KIND_DIRECTORY);
+const NO_EXTENTS = emptyArea(KIND_EXTENTS);
 
 export class LatchInode extends Inode {
   /** FS_*_FL. */
@@ -88,20 +99,23 @@ export class LatchInode extends Inode {
   /** The root of its tree: made when it is first asked for, because many files never have any data. @throws EIO where the inode was freed */
   get area(): Buffer {
     if (this.#freed) throw errno('EIO', `inode ${this.i_ino} is used after it was freed`);
-    if (this.#area === undefined) {
-      this.#area = Buffer.alloc(AREA_SIZE);
-      emptyRoot(this.#area, kindOf(this));
-    }
+    this.#area ??= Buffer.from((this.i_mode & S_IFMT) === S_IFDIR ? NO_ENTRIES : NO_EXTENTS);
     return this.#area;
   }
 
-  /** Put the area into the inode's bytes: the root of its tree, the target of a symlink that is short enough, or nothing. */
-  writeArea(to: Buffer): void {
-    to.fill(0);
+  /**
+   * Put the area into the inode's bytes: the root of its tree, the target of a symlink that is short enough, or nothing.
+   * @param at where the area begins
+   */
+  writeArea(to: Buffer, at: number): void {
     const type = this.i_mode & S_IFMT;
-    if (this.i_link !== undefined && this.i_link.length <= AREA_SIZE) to.write(this.i_link, 'latin1');
-    else if (this.#area !== undefined) this.#area.copy(to);
-    else if (type === S_IFDIR || type === S_IFREG || type === S_IFLNK) emptyRoot(to, kindOf(this));
+    if (this.i_link !== undefined && this.i_link.length <= AREA_SIZE) {
+      to.fill(0, at, at + AREA_SIZE);
+      to.write(this.i_link, at, 'latin1');
+    } else if (this.#area !== undefined) to.set(this.#area, at);
+    else if (type === S_IFDIR) to.set(NO_ENTRIES, at);
+    else if (type === S_IFREG || type === S_IFLNK) to.set(NO_EXTENTS, at);
+    else to.fill(0, at, at + AREA_SIZE);
   }
 
   /** Whether it has a tree of extents with something in it, perhaps: a file with data, or a symlink longer than the area. */
@@ -182,10 +196,6 @@ class InodeTree implements TreeHost {
   root_access(): void {}
 
   root_changed(): void {}
-}
-
-function kindOf(inode: Inode): number {
-  return (inode.i_mode & S_IFMT) === S_IFDIR ? KIND_DIRECTORY : KIND_EXTENTS;
 }
 
 export function latchInode(inode: Inode): LatchInode {
@@ -327,7 +337,7 @@ export function writeInode(
       () =>
         andThen(handle.get_write_access(task, bh), () => {
           const at = (inode.i_ino % INODES_PER_BLOCK) * INODE_SIZE;
-          fillInode(info, inode, bh.b_data.subarray(at, at + INODE_SIZE));
+          fillInode(info, inode, bh.b_data, at);
           handle.dirty_metadata(task, bh);
           inode.i_sync_tid = handle.tid;
           if (!timesOnly) inode.i_datasync_tid = handle.tid;
@@ -337,8 +347,9 @@ export function writeInode(
   );
 }
 
-function fillInode(info: LatchInfo, inode: LatchInode, bytes: Buffer): void {
-  encodeInode(bytes, {
+/** @param at where the inode begins in `bytes` */
+function fillInode(info: LatchInfo, inode: LatchInode, bytes: Buffer, at: number): void {
+  const disk: DiskInode = {
     mode: inode.i_mode,
     uid: inode.i_uid,
     gid: inode.i_gid,
@@ -356,7 +367,8 @@ function fillInode(info: LatchInfo, inode: LatchInode, bytes: Buffer): void {
     xattrBlock: inode.xattrBlock,
     parent: inode.parent,
     nextOrphan: inode.nextOrphan,
-  });
-  inode.writeArea(areaOf(bytes));
-  if (info.checked) sealInode(bytes, seedOf(info, inode));
+  };
+  encodeInode(bytes, disk, at);
+  inode.writeArea(bytes, at + AREA);
+  if (info.checked) sealInode(bytes.subarray(at, at + INODE_SIZE), seedOf(info, inode));
 }

@@ -1,5 +1,6 @@
 /** One node of a B+tree in memory: a view of its bytes, which are the truth. Layout: format/tree.ts. Pure data: no device, no locks. */
 import { BLOCK_SIZE, type BufferHead } from '../../block/buffer-head.js';
+import { get16, get32, put16, put32 } from '../format/bytes.js';
 import { BODY_HEAD, CHILD, SLOT } from '../format/tree.js';
 
 /** What the records of one kind of tree look like. */
@@ -44,9 +45,9 @@ export class Node {
     const { data, base } = this;
     data[base] = level;
     data[base + 1] = this.format.kind;
-    data.writeUInt16LE(0, base + 2);
-    data.writeUInt16LE(this.size, base + 4);
-    data.writeUInt16LE(0, base + 6);
+    put16(data, 0, base + 2);
+    put16(data, this.size, base + 4);
+    put16(data, 0, base + 6);
   }
 
   get level(): number {
@@ -58,13 +59,13 @@ export class Node {
   }
 
   get count(): number {
-    return this.data.readUInt16LE(this.base + 2);
+    return get16(this.data, this.base + 2);
   }
 
   /** Bytes free, slots of what would be added included. */
   get room(): number {
     const { data, base } = this;
-    return data.readUInt16LE(base + 4) + data.readUInt16LE(base + 6) - BODY_HEAD - SLOT * data.readUInt16LE(base + 2);
+    return get16(data, base + 4) + get16(data, base + 6) - BODY_HEAD - SLOT * get16(data, base + 2);
   }
 
   /** Bytes of records with their slots. */
@@ -79,13 +80,13 @@ export class Node {
 
   /** Where record `i` begins in `data`. */
   at(i: number): number {
-    return this.base + this.data.readUInt16LE(this.base + BODY_HEAD + SLOT * i);
+    return this.base + get16(this.data, this.base + BODY_HEAD + SLOT * i);
   }
 
   /** The key of the record that begins at `at` in `data`. */
   keyOf(at: number): number {
-    const low = this.data.readUInt32LE(at);
-    return this.format.keyBytes === 4 ? low : low + this.data.readUInt32LE(at + 4) * 0x100000000;
+    const low = get32(this.data, at);
+    return this.format.keyBytes === 4 ? low : low + get32(this.data, at + 4) * 0x100000000;
   }
 
   key(i: number): number {
@@ -98,7 +99,7 @@ export class Node {
 
   /** The block of child `i` of an inner node. */
   child(i: number): number {
-    return this.data.readUInt32LE(this.at(i) + this.format.keyBytes);
+    return get32(this.data, this.at(i) + this.format.keyBytes);
   }
 
   /** Bytes of the record that begins at `at`. */
@@ -121,18 +122,18 @@ export class Node {
   /** Put a record of `length` bytes, at `from` of `source`, before record `i`. There must be room. */
   insert(i: number, source: Buffer, from: number, length: number): void {
     const { data, base, count } = this;
-    let heap = data.readUInt16LE(base + 4);
+    let heap = get16(data, base + 4);
     if (heap - BODY_HEAD - SLOT * count < length + SLOT) {
       this.#compact();
-      heap = data.readUInt16LE(base + 4);
+      heap = get16(data, base + 4);
     }
     heap -= length;
     source.copy(data, base + heap, from, from + length);
     const slot = base + BODY_HEAD + SLOT * i;
     data.copyWithin(slot + SLOT, slot, base + BODY_HEAD + SLOT * count);
-    data.writeUInt16LE(heap, slot);
-    data.writeUInt16LE(count + 1, base + 2);
-    data.writeUInt16LE(heap, base + 4);
+    put16(data, heap, slot);
+    put16(data, count + 1, base + 2);
+    put16(data, heap, base + 4);
   }
 
   /** Take record `i` out. */
@@ -146,9 +147,9 @@ export class Node {
     const length = this.sizeAt(at);
     const slot = base + BODY_HEAD + SLOT * i;
     data.copyWithin(slot, slot + SLOT, base + BODY_HEAD + SLOT * count);
-    data.writeUInt16LE(count - 1, base + 2);
-    if (at - base === data.readUInt16LE(base + 4)) data.writeUInt16LE(at - base + length, base + 4);
-    else data.writeUInt16LE(data.readUInt16LE(base + 6) + length, base + 6);
+    put16(data, count - 1, base + 2);
+    if (at - base === get16(data, base + 4)) put16(data, at - base + length, base + 4);
+    else put16(data, get16(data, base + 6) + length, base + 6);
   }
 
   /** Take records `from` to the last out. */
@@ -160,8 +161,8 @@ export class Node {
     }
     let bytes = 0;
     for (let i = from; i < count; i++) bytes += this.sizeAt(this.at(i));
-    data.writeUInt16LE(from, base + 2);
-    data.writeUInt16LE(data.readUInt16LE(base + 6) + bytes, base + 6);
+    put16(data, from, base + 2);
+    put16(data, get16(data, base + 6) + bytes, base + 6);
   }
 
   /** Copy records `from` to `to` exclusive of a node of the same level behind the last one. There must be room. */
@@ -182,10 +183,10 @@ export class Node {
       const length = this.level > 0 ? this.innerRecord : this.format.sizeOf(scratch, at - base);
       heap -= length;
       scratch.copy(data, base + heap, at - base, at - base + length);
-      data.writeUInt16LE(heap, base + BODY_HEAD + SLOT * i);
+      put16(data, heap, base + BODY_HEAD + SLOT * i);
     }
-    data.writeUInt16LE(heap, base + 4);
-    data.writeUInt16LE(0, base + 6);
+    put16(data, heap, base + 4);
+    put16(data, 0, base + 6);
   }
 
   /** Why it cannot be a node, or undefined: whatever is read from it afterwards lies inside of it. */
@@ -193,7 +194,7 @@ export class Node {
     const { data, base, size, format, level } = this;
     if (this.kind !== format.kind) return `a node of kind ${this.kind} in a tree of kind ${format.kind}`;
     const count = this.count;
-    const heap = data.readUInt16LE(base + 4);
+    const heap = get16(data, base + 4);
     if (BODY_HEAD + SLOT * count > heap || heap > size) return 'slots and records overlap';
     const minimum = level > 0 ? this.innerRecord : format.minRecord;
     let bytes = 0;
@@ -209,20 +210,20 @@ export class Node {
       last = key;
       bytes += length;
     }
-    if (bytes + data.readUInt16LE(base + 6) !== size - heap) return 'its records do not add up';
+    if (bytes + get16(data, base + 6) !== size - heap) return 'its records do not add up';
     return undefined;
   }
 }
 
 export function putKey(format: TreeFormat, data: Buffer, at: number, key: number): void {
-  data.writeUInt32LE(key >>> 0, at);
-  if (format.keyBytes === 8) data.writeUInt32LE(Math.floor(key / 0x100000000), at + 4);
+  put32(data, key >>> 0, at);
+  if (format.keyBytes === 8) put32(data, Math.floor(key / 0x100000000), at + 4);
 }
 
 /** The record by which an inner node knows a child. */
 export function innerRecord(format: TreeFormat, key: number, block: number): Buffer {
   const record = Buffer.allocUnsafe(format.keyBytes + CHILD);
   putKey(format, record, 0, key);
-  record.writeUInt32LE(block, format.keyBytes);
+  put32(record, block, format.keyBytes);
   return record;
 }

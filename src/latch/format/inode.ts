@@ -1,6 +1,7 @@
 /** An inode of 256 bytes on the device. */
 import { crc32 } from 'node:zlib';
 import type { Timespec } from '../../sched/time.js';
+import { get16, get32, get48, put16, put32, put48 } from './bytes.js';
 
 /** A run of blocks of a file. */
 export interface Extent {
@@ -60,64 +61,66 @@ export interface DiskInode {
   nextOrphan: number;
 }
 
-const TIMES = { mtime: 64, ctime: 76, btime: 88, atime: 128 } as const;
+const MTIME = 64;
+const CTIME = 76;
+const BTIME = 88;
+const ATIME = 128;
 const PROJECT = 140;
-const AREA = 144;
+/** Where the area begins in an inode's bytes. */
+export const AREA = 144;
 
 function putTime(b: Buffer, at: number, time: Timespec): void {
-  b.writeUInt32LE(time.sec >>> 0, at);
-  b.writeInt32LE(Math.floor(time.sec / 2 ** 32), at + 4);
-  b.writeUInt32LE(time.nsec, at + 8);
+  put32(b, time.sec >>> 0, at);
+  put32(b, Math.floor(time.sec / 2 ** 32) >>> 0, at + 4);
+  put32(b, time.nsec, at + 8);
 }
 
 function getTime(b: Buffer, at: number): Timespec {
-  return { sec: b.readInt32LE(at + 4) * 2 ** 32 + b.readUInt32LE(at), nsec: b.readUInt32LE(at + 8) };
+  return { sec: (get32(b, at + 4) | 0) * 2 ** 32 + get32(b, at), nsec: get32(b, at + 8) };
 }
 
-function put48(b: Buffer, at: number, value: number): void {
-  b.writeUIntLE(value, at, 6);
-  b.writeUInt16LE(0, at + 6);
-}
-
-/** @param b the inode's 256 bytes; the area behind the fixed fields is left alone */
-export function encodeInode(b: Buffer, inode: DiskInode): void {
-  b.fill(0, 0, AREA);
-  b.writeUInt32LE(inode.mode, 0);
-  b.writeUInt32LE(inode.uid, 4);
-  b.writeUInt32LE(inode.gid, 8);
-  b.writeUInt32LE(inode.nlink, 12);
-  put48(b, 16, inode.size % 2 ** 48);
-  b.writeUInt16LE(Math.floor(inode.size / 2 ** 48), 22);
-  put48(b, 24, inode.blocks);
-  b.writeUInt32LE(inode.generation >>> 0, 32);
-  b.writeUInt32LE(inode.flags >>> 0, 36);
-  b.writeUInt32LE(inode.rdev >>> 0, 40);
-  for (const name of ['mtime', 'ctime', 'btime', 'atime'] as const) putTime(b, TIMES[name], inode[name]);
-  b.writeUInt32LE(inode.xattrBlock, 100);
-  put48(b, 104, inode.parent);
-  put48(b, 112, inode.nextOrphan);
-  b.writeUInt32LE(inode.projid, PROJECT);
+/** @param b holds the inode's 256 bytes from `at` on; the area behind the fixed fields is left alone */
+export function encodeInode(b: Buffer, inode: DiskInode, at = 0): void {
+  b.fill(0, at, at + AREA);
+  put32(b, inode.mode, at);
+  put32(b, inode.uid, at + 4);
+  put32(b, inode.gid, at + 8);
+  put32(b, inode.nlink, at + 12);
+  put48(b, inode.size % 2 ** 48, at + 16);
+  put16(b, Math.floor(inode.size / 2 ** 48), at + 22);
+  put48(b, inode.blocks, at + 24);
+  put32(b, inode.generation >>> 0, at + 32);
+  put32(b, inode.flags >>> 0, at + 36);
+  put32(b, inode.rdev >>> 0, at + 40);
+  putTime(b, at + MTIME, inode.mtime);
+  putTime(b, at + CTIME, inode.ctime);
+  putTime(b, at + BTIME, inode.btime);
+  putTime(b, at + ATIME, inode.atime);
+  put32(b, inode.xattrBlock, at + 100);
+  put48(b, inode.parent, at + 104);
+  put48(b, inode.nextOrphan, at + 112);
+  put32(b, inode.projid, at + PROJECT);
 }
 
 export function decodeInode(b: Buffer): DiskInode {
   return {
-    mode: b.readUInt32LE(0),
-    uid: b.readUInt32LE(4),
-    gid: b.readUInt32LE(8),
-    projid: b.readUInt32LE(PROJECT),
-    nlink: b.readUInt32LE(12),
-    size: b.readUIntLE(16, 6) + b.readUInt16LE(22) * 2 ** 48,
-    blocks: b.readUIntLE(24, 6),
-    generation: b.readUInt32LE(32),
-    flags: b.readUInt32LE(36),
-    rdev: b.readUInt32LE(40),
-    mtime: getTime(b, TIMES.mtime),
-    ctime: getTime(b, TIMES.ctime),
-    btime: getTime(b, TIMES.btime),
-    atime: getTime(b, TIMES.atime),
-    xattrBlock: b.readUInt32LE(100),
-    parent: b.readUIntLE(104, 6),
-    nextOrphan: b.readUIntLE(112, 6),
+    mode: get32(b, 0),
+    uid: get32(b, 4),
+    gid: get32(b, 8),
+    projid: get32(b, PROJECT),
+    nlink: get32(b, 12),
+    size: get48(b, 16) + get16(b, 22) * 2 ** 48,
+    blocks: get48(b, 24),
+    generation: get32(b, 32),
+    flags: get32(b, 36),
+    rdev: get32(b, 40),
+    mtime: getTime(b, MTIME),
+    ctime: getTime(b, CTIME),
+    btime: getTime(b, BTIME),
+    atime: getTime(b, ATIME),
+    xattrBlock: get32(b, 100),
+    parent: get48(b, 104),
+    nextOrphan: get48(b, 112),
   };
 }
 
@@ -150,17 +153,17 @@ export function areaOf(b: Buffer): Buffer {
 }
 
 export function encodeExtent(b: Buffer, at: number, extent: Extent): void {
-  b.writeUInt32LE(extent.logical, at);
-  b.writeUInt32LE((extent.length | (extent.unwritten ? UNWRITTEN : 0)) >>> 0, at + 4);
-  b.writeUInt32LE(extent.physical, at + 8);
+  put32(b, extent.logical, at);
+  put32(b, (extent.length | (extent.unwritten ? UNWRITTEN : 0)) >>> 0, at + 4);
+  put32(b, extent.physical, at + 8);
 }
 
 export function decodeExtent(b: Buffer, at: number): Extent {
-  const length = b.readUInt32LE(at + 4);
+  const length = get32(b, at + 4);
   return {
-    logical: b.readUInt32LE(at),
+    logical: get32(b, at),
     length: length & 0x7fffffff,
-    physical: b.readUInt32LE(at + 8),
+    physical: get32(b, at + 8),
     unwritten: length >= UNWRITTEN,
   };
 }
@@ -168,7 +171,7 @@ export function decodeExtent(b: Buffer, at: number): Extent {
 /** What the checksum of an inode begins with. */
 export function inodeSeed(uuid: Buffer, ino: number): number {
   const b = Buffer.alloc(8);
-  put48(b, 0, ino);
+  put48(b, ino, 0);
   return crc32(b, crc32(uuid));
 }
 
