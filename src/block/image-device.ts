@@ -8,7 +8,7 @@ import { WaitQueue } from '../sched/wait.js';
 import { SECTOR_SIZE } from './bio.js';
 import { BlockDevice, type Geometry, type OpenMode } from './block-device.js';
 import { ImageFile } from './image-file.js';
-import { describeHolder, mountOf } from './image-holder.js';
+import { describeHolder, describeUse, mountOf } from './image-holder.js';
 import { sizeOfBlockDevice, tryLockFile } from './libc.js';
 
 /** Milliseconds for which an image that is locked, but mounted nowhere, is waited for: its daemon is writing its last bytes. */
@@ -84,19 +84,35 @@ function sizeOf(fd: number, path: string): number {
   return sizeOfBlockDevice(fd);
 }
 
-/** Wait a while for a lock whose holder is about to end. @throws ImageError */
-async function awaitLock(task: Task, fd: number, path: string, patience: number): Promise<void> {
+/**
+ * Take what another may have who is about to end, waiting for it a while.
+ * @param take says who has it, or nothing; throws where that will not end
+ * @throws ImageError
+ */
+async function awaitFree(task: Task, path: string, patience: number, take: () => string | undefined): Promise<void> {
   const pause = new WaitQueue();
   const end = task.sched.monotonic() + patience;
-  while (!tryLockFile(fd)) {
-    if (mountOf(path) !== undefined || task.sched.monotonic() >= end) {
-      throw new ImageError(describeHolder(path, fstatSync(fd)));
-    }
+  for (let holder = take(); holder !== undefined; holder = take()) {
+    if (mountOf(path) !== undefined || task.sched.monotonic() >= end) throw new ImageError(holder);
     try {
       await pause.wait(task, { timeout: LOOK_AGAIN, what: `the lock of ${path}` });
     } catch (error) {
       if (!isErrno(error, 'ETIMEDOUT')) throw error;
     }
+  }
+}
+
+/**
+ * Open a block device for this process alone (O_EXCL, bd_prepare_to_claim). Unlike a lock of its node this holds for its other nodes, and against the
+ * kernel's own mounts, swap, and devices made of it.
+ * @returns undefined where somebody has it
+ */
+function claim(path: string, readOnly: boolean): number | undefined {
+  try {
+    return openSync(path, (readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_EXCL);
+  } catch (error) {
+    if (codeOf(error) === 'EBUSY') return undefined;
+    throw new ImageError(explain(codeOf(error), path, readOnly));
   }
 }
 
@@ -106,7 +122,7 @@ export interface ImageOptions {
 }
 
 /**
- * Make a device of an image. Opening it (blkdev_get) takes the image's lock, which lasts until the device is released or the
+ * Make a device of an image. Opening it (blkdev_get) takes the image's lock, and of a block device the device, until it is released or the
  * process ends.
  * @throws ImageError: missing, a directory, no permission; the device's open throws it where the image is in use
  */
@@ -125,16 +141,31 @@ export function imageDevice(
     closeSync(fd);
     throw error instanceof ImageError ? error : new ImageError(`${path} cannot be used: ${codeOf(error)}`);
   }
+  const isFile = fstatSync(fd).isFile();
+  let own: number | undefined;
   let closed = false;
   const close = (): void => {
-    if (!closed) closeSync(fd);
+    if (!closed) for (const opened of [fd, own]) if (opened !== undefined) closeSync(opened);
     closed = true;
+  };
+  const take = (): string | undefined => {
+    if (!tryLockFile(fd)) return describeHolder(path, fstatSync(fd));
+    if (isFile) return undefined;
+    own ??= claim(path, readOnly);
+    if (own !== undefined) {
+      file.through(own);
+      return undefined;
+    }
+    // What can be seen is not about to end by itself.
+    const use = describeUse(path);
+    if (use !== undefined) throw new ImageError(use);
+    return `${path} is in use, under this name or another, or a part of it is: release it there first`;
   };
   const ops = {
     open: async (task: Task): Promise<void> => {
       if (closed) throw errno('ENXIO', `${path} was closed`);
       try {
-        await awaitLock(task, fd, path, options.patience ?? PATIENCE);
+        await awaitFree(task, path, options.patience ?? PATIENCE, take);
       } catch (error) {
         close();
         throw error instanceof Errno ? new ImageError(`${path} cannot be locked: ${error.message}`) : error;
@@ -159,7 +190,7 @@ export function imageDevice(
     compat_ioctl: (_task: Task, bdev: BlockDevice, _mode: OpenMode, cmd: number): Buffer =>
       loopStatus(fd, path, bdev, cmd),
   };
-  const file = new ImageFile(fd, fstatSync(fd).isFile() ? size : undefined);
+  const file = new ImageFile(fd, isFile ? size : undefined);
   const bdev = new BlockDevice({ name: path, size, readOnly }, file, ops, sched, validator);
   file.gone = (reason) => bdev.mark_dead(reason);
   return bdev;

@@ -17,7 +17,7 @@ const ZEROES = 1 << 20;
 const HOLE = 4096;
 
 export class ImageFile implements Driver {
-  readonly #fd: number;
+  #fd: number;
   /** Bytes that it has as long as nobody cuts it off; undefined for a block device, which its driver looks after. */
   #size: number | undefined;
   /** It was cut off, so that every request fails: what lies before the cut may have been cut off and grown again before that was noticed. */
@@ -37,6 +37,11 @@ export class ImageFile implements Driver {
   constructor(fd: number, size: number | undefined) {
     this.#fd = fd;
     this.#size = size;
+  }
+
+  /** Use another descriptor of it from now on: one that nobody else can have. */
+  through(fd: number): void {
+    this.#fd = fd;
   }
 
   /** The file has grown, and is used as a whole. */

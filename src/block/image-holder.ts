@@ -50,7 +50,7 @@ function lockerOf(stat: Stats): string | undefined {
   return undefined;
 }
 
-/** One line: the image, who has it, and what to do. */
+/** One line: the image, who has it locked, and what to do. */
 export function describeHolder(path: string, stat: Stats): string {
   const mountpoint = mountOf(path);
   if (mountpoint !== undefined)
@@ -59,4 +59,14 @@ export function describeHolder(path: string, stat: Stats): string {
   if (locker !== undefined)
     return `${path} is in use by process ${locker}: unmount it there first, or end that process`;
   return `${path} is in use: another latchfs has it mounted; unmount that one first`;
+}
+
+/** What the system does with a block device, likewise; undefined where that cannot be seen. */
+export function describeUse(path: string): string | undefined {
+  for (const line of lines('/proc/self/mounts')) {
+    const [source = '', target = ''] = line.split(' ').map(unescapeOctal);
+    if (source === path) return `${path} is in use: it is mounted on ${target}; run: umount ${target}`;
+  }
+  if (!lines('/proc/swaps').some((line) => line.startsWith(`${path} `))) return undefined;
+  return `${path} is in use as swap space; run: swapoff ${path}`;
 }

@@ -2,8 +2,11 @@
 import { execFileSync, spawn } from 'node:child_process';
 import {
   chmodSync,
+  closeSync,
+  constants,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
   rmSync,
   statSync,
@@ -150,6 +153,66 @@ t.test('another process that has it locked is named, and waited for a while', as
   const patient = imageDevice(path, false, sched, validator, { patience: 10_000 });
   await blkdev_get(task(), patient, 'write');
   await blkdev_put(task(), patient);
+  t.same(kinds(), []);
+});
+
+/** A loop device, which is a block device as any other; undefined where it cannot be had. */
+function loopDevice(bytes: number): string | undefined {
+  const path = join(dir, `image${made++}`);
+  writeFileSync(path, '');
+  truncateSync(path, bytes);
+  try {
+    return execFileSync('losetup', ['-f', '--show', path], { stdio: ['ignore', 'pipe', 'ignore'] })
+      .toString()
+      .trim();
+  } catch {
+    return undefined;
+  }
+}
+
+const loop = loopDevice(4 * MIB);
+const noLoop = loop === undefined ? 'there is no loop device to be had' : false;
+
+t.test('a block device is had alone, whatever its node is called', { skip: noLoop }, async (t) => {
+  if (loop === undefined) return;
+  try {
+    const node = join(dir, 'node');
+    execFileSync('mknod', [node, 'b', '7', loop.replace('/dev/loop', '')]);
+    const open = (path: string): BlockDevice => imageDevice(path, false, sched, validator, { patience: 50 });
+    const bdev = open(loop);
+    await blkdev_get(task(), bdev, 'write');
+    t.equal(bdev.size, 4 * MIB);
+    t.match(await codeOf(() => blkdev_get(task(), open(node), 'write')), /node is in use/, 'by another name');
+    t.match(await codeOf(() => blkdev_get(task(), open(loop), 'write')), /is in use by process/, 'by the same');
+    t.throws(() => openSync(node, constants.O_RDONLY | constants.O_EXCL), { code: 'EBUSY' }, 'nor has the kernel it');
+    const bytes = Buffer.alloc(3 * 4096, 'x');
+    const whole = { sector: 0, vecs: [bytes], length: bytes.length };
+    await submit_bio_wait(task(), bdev, { op: 'write', ...whole, fua: true });
+    await blkdev_issue_discard(task(), bdev, 0, 4096);
+    await blkdev_issue_zeroout(task(), bdev, 9, 512);
+    await submit_bio_wait(task(), bdev, { op: 'read', ...whole });
+    const expected = Buffer.alloc(bytes.length, 'x').fill(0, 0, 4096).fill(0, 4608, 5120);
+    t.equal(bytes.compare(expected), 0);
+    await blkdev_put(task(), bdev);
+    const again = open(node);
+    await blkdev_get(task(), again, 'write');
+    await blkdev_put(task(), again);
+    const others = openSync(loop, constants.O_RDONLY | constants.O_EXCL);
+    t.match(await codeOf(() => blkdev_get(task(), open(loop), 'write')), /in use, under this name or another/);
+    closeSync(others);
+    execFileSync('mkfs.ext4', ['-q', loop]);
+    const dirOfIt = join(dir, 'mounted');
+    mkdirSync(dirOfIt);
+    execFileSync('mount', ['-t', 'ext4', loop, dirOfIt]);
+    try {
+      const remedy = new RegExp(`is mounted on ${dirOfIt}; run: umount ${dirOfIt}$`);
+      t.match(await codeOf(() => blkdev_get(task(), open(loop), 'write')), remedy);
+    } finally {
+      execFileSync('umount', [dirOfIt]);
+    }
+  } finally {
+    execFileSync('losetup', ['-d', loop]);
+  }
   t.same(kinds(), []);
 });
 
