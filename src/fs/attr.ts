@@ -131,13 +131,26 @@ function may_truncate(task: Task, inode: Inode, attr: Iattr): Awaitable<void> {
   return inode_permission(task, inode, MAY_WRITE);
 }
 
-/** What changes with what was asked for: chown and truncation take setuid and setgid away, truncation moves mtime. */
+/** Nothing is to be set but the ctime: chown(2) with both ids left as they are, which still takes setuid and setgid away (chown_common). */
+export function sets_nothing(attr: Iattr): boolean {
+  return Object.keys(attr).every((key) => key === 'file' || key === 'ctime');
+}
+
+function chowns(attr: Iattr): boolean {
+  return attr.uid !== undefined || attr.gid !== undefined || sets_nothing(attr);
+}
+
+/**
+ * What changes with what was asked for: chown and truncation take setuid and setgid away, truncation moves mtime.
+ * @throws EPERM where chown(2) of nobody to nobody takes them from somebody else's file
+ */
 function complete(task: Task, inode: Inode, given: Iattr): Iattr {
   const attr = { ...given };
-  const chown = attr.uid !== undefined || attr.gid !== undefined;
+  const chown = chowns(given);
   if ((chown || attr.kill_suidgid === true) && attr.mode === undefined) {
     const mode = mode_without_suidgid(task, inode);
     if (mode !== (inode.i_mode & 0o7777)) {
+      if (sets_nothing(given) && !inode_owner_or_capable(task, inode)) throw errno('EPERM');
       attr.mode = mode;
       // It follows from the rest and is not asked for: whether the caller may chmod does not matter.
       if (!chown) attr.force = true;
@@ -157,7 +170,7 @@ function complete(task: Task, inode: Inode, given: Iattr): Iattr {
 export function notify_change(task: Task, dentry: Dentry, given: Iattr): Awaitable<void> {
   const inode = inodeOf(dentry);
   if (given.mode !== undefined && (inode.i_mode & S_IFMT) === S_IFLNK) throw errno('EOPNOTSUPP');
-  const killsCaps = given.uid !== undefined || given.gid !== undefined || given.size !== undefined;
+  const killsCaps = chowns(given) || given.size !== undefined;
   return withWrite(task, inode.i_sb, () =>
     andThen(may_setattr(task, inode, given), () =>
       andThen(killsCaps && has_caps(task, dentry, inode), (caps) =>

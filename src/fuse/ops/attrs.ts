@@ -1,7 +1,8 @@
 /** Attributes: GETATTR, SETATTR, STATX, ACCESS, STATFS, and extended attributes. */
 
-import { notify_change } from '../../fs/attr.js';
+import { notify_change, sets_nothing } from '../../fs/attr.js';
 import type { Dentry } from '../../fs/dentry.js';
+import { inode_owner_or_capable } from '../../fs/inode-owner.js';
 import { inode_permission } from '../../fs/permission.js';
 import { vfs_statfs } from '../../fs/super.js';
 import type { Iattr } from '../../fs/types.js';
@@ -63,11 +64,20 @@ function iattrOf(s: Session, request: SetattrIn): Iattr {
   return attr;
 }
 
+/**
+ * A request that sets nothing is chown(2) of nobody to nobody, which takes setuid and setgid away, or announces a write that will do so itself: the kernel
+ * sends the same for both, and checks for neither whose file it is.
+ */
+function announces(task: Task, dentry: Dentry, attr: Iattr): boolean {
+  return sets_nothing(attr) && !inode_owner_or_capable(task, inodeOf(dentry));
+}
+
 export function setattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const attr = iattrOf(s, decodeSetattr(m));
-  return withDentry(s, task, h.nodeid, (dentry) =>
-    andThen(notify_change(task, dentry, attr), () => replyAttr(s, task, h, dentry)),
-  );
+  return withDentry(s, task, h.nodeid, (dentry) => {
+    const done = announces(task, dentry, attr) ? undefined : notify_change(task, dentry, attr);
+    return andThen(done, () => replyAttr(s, task, h, dentry));
+  });
 }
 
 export function access(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
