@@ -11,15 +11,16 @@ import type { Nodes } from './nodes.js';
 
 const O_RDWR = 2;
 const O_APPEND = 0o2000;
+const O_NOATIME = 0o1000000;
 /** Files kept open for the next request. */
 const KEPT = 256;
 
-/** What a request does with the file. */
-export type Use = 'read' | 'write' | 'append';
+/** What a request does with the file; quiet: read it without moving its atime. */
+export type Use = 'read' | 'quiet' | 'write' | 'append';
 
-const FLAGS: Readonly<Record<Use, number>> = { read: 0, write: O_RDWR, append: O_RDWR | O_APPEND };
+const FLAGS: Readonly<Record<Use, number>> = { read: 0, quiet: 0, write: O_RDWR, append: O_RDWR | O_APPEND };
 
-const USES: readonly Use[] = ['read', 'write', 'append'];
+const USES: readonly Use[] = ['read', 'quiet', 'write', 'append'];
 
 export class AnonymousFiles {
   readonly #nodes: Nodes;
@@ -38,6 +39,8 @@ export class AnonymousFiles {
       const dentry = await this.#nodes.dentry(task, nodeid);
       try {
         file = await vfs_open(task, dentry, FLAGS[use]);
+        // Whether the caller may was asked when it opened the file; whoever reads now may be another.
+        if (use === 'quiet') file.f_flags |= O_NOATIME;
       } finally {
         await dput(task, dentry);
       }

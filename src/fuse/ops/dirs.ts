@@ -18,7 +18,7 @@ import type { ReadIn, RequestHeader } from '../protocol/requests.js';
 import { encodeOpen } from '../protocol/write.js';
 import type { Session } from '../session.js';
 import { withDentry } from './names.js';
-import { entryOf, statOf, withFile } from './reply.js';
+import { entryOf, statOf, withReader } from './reply.js';
 
 /** OPENDIR. Where the kernel may cache, it need not be told: it lists by node, and lists what it knows again by itself. */
 export function opendir(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
@@ -68,8 +68,8 @@ async function list(s: Session, task: Task, file: File, { offset, size }: ReadIn
 
 export async function readdir(s: Session, task: Task, h: RequestHeader, m: Message): Promise<void> {
   const request = decodeRead(m);
-  const { fh, size } = request;
-  const listed = await withFile(s, task, h, fh, 'read', (file) => list(s, task, file, request, false));
+  const { size } = request;
+  const listed = await withReader(s, task, h, request, (file) => list(s, task, file, request, false));
   const packer = new DirentPacker(s.transport.out);
   packer.begin(size);
   for (const { name, ino, type, next } of listed) packer.add(ino, next, type, name);
@@ -79,7 +79,7 @@ export async function readdir(s: Session, task: Task, h: RequestHeader, m: Messa
 /** READDIRPLUS: each name is also looked up, and the kernel is told of what it names. */
 export async function readdirplus(s: Session, task: Task, h: RequestHeader, m: Message): Promise<void> {
   const request = decodeRead(m);
-  await withFile(s, task, h, request.fh, 'read', (file) => listPlus(s, task, h, file, request));
+  await withReader(s, task, h, request, (file) => listPlus(s, task, h, file, request));
 }
 
 async function listPlus(s: Session, task: Task, h: RequestHeader, file: File, request: ReadIn): Promise<void> {

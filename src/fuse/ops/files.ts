@@ -2,10 +2,12 @@
 import { vfs_copy_file_range } from '../../fs/copy-range.js';
 import { vfs_fallocate } from '../../fs/fallocate.js';
 import type { File } from '../../fs/file.js';
+import { S_APPEND } from '../../fs/inode.js';
 import { locks_remove_posix } from '../../fs/locks.js';
 import { filp_flush, fput, open_or_create, vfs_open, vfs_tmpfile_open } from '../../fs/open.js';
 import { vfs_iter_write, vfs_llseek } from '../../fs/read-write.js';
 import { vfs_fsync_range } from '../../fs/sync.js';
+import { atime_needs_update } from '../../fs/time.js';
 import { folio_put } from '../../mm/filemap.js';
 import { IovIter, SourceMemory } from '../../mm/iov-iter.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../../sched/awaitable.js';
@@ -30,7 +32,7 @@ import { encodeCopyFileRange, encodeCreate, encodeLseek, encodeOpen, encodeWrite
 import type { Session } from '../session.js';
 import { lockOwner, releaseFlock } from './locks.js';
 import { withDentry, withPut } from './names.js';
-import { entryOf, replyOk, statOf, withFile } from './reply.js';
+import { entryOf, replyOk, statOf, withFile, withReader } from './reply.js';
 import { read_whole } from './whole-read.js';
 
 const O_ACCMODE = 3;
@@ -39,6 +41,7 @@ const O_RDWR = 2;
 const O_APPEND = 0o2000;
 const O_DSYNC = 0o10000;
 const O_DIRECT = 0o40000;
+const O_NOATIME = 0o1000000;
 const O_SYNC = 0o4010000;
 
 /**
@@ -49,7 +52,17 @@ function openFlags(s: Session, file: File): number {
   if (file.f_inode.i_sb.generated) return FOPEN.DIRECT_IO;
   const base = FOPEN.PARALLEL_DIRECT_WRITES;
   if (s.options.cache === 'none') return base | FOPEN.DIRECT_IO;
-  return base | FOPEN.NOFLUSH | (s.strictAtime ? 0 : FOPEN.KEEP_CACHE);
+  return base | FOPEN.NOFLUSH | (mustBeSeen(s, file) ? 0 : FOPEN.KEEP_CACHE);
+}
+
+/**
+ * Whether the file is to be read through us again because that moves its atime, which reads out of the kernel's cache do not. With its writeback cache
+ * the kernel knows the times, and we do not.
+ */
+function mustBeSeen(s: Session, { f_flags, f_inode }: File): boolean {
+  if (s.strictAtime) return true;
+  if (s.options.cache !== 'auto' || (f_flags & O_ACCMODE) === O_WRONLY || (f_flags & O_NOATIME) !== 0) return false;
+  return atime_needs_update(f_inode);
 }
 
 /**
@@ -114,9 +127,7 @@ function replyCreated(s: Session, task: Task, h: RequestHeader, file: File): Awa
 /** READ: what was read goes out from where it lies in the page cache. */
 export function read(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const request = decodeRead(m);
-  const { fh } = request;
-  if (fh === 0) return withFile(s, task, h, fh, 'read', (file) => readFile(s, task, h, file, request));
-  return readFile(s, task, h, s.handles.get(fh), request);
+  return withReader(s, task, h, request, (file) => readFile(s, task, h, file, request));
 }
 
 function readFile(
@@ -175,7 +186,8 @@ function writeFile(
   task.anonymous = cached;
   const done = vfs_iter_write(task, file, iter, offset, {
     direct: direct && s.options.direct,
-    append: !cached && (flags & O_APPEND) !== 0,
+    // The kernel knows where the file ends, and RWF_NOAPPEND is told to nobody: it is written where the request says.
+    append: !cached && (flags & O_APPEND) !== 0 && (file.f_inode.i_flags & S_APPEND) !== 0,
     sync: (flags & O_SYNC) === O_SYNC ? 'sync' : (flags & O_DSYNC) !== 0 ? 'dsync' : false,
     killSuidgid: (write_flags & WRITE.KILL_SUIDGID) !== 0,
     killCaps: !cached,

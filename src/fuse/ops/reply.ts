@@ -99,6 +99,26 @@ export function withFile<T>(
   return withAnonymous(s, task, h, use, body);
 }
 
+const O_NOATIME = 0o1000000;
+
+/**
+ * As withFile, to read. fcntl(F_SETFL) is told to nobody: what holds is what the request says.
+ * @param flags the flags of the open file, as READ and READDIR bring them along
+ */
+export function withReader<T>(
+  s: Session,
+  task: Task,
+  h: RequestHeader,
+  { fh, flags }: { readonly fh: number; readonly flags: number },
+  body: (file: File) => Awaitable<T>,
+): Awaitable<T> {
+  const quiet = flags & O_NOATIME;
+  return withFile(s, task, h, fh, quiet !== 0 ? 'quiet' : 'read', (file) => {
+    file.f_flags = (file.f_flags & ~O_NOATIME) | quiet;
+    return body(file);
+  });
+}
+
 async function withAnonymous<T>(
   s: Session,
   task: Task,
