@@ -13,6 +13,7 @@ import {
   readSync,
   renameSync,
   rmdirSync,
+  rmSync,
   statSync,
   symlinkSync,
   unlinkSync,
@@ -27,36 +28,75 @@ function nameOf(i: number): string {
   return `${i}.${'abcdefghijklmnopqrstuvwxyz'.repeat(9).slice(0, (i * 31) % (i % 50 === 0 ? 230 : 14))}`;
 }
 
-/** Create, find, list, rename and remove names in one directory. */
+/** The median of how long each piece of a number of steps took. */
+function median(times: readonly number[]): number {
+  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] ?? Number.NaN;
+}
+
+/** Do `step` for each number below `count`. @returns microseconds of a step in the first and in the last tenth; medians, so that other load matters little */
+function timed(count: number, step: (i: number) => void): { first: number; last: number } {
+  const pieces: number[] = [];
+  const piece = count / 200;
+  for (let done = 0; done < count; done += piece) {
+    const began = process.hrtime.bigint();
+    for (let i = done; i < done + piece; i++) step(i);
+    pieces.push(Number(process.hrtime.bigint() - began) / 1000 / piece);
+  }
+  return { first: median(pieces.slice(0, 20)), last: median(pieces.slice(-20)) };
+}
+
+/** How many files are made elsewhere before anything is measured: by then the daemon's code is compiled. */
+const WARM = 5000;
+
+/** Create names in one directory, and find them. The last create must cost at most twice what the first did. */
 function many(dir: string, count: number): object {
-  const at = join(dir, 'many');
+  const [warm, at] = [join(dir, 'warm'), join(dir, 'many')];
+  const make = (where: string) => (i: number) => closeSync(openSync(join(where, nameOf(i)), 'wx'));
+  mkdirSync(warm);
+  timed(WARM, make(warm));
+  rmSync(warm, { recursive: true });
   mkdirSync(at);
-  for (let i = 0; i < count; i++) closeSync(openSync(join(at, nameOf(i)), 'wx'));
+  const create = timed(count, make(at));
+  assert.throws(() => openSync(join(at, nameOf(3)), 'wx'), { code: 'EEXIST' });
+  return { create, ...foundAll(at, count) };
+}
+
+/** Every name is found, and listed once. @returns microseconds of a lookup in the first and in the last tenth */
+function foundAll(at: string, count: number): { lookup: ReturnType<typeof timed> } {
+  const inodes = new Set<number>();
+  const lookup = timed(count, (i) => inodes.add(statSync(join(at, nameOf(i))).ino));
+  assert.equal(inodes.size, count, 'every name has an inode of its own');
   const listed = readdirSync(at);
   assert.equal(listed.length, count);
-  const inodes = new Set<number>();
-  const step = Math.max(1, Math.floor(count / 5000));
-  for (let i = 0; i < count; i += step) inodes.add(statSync(join(at, nameOf(i))).ino);
-  assert.equal(inodes.size, Math.ceil(count / step), 'every name has an inode of its own');
-  assert.equal(new Set(listed).size, count, 'nothing is listed twice');
+  const names = new Set(listed);
+  assert.equal(names.size, count, 'nothing is listed twice');
+  for (let i = 0; i < count; i++) assert.ok(names.has(nameOf(i)), `${nameOf(i)} is listed`);
   assert.throws(() => statSync(join(at, 'none')), { code: 'ENOENT' });
-  assert.throws(() => openSync(join(at, nameOf(3)), 'wx'), { code: 'EEXIST' });
+  return { lookup };
+}
+
+/** Find all that `many` has made, rename some and remove all. */
+function manyGone(dir: string, count: number): object {
+  const at = join(dir, 'many');
+  const found = foundAll(at, count);
   assert.throws(() => rmdirSync(at), { code: 'ENOTEMPTY' });
   for (let i = 0; i < count; i += 97) renameSync(join(at, nameOf(i)), join(at, `renamed ${i}`));
-  const blocks = statSync(at).blocks;
+  const { blocks } = statSync(at);
   // Remove while listing: what was there at the start is seen once all the same.
   const open = opendirSync(at, { bufferSize: 16 });
   let removed = 0;
+  const began = process.hrtime.bigint();
   for (let entry = open.readSync(); entry !== null; entry = open.readSync()) {
     unlinkSync(join(at, entry.name));
     removed++;
   }
+  const remove = Number(process.hrtime.bigint() - began) / 1000 / removed;
   open.closeSync();
   assert.equal(removed, count);
   assert.deepEqual(readdirSync(at), []);
   assert.equal(statSync(at).blocks, 0, 'an empty directory has no blocks');
   rmdirSync(at);
-  return { blocks };
+  return { blocks, ...found, remove };
 }
 
 /** Keep a directory for another mount to find. */
@@ -209,7 +249,7 @@ function largeKept(dir: string, count: number): object {
   return {};
 }
 
-const kinds = { many, keep, kept, sparse, sparseKept, xattrs, large, largeKept };
+const kinds = { many, manyGone, keep, kept, sparse, sparseKept, xattrs, large, largeKept };
 const [kind = '', dir = '', count = '0'] = process.argv.slice(2);
 const chosen = Object.entries(kinds).find(([name]) => name === kind);
 if (chosen === undefined) throw new Error(`no kind of work: ${kind}`);
