@@ -63,6 +63,18 @@ function unmountWith(args: readonly string[], timeout: number): Promise<Ran> {
   return run(command, command === latchfs ? ['umount', ...args] : args, { timeout });
 }
 
+/**
+ * The command that runs a shell script in a mount namespace of its own, as root. A new namespace has a copy of every mount, also of those of other tests, which would stay
+ * alive in it after their unmount, and keep their images in use: what is not under `keep` is detached first.
+ */
+export function apart(keep: string, script: string, ...args: string[]): [string, ...string[]] {
+  const alone = `while read -r _ at type _; do
+    case $type:$at in fuse*:${keep}*) ;; fuse*) umount -l "$(printf '%b' "$at")" ;; esac
+  done <<<"$(cat /proc/self/mounts)"
+  `;
+  return ['unshare', '-m', '--propagation', 'private', 'bash', '-euc', alone + script, 'apart', ...args];
+}
+
 /** Options as whoever runs the tests may give them: an ordinary user's mount is for nobody else. */
 function permitted(options: string): string {
   if (process.geteuid?.() === 0) return options;
@@ -117,7 +129,11 @@ export async function mount(source: string, options = 'allow_other'): Promise<Mo
       await pause(100);
       clean = await unmountWith([dir], 120_000);
     }
-    if (clean.status !== 0) await unmountWith(['-l', dir], 30_000);
+    if (clean.status !== 0) {
+      const users = await run('fuser', ['-vm', dir], { timeout: 20_000 });
+      console.error(`umount of ${dir}: ${clean.stderr}${users.stderr}`);
+      await unmountWith(['-l', dir], 30_000);
+    }
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<number>((resolve) => {
       timer = setTimeout(() => resolve(254), 120_000);

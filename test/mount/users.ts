@@ -3,7 +3,7 @@ import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, rmSync } from 'no
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
-import { type Mounted, mount, type Ran, root, run } from './harness.js';
+import { apart, type Mounted, mount, type Ran, root, run } from './harness.js';
 
 /** nobody: fusermount3 wants a name for its user. */
 const USER = 65534;
@@ -72,9 +72,9 @@ async function ownMount(name: string): Promise<Ran> {
       mount --bind ${scratch}/repo/mnt/fuse /dev/fuse
     fi
     exec ${asUser.join(' ')} bash -euo pipefail -c "$1"`;
-  const args = ['-m', '--propagation', 'private', 'bash', '-euc', outside, 'own', inside];
+  const [command, ...args] = apart(scratch, outside, inside);
   try {
-    return await run('unshare', args, { timeout: PATIENCE });
+    return await run(command, args, { timeout: PATIENCE });
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
