@@ -1,5 +1,5 @@
 /**
- * What the tests of trees do on a mount, as a process of its own: `node trees-child.js KIND DIRECTORY COUNT`. It prints one line of JSON, and ends with an
+ * What the tests of trees do on a mount, as a process of its own: `node trees-child.js KIND DIRECTORY COUNT DAEMON`. It prints one line of JSON, and ends with an
  * exception where something is not as it should be.
  */
 import assert from 'node:assert/strict';
@@ -10,6 +10,7 @@ import {
   opendirSync,
   openSync,
   readdirSync,
+  readFileSync,
   readSync,
   renameSync,
   rmdirSync,
@@ -28,43 +29,60 @@ function nameOf(i: number): string {
   return `${i}.${'abcdefghijklmnopqrstuvwxyz'.repeat(9).slice(0, (i * 31) % (i % 50 === 0 ? 230 : 14))}`;
 }
 
-/** The median of how long each piece of a number of steps took. */
-function median(times: readonly number[]): number {
-  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] ?? Number.NaN;
+/** Microseconds of processor time that this process and the daemon have had. */
+function spent(daemon: number): number {
+  const { user, system } = process.cpuUsage();
+  const stat = readFileSync(`/proc/${daemon}/stat`, 'latin1');
+  const [utime, stime] = stat.slice(stat.lastIndexOf(')')).split(' ').slice(12, 14);
+  return user + system + ((Number(utime) + Number(stime)) * 1_000_000) / TICKS;
 }
 
-/** Do `step` for each number below `count`. @returns microseconds of a step in the first and in the last tenth; medians, so that other load matters little */
-function timed(count: number, step: (i: number) => void): { first: number; last: number } {
-  const pieces: number[] = [];
-  const piece = count / 200;
-  for (let done = 0; done < count; done += piece) {
+/** Ticks of a second in /proc. */
+const TICKS = 100;
+
+interface Cost {
+  /** Microseconds of processor time of a step in the first and in the last tenth: other load matters little. */
+  readonly first: number;
+  readonly last: number;
+  /** Microseconds that a step took in each tenth. */
+  readonly took: readonly number[];
+}
+
+/** Do `step` for each number below `count`. */
+function timed(count: number, daemon: number, step: (i: number) => void): Cost {
+  const tenth = count / 10;
+  const costs: number[] = [];
+  const took: number[] = [];
+  for (let done = 0; done < count; done += tenth) {
     const began = process.hrtime.bigint();
-    for (let i = done; i < done + piece; i++) step(i);
-    pieces.push(Number(process.hrtime.bigint() - began) / 1000 / piece);
+    const before = spent(daemon);
+    for (let i = done; i < done + tenth; i++) step(i);
+    costs.push((spent(daemon) - before) / tenth);
+    took.push(Math.round(Number(process.hrtime.bigint() - began) / 1000 / tenth));
   }
-  return { first: median(pieces.slice(0, 20)), last: median(pieces.slice(-20)) };
+  return { first: costs[0] ?? Number.NaN, last: costs[9] ?? Number.NaN, took };
 }
 
 /** How many files are made elsewhere before anything is measured: by then the daemon's code is compiled. */
 const WARM = 5000;
 
 /** Create names in one directory, and find them. The last create must cost at most twice what the first did. */
-function many(dir: string, count: number): object {
+function many(dir: string, count: number, daemon: number): object {
   const [warm, at] = [join(dir, 'warm'), join(dir, 'many')];
   const make = (where: string) => (i: number) => closeSync(openSync(join(where, nameOf(i)), 'wx'));
   mkdirSync(warm);
-  timed(WARM, make(warm));
+  timed(WARM, daemon, make(warm));
   rmSync(warm, { recursive: true });
   mkdirSync(at);
-  const create = timed(count, make(at));
+  const create = timed(count, daemon, make(at));
   assert.throws(() => openSync(join(at, nameOf(3)), 'wx'), { code: 'EEXIST' });
-  return { create, ...foundAll(at, count) };
+  return { create, ...foundAll(at, count, daemon) };
 }
 
-/** Every name is found, and listed once. @returns microseconds of a lookup in the first and in the last tenth */
-function foundAll(at: string, count: number): { lookup: ReturnType<typeof timed> } {
+/** Every name is found, and listed once. */
+function foundAll(at: string, count: number, daemon: number): { lookup: Cost } {
   const inodes = new Set<number>();
-  const lookup = timed(count, (i) => inodes.add(statSync(join(at, nameOf(i))).ino));
+  const lookup = timed(count, daemon, (i) => inodes.add(statSync(join(at, nameOf(i))).ino));
   assert.equal(inodes.size, count, 'every name has an inode of its own');
   const listed = readdirSync(at);
   assert.equal(listed.length, count);
@@ -76,9 +94,9 @@ function foundAll(at: string, count: number): { lookup: ReturnType<typeof timed>
 }
 
 /** Find all that `many` has made, rename some and remove all. */
-function manyGone(dir: string, count: number): object {
+function manyGone(dir: string, count: number, daemon: number): object {
   const at = join(dir, 'many');
-  const found = foundAll(at, count);
+  const found = foundAll(at, count, daemon);
   assert.throws(() => rmdirSync(at), { code: 'ENOTEMPTY' });
   for (let i = 0; i < count; i += 97) renameSync(join(at, nameOf(i)), join(at, `renamed ${i}`));
   const { blocks } = statSync(at);
@@ -250,7 +268,7 @@ function largeKept(dir: string, count: number): object {
 }
 
 const kinds = { many, manyGone, keep, kept, sparse, sparseKept, xattrs, large, largeKept };
-const [kind = '', dir = '', count = '0'] = process.argv.slice(2);
+const [kind = '', dir = '', count = '0', daemon = '0'] = process.argv.slice(2);
 const chosen = Object.entries(kinds).find(([name]) => name === kind);
 if (chosen === undefined) throw new Error(`no kind of work: ${kind}`);
-console.log(JSON.stringify(chosen[1](dir, Number(count))));
+console.log(JSON.stringify(chosen[1](dir, Number(count), Number(daemon))));
