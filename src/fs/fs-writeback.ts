@@ -200,11 +200,14 @@ export async function writeback_sb_inodes(task: Task, sb: SuperBlock, work: Writ
   const { s_wb: wb } = sb;
   let written = 0;
   queue_io(task, sb, work);
-  // Those of this moment: what is dirtied meanwhile is for the next pass, so that it ends.
-  for (let left = wb.b_io.size; left > 0; left--) {
-    const [inode] = wb.b_io;
+  const sync = work.sync_mode === 'WBC_SYNC_ALL';
+  // Those of this moment: what is dirtied meanwhile is for the next pass, so that it ends. Another pass may take what this one has queued, and leave some of it dirty: who must write all does not
+  // go by the list. In Linux one worker makes all passes of a device, one after the other.
+  const queued = sync ? [...wb.b_io] : [];
+  for (let i = 0, { size } = wb.b_io; i < size; i++) {
+    const [first] = wb.b_io;
+    const inode = sync ? queued[i] : first;
     if (inode === undefined) break;
-    const sync = work.sync_mode === 'WBC_SYNC_ALL';
     if (passed_over(task, inode, sync)) continue;
     const wbc = { ...control(work.sync_mode, sync ? Number.POSITIVE_INFINITY : WRITE_CHUNK), for_sync: true };
     try {

@@ -102,8 +102,8 @@ export class WbLists {
     using _lock = inode.i_lock.lock(task);
     inode_state_assign(task, inode, before | flags);
     if ((before & (I_DIRTY | I_FREEING)) !== 0) return true;
-    // One that is being written is put back by who writes it.
-    if ((before & I_SYNC) !== 0) return true;
+    // One that is being written is put back by who writes it. If it is on no list, a sync would not find it until then.
+    if ((before & I_SYNC) !== 0 && inode.i_io_list !== undefined) return true;
     if (inode.i_sb.inodeHash.get(inode.i_ino) !== inode) return true;
     if ((flags & I_DIRTY) === 0) {
       inode.dirtied_time_when = this.#sched.monotonic();
