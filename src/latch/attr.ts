@@ -19,7 +19,8 @@ import { casefoldChanged } from './casefold.js';
 import { ACQUIRE_CREDITS, initQuota } from './charge.js';
 import { INCOMPAT_CASEFOLD } from './format/superblock.js';
 import { infoOf, type LatchInfo, with_handle } from './info.js';
-import { applyFlags, type LatchInode, latchInode, set_aops, writeInode } from './inode.js';
+import { applyFlags, type LatchInode, latchInode, set_aops } from './inode.js';
+import { writeInode } from './inode-disk.js';
 import { note_cached } from './secret.js';
 import { setSize } from './truncate.js';
 

@@ -1,6 +1,5 @@
 /** What an inode takes and gives back of the device's blocks, charged to its owner, group and project: i_blocks follows. Each inside the handle that does it. */
 import { FS_PROJINHERIT_FL } from '../fs/fileattr.js';
-import type { Inode } from '../fs/inode.js';
 import {
   dquot_active,
   dquot_alloc_inode,
@@ -20,7 +19,7 @@ import type { Task } from '../sched/task.js';
 import type { Run } from './alloc.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import { infoOf, with_handle } from './info.js';
-import { type LatchInode, latchInode } from './inode.js';
+import type { LatchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
 
 const S_ISGID = 0o2000;
@@ -121,14 +120,14 @@ export function chargeInode(task: Task, inode: LatchInode): Awaitable<void> {
  * Run `body`, which makes inodes of the caller in `dir`, with the quotas of those whom it will charge in memory: reading them is not a part of its transaction.
  * @throws EIO; what `body` throws
  */
-export function withOwners<T>(task: Task, dir: Inode, body: () => Awaitable<T>): Awaitable<T> {
+export function withOwners<T>(task: Task, dir: LatchInode, body: () => Awaitable<T>): Awaitable<T> {
   return dquot_active(dir) ? readOwners(task, dir, body) : body();
 }
 
-async function readOwners<T>(task: Task, dir: Inode, body: () => Awaitable<T>): Promise<T> {
-  await initQuota(task, latchInode(dir));
+async function readOwners<T>(task: Task, dir: LatchInode, body: () => Awaitable<T>): Promise<T> {
+  await initQuota(task, dir);
   const gid = (dir.i_mode & S_ISGID) !== 0 ? dir.i_gid : task.cred.gid;
-  const ids = [task.cred.uid, gid, inheritedProject(latchInode(dir))] as const;
+  const ids = [task.cred.uid, gid, inheritedProject(dir)] as const;
   const read = (): Promise<Dquot[]> => dquotsOf(task, dir.i_sb, ids);
   const held = await with_handle(task, infoOf(dir.i_sb), read, ACQUIRE_CREDITS);
   try {

@@ -8,7 +8,8 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Directory } from './dir.js';
 import { infoOf } from './info.js';
-import { latchInode, writeInode } from './inode.js';
+import { latchInode } from './inode.js';
+import { writeInode } from './inode-disk.js';
 import type { Handle } from './journal/types.js';
 
 const S_IFMT = 0o170000;

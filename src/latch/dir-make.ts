@@ -19,7 +19,7 @@ import { lookup } from './dir-lookup.js';
 import { discard, nameless, newInode } from './dir-new.js';
 import { AREA_SIZE } from './format/inode.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
-import type { LatchInode } from './inode.js';
+import { type LatchInode, latchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
 import { writeLongLink } from './link-ops.js';
 
@@ -56,7 +56,7 @@ function make(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number
       });
     return andThen(
       orElse(
-        () => withOwners(task, dir, () => with_handle(task, info, body, CREDITS + acl_credits(lists))),
+        () => withOwners(task, latchInode(dir), () => with_handle(task, info, body, CREDITS + acl_credits(lists))),
         (error) => discard(task, fresh, error),
       ),
       (inode) => {
@@ -125,7 +125,8 @@ export async function tmpfile(task: Task, dir: Inode, file: File, mode: number):
     return made;
   };
   const inode = await orElse(
-    () => withOwners(task, dir, () => with_handle(task, infoOf(dir.i_sb), body, CREDITS + acl_credits(lists))),
+    () =>
+      withOwners(task, latchInode(dir), () => with_handle(task, infoOf(dir.i_sb), body, CREDITS + acl_credits(lists))),
     (error) => discard(task, fresh, error),
   );
   unlock_new_inode(task, inode);

@@ -4,10 +4,12 @@ import type { BlockDevice } from '../block/block-device.js';
 import { bytes_settled } from '../block/buffer-access.js';
 import { get_bh, mark_buffer_dirty } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
+import type { file_operations, inode_operations } from '../fs/operations.js';
 import type { QuotaType } from '../fs/quota/types.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { SB_FREEZE_COMPLETE } from '../fs/super-writers.js';
 import { GUARDED, guard_read } from '../locking/guarded.js';
+import type { address_space_operations } from '../mm/operations.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -20,6 +22,20 @@ import { type Handle, type Journal, journal_start } from './journal/types.js';
 import { nameKey } from './names.js';
 import { Orphans } from './orphan.js';
 
+/** What the inodes of each type can do. */
+export interface OperationsByType {
+  readonly dir: { readonly i_op: inode_operations; readonly i_fop: file_operations };
+  readonly file: {
+    readonly i_op: inode_operations;
+    readonly i_fop: file_operations;
+    readonly a_ops: address_space_operations;
+    /** Of files that are to be deleted for good. */
+    readonly secret_aops: address_space_operations;
+  };
+  readonly symlink: inode_operations;
+  readonly special: inode_operations;
+}
+
 export class LatchInfo {
   readonly sb: SuperBlock;
   readonly bdev: BlockDevice;
@@ -29,6 +45,8 @@ export class LatchInfo {
   readonly alloc: Allocator;
   readonly inodes: InodeAllocator;
   readonly orphans: Orphans;
+  /** Given at the mount and not imported, because operations find inodes, and inodes have operations. */
+  readonly operations: OperationsByType;
   /** The lowest key of a name in a directory: see dir.ts. */
   readonly keyOf: (name: string) => number;
   /** Blocks have checksums. */
@@ -58,6 +76,7 @@ export class LatchInfo {
     superblock: Superblock,
     bh: BufferHead,
     journal: Journal,
+    operations: OperationsByType,
     inMemory = false,
   ) {
     this.sb = sb;
@@ -74,6 +93,7 @@ export class LatchInfo {
     this.alloc = new Allocator(bdev, superblock, this.groups, changed);
     this.inodes = new InodeAllocator(bdev, superblock, this.groups, this.alloc, changed);
     this.orphans = new Orphans(this);
+    this.operations = operations;
     const hash = { k0: superblock.hashKey.readUInt32LE(0), k1: superblock.hashKey.readUInt32LE(4) };
     this.keyOf = (name) => nameKey(hash, name);
   }

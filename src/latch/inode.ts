@@ -17,31 +17,19 @@ import {
   S_NOQUOTA,
 } from '../fs/inode.js';
 import { RwSem } from '../locking/rwsem.js';
-import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { BODY_BYTES, BTree, type TreeHost } from './btree/tree.js';
 import { giveBlocks, takeBlocks } from './charge.js';
 import { Directory, dir_format } from './dir.js';
-import { dir_inode_operations, dir_operations } from './dir-ops.js';
 import { ExtentTree, extent_format } from './extents.js';
-import { file_aops, file_inode_operations, file_operations, secret_aops } from './file.js';
-import {
-  AREA,
-  AREA_SIZE,
-  areaOf,
-  type DiskInode,
-  decodeInode,
-  encodeInode,
-  inodeIsSealed,
-  inodeSeed,
-  sealInode,
-} from './format/inode.js';
+import { AREA_SIZE, areaOf, decodeInode, inodeIsSealed } from './format/inode.js';
 import { INODE_SIZE, INODES_PER_BLOCK } from './format/layout.js';
 import { checksumSeed, emptyRoot, KIND_DIRECTORY, KIND_EXTENTS } from './format/tree.js';
 import { infoOf, type LatchInfo } from './info.js';
+import { fillFrom, seedOf } from './inode-disk.js';
 import type { Handle } from './journal/types.js';
-import { special_inode_operations, symlink_inode_operations } from './link-ops.js';
 
 /** The nesting level of i_data_sem of quota files (I_DATA_SEM_QUOTA). */
 const I_DATA_SEM_QUOTA = 2;
@@ -222,21 +210,22 @@ export function applyFlags(inode: LatchInode): void {
 
 /** The page cache operations of a file, by its flags (ext4_set_aops). */
 export function set_aops(inode: LatchInode): void {
-  inode.a_ops = (inode.flags & FS_SECRM_FL) !== 0 ? secret_aops : file_aops;
+  const { file } = infoOf(inode.i_sb).operations;
+  inode.a_ops = (inode.flags & FS_SECRM_FL) !== 0 ? file.secret_aops : file.a_ops;
 }
 
 /** Give an inode the operations of its type. */
 export function setOps(inode: LatchInode): void {
-  const type = inode.i_mode & 0o170000;
-  if (type === 0o040000) {
-    inode.i_op = dir_inode_operations;
-    inode.i_fop = dir_operations;
-  } else if (type === 0o100000) {
-    inode.i_op = file_inode_operations;
-    inode.i_fop = file_operations;
+  const { dir, file, symlink, special } = infoOf(inode.i_sb).operations;
+  const type = inode.i_mode & S_IFMT;
+  if (type === S_IFDIR) {
+    inode.i_op = dir.i_op;
+    inode.i_fop = dir.i_fop;
+  } else if (type === S_IFREG) {
+    inode.i_op = file.i_op;
+    inode.i_fop = file.i_fop;
     set_aops(inode);
-  } else if (type === 0o120000) inode.i_op = symlink_inode_operations;
-  else inode.i_op = special_inode_operations;
+  } else inode.i_op = type === S_IFLNK ? symlink : special;
 }
 
 /**
@@ -249,11 +238,6 @@ export function latch_iget(task: Task, info: LatchInfo, ino: number): Awaitable<
     if ((inode.i_state & I_NEW) === 0) return inode;
     return readInode(task, info, inode);
   });
-}
-
-function seedOf(info: LatchInfo, inode: LatchInode): number {
-  inode.seed ??= inodeSeed(info.super.uuid, inode.i_ino);
-  return inode.seed;
 }
 
 /**
@@ -282,7 +266,7 @@ async function readInode(task: Task, info: LatchInfo, inode: LatchInode): Promis
     if (info.checked && !inodeIsSealed(bytes, seedOf(info, inode))) {
       throw errno('EIO', `the checksum of inode ${inode.i_ino} is wrong`);
     }
-    adopt(inode, disk);
+    fillFrom(inode, disk);
     // It may have been changed and left memory since the last commit: fsync is to find that out.
     inode.i_sync_tid = inode.i_datasync_tid = info.journal.tid;
     applyFlags(inode);
@@ -297,78 +281,4 @@ async function readInode(task: Task, info: LatchInfo, inode: LatchInode): Promis
     iget_failed(task, inode);
     throw error;
   }
-}
-
-function adopt(inode: LatchInode, disk: DiskInode): void {
-  inode.i_mode = disk.mode;
-  inode.i_uid = disk.uid;
-  inode.i_gid = disk.gid;
-  inode.i_projid = disk.projid;
-  inode.i_nlink = disk.nlink;
-  i_size_init(inode, disk.size);
-  inode.i_disksize = disk.size;
-  inode.i_blocks = disk.blocks;
-  inode.i_generation = disk.generation;
-  inode.flags = disk.flags;
-  inode.i_rdev = disk.rdev;
-  inode.i_mtime = disk.mtime;
-  inode.i_ctime = disk.ctime;
-  inode.i_btime = disk.btime;
-  inode.i_atime = disk.atime;
-  inode.xattrBlock = disk.xattrBlock;
-  inode.parent = disk.parent;
-  inode.nextOrphan = disk.nextOrphan;
-}
-
-/**
- * Put an inode into the block of the device that holds it, as part of a transaction (ext4_mark_inode_dirty). Costs a credit.
- * @param timesOnly nothing has changed that fdatasync must wait for
- * @throws EIO EROFS
- */
-export function writeInode(
-  task: Task,
-  handle: Handle,
-  info: LatchInfo,
-  inode: LatchInode,
-  timesOnly = false,
-): Awaitable<void> {
-  return andThen(sb_bread(task, info.bdev, Math.floor(inode.i_ino / INODES_PER_BLOCK)), (bh) =>
-    withCleanup(
-      () =>
-        andThen(handle.get_write_access(task, bh), () => {
-          const at = (inode.i_ino % INODES_PER_BLOCK) * INODE_SIZE;
-          fillInode(info, inode, bh.b_data, at);
-          handle.dirty_metadata(task, bh);
-          inode.i_sync_tid = handle.tid;
-          if (!timesOnly) inode.i_datasync_tid = handle.tid;
-        }),
-      () => brelse(bh),
-    ),
-  );
-}
-
-/** @param at where the inode begins in `bytes` */
-function fillInode(info: LatchInfo, inode: LatchInode, bytes: Buffer, at: number): void {
-  const disk: DiskInode = {
-    mode: inode.i_mode,
-    uid: inode.i_uid,
-    gid: inode.i_gid,
-    projid: inode.i_projid,
-    nlink: inode.i_nlink,
-    size: (inode.i_mode & S_IFMT) === S_IFREG ? inode.i_disksize : inode.i_size,
-    blocks: inode.i_blocks - inode.delayed * (BLOCK_SIZE / 512),
-    generation: inode.i_generation,
-    flags: inode.flags,
-    rdev: inode.i_rdev,
-    mtime: inode.i_mtime,
-    ctime: inode.i_ctime,
-    btime: inode.i_btime,
-    atime: inode.i_atime,
-    xattrBlock: inode.xattrBlock,
-    parent: inode.parent,
-    nextOrphan: inode.nextOrphan,
-  };
-  encodeInode(bytes, disk, at);
-  inode.writeArea(bytes, at + AREA);
-  if (info.checked) sealInode(bytes.subarray(at, at + INODE_SIZE), seedOf(info, inode));
 }

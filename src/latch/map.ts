@@ -10,7 +10,8 @@ import type { Hole } from './extents.js';
 import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE, INODES_PER_BLOCK } from './format/layout.js';
 import { infoOf, with_handle } from './info.js';
-import { type LatchInode, writeInode } from './inode.js';
+import type { LatchInode } from './inode.js';
+import { writeInode } from './inode-disk.js';
 import type { Handle } from './journal/types.js';
 
 export const SECTORS = BLOCK_SIZE / SECTOR_SIZE;

@@ -7,7 +7,8 @@ import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { LatchInfo } from './info.js';
-import { type LatchInode, writeInode } from './inode.js';
+import type { LatchInode } from './inode.js';
+import { writeInode } from './inode-disk.js';
 import type { Handle } from './journal/types.js';
 
 /** Blocks that joining or leaving the list may dirty: the superblock, and the inodes before and here. */

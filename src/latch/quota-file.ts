@@ -12,7 +12,8 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import { infoOf, with_handle } from './info.js';
-import { type LatchInode, writeInode } from './inode.js';
+import type { LatchInode } from './inode.js';
+import { writeInode } from './inode-disk.js';
 import type { Handle } from './journal/types.js';
 import { mapRun } from './map.js';
 

@@ -6,7 +6,8 @@ import { MAX_LOGICAL } from './extent-list.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import { FormatError } from './format/superblock.js';
 import { type LatchInfo, with_handle } from './info.js';
-import { type LatchInode, latch_iget, writeInode } from './inode.js';
+import { type LatchInode, latch_iget } from './inode.js';
+import { writeInode } from './inode-disk.js';
 import { freeBlocks } from './truncate.js';
 
 /** How many inodes without a name were deleted, and how many truncations finished. */

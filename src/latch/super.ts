@@ -20,11 +20,13 @@ import { evict_inode } from './evict.js';
 import { BLOCK_SIZE, LATCH_MAGIC, MAX_FILE_BYTES, ROOT_INO } from './format/layout.js';
 import { decodeSuper, FormatError, INCOMPAT_JOURNAL, type Superblock } from './format/superblock.js';
 import { infoOf, LatchInfo, with_handle } from './info.js';
-import { LatchInode, latch_iget, latchInode, writeInode } from './inode.js';
+import { LatchInode, latch_iget, latchInode } from './inode.js';
 import { destroy_inode, free_inode } from './inode-cache.js';
+import { writeInode } from './inode-disk.js';
 import { journal_load } from './journal/load.js';
 import { NoJournal } from './journal/none.js';
 import type { Journal } from './journal/types.js';
+import { latch_operations } from './operations.js';
 import { ensure_quotas, load_quotas, unload_quotas } from './quota.js';
 import { latch_quota_read, latch_quota_write } from './quota-file.js';
 import { cleanOrphans } from './recover.js';
@@ -222,7 +224,7 @@ async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice, quota: 
     bdev.holder_ops = { mark_dead: (reason) => journal.abort(reason) };
     // What was replayed may have changed it.
     const disk = readSuper(bdev, bh);
-    info = new LatchInfo(sb, bdev, disk, bh, journal, inMemory);
+    info = new LatchInfo(sb, bdev, disk, bh, journal, latch_operations, inMemory);
     sb.s_fs_info = info;
     sb.s_magic = LATCH_MAGIC;
     sb.s_blocksize = BLOCK_SIZE;

@@ -31,7 +31,8 @@ import type { ShiftRest } from './extents.js';
 import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
-import { type LatchInode, latchInode, writeInode } from './inode.js';
+import { type LatchInode, latchInode } from './inode.js';
+import { writeInode } from './inode-disk.js';
 import type { Handle } from './journal/types.js';
 import { preallocate } from './map.js';
 

@@ -1,0 +1,94 @@
+/** An inode's fields on the device: taken from there, and put into the block that holds it. */
+import { brelse, sb_bread } from '../block/buffer-cache.js';
+import { i_size_init } from '../fs/inode.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
+import type { Task } from '../sched/task.js';
+import { AREA, type DiskInode, encodeInode, inodeSeed, sealInode } from './format/inode.js';
+import { BLOCK_SIZE, INODE_SIZE, INODES_PER_BLOCK } from './format/layout.js';
+import type { LatchInfo } from './info.js';
+import type { LatchInode } from './inode.js';
+import type { Handle } from './journal/types.js';
+
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
+
+/** What the checksum of an inode begins with. */
+export function seedOf(info: LatchInfo, inode: LatchInode): number {
+  inode.seed ??= inodeSeed(info.super.uuid, inode.i_ino);
+  return inode.seed;
+}
+
+/** The fields of an inode in memory from those on the device. */
+export function fillFrom(inode: LatchInode, disk: DiskInode): void {
+  inode.i_mode = disk.mode;
+  inode.i_uid = disk.uid;
+  inode.i_gid = disk.gid;
+  inode.i_projid = disk.projid;
+  inode.i_nlink = disk.nlink;
+  i_size_init(inode, disk.size);
+  inode.i_disksize = disk.size;
+  inode.i_blocks = disk.blocks;
+  inode.i_generation = disk.generation;
+  inode.flags = disk.flags;
+  inode.i_rdev = disk.rdev;
+  inode.i_mtime = disk.mtime;
+  inode.i_ctime = disk.ctime;
+  inode.i_btime = disk.btime;
+  inode.i_atime = disk.atime;
+  inode.xattrBlock = disk.xattrBlock;
+  inode.parent = disk.parent;
+  inode.nextOrphan = disk.nextOrphan;
+}
+
+/**
+ * Put an inode into the block of the device that holds it, as part of a transaction (ext4_mark_inode_dirty). Costs a credit.
+ * @param timesOnly nothing has changed that fdatasync must wait for
+ * @throws EIO EROFS
+ */
+export function writeInode(
+  task: Task,
+  handle: Handle,
+  info: LatchInfo,
+  inode: LatchInode,
+  timesOnly = false,
+): Awaitable<void> {
+  return andThen(sb_bread(task, info.bdev, Math.floor(inode.i_ino / INODES_PER_BLOCK)), (bh) =>
+    withCleanup(
+      () =>
+        andThen(handle.get_write_access(task, bh), () => {
+          const at = (inode.i_ino % INODES_PER_BLOCK) * INODE_SIZE;
+          fillInode(info, inode, bh.b_data, at);
+          handle.dirty_metadata(task, bh);
+          inode.i_sync_tid = handle.tid;
+          if (!timesOnly) inode.i_datasync_tid = handle.tid;
+        }),
+      () => brelse(bh),
+    ),
+  );
+}
+
+/** @param at where the inode begins in `bytes` */
+function fillInode(info: LatchInfo, inode: LatchInode, bytes: Buffer, at: number): void {
+  const disk: DiskInode = {
+    mode: inode.i_mode,
+    uid: inode.i_uid,
+    gid: inode.i_gid,
+    projid: inode.i_projid,
+    nlink: inode.i_nlink,
+    size: (inode.i_mode & S_IFMT) === S_IFREG ? inode.i_disksize : inode.i_size,
+    blocks: inode.i_blocks - inode.delayed * (BLOCK_SIZE / 512),
+    generation: inode.i_generation,
+    flags: inode.flags,
+    rdev: inode.i_rdev,
+    mtime: inode.i_mtime,
+    ctime: inode.i_ctime,
+    btime: inode.i_btime,
+    atime: inode.i_atime,
+    xattrBlock: inode.xattrBlock,
+    parent: inode.parent,
+    nextOrphan: inode.nextOrphan,
+  };
+  encodeInode(bytes, disk, at);
+  inode.writeArea(bytes, at + AREA);
+  if (info.checked) sealInode(bytes.subarray(at, at + INODE_SIZE), seedOf(info, inode));
+}
