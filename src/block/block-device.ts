@@ -115,7 +115,7 @@ export class BlockDevice {
     this.queue.limits.size = bytes;
   }
 
-  /** What it holds is lost, or a part of it: told by the driver, once (bdev_mark_dead). Does not sleep. */
+  /** What it holds is lost, or a part of it: told by the driver (bdev_mark_dead). Does not sleep. */
   mark_dead(reason: Errno): void {
     this.holder_ops?.mark_dead(reason);
   }

@@ -5,7 +5,7 @@
  */
 import { fdatasync, fstatSync, readSync, readvSync, writeSync, writevSync } from 'node:fs';
 import { Mutex as AsyncMutex } from 'async-mutex';
-import { type Errno, errno, isErrno } from '../sched/errno.js';
+import { asErrno, type Errno, errno, isErrno } from '../sched/errno.js';
 import { punchHole, zeroRange } from './libc.js';
 import type { Driver } from './request-queue.js';
 
@@ -24,7 +24,9 @@ export class ImageFile implements Driver {
   #lost: Errno | undefined;
   /** Its length was looked at since the last flush. */
   #looked = false;
-  /** Called once, when it is found to be cut off. */
+  /** A flush has failed. */
+  #unstable: Errno | undefined;
+  /** Called when it is found to be cut off, and when a flush has failed. */
   gone: ((reason: Errno) => void) | undefined;
   /** One flush at a time; those that come meanwhile share the next one. */
   readonly #flushing = new AsyncMutex();
@@ -47,6 +49,15 @@ export class ImageFile implements Driver {
   /** The file has grown, and is used as a whole. */
   grown(size: number): void {
     if (this.#size !== undefined) this.#size = size;
+  }
+
+  #forgets(error: Error): Errno {
+    const reason = asErrno(error);
+    if (this.#unstable === undefined) {
+      this.#unstable = reason;
+      this.gone?.(reason);
+    }
+    return reason;
   }
 
   /** It was found to end before byte `position`. */
@@ -156,14 +167,20 @@ export class ImageFile implements Driver {
     }
   }
 
+  /**
+   * Make stable what was written. Where that fails once it fails for ever: the host has forgotten what it could not write, tells nobody a second time, and
+   * the next one to flush would be told that all is well.
+   */
   async flush(): Promise<void> {
+    if (this.#unstable !== undefined) throw this.#unstable;
     this.#next ??= this.#flushing.runExclusive(() => {
       this.#next = undefined;
       return new Promise<void>((resolve, reject) => {
-        fdatasync(this.#fd, (error) => (error === null ? resolve() : reject(error)));
+        fdatasync(this.#fd, (error) => (error === null ? resolve() : reject(this.#forgets(error))));
       });
     });
     await this.#next;
+    if (this.#unstable !== undefined) throw this.#unstable;
     if (this.#lost !== undefined) throw this.#lost;
     this.#look();
     this.#looked = false;

@@ -32,6 +32,7 @@ import {
   disk_unlock_native_capacity,
 } from '../../src/block/block-device.js';
 import { imageDevice, LOOP_GET_STATUS64 } from '../../src/block/image-device.js';
+import { ImageFile } from '../../src/block/image-file.js';
 import {
   BLKDISCARD,
   BLKFLSBUF,
@@ -281,6 +282,20 @@ t.test('a file that is cut off between two writes is gone with the next flush', 
   await submit_bio_wait(task(), bdev, { op: 'write', ...sectors(MIB / 2, 1) });
   t.equal(await codeOf(() => blkdev_issue_flush(task(), bdev)), 'EIO');
   t.equal(await codeOf(() => submit_bio_wait(task(), bdev, { op: 'read', ...sectors(MIB / 4, 1) })), 'EIO');
+});
+
+t.test('after a flush that has failed none succeeds: the host tells only once', async (t) => {
+  const { path } = image();
+  // A device of characters cannot be synced.
+  const file = new ImageFile(openSync('/dev/null', constants.O_RDWR), undefined);
+  const told: string[] = [];
+  file.gone = ({ code }) => told.push(code);
+  t.equal(await codeOf(() => file.flush()), 'EINVAL');
+  file.through(openSync(path, constants.O_RDWR));
+  t.equal(await codeOf(() => file.flush()), 'EINVAL');
+  t.same(told, ['EINVAL'], 'and who has it is told');
+  const bytes = Buffer.alloc(512);
+  file.read(0, bytes);
 });
 
 t.test('what is no image', async (t) => {
