@@ -18,10 +18,12 @@ const SECTORS = BLOCK_SIZE / SECTOR_SIZE;
 const MAX_RUN = 256;
 
 /** A mistake of the buffer's user, told in the log. */
-function misuse(bh: BufferHead, task: Task | undefined, what: string): void {
+function misuse(bh: BufferHead, task: Task | undefined, rule: string, what: string): void {
   bh.b_bdev.validator.violation(task, 'guarded-state', {
     message: `block ${bh.b_blocknr} of ${bh.b_bdev.name}: ${what}`,
+    rule,
     lock: 'bh',
+    held: task === undefined ? [] : [...task.held],
   });
 }
 
@@ -85,7 +87,8 @@ export function get_bh(bh: BufferHead): void {
 
 /** Give a reference back (brelse, put_bh). Callable in completion context. */
 export function brelse(bh: BufferHead): void {
-  if (!bh.b_bdev.buffers.put(bh)) misuse(bh, undefined, 'released more often than it was taken');
+  if (!bh.b_bdev.buffers.put(bh))
+    misuse(bh, undefined, 'buffer#released-once', 'released more often than it was taken');
 }
 
 /** Lock a buffer, sleeping while it is locked (lock_buffer). */
@@ -101,8 +104,9 @@ export function unlock_buffer(task: Task, bh: BufferHead): void {
 /** The buffer's bytes are newer than the device's (mark_buffer_dirty). The caller has a reference, and has filled all of it. */
 export function mark_buffer_dirty(bh: BufferHead): void {
   if (bh.dirty) return;
-  if (!bh.uptodate) misuse(bh, undefined, 'made dirty though it is not uptodate');
-  if (bh.b_count === 0 && bh.private === undefined) misuse(bh, undefined, 'made dirty without a reference');
+  if (!bh.uptodate) misuse(bh, undefined, 'buffer#dirty-when-uptodate', 'made dirty though it is not uptodate');
+  if (bh.b_count === 0 && bh.private === undefined)
+    misuse(bh, undefined, 'buffer#dirty-with-a-reference', 'made dirty without a reference');
   bh.b_bdev.buffers.setDirty(bh);
 }
 
@@ -146,7 +150,7 @@ export function submit_bh(
 function leaveToIo(task: Task, bh: BufferHead, end: EndIo): boolean {
   const held = bh.lock.writer;
   if (held?.task !== task) {
-    misuse(bh, task, 'submitted without its lock');
+    misuse(bh, task, 'buffer#submitted-locked', 'submitted without its lock');
     return false;
   }
   held.handOver();

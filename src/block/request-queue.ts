@@ -205,6 +205,7 @@ export class RequestQueue {
     result.catch(() => undefined);
     this.#validator.violation(task, 'promise', {
       message: 'a completion callback returned a promise: it may not sleep',
+      rule: 'completion#may-not-block',
     });
   }
 

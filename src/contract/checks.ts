@@ -13,11 +13,18 @@ export const CHECKS = {
 
 export type Check = keyof typeof CHECKS;
 
+/** What an operation takes only where it finds that it has to: its caller cannot tell, so that what the lock guards is watched instead. */
+const FOUND_INSIDE: ReadonlySet<string> = new Set([
+  'vm_operations_struct.fault/invalidate_lock/mapping',
+  'vm_operations_struct.page_mkwrite/invalidate_lock/mapping',
+]);
+
 /** The checks that enforce one rule. None of them but the wrappers reads the rule itself. */
 export function checkedBy(rule: LockRule): readonly Check[] {
   const checks: Check[] = [];
   if (rule.heldBy === 'caller') checks.push('call-wrapper');
   if (rule.mode === 'none') return checks;
+  if (FOUND_INSIDE.has(rule.id)) return ['lockdep', 'guarded-state'];
   checks.push('return-wrapper', 'lockdep');
   if (GUARDED_RULES.has(rule.id)) checks.push('guarded-state');
   return checks;

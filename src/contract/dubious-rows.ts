@@ -93,8 +93,8 @@ export const DUBIOUS_ROWS: readonly Finding[] = [
     kind: 'kernel',
     says: 'i_rwsem is not held.',
     evidence:
-      'file_update_time is called by write_iter with i_rwsem held exclusively; iterate_dir updates the access time under the shared lock of the directory',
-    here: 'the rule holds for the access time of files and links',
+      'file_update_time is called by write_iter with i_rwsem held exclusively; iterate_dir updates the access time under the shared lock of the directory; xfs_file_buffered_read has the file locked shared',
+    here: 'the rule holds for the access time of files and links that the filesystem has not locked itself',
   },
   {
     id: 'inode_operations.update_time#prototype',

@@ -38,6 +38,7 @@ export const GUARDED_RULES: ReadonlySet<string> = new Set([
   'file_lock_operations.fl_release_private/flc_lock/inode/lease',
   'file_operations.copy_file_range/i_rwsem/inode_in',
   'file_operations.copy_file_range/i_rwsem/inode_out',
+  'file_operations.fallocate/invalidate_lock/mapping',
   'file_operations.iterate_shared/f_pos_lock/file',
   'file_operations.iterate_shared/i_rwsem/inode',
   'file_operations.remap_file_range/i_rwsem/inode_in',

@@ -200,7 +200,11 @@ export const inode_operations = {
     prototype: 'struct inode *, struct timespec *, int',
     cells: ['no'],
     mayBlock: 'yes',
-    rules: [notHeld('i_rwsem', 'inode', { when: 'the access time of a file or a link' })],
+    rules: [
+      notHeld('i_rwsem', 'inode', {
+        when: 'the access time of a file or a link, which the filesystem has not locked itself',
+      }),
+    ],
     reach: EVERYWHERE,
   }),
   atomic_open: op('atomic_open', {

@@ -20,7 +20,6 @@ import { iput } from './icache.js';
 import type { Inode } from './inode.js';
 import { isDir } from './inode.js';
 import { check_named } from './inode-free.js';
-import { drop_nlink } from './nlink.js';
 
 /** The level of d_lock for the second of two dentries (DENTRY_D_LOCK_NESTED). */
 const DENTRY_D_LOCK_NESTED = 1;
@@ -44,9 +43,9 @@ export function d_add(task: Task, dentry: Dentry, inode: Inode | undefined): voi
   d_lookup_done(dentry);
 }
 
-/** Give the dentry of an unnamed file its inode (d_tmpfile): it has no link left, and its number for a name. */
+/** Give the dentry of an unnamed file its inode, which nobody else has yet (d_tmpfile): it has no link left, and its number for a name. */
 export function d_tmpfile(task: Task, dentry: Dentry, inode: Inode): void {
-  if (inode.i_nlink > 0) drop_nlink(inode);
+  if (inode.i_nlink > 0) inode.i_nlink--;
   dentry.d_name = `#${inode.i_ino}`;
   d_instantiate(task, dentry, inode);
 }

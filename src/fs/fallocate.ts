@@ -1,13 +1,14 @@
 /** fallocate(2) (fs/open.c, vfs_fallocate). */
 import { file_operations } from '../contract/file.js';
 import { call } from '../locking/context.js';
+import { type CachedBefore, cached_before_fallocate, check_after_fallocate } from '../mm/fallocate-check.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { file_kill_caps } from './attr-privs.js';
 import { type File, FMODE_WRITE } from './file.js';
 import { file_dentry } from './file-table.js';
-import { S_APPEND, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
+import { type Inode, S_APPEND, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 import { sb_end_write, sb_start_write } from './super-freeze.js';
 
 export const FALLOC_FL_KEEP_SIZE = 0x01;
@@ -42,6 +43,31 @@ function checkMode(mode: number): void {
   throw errno('EOPNOTSUPP');
 }
 
+/** The modes after which what a range held must not be read any more. */
+const INVALIDATES = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE | FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE;
+/** Those of them that move what lies behind the range as well. */
+const MOVES = FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE;
+
+/** Call ->fallocate. Where the range reaches into the file and its contents go, it has to take invalidate_lock and to drop what is cached. */
+function call_fallocate(
+  task: Task,
+  file: File,
+  mode: number,
+  offset: number,
+  length: number,
+  fallocate: NonNullable<File['f_op']['fallocate']>,
+): Awaitable<void> {
+  const inode: Inode = file.f_inode;
+  const operation = (): Awaitable<void> => fallocate(task, file, mode, offset, length);
+  if ((mode & INVALIDATES) === 0 || offset >= inode.i_size) return call(task, file_operations.fallocate, {}, operation);
+  const { f_mapping: mapping } = file;
+  const end = (mode & MOVES) === 0 ? offset + length : Number.POSITIVE_INFINITY;
+  const before: CachedBefore | undefined = cached_before_fallocate(task, mapping, offset, end);
+  return andThen(call(task, file_operations.fallocate, { mapping: mapping.invalidate_lock }, operation), () =>
+    check_after_fallocate(task, mapping, before, (mode & MOVES) !== 0, fallocate),
+  );
+}
+
 /**
  * Allocate, zero, remove or insert a range of a file (vfs_fallocate). The filesystem takes i_rwsem and invalidate_lock. As a write
  * does, it takes file capabilities away; setuid and setgid go under the filesystem's i_rwsem.
@@ -71,7 +97,7 @@ export function vfs_fallocate(task: Task, file: File, mode: number, offset: numb
     withCleanup(
       () =>
         andThen(file_kill_caps(task, file_dentry(task, file), inode), () =>
-          call(task, file_operations.fallocate, {}, () => fallocate(task, file, mode, offset, length)),
+          call_fallocate(task, file, mode, offset, length, fallocate),
         ),
       () => sb_end_write(writing),
     ),

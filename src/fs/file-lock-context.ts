@@ -39,6 +39,11 @@ export class FileLockContext {
     return this.#lease.length > 0;
   }
 
+  /** Whether there is a lease by that open file, without the lock. */
+  hasLeaseOf(file: FileLock['file']): boolean {
+    return this.#lease.some((lease) => lease.file === file);
+  }
+
   #held(task: Task, list: FileLock[]): FileLock[] {
     guard_write(task, GUARDED.flc_lists, this.flc_lock);
     return list;

@@ -52,6 +52,7 @@ export class Flusher {
         const { validator } = this.#sb.machine;
         validator.violation(this.#sb.newTask({ comm: 'flush' }), 'promise', {
           message: `the flusher failed: ${String(error)}`,
+          rule: 'task#fails-in-no-background',
         });
       });
     }

@@ -5,7 +5,7 @@ import { file_lock_operations as fl_rows } from '../contract/file-lock.js';
 import { lock_manager_operations as lm_rows } from '../contract/lock-manager.js';
 import { call } from '../locking/context.js';
 import { GUARDED, guard_read } from '../locking/guarded.js';
-import type { Awaitable } from '../sched/awaitable.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { f_getown } from './fasync.js';
@@ -49,7 +49,24 @@ export function vfs_setlease(task: Task, file: File, lease: FileLock): Awaitable
   const { setlease } = file.f_op;
   if (setlease === undefined) return generic_setlease(task, file, lease);
   const arg = lease.type === 'F_RDLCK' ? 0 : lease.type === 'F_WRLCK' ? 1 : 2;
-  return call(task, rows.setlease, {}, () => setlease(task, file, arg, lease));
+  return andThen(
+    call(task, rows.setlease, {}, () => setlease(task, file, arg, lease)),
+    () => check_recorded(task, file, lease, setlease),
+  );
+}
+
+/** Whoever breaks leases looks at those that generic_setlease has recorded. */
+function check_recorded(task: Task, file: File, lease: FileLock, operation: object): void {
+  if (!task.validator.checking) return;
+  const recorded = file.f_inode.i_flctx?.hasLeaseOf(file) === true;
+  if (recorded === (lease.type !== 'F_UNLCK')) return;
+  task.validator.violation(task, 'promise', {
+    message: `setlease has ${recorded ? 'given up a lease that is still' : 'set a lease that is not'} recorded: it has not called generic_setlease`,
+    rule: 'file_operations.setlease#records-through-generic_setlease',
+    row: rows.setlease,
+    held: [...task.held],
+    operation,
+  });
 }
 
 /** Record a lease, change it, or with F_UNLCK remove it (generic_setlease). Takes flc_lock. @throws EAGAIN where it is not to be had now */

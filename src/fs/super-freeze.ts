@@ -32,11 +32,15 @@ type SuperOperation = (task: Task, sb: SuperBlock) => Awaitable<void>;
 /** Who writes, until it releases this; undefined where the task has come in already. */
 export type Writing = Held<'s_writers', 'read'> | undefined;
 
+/** Whether the task has come in as such a writer already; who keeps writers out, because it freezes, would wait for itself. */
+function isIn(task: Task, lock: object): boolean {
+  return task.held.length > 0 && heldBy(task, lock)?.exclusive === false;
+}
+
 /** Come in as a writer, waiting while the filesystem is frozen (__sb_start_write). */
 function start(task: Task, sb: SuperBlock, level: FreezeLevel): Awaitable<Writing> {
   const lock = sb.s_writers.at(level);
-  if (task.held.length > 0 && heldBy(task, lock) !== undefined) return undefined;
-  return lock.read(task, level);
+  return isIn(task, lock) ? undefined : lock.read(task, level);
 }
 
 /** For a system call that is going to change something (sb_start_write). Outside every lock but those of other kinds of writers. */
@@ -85,7 +89,7 @@ function overtaken({ machine: { validator } }: SuperBlock): void {
 /** As sb_start_write, if that needs no wait (sb_start_write_trylock). */
 export function sb_start_write_trylock(task: Task, sb: SuperBlock): Writing | 'frozen' {
   const { write: lock } = sb.s_writers;
-  if (task.held.length > 0 && heldBy(task, lock) !== undefined) return undefined;
+  if (isIn(task, lock)) return undefined;
   return lock.tryRead(task, SB_FREEZE_WRITE) ?? 'frozen';
 }
 

@@ -1,6 +1,7 @@
 /** Timestamps (fs/inode.c, kernel/time/timekeeping.c): current_time, relatime, and which operation changes which time. */
 import { inode_operations } from '../contract/inode.js';
 import { call } from '../locking/context.js';
+import { heldBy } from '../locking/held.js';
 import { type Awaitable, orElse, withCleanup } from '../sched/awaitable.js';
 import { Errno } from '../sched/errno.js';
 import type { Scheduler } from '../sched/scheduler.js';
@@ -126,9 +127,14 @@ export function inode_update_time(task: Task, inode: Inode, now: Timespec, flags
   const { update_time } = inode.i_op;
   if (update_time === undefined) return generic_update_time(task, inode, now, flags);
   // A directory is listed, and changed, with it held, and so is a file that is written.
-  const reading = flags === S_ATIME && (inode.i_mode & S_IFMT) !== S_IFDIR;
+  const reading = flags === S_ATIME && (inode.i_mode & S_IFMT) !== S_IFDIR && !locked_to_read(task, inode);
   const participants = reading ? { inode: inode.i_rwsem } : {};
   return call(task, inode_operations.update_time, participants, () => update_time(task, inode, now, flags));
+}
+
+/** The filesystem itself has locked the file, within its read_iter: xfs reads so. That is none of its callers' locks. */
+function locked_to_read(task: Task, { i_rwsem }: Inode): boolean {
+  return heldBy(task, i_rwsem)?.takenIn !== undefined;
 }
 
 /**

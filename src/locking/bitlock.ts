@@ -39,6 +39,7 @@ export class BitLock<L extends 'folio' | 'bh'> extends SleepLock<L> {
    */
   unlock(task: Task): void {
     const holder = this.writer;
+    if (holder === undefined && task.excused?.delete(this) === true) return;
     if (holder === undefined || (holder.task !== undefined && holder.task !== task)) {
       task.validator.violation(task, 'unlock-not-owner', {
         message:

@@ -120,14 +120,14 @@ function checkCallers(
         operation,
       );
     } else if (check.want === WANT_WRITE && held.mode !== 'write') {
-      fault(
-        task,
-        'wrong-mode',
-        checks.row,
-        rule,
-        `${rule.lock} of ${rule.of} must be held exclusively at the return`,
-        operation,
-      );
+      if (held.seq > mark) {
+        // Downgraded: what its caller gives back is another guard.
+        dropped++;
+        excuse(task, held);
+        excuse(task, lock);
+      }
+      const message = `${rule.lock} of ${rule.of} must be held exclusively at the return`;
+      fault(task, 'wrong-mode', checks.row, rule, message, operation);
     } else if (held.seq > mark) {
       dropped++;
       excuse(task, held);

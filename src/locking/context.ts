@@ -237,7 +237,32 @@ export function call<T>(
     } else leave(task, op, atomic, mark, kept, watching, participants, told, operation);
     return result;
   }
+  if (atomic > 0) return notAwaited(result, task, op, atomic, watching, operation);
   return settled(result, task, op, atomic, mark, kept, watching, participants, outcome, operation);
+}
+
+/**
+ * An operation that may not wait has answered with a promise. That is reported, and it ends here: whoever has called it goes on without the answer, so what becomes of the
+ * promise is not asked, and that it fails is nobody's business.
+ * @throws with enforce=error EIO
+ */
+function notAwaited<T>(
+  result: Promise<T>,
+  task: Task,
+  op: OpNode,
+  atomic: number,
+  watching: LockWatch | undefined,
+  operation: object,
+): Promise<T> {
+  result.catch(() => undefined);
+  const broken = checkPromise(task, op, operation);
+  task.atomic -= atomic;
+  task.op = op.parent;
+  task.watch = watching;
+  const { observer } = task.validator;
+  if (observer !== undefined) observer.left(task, op.row, broken !== undefined);
+  if (broken !== undefined) throw broken;
+  return result;
 }
 
 /**

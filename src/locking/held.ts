@@ -59,12 +59,20 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
    */
   release(): void {
     if (this.released) {
-      if (this.task?.excused?.delete(this.lock) === true) return;
-      this.task?.validator.violation(this.task, 'unlock-not-owner', {
+      const { task } = this;
+      if (task === undefined) return;
+      if (task.excused?.delete(this.lock) === true) {
+        // Somebody has given it back, which was reported, and perhaps taken it again: that guard is the one to release.
+        (heldBy(task, this.lock) as Held | undefined)?.release();
+        return;
+      }
+      const row = task.row ?? this.takenIn;
+      task.validator.violation(task, 'unlock-not-owner', {
         message: `${this.name} is released, but it is not held any more`,
         rule: 'lock#released-once-by-its-owner',
         lock: this.name,
-        ...(this.takenIn === undefined ? {} : { row: this.takenIn }),
+        held: [...task.held],
+        ...(row === undefined ? {} : { row }),
       });
       return;
     }

@@ -39,7 +39,7 @@ export interface Violation {
   readonly kind: ViolationKind;
   readonly message: string;
   /** The rule that was broken: the contract's, where the violation is of a row, otherwise this system's. */
-  readonly rule: string | undefined;
+  readonly rule: string;
   /** `section.op` of the row, where there is one. */
   readonly row: string | undefined;
   readonly lock: string | undefined;
@@ -63,7 +63,7 @@ export interface Violation {
 
 /** What tells one violation from another: they count as the same where all of it is equal. */
 export function violationKey(of: Pick<Violation, 'kind' | 'rule' | 'row' | 'lock' | 'message'>): string {
-  return `${of.kind} ${of.rule ?? ''} ${of.row ?? ''} ${of.lock ?? ''} ${of.message}`;
+  return `${of.kind} ${of.rule} ${of.row ?? ''} ${of.lock ?? ''} ${of.message}`;
 }
 
 /** Where violations go. */

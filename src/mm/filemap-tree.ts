@@ -2,7 +2,8 @@
  * Which folios a mapping has: the only functions that put one in or take one out. Who does either holds the folio's
  * lock, and the counts and the reclaim lists follow.
  */
-import { GUARDED, guard_write } from '../locking/guarded.js';
+import { vm_operations_struct } from '../contract/vm.js';
+import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
@@ -49,6 +50,7 @@ export function folios_put(folios: readonly Folio[]): void {
 export function filemap_add_folio(task: Task, mapping: AddressSpace, folio: Folio): boolean {
   guard_write(task, GUARDED.page_tree, folio.lock);
   if (mapping.i_pages.load(folio.index) !== undefined) return false;
+  if (task.row === vm_operations_struct.fault) guard_read(task, GUARDED.filling, mapping.invalidate_lock);
   mapping.i_pages.store(folio);
   folio.mapping = mapping;
   const { memory } = mapping;
@@ -65,12 +67,20 @@ export function filemap_add_folio(task: Task, mapping: AddressSpace, folio: Foli
 export function filemap_remove_folio(task: Task, folio: Folio): void {
   const { mapping, memory } = folio;
   guard_write(task, GUARDED.page_tree, folio.lock);
-  if (folio.writeback.isSet) folio_violation(task, 'a folio is removed from the page cache under writeback');
-  if (folio.mapcount > 0) folio_violation(task, 'a folio is removed from the page cache that is mapped');
+  if (folio.writeback.isSet) {
+    folio_violation(task, 'a folio is removed from the page cache under writeback', 'folio#stays-while-written');
+  }
+  if (folio.mapcount > 0) {
+    folio_violation(task, 'a folio is removed from the page cache that is mapped', 'folio#stays-while-mapped');
+  }
   if (mapping === undefined) return;
   folio_cancel_dirty(folio);
   if (mapping.i_pages.isMarked(folio.index)) {
-    folio_violation(task, 'a folio is removed from the page cache that is tagged dirty, under writeback or to write');
+    folio_violation(
+      task,
+      'a folio is removed from the page cache that is tagged dirty, under writeback or to write',
+      'folio#leaves-no-tag',
+    );
   }
   mapping.i_pages.erase(folio.index);
   folio.mapping = undefined;

@@ -12,6 +12,7 @@ function accountCleaned(mapping: AddressSpace, folio: Folio): void {
     mapping.memory.nr_dirty = 0;
     mapping.memory.validator.violation(undefined, 'folio-state', {
       message: 'a dirty folio is cleaned that was never counted as dirty',
+      rule: 'folio#counted-while-dirty',
       lock: 'folio',
     });
   }
@@ -25,7 +26,9 @@ function accountCleaned(mapping: AddressSpace, folio: Folio): void {
  * @returns whether it was dirty, so that there is something to write
  */
 export function folio_clear_dirty_for_io(task: Task, folio: Folio): boolean {
-  if (!folio.lock.locked) folio_violation(task, 'a folio is cleaned for I/O that is not locked');
+  if (!folio.lock.locked) {
+    folio_violation(task, 'a folio is cleaned for I/O that is not locked', 'folio#cleaned-when-locked');
+  }
   // What was stored through page tables counts, and the next store must fault.
   if (folio.mapcount > 0 && folio_mkclean(task, folio)) folio_mark_dirty(task, folio);
   if (!folio.dirty) return false;

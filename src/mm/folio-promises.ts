@@ -97,7 +97,9 @@ export function folio_invalidate(
   length: number,
   inUse: boolean,
 ): Awaitable<void> {
-  if (folio.writeback.isSet) folio_violation(task, 'a part of a folio goes away while it is under writeback');
+  if (folio.writeback.isSet) {
+    folio_violation(task, 'a part of a folio goes away while it is under writeback', 'folio#stays-while-written');
+  }
   const { invalidate_folio } = mapping.a_ops;
   if (invalidate_folio === undefined) {
     if (offset !== 0 || length !== PAGE_SIZE || folio.private === undefined) return undefined;

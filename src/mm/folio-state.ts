@@ -18,24 +18,24 @@ import type { WritebackControl } from './operations.js';
 
 /**
  * Report a state of a folio that must not be.
- * @param rule of a row, where it is a row's
+ * @param rule of a row, or `folio#what-is-demanded`
  * @param operation which has left it so and has returned
  */
-export function folio_violation(task: Task, message: string, rule?: string, operation?: object): void {
+export function folio_violation(task: Task, message: string, rule: string, operation?: object): void {
   const row = rowOfRule(rule) ?? task.row;
   task.validator.violation(task, 'folio-state', {
     message,
     lock: 'folio',
     held: [...task.held],
-    ...(rule === undefined ? {} : { rule }),
+    rule,
     ...(row === undefined ? {} : { row }),
     ...(operation === undefined ? {} : { operation }),
   });
 }
 
 /** The operation whose rule it is. */
-function rowOfRule(rule: string | undefined): Row | undefined {
-  const op = /^address_space_operations\.(\w+)/.exec(rule ?? '')?.[1];
+function rowOfRule(rule: string): Row | undefined {
+  const op = /^address_space_operations\.(\w+)/.exec(rule)?.[1];
   return Object.values(address_space_operations).find((row) => row.op === op);
 }
 
@@ -130,7 +130,9 @@ export function filemap_dirty_folio(task: Task, mapping: AddressSpace, folio: Fo
   }
   if (folio.dirty) return false;
   if (folio.mapping !== mapping) return false;
-  if (!folio.uptodate && folio.private === undefined) folio_violation(task, 'a folio is dirtied that is not uptodate');
+  if (!folio.uptodate && folio.private === undefined) {
+    folio_violation(task, 'a folio is dirtied that is not uptodate', 'folio#dirty-when-uptodate');
+  }
   folio_account_dirtied(task, mapping, folio);
   return true;
 }

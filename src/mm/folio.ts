@@ -98,6 +98,7 @@ export function folio_put(folio: Folio): void {
         folio.refcount < 0
           ? 'a folio is put more often than it was got'
           : `the last reference to a folio is put while it is ${folio.lock.locked ? 'locked' : 'in the page cache or under writeback'}`,
+      rule: 'folio#freed-when-nobody-has-it',
       lock: 'folio',
     });
     return;
@@ -105,6 +106,7 @@ export function folio_put(folio: Folio): void {
   if (memory.validator.stacks && io_under_way(folio.data) !== undefined) {
     memory.validator.violation(undefined, 'folio-state', {
       message: 'the last reference to a folio is put while a device reads or writes its bytes',
+      rule: 'folio#freed-when-nobody-has-it',
       lock: 'folio',
     });
   }

@@ -138,7 +138,9 @@ export function swap_free(task: Task, { si, slot }: SwapEntry, folio?: LockRef<'
   if (count < 0) {
     task.validator.violation(task, 'guarded-state', {
       message: `swap slot ${slot} is freed and was not in use`,
+      rule: 'swap#slot-freed-once',
       lock: 'swap_lock',
+      held: [...task.held],
     });
     return;
   }

@@ -101,7 +101,10 @@ export function wakeup_kswapd(memory: MemoryControl): void {
   });
   if (run instanceof Promise) {
     run.catch((error: unknown) => {
-      memory.validator.violation(task, 'promise', { message: `reclaim failed: ${String(error)}` });
+      memory.validator.violation(task, 'promise', {
+        message: `reclaim failed: ${String(error)}`,
+        rule: 'task#fails-in-no-background',
+      });
     });
   }
 }

@@ -53,19 +53,31 @@ class Engine {
     return found;
   }
 
-  /** The function `name` among those that a closure has captured. */
+  /** The function `name` among what a closure has captured: by its name, in an object of operations, or the only function that there is. */
   captured(closure: string, name: string): string | undefined {
-    const scopes = this.#internal(closure, '[[Scopes]]')?.objectId;
-    if (scopes === undefined) return undefined;
-    for (const { value: scope } of this.properties(scopes)?.result ?? []) {
-      if (scope?.objectId === undefined || !/^(Closure|Block)/.test(scope.description ?? '')) continue;
-      const { result } = this.properties(scope.objectId) ?? { result: [] };
-      for (const known of [name, ...ALIASES]) {
-        const found = result.find((one) => one.name === known && one.value?.type === 'function');
-        if (found?.value?.objectId !== undefined) return found.value.objectId;
-      }
+    const variables = this.#variables(closure);
+    const functions = variables.filter(({ value }) => value?.type === 'function');
+    for (const known of [name, ...ALIASES]) {
+      const found = functions.find((one) => one.name === known)?.value?.objectId;
+      if (found !== undefined) return found;
     }
-    return undefined;
+    for (const { value } of variables) {
+      if (value?.type !== 'object' || value.objectId === undefined) continue;
+      const members = this.properties(value.objectId)?.result ?? [];
+      const found = members.find((one) => one.name === name && one.value?.type === 'function')?.value?.objectId;
+      if (found !== undefined) return found;
+    }
+    return functions.length === 1 ? functions[0]?.value?.objectId : undefined;
+  }
+
+  /** What a closure has captured, innermost first. */
+  #variables(closure: string): Runtime.PropertyDescriptor[] {
+    const scopes = this.#internal(closure, '[[Scopes]]')?.objectId;
+    if (scopes === undefined) return [];
+    return (this.properties(scopes)?.result ?? []).flatMap(({ value: scope }) => {
+      if (scope?.objectId === undefined || !/^(Closure|Block)/.test(scope.description ?? '')) return [];
+      return this.properties(scope.objectId)?.result ?? [];
+    });
   }
 
   /** Where a function is written: in its TypeScript source where that is known. */

@@ -2,7 +2,7 @@
  * A violation as text, in the form that lockdep's users read: what was broken and where the document says so, who did it, what it wanted and what it
  * held, how that order came to be known, and how two tasks can come to wait for each other.
  */
-import { ALL_ROWS } from '../contract/index.js';
+import { ALL_ROWS, type Row } from '../contract/index.js';
 import type { Violation } from '../locking/lockdep.js';
 import { callers, describeFrame, place } from './stack.js';
 
@@ -32,8 +32,7 @@ const TITLES: Partial<Record<Violation['kind'], string>> = {
 
 /** Where the document says it: section and operation, and the cell or the paragraph. */
 export function clauseOf(violation: Violation): string | undefined {
-  const { rule } = violation;
-  if (rule === undefined) return undefined;
+  const { rule, row: op, lock } = violation;
   if (rule.startsWith('directory-locking#')) {
     return 'inode_operations, the sentence below the table that leads to the document on directory locking';
   }
@@ -41,11 +40,16 @@ export function clauseOf(violation: Violation): string | undefined {
     const name = `${row.section}.${row.op}`;
     if (!rule.startsWith(`${name}/`) && !rule.startsWith(`${name}#`)) continue;
     const prose = row.prose.find(({ id }) => id === rule);
-    if (prose !== undefined) return `${prose.at}: ${prose.demands}`;
-    const cells = Object.entries(row.cells).map(([column, text]) => `${column} "${text}"`);
-    return `${row.section}, the row of ${row.op}${cells.length === 0 ? ' and its paragraph' : `: ${cells.join(', ')}`}`;
+    return prose === undefined ? rowClause(row) : `${prose.at}: ${prose.demands}`;
   }
-  return undefined;
+  // A rule of this system's own, in an operation whose row speaks of the same lock.
+  const around = ALL_ROWS.find((row) => `${row.section}.${row.op}` === op);
+  return around?.rules.some((rule) => rule.lock === lock) === true ? rowClause(around) : undefined;
+}
+
+function rowClause(row: Row): string {
+  const cells = Object.entries(row.cells).map(([column, text]) => `${column} "${text}"`);
+  return `${row.section}, the row of ${row.op}${cells.length === 0 ? ' and its paragraph' : `: ${cells.join(', ')}`}`;
 }
 
 /** The whole report, lines separated by newlines. */
@@ -57,7 +61,7 @@ export function violationText(violation: Violation): string {
     WIDE,
     `WARNING: ${title}`,
     violation.message,
-    ...(violation.rule === undefined ? [] : [`rule: ${violation.rule}`]),
+    `rule: ${violation.rule}`,
     ...(clause === undefined ? [] : [`document: ${clause}`]),
     THIN,
     `${who(violation)} ${order === undefined ? 'did it' : `is trying to acquire ${order.wanted}`} at: ${place(violation.stack)}`,

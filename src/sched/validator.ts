@@ -162,8 +162,8 @@ export type ViolationKind =
 export interface ViolationDetail {
   /** One sentence: what happened. */
   readonly message: string;
-  /** The rule's id in the contract, where the rule is a row's. */
-  readonly rule?: string;
+  /** The rule's id in the contract, where the rule is a row's; else its name here, `subject#what-is-demanded`. */
+  readonly rule: string;
   readonly row?: Row;
   readonly lock?: LockName;
   readonly held?: readonly HeldLock[];

@@ -61,7 +61,7 @@ t.test('so does one that complains about everything', async (t) => {
   const { acquired } = Lockdep.prototype;
   Lockdep.prototype.acquired = function (task, held, trying) {
     acquired.call(this, task, held, trying);
-    this.violation(task, 'lock-order', { message: 'planted' });
+    this.violation(task, 'lock-order', { message: 'planted', rule: 'planted#none' });
   };
   try {
     const [status, table] = await printed(false);

@@ -80,7 +80,7 @@ function sleeping(validator: Validator): number {
 const BROKEN: Violation = {
   kind: 'lock-not-held',
   message: 'something is wrong',
-  rule: undefined,
+  rule: 'planted#none',
   row: undefined,
   lock: undefined,
   task: undefined,

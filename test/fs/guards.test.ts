@@ -33,7 +33,7 @@ import { VmArea } from '../../src/mm/vma.js';
 import { newWorld, type World } from './world.js';
 
 /** The rules that were broken since it was asked last. */
-const rules = (world: World): (string | undefined)[] => world.violations.splice(0).map(({ rule }) => rule);
+const rules = (world: World): string[] => world.violations.splice(0).map(({ rule }) => rule);
 
 t.test('a change without having come in as a writer', async (t) => {
   const world = await newWorld();

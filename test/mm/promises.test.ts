@@ -52,7 +52,7 @@ function wbcOf(sync_mode: WritebackControl['sync_mode'], nr_to_write = Number.PO
 
 /** The rules that were reported, each once. */
 function rules(world: World): string[] {
-  return [...new Set(world.violations.map(({ rule }) => (rule ?? 'none').replace(OPS, '')))];
+  return [...new Set(world.violations.map(({ rule }) => rule.replace(OPS, '')))];
 }
 
 /** Write with a planted writepage, and give the rules that it broke. */

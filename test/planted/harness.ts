@@ -106,7 +106,7 @@ export function reportOf(violation: Violation, wanted: Report | undefined, file:
   const at = wanted !== undefined && shown.includes(wanted.at) ? wanted.at : shown.join(', ');
   return {
     kind: violation.kind,
-    rule: violation.rule ?? '',
+    rule: violation.rule,
     ...(violation.row === undefined ? {} : { op: violation.row }),
     held: violation.held.map(({ lock, mode }) => `${lock} (${mode})`),
     at,

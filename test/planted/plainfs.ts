@@ -92,7 +92,7 @@ function addName(task: Task, dir: Inode, dentry: Dentry, inode: Inode): void {
 function removeName(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
   guard_write(task, GUARDED.dir_entries, dir.i_rwsem);
   const inode = inodeOf(dentry);
-  drop_nlink(inode);
+  drop_nlink(task, inode);
   inode_set_ctime_current(inode);
   simple_offset_remove(offsetsOf(dir), dentry);
   dir_changed(dir);
@@ -102,8 +102,8 @@ function removeName(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
 function rmdir(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
   const inode = inodeOf(dentry);
   if (offsetsOf(inode).entries.size > 0) throw errno('ENOTEMPTY');
-  drop_nlink(inode);
-  drop_nlink(dir);
+  drop_nlink(task, inode);
+  drop_nlink(task, dir);
   return removeName(task, dir, dentry);
 }
 
@@ -123,8 +123,8 @@ async function rename(
   simple_offset_remove(offsetsOf(oldDir), old);
   simple_offset_add(offsetsOf(newDir), old);
   if (isDir && oldDir !== newDir) {
-    drop_nlink(oldDir);
-    inc_nlink(newDir);
+    drop_nlink(task, oldDir);
+    inc_nlink(task, newDir);
   }
   dir_changed(oldDir);
   dir_changed(newDir);
@@ -140,12 +140,12 @@ function dirOperations(changes: Changes): inode_operations {
     create: (task, dir, dentry, mode) =>
       addName(task, dir, dentry, newInode(task, dir.i_sb, dir, S_IFREG | (mode & 0o7777), changes)),
     mkdir: (task, dir, dentry, mode) => {
-      inc_nlink(dir);
+      inc_nlink(task, dir);
       addName(task, dir, dentry, newInode(task, dir.i_sb, dir, S_IFDIR | (mode & 0o7777), changes));
     },
     link: (task, old, dir, dentry) => {
       const inode = inodeOf(old);
-      inc_nlink(inode);
+      inc_nlink(task, inode);
       ihold(inode);
       addName(task, dir, dentry, inode);
     },

@@ -2,6 +2,7 @@
 import t from 'tap';
 import { address_space_operations } from '../../src/contract/address-space.js';
 import { inode_operations } from '../../src/contract/inode.js';
+import { super_operations } from '../../src/contract/super.js';
 import { call } from '../../src/locking/context.js';
 import { class_key } from '../../src/locking/lockdep/class.js';
 import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
@@ -44,6 +45,19 @@ t.test('a broken rule of a row names the clause, the call and the locks held', (
     t.match(text, part);
   }
   t.end();
+});
+
+t.test('a rule of no row names the clause of its operation that speaks of the same lock', async (t) => {
+  const { seen: all, task } = machine();
+  const own = task('sync');
+  const s_umount = new RwSem('s_umount');
+  using _held = await s_umount.read(own);
+  const twice = async () => (await s_umount.read(own)).release();
+  await t.rejects(async () => call(own, super_operations.sync_fs, { sb: s_umount }, twice), { code: 'EDEADLK' });
+  const [seen] = all;
+  t.match(seen, { rule: 'lock#not-taken-twice' });
+  t.match(seen === undefined ? '' : clauseOf(seen), 'super_operations, the row of sync_fs: s_umount "read"');
+  t.equal(seen === undefined ? '' : clauseOf({ ...seen, lock: 'i_lock' }), undefined);
 });
 
 t.test('prose rules are found by their names', (t) => {
