@@ -9,7 +9,7 @@ import { mapping_set_error } from '../mm/folio-state.js';
 import type { WritebackControl } from '../mm/operations.js';
 import { do_writepages } from '../mm/page-writeback.js';
 import { check_all_waited } from '../mm/writepages-check.js';
-import { Errno, errno } from '../sched/errno.js';
+import { asErrno, Errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import {
   I_DIRTY,
@@ -240,7 +240,7 @@ function passed_over(task: Task, inode: Inode, sync: boolean): boolean {
 
 /** The inode could not be written: whoever has the file open hears of it at its next fsync. */
 function keepError(inode: Inode, error: unknown): void {
-  mapping_set_error(inode.i_mapping, error instanceof Errno ? error : errno('EIO'));
+  mapping_set_error(inode.i_mapping, asErrno(error));
 }
 
 /** Begin to write everything that is dirty now (writeback_inodes_sb). s_umount is held. */
