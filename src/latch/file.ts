@@ -15,7 +15,7 @@ import { generic_error_remove_folio } from '../mm/memory-failure.js';
 import { filemap_migrate_folio } from '../mm/migrate.js';
 import type { address_space_operations, Kiocb, WriteBegun } from '../mm/operations.js';
 import { pagecache_isize_extended } from '../mm/truncate.js';
-import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { latch_get_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
@@ -26,7 +26,7 @@ import { latch_fadvise } from './fadvise.js';
 import { latch_fiemap } from './fiemap.js';
 import type { Extent } from './format/inode.js';
 import { latch_fsync } from './fsync.js';
-import { infoOf } from './info.js';
+import { infoOf, type LatchInfo } from './info.js';
 import type { LatchInode } from './inode.js';
 import { latch_compat_ioctl, latch_ioctl } from './ioctl.js';
 import { latch_flock, latch_lock, latch_setlease } from './locks.js';
@@ -176,13 +176,29 @@ function latch_write_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<num
   const info = infoOf(hostOf(iocb.ki_filp.f_mapping).i_sb);
   info.assert_running();
   const { count } = iter;
-  const write = (): Awaitable<number> => generic_file_write_iter(task, iocb, iter);
-  return orElse(write, (error) => {
-    if (!isErrno(error, 'ENOSPC') || iter.count !== count) throw error;
-    return andThen(flush_promises(task, info), (flushed) => {
-      if (!flushed) throw error;
-      return write();
-    });
+  // No closures where there is room: this is every write's way.
+  try {
+    const written = generic_file_write_iter(task, iocb, iter);
+    if (!(written instanceof Promise)) return written;
+    return written.catch((error: unknown) => writeAgain(task, info, iocb, iter, count, error));
+  } catch (error) {
+    return writeAgain(task, info, iocb, iter, count, error);
+  }
+}
+
+/** A write of `count` bytes has failed with `error`: where it found no room, and nothing was written, it gets another try. */
+function writeAgain(
+  task: Task,
+  info: LatchInfo,
+  iocb: Kiocb,
+  iter: IovIter,
+  count: number,
+  error: unknown,
+): Awaitable<number> {
+  if (!isErrno(error, 'ENOSPC') || iter.count !== count) throw error;
+  return andThen(flush_promises(task, info), (flushed) => {
+    if (!flushed) throw error;
+    return generic_file_write_iter(task, iocb, iter);
   });
 }
 
