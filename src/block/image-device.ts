@@ -7,6 +7,7 @@ import type { Validator } from '../sched/validator.js';
 import { WaitQueue } from '../sched/wait.js';
 import { SECTOR_SIZE } from './bio.js';
 import { BlockDevice, type Geometry, type OpenMode } from './block-device.js';
+import { fileBehind, isWriteProtected } from './host-disk.js';
 import { ImageFile } from './image-file.js';
 import { describeHolder, describeUse, mountOf } from './image-holder.js';
 import { sizeOfBlockDevice, tryLockFile } from './libc.js';
@@ -116,15 +117,46 @@ function claim(path: string, readOnly: boolean): number | undefined {
   }
 }
 
+/**
+ * Lock the file behind a loop device, and what is behind that: somebody may have the same image by the file's own name, or by another loop device.
+ * @returns what must stay open as long as the locks shall last
+ * @throws ImageError where another has it
+ */
+async function lockBehind(task: Task, fd: number, patience: number): Promise<number[]> {
+  const held: number[] = [];
+  try {
+    for (let path = fileBehind(fd); path !== undefined; path = fileBehind(held.at(-1) ?? fd)) {
+      let file: number;
+      try {
+        file = openSync(path, constants.O_RDONLY);
+      } catch {
+        // Its name is gone, or is another namespace's: nobody else finds it by that either.
+        return held;
+      }
+      held.push(file);
+      const name = path;
+      await awaitFree(task, name, patience, () =>
+        tryLockFile(file) ? undefined : describeHolder(name, fstatSync(file)),
+      );
+    }
+    return held;
+  } catch (error) {
+    for (const file of held) closeSync(file);
+    throw error;
+  }
+}
+
 export interface ImageOptions {
   /** Milliseconds for which opening waits for a lock that nobody who has it mounted holds. */
   readonly patience?: number;
+  /** A block device is only looked at, whether anybody has it: the kernel will take it for itself, as it mounts it. */
+  readonly lent?: boolean;
 }
 
 /**
  * Make a device of an image. Opening it (blkdev_get) takes the image's lock, and of a block device the device, until it is released or the
  * process ends.
- * @throws ImageError: missing, a directory, no permission; the device's open throws it where the image is in use
+ * @throws ImageError: missing, a directory, no permission, a disk that is write-protected; the device's open throws it where the image is in use
  */
 export function imageDevice(
   path: string,
@@ -137,15 +169,18 @@ export function imageDevice(
   let size: number;
   try {
     size = sizeOf(fd, path);
+    if (!readOnly && isWriteProtected(fd))
+      throw new ImageError(`${path} is write-protected; mount it with -o ro to read it`);
   } catch (error) {
     closeSync(fd);
     throw error instanceof ImageError ? error : new ImageError(`${path} cannot be used: ${codeOf(error)}`);
   }
   const isFile = fstatSync(fd).isFile();
   let own: number | undefined;
+  let behind: number[] = [];
   let closed = false;
   const close = (): void => {
-    if (!closed) for (const opened of [fd, own]) if (opened !== undefined) closeSync(opened);
+    if (!closed) for (const opened of [fd, own, ...behind]) if (opened !== undefined) closeSync(opened);
     closed = true;
   };
   const take = (): string | undefined => {
@@ -153,7 +188,10 @@ export function imageDevice(
     if (isFile) return undefined;
     own ??= claim(path, readOnly);
     if (own !== undefined) {
-      file.through(own);
+      if (options.lent === true) {
+        closeSync(own);
+        own = undefined;
+      } else file.through(own);
       return undefined;
     }
     // What can be seen is not about to end by itself.
@@ -165,7 +203,9 @@ export function imageDevice(
     open: async (task: Task): Promise<void> => {
       if (closed) throw errno('ENXIO', `${path} was closed`);
       try {
-        await awaitFree(task, path, options.patience ?? PATIENCE, take);
+        const patience = options.patience ?? PATIENCE;
+        await awaitFree(task, path, patience, take);
+        behind = await lockBehind(task, fd, patience);
       } catch (error) {
         close();
         throw error instanceof Errno ? new ImageError(`${path} cannot be locked: ${error.message}`) : error;

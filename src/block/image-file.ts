@@ -154,13 +154,15 @@ export class ImageFile implements Driver {
     }
   }
 
-  /** @returns false where the host cannot do it, which is remembered */
+  /** @returns false where the host cannot do it, which is remembered, or not now */
   #try(ability: 'punch' | 'zero', attempt: () => void): boolean {
     if (!this.#can[ability]) return false;
     try {
       attempt();
       return true;
     } catch (error) {
+      // Of a disk that is mounted, pages that are dirty still.
+      if (isErrno(error, 'EBUSY')) return false;
       if (!isErrno(error, 'EOPNOTSUPP') && !isErrno(error, 'EINVAL') && !isErrno(error, 'ENOSYS')) throw error;
       this.#can[ability] = false;
       return false;

@@ -31,7 +31,9 @@ export function mountOf(given: string): string | undefined {
   }
   for (const line of lines('/proc/self/mounts')) {
     const [source = '', target = '', type = ''] = line.split(' ');
-    if (type.startsWith('fuse') && fileOf(unescapeOctal(source)) === path) return unescapeOctal(target);
+    if (!type.startsWith('fuse')) continue;
+    const shown = unescapeOctal(source);
+    if (shown === path || fileOf(shown) === path) return unescapeOctal(target);
   }
   return undefined;
 }

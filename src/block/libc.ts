@@ -7,6 +7,7 @@ const FALLOC_FL_PUNCH_HOLE = 2;
 const FALLOC_FL_ZERO_RANGE = 16;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
+const BLKROGET = 0x125e;
 const BLKGETSIZE64 = 0x80081272;
 const MADV_DONTNEED = 4;
 
@@ -61,6 +62,13 @@ export function sizeOfBlockDevice(fd: number): number {
   const size = Buffer.alloc(8);
   if (libc().ioctl(fd, BLKGETSIZE64, size) !== 0) throw lastError('BLKGETSIZE64');
   return Number(size.readBigUInt64LE());
+}
+
+/** Whether an open block device is read-only, whoever opened it how. */
+export function isReadOnlyBlockDevice(fd: number): boolean {
+  const flag = Buffer.alloc(4);
+  if (libc().ioctl(fd, BLKROGET, flag) !== 0) throw lastError('BLKROGET');
+  return flag.readInt32LE() !== 0;
 }
 
 /** Offset of the first page boundary in `memory`. */

@@ -1,7 +1,7 @@
 /** The machine that a filesystem lives on: scheduler, validator, memory; and the devices that sources name. */
 
 import type { BlockDevice } from '../block/block-device.js';
-import { ImageError, imageDevice } from '../block/image-device.js';
+import { ImageError, type ImageOptions, imageDevice } from '../block/image-device.js';
 import { MAX_MEMORY_DEVICE, memoryDevice } from '../block/memory-device.js';
 import type { Machine } from '../fs/super-block.js';
 import { MountError } from '../fuse/mount-options.js';
@@ -60,20 +60,27 @@ export function newMachine(options: MachineOptions): ValidatedMachine {
   return { sched, validator, memory, maxBuffers: buffers, ...printk };
 }
 
-/** The device that a source names. @throws CliError, ImageError */
+/** The device that a source names. @param options of an image @throws CliError, ImageError */
 export function openSource(
   machine: ValidatedMachine,
   source: string,
   size: number | undefined,
   readOnly: boolean,
+  options: ImageOptions = {},
 ): BlockDevice {
-  const bdev = deviceOf(machine, source, size, readOnly);
+  const bdev = deviceOf(machine, source, size, readOnly, options);
   bdev.buffers.limit = machine.maxBuffers ?? bdev.buffers.limit;
   return bdev;
 }
 
-function deviceOf(machine: Machine, source: string, size: number | undefined, readOnly: boolean): BlockDevice {
-  if (!isMemory(source)) return imageDevice(source, readOnly, machine.sched, machine.validator);
+function deviceOf(
+  machine: Machine,
+  source: string,
+  size: number | undefined,
+  readOnly: boolean,
+  options: ImageOptions,
+): BlockDevice {
+  if (!isMemory(source)) return imageDevice(source, readOnly, machine.sched, machine.validator, options);
   const given = source.slice('memory:'.length);
   const bytes = given === '' ? (size ?? DEFAULT_SIZE) : parseSize(given, `source ${source}`);
   if (bytes > MAX_MEMORY_DEVICE)

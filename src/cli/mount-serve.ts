@@ -12,6 +12,7 @@ import {
   type SuperBlock,
 } from '../fs/super-block.js';
 import { do_quotactl, Q_QUOTAON } from '../fs/sys-quota.js';
+import { mountsDisk } from '../fuse/mount.js';
 import { mkfs } from '../latch/mkfs.js';
 import { latch_fs } from '../latch/super.js';
 import { type Logger, openLog, violationSink } from '../report/log.js';
@@ -113,7 +114,9 @@ export async function serveFilesystem(
   });
   machine.validator.observer = hooks.observer;
   const task = new Task(machine.sched, machine.validator, { comm: 'mount' });
-  const bdev = openSource(machine, source, settings.size, settings.readOnly);
+  // A disk that the kernel mounts as itself is held by that mount.
+  const lent = settings.transport !== 'fuse-native' && mountsDisk(mountpoint, kernelOptions(settings, source));
+  const bdev = openSource(machine, source, settings.size, settings.readOnly, { lent });
   await blkdev_get(task, bdev, settings.readOnly ? 'read' : 'write', machine);
   let farewell: Farewell | undefined;
   try {

@@ -1,6 +1,6 @@
 // Mounting as root: mount(2) with the descriptor's number among the options, without fusermount3.
 
-import { closeSync, constants as fsConstants, openSync } from 'node:fs';
+import { closeSync, constants as fsConstants, openSync, statSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import { errno, mount } from './libc.js';
 import { attachLoop } from './loop-device.js';
@@ -38,19 +38,41 @@ function typeOf(base: string, options: MountOptions): string {
   return options.subtype === undefined ? base : `${base}.${options.subtype}`;
 }
 
+export function isBlockDevice(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isBlockDevice() === true;
+}
+
+/** Whether somebody has a block device for himself alone. */
+function isTaken(disk: string): boolean {
+  try {
+    closeSync(openSync(disk, fsConstants.O_RDONLY | fsConstants.O_EXCL));
+    return false;
+  } catch (error) {
+    return codeOf(error) === 'EBUSY';
+  }
+}
+
 /**
- * Mounts an image as a disk, by a loop device (fuseblk): only to such a mount does the kernel bring sync(2), and its umount(2) waits until
- * the server is done.
+ * Mounts an image as a disk (fuseblk), a file by a loop device: only to such a mount does the kernel bring sync(2), and its umount(2) waits until
+ * the server is done. A disk that is mounted as itself is found by its name, and the kernel keeps others away from it.
  * @param data the options of any fuse mount
  * @returns whether it is mounted; where it cannot be, a plain mount may do
+ * @throws MountError where another has the disk
  */
 function mountBlock(mountpoint: string, options: MountOptions, data: readonly string[]): boolean {
   if (options.image === undefined) return false;
+  const all = [...data, `blksize=${BLOCK_SIZE}`].join(',');
+  const mounts = (disk: string): boolean =>
+    mount(disk, mountpoint, typeOf('fuseblk', options), mountFlags(options), all) === 0;
+  if (isBlockDevice(options.image)) {
+    if (mounts(options.image)) return true;
+    if (isTaken(options.image)) throw new MountError('EBUSY', `${options.image} is in use: somebody has just taken it`);
+    // A kernel that lets nobody write to a mounted disk refuses it, since the server has it open.
+  }
   const loop = attachLoop(options.image, options.readOnly === true, BLOCK_SIZE);
   if (loop === undefined) return false;
   try {
-    const all = [...data, `blksize=${BLOCK_SIZE}`].join(',');
-    return mount(loop.path, mountpoint, typeOf('fuseblk', options), mountFlags(options), all) === 0;
+    return mounts(loop.path);
   } finally {
     loop.close();
   }
@@ -78,7 +100,12 @@ export function mountDirect(mountpoint: string, options: MountOptions): number {
   if (options.allowOther === true) data.push('allow_other');
   if (options.defaultPermissions === true) data.push('default_permissions');
   if (options.maxRead !== undefined) data.push(`max_read=${options.maxRead}`);
-  if (mountBlock(mountpoint, options, data)) return fd;
+  try {
+    if (mountBlock(mountpoint, options, data)) return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
   const source = options.fsname ?? options.subtype ?? 'fuse';
   if (mount(source, mountpoint, typeOf('fuse', options), mountFlags(options), data.join(',')) === 0) return fd;
   const error = errno();

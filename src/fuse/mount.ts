@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import koffi from 'koffi';
 import { checkMountpoint } from './mount-check.js';
-import { mountDirect } from './mount-direct.js';
+import { isBlockDevice, mountDirect } from './mount-direct.js';
 import { adoptDescriptor, passedDescriptor } from './mount-fd.js';
 import { missing, mountFusermount } from './mount-fusermount.js';
 import { codeOf, MountError, type MountOptions } from './mount-options.js';
@@ -33,6 +33,12 @@ export function mountFuse(given: string, options: MountOptions): Mounted {
   const fd = way === 'direct' ? mountDirect(mountpoint, options) : mountFusermount(mountpoint, options);
   const mounted = mountAt(mountpoint);
   return { fd, mountpoint, way, connection: mounted === undefined ? undefined : connectionOf(mounted) };
+}
+
+/** Whether mountFuse would have the kernel mount a block device as itself, and so take it: nobody else may have it then. */
+export function mountsDisk(given: string, { image }: MountOptions): boolean {
+  if (image === undefined || passedDescriptor(given) !== undefined || process.geteuid?.() !== 0) return false;
+  return isBlockDevice(image);
 }
 
 const MNT_DETACH = 2;
