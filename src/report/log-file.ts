@@ -1,11 +1,18 @@
 /** Where log records go: a file, or standard error. What logs must go on when its log cannot: a record that cannot be written is counted, and nothing else happens. */
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { isatty } from 'node:tty';
 
 const STDERR = 2;
 /** Milliseconds between two attempts at a pipe or terminal that takes nothing for now, and how many there are. */
 const PAUSE = 5;
 const ATTEMPTS = 20;
+
+/** @throws Error of open(2), ENXIO for a pipe from which nobody reads, which would otherwise be waited for */
+function open(path: string): number {
+  const { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } = constants;
+  return openSync(path, O_APPEND | O_CREAT | O_NONBLOCK | O_WRONLY, 0o644);
+}
 
 export class LogFile {
   /** People read it. */
@@ -20,8 +27,9 @@ export class LogFile {
    * @throws Error of open(2)
    */
   constructor(path?: string) {
-    this.#path = path;
-    this.#fd = path === undefined ? STDERR : openSync(path, 'a', 0o644);
+    // A daemon leaves the directory in which it was started.
+    this.#path = path === undefined ? undefined : resolve(path);
+    this.#fd = this.#path === undefined ? STDERR : open(this.#path);
     this.terminal = path === undefined && isatty(this.#fd);
   }
 
@@ -42,7 +50,7 @@ export class LogFile {
     if (this.#path === undefined) return;
     let fd: number;
     try {
-      fd = openSync(this.#path, 'a', 0o644);
+      fd = open(this.#path);
     } catch {
       return;
     }

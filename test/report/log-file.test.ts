@@ -1,4 +1,5 @@
 /** A log that cannot be written harms nobody, and goes on when it can. */
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,4 +44,10 @@ t.test('a full disk is no failure', { skip: !existsSync('/dev/full') && 'no /dev
   const log = openLog({ level: 'info', to: new LogFile('/dev/full') });
   t.doesNotThrow(() => log.error('nobody will read this'));
   t.throws(() => new LogFile(join(scratch, 'none', 'log')), { code: 'ENOENT' });
+});
+
+t.test('a pipe from which nobody reads is refused, and not waited for', async (t) => {
+  const pipe = join(scratch, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  t.throws(() => new LogFile(pipe), { code: 'ENXIO' });
 });
