@@ -13,6 +13,16 @@ export function isDaemon(): boolean {
   return process.env[MARK] === '1' && process.send !== undefined;
 }
 
+const endBySignal = (): void => {
+  process.kill(process.pid, 'SIGTERM');
+};
+
+/** In the daemon: end as at a signal if whoever waits for the mount is gone before it is live, by Ctrl-C, say. */
+export function endWithParent(): void {
+  if (process.connected) process.once('disconnect', endBySignal);
+  else endBySignal();
+}
+
 /** What the daemon inherits: nothing but the channel, and the device that it is to serve where that was passed. */
 function stdio(device: number | undefined): ('ignore' | 'ipc' | number)[] {
   const channel = device === 3 ? 4 : 3;
@@ -58,6 +68,7 @@ export async function daemonise(args: readonly string[], device?: number): Promi
 /** In the daemon: say how it went, once, and let the parent go. */
 export function tellParent(word: Word): Promise<void> {
   return new Promise((resolve) => {
+    process.off('disconnect', endBySignal);
     if (process.send === undefined) {
       resolve();
       return;

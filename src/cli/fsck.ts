@@ -30,8 +30,8 @@ export async function fsckCommand(image: string, flags: FsckFlags): Promise<numb
   try {
     return await check(image, repair);
   } catch (error) {
-    const text = describe(error);
-    return fail(text.includes(image) ? text : `${image} cannot be checked: ${text}`, FSCK_ERROR);
+    const [text, shown] = [describe(error), describe(image)];
+    return fail(text.includes(shown) ? text : `${shown} cannot be checked: ${text}`, FSCK_ERROR);
   }
 }
 

@@ -285,12 +285,18 @@ export function kernelFlags(words: readonly string[]): KernelFlags {
   return flags;
 }
 
+/** The options in a list. As for libfuse, a comma or a backslash within one has a backslash before it. */
+function optionsIn(list: string): string[] {
+  const options = list.match(/(?:[^,\\]|\\.|\\$)+/gs) ?? [];
+  return options.map((text) => text.replace(/\\([,\\])/g, '$1'));
+}
+
 /**
  * Read `-o` lists into settings.
  * @throws CliError (status 2) for an unknown option or a value that means nothing
  */
 export function parseOptions(lists: readonly string[], settings: MountSettings = defaultSettings()): MountSettings {
-  const options = lists.flatMap((list) => list.split(',')).filter((text) => text !== '');
+  const options = lists.flatMap(optionsIn);
   settings.remount = options.includes('remount');
   for (const option of options) {
     const equals = option.indexOf('=');

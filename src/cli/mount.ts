@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { checkDevice, checkMountpoint } from '../fuse/mount-check.js';
 import { adoptDescriptor, passedDescriptor } from '../fuse/mount-fd.js';
 import { MountError } from '../fuse/mount-options.js';
-import { daemonise, isDaemon, tellParent } from './daemon.js';
+import { daemonise, endWithParent, isDaemon, tellParent } from './daemon.js';
 import { CliError, describe } from './error.js';
 import { kernelOptions, type MountSettings, parseOptions, type TransportName } from './mount-options.js';
 import { isMemory } from './size.js';
@@ -21,6 +21,7 @@ export interface MountFlags {
 
 /** Mount, and serve until the end; in the background unless asked otherwise. @throws CliError */
 export async function mountCommand(given: string, mountpoint: string, flags: MountFlags): Promise<void> {
+  if (isDaemon()) endWithParent();
   for (const [name, value] of Object.entries({ source: given, 'mount point': mountpoint, '--log': flags.log }))
     if (value === '') throw new CliError(`the ${name} is empty`, 2);
   const settings = parseOptions(flags.options);

@@ -37,6 +37,13 @@ t.test('quotas', async (t) => {
   t.same(parseOptions(['grpquota,noquota']).quota, []);
 });
 
+t.test('commas and backslashes in values', async (t) => {
+  t.match(parseOptions(['log=/a\\,b,ro']), { log: '/a,b', readOnly: true }, 'a backslash takes a comma into the value');
+  t.match(parseOptions(['fsname=a\\\\,ro']), { fsname: 'a\\', readOnly: true }, 'or a backslash');
+  t.match(parseOptions(['fsname=C:\\x\\']), { fsname: 'C:\\x\\' }, 'others are what they are');
+  t.match(parseOptions([',ro,,nocontrol,']), { readOnly: true, control: false }, 'what is empty is nothing');
+});
+
 t.test('an unknown word is refused', async (t) => {
   t.throws(() => parseOptions(['toString']), { message: /unknown option 'toString'/ });
   t.throws(() => parseOptions(['enforce=never']), { message: /must be one of/ });

@@ -120,6 +120,15 @@ t.test('images', async (t) => {
   await refused(t, ['mount', damage('short', (path) => truncateSync(path, 8 << 20)), empty], 1, /is truncated/);
 });
 
+t.test('a name with a line feed', async (t) => {
+  await refused(t, ['fsck', join(scratch, 'no\nimage')], 8, /^latchfs: \S+no\\nimage: there is no such image.*\n$/);
+});
+
+t.test('few files', async (t) => {
+  const limited = ['bash', '-c', 'ulimit -n 100; exec "$@"', '_'];
+  await refused(t, ['mount', 'memory', empty], 1, /^latchfs: only 100 files may be open.*ulimit -n 1024'\n$/, limited);
+});
+
 t.test('options', async (t) => {
   await refused(t, ['mount', 'memory', empty, '-o', 'frobnicate'], 2, /unknown option 'frobnicate'/);
   await refused(t, ['mount', 'memory', empty, '-o', 'cache=some'], 2, /must be one of none, auto, always/);

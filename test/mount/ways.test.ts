@@ -51,7 +51,7 @@ async function gone(pid: number): Promise<void> {
 }
 
 t.teardown(async () => {
-  for (const name of ['user', 'passed', 'eight', 'fstab', 'background', 'clone']) {
+  for (const name of ['user', 'passed', 'eight', 'fstab', 'background', 'clone', 'interrupted', 'logged']) {
     await run('umount', ['-l', join(scratch, name)]);
   }
   await run('rm', ['-rf', scratch]);
@@ -170,4 +170,31 @@ t.test('a daemon ends at a signal, also where a clone of its mount lives on else
   await gone(other);
   t.equal(mountAt(cloned), undefined);
   t.equal(holder.exitCode, null, 'while the clone is still held');
+});
+
+t.test('who interrupts a mount before it is live has none afterwards', { skip }, async (t) => {
+  const dir = fresh('interrupted');
+  const starter = spawn(latchfs, ['mount', 'memory:32M', dir], { stdio: 'ignore' });
+  const processes = async (): Promise<number[]> =>
+    (await run('pgrep', ['-f', `main.js mount .*${dir}`])).stdout.split('\n').filter(Boolean).map(Number);
+  let found = await processes();
+  for (let i = 0; i < 1000 && found.length < 2; i++) found = await processes();
+  t.equal(found.length, 2, 'there is a daemon');
+  starter.kill('SIGINT');
+  for (const pid of found) await gone(pid);
+  t.equal(mountAt(dir), undefined);
+});
+
+t.test('a log that is named within the current directory is opened anew there', { skip }, async (t) => {
+  const dir = fresh('logged');
+  const log = join(scratch, 'relative.log');
+  t.equal((await run(latchfs, ['mount', 'memory:32M', dir, '--log', 'relative.log'], { cwd: scratch })).status, 0);
+  const pid = await daemonOf(dir);
+  renameSync(log, `${log}.1`);
+  process.kill(pid, 'SIGUSR1');
+  for (let i = 0; i < 500 && !existsSync(log); i++) await pause(20);
+  t.equal((await run('umount', [dir])).status, 0);
+  await gone(pid);
+  t.match(readFileSync(log, 'utf8'), /unmounted/);
+  t.match(readFileSync(`${log}.1`, 'utf8'), /is mounted on/);
 });
