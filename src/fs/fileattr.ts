@@ -16,6 +16,7 @@ export const FS_IMMUTABLE_FL = 0x10;
 export const FS_APPEND_FL = 0x20;
 export const FS_NODUMP_FL = 0x40;
 export const FS_NOATIME_FL = 0x80;
+export const FS_DIRSYNC_FL = 0x10000;
 const FS_DAX_FL = 0x02000000;
 export const FS_CASEFOLD_FL = 0x40000000;
 export const FS_PROJINHERIT_FL = 0x20000000;

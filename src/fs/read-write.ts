@@ -15,13 +15,13 @@ import { file_kill_caps, file_remove_suid } from './attr-privs.js';
 import { cached_direct_read, direct_write } from './direct.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import { file_dentry } from './file-table.js';
-import { I_MUTEX_NORMAL, type Inode, S_NOSEC, S_SWAPFILE, S_SYNC } from './inode.js';
+import { I_MUTEX_NORMAL, type Inode, S_NOSEC, S_SWAPFILE } from './inode.js';
 import { O_APPEND, O_DIRECT, O_DSYNC, O_SYNC } from './open-flags.js';
 import type { file_operations } from './operations.js';
 import { plain_read, plain_write } from './plain-read-write.js';
-import { SB_SYNCHRONOUS } from './super-block.js';
 import { type FileWriting, file_end_write, file_start_write } from './super-freeze.js';
 import { vfs_fsync_range } from './sync.js';
+import { IS_SYNC } from './sync-flags.js';
 import { file_accessed, file_update_time } from './time.js';
 
 export {
@@ -72,15 +72,14 @@ function syncOf(file: File): false | 'dsync' | 'sync' {
   const { f_flags: flags, f_inode: inode } = file;
   if ((flags & O_SYNC) === O_SYNC) return 'sync';
   if ((flags & O_DSYNC) !== 0) return 'dsync';
-  return (inode.i_flags & S_SYNC) !== 0 || (inode.i_sb.s_flags & SB_SYNCHRONOUS) !== 0 ? 'dsync' : false;
+  return IS_SYNC(inode) ? 'dsync' : false;
 }
 
 /** What is asked for by the file's flags is asked for, whatever the request says; only chattr +S adds to what the request says. */
 function effectiveSync(file: File, asked: WriteOptions['sync']): false | 'dsync' | 'sync' {
   if (asked === undefined) return syncOf(file);
   if (asked !== false) return asked;
-  const { f_inode: inode } = file;
-  return (inode.i_flags & S_SYNC) !== 0 || (inode.i_sb.s_flags & SB_SYNCHRONOUS) !== 0 ? 'dsync' : false;
+  return IS_SYNC(file.f_inode) ? 'dsync' : false;
 }
 
 /**

@@ -11,6 +11,7 @@ import {
   XATTR_NAME_POSIX_ACL_ACCESS,
   XATTR_NAME_POSIX_ACL_DEFAULT,
 } from '../fs/posix-acl-xattr.js';
+import { IS_SYNC } from '../fs/sync-flags.js';
 import { inode_set_ctime_current } from '../fs/time.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -62,6 +63,7 @@ export async function latch_set_acl(
   const access = type === 'access' && acl !== undefined ? posix_acl_update_mode(task, inode, acl) : undefined;
   const stored = access === undefined ? acl : access.acl;
   await with_handle(task, infoOf(inode.i_sb), async (handle) => {
+    if (IS_SYNC(inode)) handle.sync = true;
     await store(task, handle, inode, stored, type);
     if (access !== undefined) inode.i_mode = access.mode;
     inode_set_ctime_current(inode);

@@ -2,12 +2,13 @@
 
 import { setattr_copy } from '../fs/attr.js';
 import type { Dentry } from '../fs/dentry.js';
-import { FS_CASEFOLD_FL, FS_NODUMP_FL, FS_PROJINHERIT_FL } from '../fs/fileattr.js';
+import { FS_CASEFOLD_FL, FS_NODUMP_FL } from '../fs/fileattr.js';
 import type { Inode } from '../fs/inode.js';
 import { posix_acl_chmod } from '../fs/posix-acl-ops.js';
 import { dquot_active } from '../fs/quota/charge.js';
 import { dquot_transfer } from '../fs/quota/transfer.js';
 import { generic_fillattr, STATX_ATTR_NODUMP } from '../fs/stat.js';
+import { IS_SYNC } from '../fs/sync-flags.js';
 import { generic_update_time, inode_set_ctime_current } from '../fs/time.js';
 import type { FileAttr, Iattr, Kstat } from '../fs/types.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
@@ -17,6 +18,7 @@ import type { Task } from '../sched/task.js';
 import type { Timespec } from '../sched/time.js';
 import { casefoldChanged } from './casefold.js';
 import { ACQUIRE_CREDITS, initQuota } from './charge.js';
+import { mask_flags, SETTABLE } from './flags.js';
 import { INCOMPAT_CASEFOLD } from './format/superblock.js';
 import { infoOf, type LatchInfo, with_handle } from './info.js';
 import { applyFlags, type LatchInode, latchInode, set_aops } from './inode.js';
@@ -24,8 +26,6 @@ import { writeInode } from './inode-disk.js';
 import { note_cached } from './secret.js';
 import { setSize } from './truncate.js';
 
-/** FS_*_FL that can be kept: secure deletion, sync, immutable, append, nodump, noatime, dirsync, casefold, inherit the project. */
-const SETTABLE = 0x1 | 0x8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x10000 | FS_CASEFOLD_FL | FS_PROJINHERIT_FL;
 /** The id above it is none (INVALID_PROJID). */
 const MAX_PROJECT = 0xfffffffe;
 
@@ -72,6 +72,7 @@ export async function latch_setattr(task: Task, dentry: Dentry, attr: Iattr): Pr
   if (attr.size !== undefined) await setSize(task, inode, attr.size);
   const info = infoOf(inode.i_sb);
   await with_handle(task, info, (handle) => {
+    if (IS_SYNC(inode)) handle.sync = true;
     // A new size is a change of the contents, also where it is the old one (do_truncate).
     setattr_copy(inode, attr.size === undefined ? attr : { ...attr, mtime: attr.mtime ?? 'now' });
     return writeInode(task, handle, info, inode);
@@ -106,18 +107,21 @@ export function fileattr_get(_task: Task, dentry: Dentry): FileAttr {
 }
 
 /**
- * @throws EOPNOTSUPP for flags that cannot be kept; ENOTDIR, and ENOTEMPTY for FS_CASEFOLD_FL of a directory with entries; EINVAL for a project that is none; EDQUOT
+ * @throws EOPNOTSUPP for flags that cannot be kept, or mean nothing for such a file; ENOTDIR, and ENOTEMPTY for FS_CASEFOLD_FL of a directory with entries; EINVAL for a project that is none; EDQUOT
  */
 export async function fileattr_set(task: Task, dentry: Dentry, attr: FileAttr): Promise<void> {
   const inode = inodeOf(dentry);
   const info = infoOf(inode.i_sb);
   guard_write(task, GUARDED.i_attr, inode.i_rwsem);
-  if ((attr.flags & ~SETTABLE) !== 0) throw errno('EOPNOTSUPP');
+  // Who asks for case to be disregarded is told more exactly what is wrong with that.
+  const known = mask_flags(inode.i_mode, SETTABLE) | FS_CASEFOLD_FL;
+  if ((attr.flags & ~known) !== 0) throw errno('EOPNOTSUPP');
   if (attr.fsx_projid > MAX_PROJECT) throw errno('EINVAL');
   const refolds = ((attr.flags ^ inode.flags) & FS_CASEFOLD_FL) !== 0;
   if (refolds) await mayRefold(task, info, inode);
   await changeHands(task, inode, undefined, undefined, attr.fsx_projid);
   await with_handle(task, info, (handle) => {
+    if (IS_SYNC(inode)) handle.sync = true;
     inode.i_projid = attr.fsx_projid;
     inode.flags = attr.flags;
     applyFlags(inode);

@@ -1,6 +1,7 @@
 /** What changes in directories have in common: which locks they need, and what else changes with the entries. */
 import { FS_PROJINHERIT_FL } from '../fs/fileattr.js';
 import type { Inode } from '../fs/inode.js';
+import { IS_DIRSYNC } from '../fs/sync-flags.js';
 import { dir_changed, inode_set_ctime_current } from '../fs/time.js';
 import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
@@ -29,8 +30,9 @@ export function changed(task: Task, handle: Handle, inode: Inode): Awaitable<voi
   return writeInode(task, handle, infoOf(inode.i_sb), latchInode(inode));
 }
 
-/** The entries of a directory have changed. */
+/** The entries of a directory have changed; whoever changed them waits until that is on the device, where the directory is to be like that. */
 export function dirty(task: Task, handle: Handle, dir: Inode): Awaitable<void> {
+  if (IS_DIRSYNC(dir)) handle.sync = true;
   dir_changed(dir);
   return changed(task, handle, dir);
 }

@@ -1,6 +1,4 @@
 /** Fresh inodes, before they have a name. */
-import { IS_CASEFOLDED } from '../fs/casefold.js';
-import { FS_CASEFOLD_FL, FS_PROJINHERIT_FL } from '../fs/fileattr.js';
 import { insert_inode_locked, iput, new_inode, unlock_new_inode } from '../fs/icache.js';
 import type { Inode } from '../fs/inode.js';
 import { inode_init_owner } from '../fs/inode-owner.js';
@@ -8,7 +6,7 @@ import { current_time } from '../fs/time.js';
 import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import { chargeInode, inheritedProject } from './charge.js';
-import { isDir } from './dir-change.js';
+import { inherited_flags } from './flags.js';
 import { infoOf } from './info.js';
 import { applyFlags, type LatchInode, latchInode, setOps } from './inode.js';
 import type { Handle } from './journal/types.js';
@@ -21,12 +19,9 @@ export function newInode(task: Task, handle: Handle, dir: Inode, mode: number, r
     inode.i_ino = ino;
     inode_init_owner(task, inode, dir, mode);
     inode.i_rdev = rdev;
-    if (IS_CASEFOLDED(dir) && isDir(inode)) {
-      inode.flags |= FS_CASEFOLD_FL;
-      applyFlags(inode);
-    }
+    inode.flags = inherited_flags(mode, latchInode(dir).flags);
+    if (inode.flags !== 0) applyFlags(inode);
     inode.i_projid = inheritedProject(latchInode(dir));
-    if (isDir(inode)) inode.flags |= latchInode(dir).flags & FS_PROJINHERIT_FL;
     inode.i_generation = info.super.generation;
     info.super.generation = (info.super.generation + 1) >>> 0;
     inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);

@@ -2,11 +2,13 @@
 import type { Dentry } from '../fs/dentry.js';
 import { iput, unlock_new_inode } from '../fs/icache.js';
 import type { Inode } from '../fs/inode.js';
+import { posix_acl_create } from '../fs/posix-acl-ops.js';
 import { inode_set_ctime_current } from '../fs/time.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen, inTurn, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { acl_credits, init_acl } from './acl.js';
 import { withOwners } from './charge.js';
 import {
   changed,
@@ -20,7 +22,7 @@ import {
   namesToChange,
 } from './dir-change.js';
 import { discard, newInode } from './dir-new.js';
-import { infoOf, with_handle } from './info.js';
+import { CREDITS, infoOf, with_handle } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
 
@@ -100,12 +102,14 @@ async function whiteOut(task: Task, what: Renamed): Promise<void> {
   const { from, old } = what;
   const info = infoOf(from.i_sb);
   let whiteout: LatchInode | undefined;
+  const lists = await posix_acl_create(task, from, S_IFCHR);
   const body = async (handle: Handle): Promise<LatchInode> => {
-    const made = await newInode(task, handle, from, S_IFCHR, 0);
+    const made = await newInode(task, handle, from, lists.mode, 0);
     whiteout = made;
     // It goes again if it gets no name.
     made.i_nlink = 0;
     await info.orphans.add(task, handle, made);
+    await init_acl(task, handle, made, lists);
     await enter(task, handle, what);
     await namesToChange(task, from).set(task, handle, old.d_name, made.i_ino, dtype(made));
     await info.orphans.del(task, handle, made);
@@ -115,7 +119,7 @@ async function whiteOut(task: Task, what: Renamed): Promise<void> {
     return made;
   };
   const made = await orElse(
-    () => withOwners(task, from, () => with_handle(task, info, body)),
+    () => withOwners(task, from, () => with_handle(task, info, body, CREDITS + acl_credits(lists))),
     (error) => discard(task, whiteout, error),
   );
   unlock_new_inode(task, made);

@@ -18,7 +18,7 @@ import { encodeSuper, INCOMPAT_CSUM, INCOMPAT_JOURNAL, type Superblock } from '.
 import { Groups } from './groups.js';
 import { InodeAllocator } from './ialloc.js';
 import type { LatchInode } from './inode.js';
-import { type Handle, type Journal, journal_start } from './journal/types.js';
+import { type Handle, type Journal, journal_start, log_wait_commit } from './journal/types.js';
 import { nameKey } from './names.js';
 import { Orphans } from './orphan.js';
 
@@ -132,12 +132,18 @@ export class LatchInfo {
   }
 }
 
+/** What a handle that is to be sync has changed is on the device. @returns `value` */
+async function committed<T>(task: Task, { journal }: LatchInfo, { tid }: Handle, value: T): Promise<T> {
+  await log_wait_commit(task, journal, tid);
+  return value;
+}
+
 /** Credits of an ordinary operation: what it does to a directory, an inode or two, and the bitmaps. */
 export const CREDITS = 48;
 
 /**
  * Do something in one transaction: start a handle, run `body` with it, and stop it whatever happens. Inside another one of the same task it is
- * that one again. Where hardly anything is free but what was freed lately, that is committed first.
+ * that one again. Where it is to be sync, the commit is waited for. Where hardly anything is free but what was freed lately, that is committed first.
  * @throws EROFS where the journal was aborted; EIO where the filesystem was shut down; what `body` throws
  */
 export function with_handle<T>(
@@ -154,9 +160,15 @@ export function with_handle<T>(
     andThen(
       journal_start(task, info.journal, Math.min(credits + info.quotaCredits, info.journal.maxCredits)),
       (handle) =>
-        withCleanup(
-          () => body(handle),
-          () => handle.stop(task),
+        andThen(
+          withCleanup(
+            () => body(handle),
+            () => handle.stop(task),
+          ),
+          (value) =>
+            handle.sync && info.journaled && task.journal_info === undefined
+              ? committed(task, info, handle, value)
+              : value,
         ),
     );
   // Inside another handle it is too late for that.

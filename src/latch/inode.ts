@@ -3,7 +3,15 @@ import type { BlockDevice } from '../block/block-device.js';
 import { brelse, sb_bread } from '../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../block/buffer-head.js';
 import { generic_ci_dentry_ops, IS_CASEFOLDED } from '../fs/casefold.js';
-import { FS_CASEFOLD_FL, FS_SECRM_FL } from '../fs/fileattr.js';
+import {
+  FS_APPEND_FL,
+  FS_CASEFOLD_FL,
+  FS_DIRSYNC_FL,
+  FS_IMMUTABLE_FL,
+  FS_NOATIME_FL,
+  FS_SECRM_FL,
+  FS_SYNC_FL,
+} from '../fs/fileattr.js';
 import { iget_failed, iget_locked, unlock_new_inode } from '../fs/icache.js';
 import {
   I_NEW,
@@ -12,9 +20,11 @@ import {
   inode_state_change,
   S_APPEND,
   S_CASEFOLD,
+  S_DIRSYNC,
   S_IMMUTABLE,
   S_NOATIME,
   S_NOQUOTA,
+  S_SYNC,
 } from '../fs/inode.js';
 import { RwSem } from '../locking/rwsem.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
@@ -191,15 +201,13 @@ export function latchInode(inode: Inode): LatchInode {
   throw errno('EIO', 'an inode of another filesystem');
 }
 
-const FS_APPEND_FL = 0x20;
-const FS_IMMUTABLE_FL = 0x10;
-const FS_NOATIME_FL = 0x80;
-
 /** i_flags as the FS_*_FL say. */
 export function applyFlags(inode: LatchInode): void {
   const has = (flag: number, bit: number): number => ((inode.flags & flag) !== 0 ? bit : 0);
   inode.i_flags =
-    (inode.i_flags & ~(S_APPEND | S_IMMUTABLE | S_NOATIME | S_CASEFOLD)) |
+    (inode.i_flags & ~(S_SYNC | S_DIRSYNC | S_APPEND | S_IMMUTABLE | S_NOATIME | S_CASEFOLD)) |
+    has(FS_SYNC_FL, S_SYNC) |
+    has(FS_DIRSYNC_FL, S_DIRSYNC) |
     has(FS_APPEND_FL, S_APPEND) |
     has(FS_IMMUTABLE_FL, S_IMMUTABLE) |
     has(FS_NOATIME_FL, S_NOATIME) |

@@ -3,6 +3,7 @@
 import type { Dentry } from '../fs/dentry.js';
 import type { Inode } from '../fs/inode.js';
 import type { xattr_handler } from '../fs/operations.js';
+import { IS_SYNC } from '../fs/sync-flags.js';
 import { inode_set_ctime_current } from '../fs/time.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
@@ -90,6 +91,7 @@ async function set(
     task,
     info,
     async (handle) => {
+      if (IS_SYNC(inode)) handle.sync = true;
       try {
         using _sem = await inode.xattr_sem.write(task);
         guard_write(task, GUARDED.xattrs, inode.i_rwsem);

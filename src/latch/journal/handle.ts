@@ -15,6 +15,7 @@ export class LogHandle implements Handle {
   readonly journal: LogJournal;
   /** Further uses of it: journal_start found it open. */
   nested = 0;
+  sync = false;
   #transaction: Transaction | undefined;
   #tid = 0;
   #credits = 0;

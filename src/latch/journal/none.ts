@@ -82,6 +82,7 @@ class NoHandle implements Handle {
   readonly tid = NO_TRANSACTION;
   credits: number;
   nested = 0;
+  sync = false;
   #access: WriteAccess | undefined;
   #callbacks: ((task: Task) => void)[] | undefined;
 

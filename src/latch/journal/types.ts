@@ -15,6 +15,8 @@ export interface Handle {
   readonly tid: number;
   /** Blocks that it may still dirty. */
   readonly credits: number;
+  /** Who started it waits for the commit afterwards (ext4_handle_sync). */
+  sync: boolean;
   /** End this use of it; the outermost one leaves the transaction (jbd2_journal_stop). @throws EIO where the journal was aborted meanwhile */
   stop(task: Task): void;
   /**
