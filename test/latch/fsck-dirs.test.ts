@@ -3,8 +3,9 @@ import t from 'tap';
 import { emptyDirectory } from '../../src/latch/format/inode.js';
 import { ROOT_INO } from '../../src/latch/format/layout.js';
 import { decodeSuper } from '../../src/latch/format/superblock.js';
-import { FsckContext, newSeen, Report } from '../../src/latch/fsck/context.js';
+import { FsckContext, Report } from '../../src/latch/fsck/context.js';
 import { checkDirectories } from '../../src/latch/fsck/dirs.js';
+import { newSeen } from '../../src/latch/fsck/seen.js';
 import { machine } from './journal/crash-device.js';
 import { freshImage } from './world.js';
 

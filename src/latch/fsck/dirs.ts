@@ -1,6 +1,7 @@
 /** Checking directories: that entries name what exists, and that everything hangs together (passes 2 and 3 of e2fsck). */
 import { ROOT_INO } from '../format/layout.js';
-import { type DirEntry, editsOf, type FsckContext, isDirectory, type Seen } from './context.js';
+import type { FsckContext } from './context.js';
+import { type DirEntry, editsOf, isDirectory, type Seen } from './seen.js';
 import { forEachEntry } from './trees.js';
 
 const S_IFMT = 0o170000;

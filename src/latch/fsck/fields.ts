@@ -4,7 +4,8 @@ import { checkTree } from '../btree/check.js';
 import { extent_format } from '../extents.js';
 import { AREA_SIZE, decodeExtent, type Extent } from '../format/inode.js';
 import { BLOCK_SIZE, MAX_FILE_BYTES } from '../format/layout.js';
-import { type FsckContext, hostOf, S_IFDIR, S_IFLNK, S_IFREG, type Seen, typeOf } from './context.js';
+import { type FsckContext, hostOf } from './context.js';
+import { S_IFDIR, S_IFLNK, S_IFREG, type Seen, typeOf } from './seen.js';
 
 const TYPES = new Set([0o010000, 0o020000, S_IFDIR, 0o060000, S_IFREG, S_IFLNK, 0o140000]);
 const NSEC = 1_000_000_000;

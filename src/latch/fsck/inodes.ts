@@ -6,10 +6,11 @@ import { endOf } from '../extent-list.js';
 import { extent_format } from '../extents.js';
 import { AREA_SIZE, areaOf, decodeInode, inodeIsSealed, inodeSeed } from '../format/inode.js';
 import { GROUP_BLOCKS, GROUP_HEAD, INODE_SIZE, INODES_PER_BLOCK, ROOT_BLOCK, ROOT_INO } from '../format/layout.js';
-import { type FsckContext, newSeen, S_IFDIR, S_IFLNK, S_IFREG, type Seen, typeOf } from './context.js';
+import type { FsckContext } from './context.js';
 import { checkFields, checkInlineLink, checkLongLink, checkSizes, isType } from './fields.js';
 import type { ReadGroup } from './groups.js';
 import { findLostNodes } from './lost-nodes.js';
+import { newSeen, S_IFDIR, S_IFLNK, S_IFREG, type Seen, typeOf } from './seen.js';
 import { checkAttributes, checkDirTree, scanExtents } from './trees.js';
 
 /** What a block looks like that is said to hold inodes. */
@@ -47,7 +48,7 @@ class InodeScan {
     await findLostNodes(this.#context, this.#groups, (ino) => named.push(ino));
     for (const ino of named) await this.#named(ino);
     await this.#drain();
-    for (const seen of this.#context.inodes.values()) if (seen.empty === true) await this.#emptyFile(seen);
+    for (const seen of this.#context.inodes.values()) if (seen.empty) await this.#emptyFile(seen);
     this.#doubtful = true;
     for (const group of this.#groups) await this.#search(group);
     for (const block of this.#empty) this.#takeEmpty(block);
@@ -232,7 +233,7 @@ async function checkInode(
   if (!(await checkContents(context, seen, area, sealed, names))) {
     context.inodes.delete(ino);
     context.cleared.add(ino);
-  }
+  } else context.inodes.pack(seen);
 }
 
 /** @returns false where nothing of it can be kept: nothing has been claimed then */

@@ -1,7 +1,8 @@
 /** The orphan list, link counts, and inodes without a name, which get one in lost+found (pass 4 of e2fsck). */
 import { ROOT_INO } from '../format/layout.js';
-import { type FsckContext, isDirectory, type Seen } from './context.js';
+import type { FsckContext } from './context.js';
 import { setParent } from './dirs.js';
+import { isDirectory, type Seen } from './seen.js';
 
 /** The orphan list: each of its inodes is one, and it ends. @returns the list as it shall be, where it is damaged */
 export function checkOrphans(context: FsckContext): number[] | undefined {

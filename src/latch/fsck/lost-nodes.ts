@@ -10,9 +10,10 @@ import { decodeExtent } from '../format/inode.js';
 import { GROUP_HEAD } from '../format/layout.js';
 import { NODE_HEAD, NODE_MAGIC } from '../format/tree.js';
 import { isFileName } from '../names.js';
-import { type DirEntry, type FsckContext, hostOf, type Seen } from './context.js';
+import { type FsckContext, hostOf } from './context.js';
 import type { ReadGroup } from './groups.js';
 import { keyed } from './names.js';
+import type { DirEntry, Seen } from './seen.js';
 import { fitting, type Saved } from './trees.js';
 
 /** What was found of one inode's tree. */
@@ -30,7 +31,7 @@ export async function findLostNodes(
   groups: readonly ReadGroup[],
   names: (ino: number) => void,
 ): Promise<void> {
-  if (![...context.inodes.values()].some(isDamaged)) return;
+  if (!context.inodes.some(isDamaged)) return;
   const found = new Map<Seen, Found>();
   for (const group of groups) {
     // In a block that was free there may be a leaf of long ago.

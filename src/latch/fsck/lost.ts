@@ -1,8 +1,9 @@
 /** Names in /lost+found for what has none, and a root where there is none (pass 3 of e2fsck). */
 import { emptyDirectory } from '../format/inode.js';
 import { ROOT_INO } from '../format/layout.js';
-import { editsOf, type FsckContext, isDirectory, newSeen, type Seen } from './context.js';
+import type { FsckContext } from './context.js';
 import { setParent } from './dirs.js';
+import { editsOf, isDirectory, newSeen, type Seen } from './seen.js';
 import type { Space } from './space.js';
 import { forEachEntry } from './trees.js';
 

@@ -8,17 +8,9 @@ import { BLOCK_SIZE, INODES_PER_BLOCK } from '../format/layout.js';
 import { checksumSeed, NODE_HEAD } from '../format/tree.js';
 import { encodeXattr, INLINE_VALUE, initXattrRoot, type Run, sealXattrRoot, xattr_format } from '../xattr-record.js';
 import { putBlock } from './buffers.js';
-import {
-  type Attribute,
-  type DirEntry,
-  type FsckContext,
-  isDirectory,
-  S_IFLNK,
-  S_IFREG,
-  type Seen,
-  typeOf,
-} from './context.js';
+import type { FsckContext } from './context.js';
 import { keyed } from './names.js';
+import { type Attribute, type DirEntry, isDirectory, S_IFLNK, S_IFREG, type Seen, typeOf } from './seen.js';
 import type { Space } from './space.js';
 import { forEachEntry } from './trees.js';
 

@@ -1,7 +1,7 @@
 /** Names of entries that fsck puts into directories. Pure data. */
 import type { NameRules } from '../dir.js';
 import { KEYS_OF_HASH } from '../names.js';
-import type { DirEntry } from './context.js';
+import type { DirEntry } from './seen.js';
 
 /** Give entries the keys of their names, in order. Of several with one name, the first is kept. */
 export function keyed(entries: readonly Omit<DirEntry, 'key'>[], { keyOf, fold }: NameRules): DirEntry[] {

@@ -5,7 +5,8 @@ import { errno } from '../../sched/errno.js';
 import { BLOCK_SIZE } from '../format/layout.js';
 import { COMPAT_QUOTA, COMPAT_RECOUNT } from '../format/superblock.js';
 import { UsageCount } from '../quota-usage.js';
-import { type FsckContext, S_IFREG, type Seen, typeOf } from './context.js';
+import type { FsckContext } from './context.js';
+import { S_IFREG, type Seen, typeOf } from './seen.js';
 import { readExtents } from './shared.js';
 
 const QUOTA_MODE = S_IFREG | 0o600;

@@ -3,7 +3,8 @@ import { append } from '../extent-list.js';
 import { checkExtents } from '../extents-check.js';
 import { areaOf, type Extent } from '../format/inode.js';
 import { INODE_SIZE, INODES_PER_BLOCK } from '../format/layout.js';
-import { type FsckContext, hostOf, isDirectory, type Seen } from './context.js';
+import { type FsckContext, hostOf } from './context.js';
+import { isDirectory, type Seen } from './seen.js';
 
 /** Takes a block that is free. @returns undefined where none is */
 export type Allocate = (near: number) => number | undefined;

@@ -8,8 +8,9 @@ import { checkExtents } from '../extents-check.js';
 import { decodeExtent, type Extent } from '../format/inode.js';
 import { firstKey, isFileName } from '../names.js';
 import { checkXattrs } from '../xattr-check.js';
-import { type DirEntry, type FsckContext, hostOf, type Seen } from './context.js';
+import { type FsckContext, hostOf } from './context.js';
 import { keyed } from './names.js';
+import type { DirEntry, Seen } from './seen.js';
 
 /** Problems of a tree in an inode's area, told; and whether there were some. */
 class TreeProblems {

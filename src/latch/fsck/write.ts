@@ -16,9 +16,10 @@ import {
 } from '../format/layout.js';
 import { COMPAT_COPY, COMPAT_INODE_BLOCKS, copyBlock, encodeSuper } from '../format/superblock.js';
 import { changeBlock, putBlock } from './buffers.js';
-import type { FsckContext, Seen } from './context.js';
+import type { FsckContext } from './context.js';
 import { type ReadGroup, type RightGroup, rightGroup } from './groups.js';
 import { makeTrees } from './make.js';
+import type { Seen } from './seen.js';
 import type { Space } from './space.js';
 
 /**
