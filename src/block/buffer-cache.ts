@@ -197,7 +197,12 @@ export function end_buffer_write_sync(task: Task, bh: BufferHead, uptodate: bool
 /** Sleep until I/O on it has ended, or who else has it locked has unlocked it (wait_on_buffer). */
 export function wait_on_buffer(task: Task, bh: BufferHead): Awaitable<void> {
   might_sleep(task, 'bh');
-  return bh.lock.locked ? bh.lock.waitUnlocked(task) : undefined;
+  return bh.lock.locked ? waitUnlocked(task, bh) : undefined;
+}
+
+/** Unlike a page's, until nobody has it: who got it meanwhile may have begun to write. */
+async function waitUnlocked(task: Task, bh: BufferHead): Promise<void> {
+  while (bh.lock.locked) await bh.lock.waitUnlocked(task);
 }
 
 /**

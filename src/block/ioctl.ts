@@ -47,13 +47,18 @@ function geometry(task: Task, bdev: BlockDevice, word: 4 | 8): Awaitable<Buffer>
   });
 }
 
-/** Two numbers of 64 bits, whole sectors of the device: where, and how long. @throws EFAULT EINVAL EBADF */
-function range(bdev: BlockDevice, mode: OpenMode, arg: Buffer): { readonly sector: number; readonly length: number } {
+/** @throws EBADF */
+function mustBeWritable(bdev: BlockDevice, mode: OpenMode): void {
   if (mode !== 'write' || bdev.read_only) throw errno('EBADF', `${bdev.name} is not open for writing`);
+}
+
+/** Two numbers of 64 bits, whole sectors of the device and at least one: where, and how long (blk_validate_byte_range). @throws EFAULT EINVAL */
+function range(bdev: BlockDevice, arg: Buffer): { readonly sector: number; readonly length: number } {
   if (arg.length < 16) throw errno('EFAULT');
   const start = Number(arg.readBigUInt64LE(0));
   const length = Number(arg.readBigUInt64LE(8));
-  if (start % SECTOR_SIZE !== 0 || length % SECTOR_SIZE !== 0 || start + length > bdev.size) throw errno('EINVAL');
+  if (length === 0 || start % SECTOR_SIZE !== 0 || length % SECTOR_SIZE !== 0) throw errno('EINVAL');
+  if (start + length > bdev.size) throw errno('EINVAL');
   return { sector: start / SECTOR_SIZE, length };
 }
 
@@ -97,11 +102,14 @@ function common(
       if (!task.cred.capable('CAP_SYS_ADMIN')) throw errno('EACCES');
       return flush_buffers(task, bdev);
     case BLKDISCARD: {
-      const { sector, length } = range(bdev, mode, arg);
+      mustBeWritable(bdev, mode);
+      if (bdev.discard_granularity === 0) throw errno('EOPNOTSUPP', `${bdev.name} cannot discard`);
+      const { sector, length } = range(bdev, arg);
       return past_buffers(task, bdev, () => blkdev_issue_discard(task, bdev, sector, length));
     }
     case BLKZEROOUT: {
-      const { sector, length } = range(bdev, mode, arg);
+      mustBeWritable(bdev, mode);
+      const { sector, length } = range(bdev, arg);
       return past_buffers(task, bdev, () => blkdev_issue_zeroout(task, bdev, sector, length));
     }
     case BLKRRPART:

@@ -56,18 +56,20 @@ export class BitLock<L extends 'folio' | 'bh'> extends SleepLock<L> {
     holder.release();
   }
 
-  /** Sleep until it is unlocked, without taking it (folio_wait_locked). */
+  /**
+   * Sleep until its holder has unlocked it, without taking it (folio_wait_locked). Somebody else may have it then: who waits here is
+   * not in their queue, and must not wait for all of them.
+   */
   async waitUnlocked(task: Task, options?: LockOptions): Promise<void> {
     might_sleep(task, this.name);
-    while (this.locked) {
-      this.#unlocked ??= new WaitQueue();
-      await this.#unlocked.wait(task, {
-        lock: this,
-        what: `${this.name} to be unlocked`,
-        interruptible: options?.interruptible ?? false,
-        blockers: () => this.blockers(task),
-      });
-    }
+    if (!this.locked) return;
+    this.#unlocked ??= new WaitQueue();
+    await this.#unlocked.wait(task, {
+      lock: this,
+      what: `${this.name} to be unlocked`,
+      interruptible: options?.interruptible ?? false,
+      blockers: () => this.blockers(task),
+    });
   }
 
   override release(held: Held): void {

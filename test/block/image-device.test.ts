@@ -25,7 +25,7 @@ import {
   submit_bio_wait,
 } from '../../src/block/bio.js';
 import {
-  type BlockDevice,
+  BlockDevice,
   blkdev_get,
   blkdev_getgeo,
   blkdev_put,
@@ -347,7 +347,14 @@ t.test('ioctl and compat_ioctl', async (t) => {
   range.writeBigUInt64LE(100n, 0);
   t.equal(await codeOf(() => call(BLKZEROOUT, range)), 'EINVAL');
   t.equal(await codeOf(() => call(BLKZEROOUT, NOTHING)), 'EFAULT');
+  for (const cmd of [BLKDISCARD, BLKZEROOUT])
+    t.equal(await codeOf(() => call(cmd, Buffer.alloc(16))), 'EINVAL', 'nothing is no range');
   t.equal(await codeOf(() => blkdev_ioctl(root, bdev, 'read', BLKDISCARD, range)), 'EBADF');
+  const driver = { discard_granularity: 0, read() {}, write() {}, discard() {}, zero() {}, flush() {} };
+  const old = new BlockDevice({ name: 'old', size: MIB, readOnly: false }, driver, {}, sched, validator);
+  range.writeBigUInt64LE(0n, 0);
+  t.equal(await codeOf(() => blkdev_ioctl(root, old, 'write', BLKDISCARD, range)), 'EOPNOTSUPP');
+  t.equal(await codeOf(() => blkdev_ioctl(root, old, 'write', BLKZEROOUT, range)), undefined);
   t.equal(await codeOf(() => call(0x1234)), 'ENOTTY');
   await call(BLKFLSBUF);
   truncateSync(path, 5 * MIB);

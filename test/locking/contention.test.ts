@@ -1,6 +1,7 @@
 /** Locks that are wanted by many: the order in which they get it, waits that are broken off, downgrading, and a model of it all. */
 import fc from 'fast-check';
 import t from 'tap';
+import { BitLock } from '../../src/locking/bitlock.js';
 import type { Held } from '../../src/locking/held.js';
 import { class_key } from '../../src/locking/lockdep/class.js';
 import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
@@ -110,6 +111,26 @@ t.test('a lock that is handed on is its new owner’s to release', async (t) => 
   const next = sem.write(one);
   held.release();
   (await next).release();
+  t.same(seen, []);
+});
+
+t.test('who waits for a page to be unlocked does not wait for all who want to lock it', async (t) => {
+  const { task, seen } = machine();
+  const lock = new BitLock('folio');
+  let held = await lock.lock(task());
+  let unlocked = false;
+  const waiting = lock.waitUnlocked(task()).then(() => {
+    unlocked = true;
+  });
+  let turns = 0;
+  for (; turns < 20 && !unlocked; turns++) {
+    const next = lock.lock(task());
+    held.release();
+    held = await next;
+  }
+  t.ok(turns <= 2, `it waited for ${turns} holders`);
+  held.release();
+  await waiting;
   t.same(seen, []);
 });
 
