@@ -1,6 +1,6 @@
 /** `latchfs mount SOURCE MOUNTPOINT`: what can be said before anything is mounted, and going into the background. What serves is in mount-serve.ts. */
 import { spawnSync } from 'node:child_process';
-import { readFileSync, realpathSync } from 'node:fs';
+import { readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { checkDevice, checkMountpoint } from '../fuse/mount-check.js';
 import { adoptDescriptor, passedDescriptor } from '../fuse/mount-fd.js';
@@ -44,8 +44,8 @@ export async function mountCommand(given: string, mountpoint: string, flags: Mou
   }
   // The filesystem is loaded only by the process that serves it.
   const { mountAndServe } = await import('./mount-serve.js').catch(failedToLoad);
-  // A name that was asked for is the one to be shown.
-  const shown = { fsname: settings.fsname ?? given, blkdev: settings.blkdev && settings.fsname === undefined };
+  // A name that was asked for is the one to be shown, else the whole path, as mount(8) shows it.
+  const shown = { fsname: settings.fsname ?? source, blkdev: settings.blkdev && settings.fsname === undefined };
   await mountAndServe(source, resolve(mountpoint), { ...settings, ...shown }, flags);
 }
 
@@ -74,11 +74,25 @@ function absolute(path: string): string {
   }
 }
 
+/**
+ * Put all on the device: nobody expects a read-only filesystem to be written later, but on a remount the kernel tells only the server of a disk to
+ * sync. First what the kernel keeps itself, then what the server does.
+ */
+function syncBefore(mountpoint: string): void {
+  spawnSync('sync', ['-f', mountpoint], { stdio: 'ignore' });
+  try {
+    writeFileSync(join(mountpoint, '.latchfs', 'control'), 'sync');
+  } catch {
+    // Read-only already, or without a control directory: the server writes it in its own time.
+  }
+}
+
 /** mount -o remount goes to the kernel: the flags that can be changed are its own. @throws CliError */
 function remount(mountpoint: string, settings: MountSettings): void {
   // The kernel says yes to rw, and then every write fails.
   if (!settings.readOnly && servedReadOnly(mountpoint))
     throw new CliError(`${mountpoint} was mounted read-only, and stays so: umount ${mountpoint}, and mount it anew`);
+  if (settings.readOnly) syncBefore(mountpoint);
   const options = ['remount', settings.readOnly ? 'ro' : 'rw', ...settings.flags].join(',');
   const ran = spawnSync('mount', ['-i', '-o', options, mountpoint], {
     stdio: ['ignore', 'ignore', 'pipe'],

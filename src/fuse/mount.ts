@@ -100,8 +100,10 @@ async function umountFusermount(mountpoint: string, lazy: boolean): Promise<void
   });
   if (status === 0) return;
   if (said.includes('busy')) throw busy(mountpoint);
-  if (said.includes('not found in') || said.includes('not mounted') || mountAt(mountpoint) === undefined) {
-    throw notMounted(mountpoint);
+  if (mountAt(mountpoint) === undefined) throw notMounted(mountpoint);
+  // fusermount3 looks only at what this user has mounted.
+  if (said.includes('not found in') || said.includes('not mounted')) {
+    throw new MountError('EPERM', `${mountpoint} was mounted by another user: only that user, or root, can unmount it`);
   }
   throw new MountError(
     'EPERM',

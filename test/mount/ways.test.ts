@@ -70,6 +70,9 @@ t.test('an ordinary user mounts, uses, unmounts', { skip }, async (t) => {
     t.not((await run('ls', [dir])).status, 0, 'others are kept out, root too');
     const pid = await daemonOf(dir);
     t.same(await as(`${latchfs} umount ${dir}`), { status: 0, stdout: '', stderr: '' });
+    t.equal((await run(latchfs, ['mount', 'memory:16M', dir, '-o', 'allow_other'])).status, 0);
+    t.match((await as(`${latchfs} umount ${dir}`)).stderr, /^latchfs: \S+ was mounted by another user: .*\n$/);
+    t.equal((await run('umount', [dir])).status, 0);
     await gone(pid);
     t.same(await as(`${latchfs} mount memory:64M ${dir}`), { status: 0, stdout: '', stderr: '' });
     const killed = await daemonOf(dir);
@@ -138,6 +141,11 @@ t.test('mount(8), remount and fstab', { skip }, async (t) => {
   t.same(await run('mount', ['-t', 'fuse.latchfs', '-o', 'remount,ro', image, dir]), silent);
   t.match((await sh(`echo more > ${dir}/f`)).stderr, /Read-only file system/);
   t.same(await run('umount', [image]), silent, 'it is found by its source');
+  t.same(await sh(`cd ${scratch}; mount -t fuse.latchfs -o noblkdev 'odd,name=1.img' ${dir}`), silent);
+  t.match(mountAt(dir), { source: image }, 'a relative name is shown whole');
+  t.equal((await sh(`echo written before > ${dir}/g; mount -o remount,ro ${dir}`)).status, 0);
+  t.ok(readFileSync(image).includes('written before\n'), 'what is read-only has been written');
+  t.same(await run('umount', [dir]), silent);
   t.same(await run('mount', ['-t', 'fuse.latchfs', '-o', 'ro', image, dir]), silent);
   t.equal((await run('cat', [join(dir, 'f')])).stdout, 'kept\n', 'what was written is there after the cycle');
   t.same(await run('umount', [dir]), silent);
