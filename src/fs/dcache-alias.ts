@@ -15,7 +15,7 @@ import {
   dput,
   shrink_dcache_parent,
 } from './dcache.js';
-import { DCACHE_DISCONNECTED, DCACHE_UNHASHED, Dentry } from './dentry.js';
+import { DCACHE_DISCONNECTED, DCACHE_UNHASHED, Dentry, d_init_name, d_set_inode, d_set_place } from './dentry.js';
 import { iput } from './icache.js';
 import type { Inode } from './inode.js';
 import { isDir } from './inode.js';
@@ -29,8 +29,7 @@ export function d_instantiate(task: Task, dentry: Dentry, inode: Inode): void {
   check_named(task, inode);
   const names = inode.i_lock.lock(task);
   const lock = dentry.d_lock.lock(task);
-  guard_write(task, GUARDED.d_inode, dentry.d_lock);
-  dentry.d_inode = inode;
+  d_set_inode(task, dentry, inode);
   aliasesToChange(task, inode).push(dentry);
   lock.release();
   names.release();
@@ -46,7 +45,7 @@ export function d_add(task: Task, dentry: Dentry, inode: Inode | undefined): voi
 /** Give the dentry of an unnamed file its inode, which nobody else has yet (d_tmpfile): it has no link left, and its number for a name. */
 export function d_tmpfile(task: Task, dentry: Dentry, inode: Inode): void {
   if (inode.i_nlink > 0) inode.i_nlink--;
-  dentry.d_name = `#${inode.i_ino}`;
+  d_init_name(dentry, `#${inode.i_ino}`);
   d_instantiate(task, dentry, inode);
 }
 
@@ -149,23 +148,15 @@ export function d_move(task: Task, dentry: Dentry, target: Dentry): Awaitable<vo
   if (oldParent !== undefined && oldParent !== newParent) mayMove(task, dentry, oldParent, newParent);
   __d_drop(task, dentry);
   __d_drop(task, target);
-  renames(task, dentry, target);
-  dentry.d_name = target.d_name;
-  dentry.d_key = target.d_key;
-  dentry.d_parent = dget(newParent);
+  // Nobody may find the one or the other in between.
+  guard_write(task, GUARDED.d_place, target.d_lock);
+  d_set_place(task, dentry, target.d_name, target.d_key, dget(newParent));
   dentry.d_flags &= ~DCACHE_DISCONNECTED;
   __d_rehash(task, dentry);
   second.release();
   first.release();
   rename.release();
   return oldParent === undefined ? undefined : dput(task, oldParent);
-}
-
-/** Names and places change: with rename_lock, and d_lock of both. */
-function renames(task: Task, a: Dentry, b: Dentry): void {
-  guard_write(task, GUARDED.d_name, a.d_sb.rename_lock);
-  guard_write(task, GUARDED.d_place, a.d_lock);
-  guard_write(task, GUARDED.d_place, b.d_lock);
 }
 
 /** Between directories: one such move of a filesystem at a time, and both directories locked. */
@@ -182,10 +173,9 @@ export function d_exchange(task: Task, a: Dentry, b: Dentry): void {
   if (a.d_parent !== b.d_parent) mayMove(task, a, a.d_parent, b.d_parent);
   __d_drop(task, a);
   __d_drop(task, b);
-  renames(task, a, b);
-  [a.d_name, b.d_name] = [b.d_name, a.d_name];
-  [a.d_key, b.d_key] = [b.d_key, a.d_key];
-  [a.d_parent, b.d_parent] = [b.d_parent, a.d_parent];
+  const { d_name, d_key, d_parent } = a;
+  d_set_place(task, a, b.d_name, b.d_key, b.d_parent);
+  d_set_place(task, b, d_name, d_key, d_parent);
   __d_rehash(task, a);
   __d_rehash(task, b);
 }

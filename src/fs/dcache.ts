@@ -14,6 +14,8 @@ import {
   DCACHE_REFERENCED,
   DCACHE_UNHASHED,
   Dentry,
+  d_set_inode,
+  type InLookup,
 } from './dentry.js';
 import { iput } from './icache.js';
 import type { Inode } from './inode.js';
@@ -143,15 +145,20 @@ export function d_alloc_parallel(task: Task, parent: Dentry, name: string): Awai
   const dentry = d_alloc(task, parent, name);
   dentry.d_flags |= DCACHE_PAR_LOOKUP;
   parent.d_in_lookup ??= new Map();
-  parent.d_in_lookup.set(dentry.d_key, dentry);
+  parent.d_in_lookup.set(dentry.d_key, { dentry, task });
   return { dentry, fresh: true };
 }
 
-async function joinLookup(task: Task, parent: Dentry, name: string, pending: Dentry): Promise<AllocatedParallel> {
+async function joinLookup(
+  task: Task,
+  parent: Dentry,
+  name: string,
+  { dentry: pending, task: looking }: InLookup,
+): Promise<AllocatedParallel> {
   dget(pending);
   while ((pending.d_flags & DCACHE_PAR_LOOKUP) !== 0) {
     pending.d_wait ??= new WaitQueue();
-    await pending.d_wait.wait(task, { what: `the lookup of ${name}` });
+    await pending.d_wait.wait(task, { what: `the lookup of ${name}`, blockers: () => [looking] });
   }
   const found =
     (pending.d_flags & DCACHE_UNHASHED) === 0 &&
@@ -173,7 +180,7 @@ export function d_lookup_done(dentry: Dentry): void {
   if ((dentry.d_flags & DCACHE_PAR_LOOKUP) === 0) return;
   dentry.d_flags &= ~DCACHE_PAR_LOOKUP;
   const pending = dentry.d_parent.d_in_lookup;
-  if (pending?.get(dentry.d_key) === dentry) pending.delete(dentry.d_key);
+  if (pending?.get(dentry.d_key)?.dentry === dentry) pending.delete(dentry.d_key);
   dentry.d_wait?.wake_all();
   dentry.d_wait = undefined;
 }
@@ -264,8 +271,7 @@ export function aliasesToChange(task: Task, inode: Inode): Dentry[] {
 export function dentry_unlink_inode(task: Task, dentry: Dentry, inode: Inode): Awaitable<void> {
   const aliases = inode.i_lock.lock(task);
   const lock = dentry.d_lock.lock(task);
-  guard_write(task, GUARDED.d_inode, dentry.d_lock);
-  dentry.d_inode = undefined;
+  d_set_inode(task, dentry, undefined);
   const names = aliasesToChange(task, inode);
   const at = names.indexOf(dentry);
   if (at >= 0) names.splice(at, 1);

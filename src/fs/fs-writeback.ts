@@ -23,7 +23,7 @@ import {
   inode_state_assign,
   inode_state_change,
 } from './inode.js';
-import { inode_add_lru, inode_wait_for_writeback, mark_inode_dirty } from './inode-dirty.js';
+import { inode_add_lru, inode_busy, inode_idle, inode_wait_for_writeback, mark_inode_dirty } from './inode-dirty.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';
 
 /** Milliseconds after which times that were kept back are written (dirtytime_expire_interval): half a day. */
@@ -132,6 +132,7 @@ async function writeback_single_inode(
   const idle = (inode.i_state & (I_DIRTY | I_DIRTY_TIME)) === 0;
   if (idle && (wbc.sync_mode !== 'WBC_SYNC_ALL' || pages?.marked('writeback') !== true)) return;
   inode_state_change(task, inode, I_SYNC);
+  inode_busy(task, inode, I_SYNC);
   try {
     await __writeback_single_inode(task, inode, wbc);
   } finally {
@@ -145,6 +146,7 @@ function inode_sync_complete(task: Task, inode: Inode, place: () => void): void 
     using _lock = inode.i_lock.lock(task);
     place();
     inode_state_assign(task, inode, inode.i_state & ~I_SYNC);
+    inode_idle(inode, I_SYNC);
     inode_add_lru(task, inode);
   }
   inode.i_wait?.wake_all();

@@ -21,7 +21,14 @@ import {
   inode_state_assign,
   inode_state_change,
 } from './inode.js';
-import { inode_add_lru, inode_wait, inode_wait_for_writeback, mark_inode_dirty } from './inode-dirty.js';
+import {
+  inode_add_lru,
+  inode_busy,
+  inode_idle,
+  inode_wait,
+  inode_wait_for_writeback,
+  mark_inode_dirty,
+} from './inode-dirty.js';
 import { call_free_inode, check_completed, check_evict, check_freed } from './inode-free.js';
 import { SB_ACTIVE, type SuperBlock } from './super-block.js';
 
@@ -54,6 +61,7 @@ export function iget_locked(task: Task, sb: SuperBlock, ino: number): Awaitable<
     const fresh = new_inode(task, sb);
     fresh.i_ino = ino;
     inode_state_change(task, fresh, I_NEW);
+    inode_busy(task, fresh, I_NEW);
     sb.inodeHash.set(ino, fresh);
     return fresh;
   }
@@ -61,7 +69,7 @@ export function iget_locked(task: Task, sb: SuperBlock, ino: number): Awaitable<
     ihold(inode);
     return inode;
   }
-  return inode_wait(task, inode, `inode ${ino}`).then(() => iget_locked(task, sb, ino));
+  return inode_wait(task, inode, `inode ${ino}`, I_NEW).then(() => iget_locked(task, sb, ino));
 }
 
 /**
@@ -75,6 +83,7 @@ export function insert_inode_locked(task: Task, inode: Inode): void {
     throw errno('EBUSY', `inode ${inode.i_ino} exists already`);
   }
   inode_state_change(task, inode, I_NEW);
+  inode_busy(task, inode, I_NEW);
   inodeHash.set(inode.i_ino, inode);
 }
 
@@ -85,6 +94,7 @@ export function unlock_new_inode(task: Task, inode: Inode): void {
   const { i_sb: sb } = inode;
   inode.i_rwsem.key = (inode.i_mode & S_IFMT) === S_IFDIR ? sb.i_mutex_dir_key : sb.i_mutex_key;
   inode_state_change(task, inode, 0, I_NEW);
+  inode_idle(inode, I_NEW);
   inode.i_wait?.wake_all();
 }
 
@@ -92,6 +102,7 @@ export function unlock_new_inode(task: Task, inode: Inode): void {
 export function iget_failed(task: Task, inode: Inode): void {
   unhash(inode);
   inode_state_change(task, inode, I_FREEING | I_CLEAR, ~0);
+  inode_idle(inode, I_NEW);
   inode.i_wait?.wake_all();
 }
 
@@ -158,6 +169,7 @@ function iputLast(task: Task, inode: Inode): Awaitable<void> {
 /** Nobody may use it again from now on. */
 function goes(task: Task, inode: Inode, state: number): void {
   inode_state_assign(task, inode, inode.i_state | state);
+  inode_busy(task, inode, I_FREEING);
 }
 
 /** Whether an inode without references goes at once (generic_drop_inode): it has no name, or cannot be found by its number. */
@@ -251,6 +263,7 @@ function evicted(task: Task, inode: Inode): void {
   inode_io_list_del(task, inode);
   unhash(inode);
   inode_state_change(task, inode, I_FREEING | I_CLEAR, ~0);
+  inode_idle(inode, I_FREEING);
   inode.i_wait?.wake_all();
 }
 
@@ -288,10 +301,11 @@ export async function evict_inodes(task: Task, sb: SuperBlock): Promise<Inode[]>
       continue;
     }
     while (sb.inodeHash.get(inode.i_ino) === inode && (inode.i_state & (I_FREEING | I_WILL_FREE)) !== 0) {
-      await inode_wait(task, inode, `eviction of inode ${inode.i_ino}`);
+      await inode_wait(task, inode, `eviction of inode ${inode.i_ino}`, I_FREEING);
     }
     if ((inode.i_state & I_FREEING) !== 0) continue;
     inode_state_change(task, inode, I_FREEING);
+    inode_busy(task, inode, I_FREEING);
     const gone = evict(task, inode);
     if (gone instanceof Promise) await gone;
   }

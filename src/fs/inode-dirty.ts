@@ -22,10 +22,30 @@ import { SB_ACTIVE } from './super-block.js';
 const I_DIRTY_INODE = I_DIRTY_SYNC | I_DIRTY_DATASYNC;
 const I_DIRTY_ALL = I_DIRTY | I_DIRTY_TIME;
 
-/** Sleep until the state of the inode changes (wait_on_inode, __wait_on_freeing_inode). */
-export function inode_wait(task: Task, inode: Inode, what: string): Promise<void> {
+/** Who writes an inode (I_SYNC), and who brings it in or takes it apart (I_NEW, I_FREEING): those for whom others wait. */
+const writing = new Map<Inode, Task>();
+const changing = new Map<Inode, Task>();
+
+/** `task` is to clear the bit again: until then others may wait for that. */
+export function inode_busy(task: Task, inode: Inode, bit: typeof I_SYNC | typeof I_NEW | typeof I_FREEING): void {
+  (bit === I_SYNC ? writing : changing).set(inode, task);
+}
+
+/** Nobody has to be waited for any more. */
+export function inode_idle(inode: Inode, bit: typeof I_SYNC | typeof I_NEW | typeof I_FREEING): void {
+  (bit === I_SYNC ? writing : changing).delete(inode);
+}
+
+/** Sleep until the state of the inode changes (wait_on_inode, __wait_on_freeing_inode). @param bit what is to end */
+export function inode_wait(
+  task: Task,
+  inode: Inode,
+  what: string,
+  bit: typeof I_SYNC | typeof I_NEW | typeof I_FREEING,
+): Promise<void> {
+  const busy = (bit === I_SYNC ? writing : changing).get(inode);
   inode.i_wait ??= new WaitQueue();
-  return inode.i_wait.wait(task, { what });
+  return inode.i_wait.wait(task, { what, blockers: () => (busy === undefined ? [] : [busy]) });
 }
 
 /** An inode that nobody uses and that is clean can be found again, and freed when room is wanted (inode_add_lru). i_lock is held. */
@@ -38,7 +58,7 @@ export function inode_add_lru(task: Task, inode: Inode): void {
 
 /** Sleep until nobody writes the inode (inode_wait_for_writeback). */
 export async function inode_wait_for_writeback(task: Task, inode: Inode): Promise<void> {
-  while ((inode.i_state & I_SYNC) !== 0) await inode_wait(task, inode, `writeback of inode ${inode.i_ino}`);
+  while ((inode.i_state & I_SYNC) !== 0) await inode_wait(task, inode, `writeback of inode ${inode.i_ino}`, I_SYNC);
 }
 
 /**
