@@ -282,6 +282,16 @@ export const DUBIOUS_ROWS: readonly Finding[] = [
     here: 'mmap_lock is held, as the document says',
   },
   {
+    id: 'vm_operations_struct.pfn_mkwrite#nopage',
+    section: 'vm_operations_struct',
+    op: 'pfn_mkwrite',
+    kind: 'kernel',
+    says: 'Without an error the entry becomes writable, and VM_FAULT_NOPAGE is what is expected.',
+    evidence:
+      'mm/memory.c: wp_pfn_shared leaves the entry alone after VM_FAULT_NOPAGE, which says that the handler has set it',
+    here: 'the entry becomes writable unless there is an error, as the document says',
+  },
+  {
     id: 'vm_operations_struct.page_mkwrite#prototype',
     section: 'vm_operations_struct',
     op: 'page_mkwrite',

@@ -167,10 +167,9 @@ export class Lockdep implements Validator {
     if (this.enforce !== 'off') this.#quietly(() => this.tracker.completionsOn(task));
   }
 
-  contended(_task: Task, lock: TrackedLock, subclass: number, waited: number): void {
+  contended(_task: Task, lock: TrackedLock, mode: LockMode, subclass: number, waited: number): void {
     const cls = this.tracker.classOf(lock.key.id, subclass);
-    cls.contentions++;
-    cls.waits.add(waited);
+    (mode === 'write' ? cls.write : cls.read).waits.add(waited);
   }
 
   sleeping(task: Task, blockers: (() => readonly Task[]) | undefined, interruptible: boolean): void {
@@ -246,7 +245,8 @@ export class Lockdep implements Validator {
   }
 
   #held(task: Task, held: HeldLock): void {
-    this.tracker.classOfHeld(held).holds.add(task.sched.monotonic() - held.since);
+    const cls = this.tracker.classOfHeld(held);
+    (held.exclusive ? cls.write : cls.read).holds.add(task.sched.monotonic() - held.since);
   }
 
   /** One class was taken under another for the first time. It is told of only: what is wrong may be the declaration. */

@@ -162,7 +162,7 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
     const start = task.sched.monotonic();
     try {
       await ticket.queue.wait(task, wait);
-      task.validator.contended(task, this, subclass, task.sched.monotonic() - start);
+      task.validator.contended(task, this, mode, subclass, task.sched.monotonic() - start);
     } catch (error) {
       const at = this.#tickets.indexOf(ticket);
       if (at >= 0) this.#tickets.splice(at, 1);

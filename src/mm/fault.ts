@@ -6,7 +6,7 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { balance_dirty_pages_ratelimited } from './dirty-balance.js';
-import { lock_returned, returned_page } from './fault-check.js';
+import { check_pfn_answer, is_same_page, lock_returned, returned_page } from './fault-check.js';
 import { do_swap_page } from './fault-swap.js';
 import { type Folio, folio_put, PAGE_SIZE } from './folio.js';
 import { folio_mark_dirty, folio_unlock } from './folio-state.js';
@@ -244,6 +244,7 @@ async function do_page_mkwrite(task: Task, vmf: VmFault, page: Folio): Promise<n
   const ret = await call(task, rows.page_mkwrite, held, () => page_mkwrite(task, vma, vmf), locked);
   if ((ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)) !== 0) return ret;
   const returned = returned_page(task, vmf, rows.page_mkwrite, ret);
+  if (!is_same_page(task, vmf, page, page_mkwrite)) return VM_FAULT_SIGBUS;
   // One that is said to be locked and is not was reported: it is locked here all the same.
   if ((ret & VM_FAULT_LOCKED) !== 0 && returned !== undefined) return ret;
   await lock_returned(task, page);
@@ -314,6 +315,7 @@ async function wp_pfn(task: Task, vmf: VmFault, entry: { write: boolean; dirty: 
   if (pfn_mkwrite !== undefined) {
     const ret = await call(task, rows.pfn_mkwrite, { mm: vma.vm_mm.mmap_lock }, () => pfn_mkwrite(task, vma, vmf));
     if ((ret & VM_FAULT_ERROR) !== 0) return ret;
+    check_pfn_answer(task, ret, pfn_mkwrite);
   }
   using _ptl = vma.vm_mm.page_table_lock.lock(task);
   entry.write = true;

@@ -10,7 +10,7 @@ import type { Task } from '../sched/task.js';
 import type { AddressSpace, MmFile } from './address-space.js';
 import { filemap_add_folio, filemap_remove_folio } from './filemap-tree.js';
 import { type Folio, folio_get, folio_put, PAGE_SIZE, pageOf } from './folio.js';
-import { folio_locked_by, folio_trylock, folio_unlock } from './folio-state.js';
+import { folio_locked_by, folio_trylock, folio_unlock, folio_violation } from './folio-state.js';
 import { folio_alloc_nowait } from './page-alloc.js';
 import type { FileRaState } from './readahead-state.js';
 
@@ -192,6 +192,7 @@ async function read_pages(
   held: Shared<'invalidate_lock'>,
 ): Promise<void> {
   const { readahead, read_folio } = mapping.a_ops;
+  let left: Folio | undefined;
   try {
     if (readahead !== undefined) {
       const participants = { mapping: mapping.invalidate_lock, folios: folios[0]?.lock };
@@ -212,12 +213,24 @@ async function read_pages(
   } finally {
     for (const folio of folios) {
       if (folio_locked_by(task, folio)) {
-        if (!folio.uptodate) filemap_remove_folio(task, folio);
+        if (folio.uptodate) left ??= folio;
+        else filemap_remove_folio(task, folio);
         folio_unlock(task, folio);
       }
       folio_put(folio);
     }
   }
+  if (left !== undefined && readahead !== undefined) left_locked(task, left, readahead);
+}
+
+/** A page that readahead has filled and not unlocked: it is tried, not left to its caller. */
+function left_locked(task: Task, folio: Folio, operation: object): void {
+  folio_violation(
+    task,
+    `readahead has filled page ${folio.index} and left it locked`,
+    'address_space_operations.readahead#unlocks-what-it-tries',
+    operation,
+  );
 }
 
 /** Pages that a read of `count` bytes at `pos` touches. */

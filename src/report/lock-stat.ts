@@ -1,26 +1,31 @@
 /** Contention, waiting and holding by class of lock, as text like /proc/lock_stat. */
 
-import { chainsOf } from '../locking/lockdep/chain.js';
-import type { LockClass, Times } from '../locking/lockdep/class.js';
+import { chainsOf, readOf } from '../locking/lockdep/chain.js';
+import { EXCLUSIVE, type LockClass, type Times } from '../locking/lockdep/class.js';
 import type { Lockdep } from '../locking/lockdep.js';
 import { byName } from './lockdep-text.js';
 
+/** Those of the kernel, whatever reads /proc/lock_stat finds them where it looks for them. Bounces are between processors, of which there is one. */
 const COLUMNS = [
-  'class name',
+  'con-bounces',
   'contentions',
   'waittime-min',
   'waittime-max',
   'waittime-total',
   'waittime-avg',
+  'acq-bounces',
   'acquisitions',
   'holdtime-min',
   'holdtime-max',
   'holdtime-total',
   'holdtime-avg',
 ] as const;
+const NAME_WIDTH = 40;
+const WIDTH = 14;
 
-/** One class in numbers; times in microseconds, 0 where nothing was measured. */
+/** One class in one mode, in numbers; times in microseconds, 0 where nothing was measured. */
 export interface LockStat {
+  /** With -W and -R behind it where the class was taken in both modes, or only shared. */
   readonly name: string;
   readonly contentions: number;
   readonly wait: { readonly min: number; readonly max: number; readonly total: number; readonly avg: number };
@@ -28,19 +33,37 @@ export interface LockStat {
   readonly hold: { readonly min: number; readonly max: number; readonly total: number; readonly avg: number };
 }
 
-/** The numbers of every class that was taken, in the order of their names. */
+/** How often a class was taken. */
+interface Taken {
+  write: number;
+  read: number;
+}
+
+/** The numbers of every class, in the order of their names; of one that was never taken shared there is one row, otherwise one for each mode in which it was. */
 export function lockStats(lockdep: Lockdep): LockStat[] {
-  const taken = new Map<LockClass, number>();
+  const counts = new Map<LockClass, Taken>();
   for (const root of [lockdep.tracker.process, lockdep.tracker.completion]) {
-    for (const { cls, count } of chainsOf(root)) if (cls !== undefined) taken.set(cls, (taken.get(cls) ?? 0) + count);
+    for (const { cls, count, link } of chainsOf(root)) {
+      if (cls === undefined) continue;
+      const taken = counts.get(cls) ?? { write: 0, read: 0 };
+      if (readOf(link) === EXCLUSIVE) taken.write += count;
+      else taken.read += count;
+      counts.set(cls, taken);
+    }
   }
-  return byName(lockdep.tracker.classes).map((cls) => ({
-    name: cls.name,
-    contentions: cls.contentions,
-    wait: microseconds(cls.waits),
-    acquisitions: taken.get(cls) ?? 0,
-    hold: microseconds(cls.holds),
-  }));
+  return byName(lockdep.tracker.classes).flatMap((cls) => {
+    const { write, read } = counts.get(cls) ?? { write: 0, read: 0 };
+    const shared = read > 0 || cls.read.waits.count > 0;
+    const alone = write > 0 || cls.write.waits.count > 0 || !shared;
+    return [
+      ...(alone ? [statOf(`${cls.name}${shared ? '-W' : ''}`, cls.write, write)] : []),
+      ...(shared ? [statOf(`${cls.name}-R`, cls.read, read)] : []),
+    ];
+  });
+}
+
+function statOf(name: string, { waits, holds }: LockClass['write'], acquisitions: number): LockStat {
+  return { name, contentions: waits.count, wait: microseconds(waits), acquisitions, hold: microseconds(holds) };
 }
 
 function microseconds(times: Times): LockStat['wait'] {
@@ -60,26 +83,28 @@ export function lockStatText(lockdep: Lockdep): string {
     .sort((a, b) => b.contentions - a.contentions);
   const time = ({ min, max, total, avg }: LockStat['wait']): string[] =>
     [min, max, total, avg].map((n) => n.toFixed(2));
-  const cells = rows.map((row) => [
-    row.name,
-    String(row.contentions),
-    ...time(row.wait),
-    String(row.acquisitions),
-    ...time(row.hold),
-  ]);
-  const width = Math.max(20, ...rows.map(({ name }) => name.length + 1));
-  const line = (row: readonly string[]): string =>
-    row.map((cell, i) => (i === 0 ? `${cell}:`.padStart(width) : cell.padStart(15))).join('');
-  const ruler = '-'.repeat(width + 15 * (COLUMNS.length - 1));
-  return `${['lock_stat version 0.4', ruler, line(COLUMNS), ruler, ...cells.map(line)].join('\n')}\n`;
+  const line = (name: string, cells: readonly string[]): string =>
+    name + cells.map((cell) => cell.padStart(WIDTH)).join(' ');
+  const ruler = '-'.repeat(NAME_WIDTH + 1 + COLUMNS.length * (WIDTH + 1));
+  const lines = rows.map(({ name, contentions, wait, acquisitions, hold }) =>
+    line(`${name.padStart(NAME_WIDTH)}:`, [
+      '0',
+      String(contentions),
+      ...time(wait),
+      '0',
+      String(acquisitions),
+      ...time(hold),
+    ]),
+  );
+  const header = line(`${'class name'.padStart(NAME_WIDTH)} `, COLUMNS);
+  return `${['lock_stat version 0.4', ruler, header, ruler, '', ...lines].join('\n')}\n`;
 }
 
 /** Start to count anew (writing 0 to /proc/lock_stat). */
 export function clearLockStat(lockdep: Lockdep): void {
-  for (const cls of lockdep.tracker.classes) {
-    cls.contentions = 0;
-    cls.waits.clear();
-    cls.holds.clear();
+  for (const { write, read } of lockdep.tracker.classes) {
+    write.clear();
+    read.clear();
   }
   for (const root of [lockdep.tracker.process, lockdep.tracker.completion])
     for (const node of chainsOf(root)) node.count = 0;

@@ -133,7 +133,7 @@ export interface Validator {
   /** The tasks that sleep now. */
   asleep(): Iterable<Task>;
   /** A lock was had only after a wait of so many milliseconds (lock_stat). */
-  contended(task: Task, lock: TrackedLock, subclass: number, waited: number): void;
+  contended(task: Task, lock: TrackedLock, mode: LockMode, subclass: number, waited: number): void;
   /**
    * A rule was broken. Logs it, counts it and, at enforce=error and above, throws (EDEADLK for order and self-deadlock, EIO
    * for the rest).

@@ -85,9 +85,23 @@ t.test('lock_stat counts, measures where asked to, and starts anew', async (t) =
   held.release();
   const [stat] = lockStats(validator);
   t.ok((stat?.hold.max ?? 0) > 1000, 'microseconds');
-  t.match(
-    lockStatText(validator),
-    /lock_stat version 0\.4\n-+\n +class name: +contentions .*\n-+\n +open_mutex: +0 .* 2 /,
+  const shared = new RwSem('s_umount');
+  (await shared.read(own)).release();
+  (await shared.write(own)).release();
+  const [version, ruler, header = '', , empty, ...rows] = lockStatText(validator).split('\n');
+  t.same([version, empty], ['lock_stat version 0.4', '']);
+  t.match(ruler, /^-{221}$/);
+  t.match(header, /^ {30}class name {4}con-bounces {4}contentions {3}waittime-min .* acq-bounces {3}acquisitions /);
+  for (const row of rows.slice(0, -1)) t.equal(row.length, header.length, 'under its column');
+  const cells = rows.map((row) => row.trim().split(/[: ]+/));
+  t.same(
+    cells.map(([name, , , , , , , , acquisitions]) => [name, acquisitions]),
+    [
+      ['open_mutex', '2'],
+      ['s_umount-W', '1'],
+      ['s_umount-R', '1'],
+      ['', undefined],
+    ],
   );
   clearLockStat(validator);
   t.match(lockStats(validator), [{ acquisitions: 0, hold: { max: 0 } }]);

@@ -111,10 +111,9 @@ export class LockClass {
   /** Classes that were taken while this one was held, and the other way round. */
   readonly after = new Map<LockClass, Edge>();
   readonly before = new Map<LockClass, Edge>();
-  /** lock_stat: how often it had to be waited for, and milliseconds. */
-  contentions = 0;
-  readonly waits = new Times();
-  readonly holds = new Times();
+  /** lock_stat, of those who take it alone and of those who share it. */
+  readonly write = new LockUse();
+  readonly read = new LockUse();
   /** For searches: the last one that came here. */
   visited = 0;
 
@@ -157,6 +156,17 @@ export class Times {
     this.min = Number.POSITIVE_INFINITY;
     this.max = 0;
     this.total = 0;
+  }
+}
+
+/** How long a class had to be waited for, and was held, in one mode: milliseconds (struct lock_class_stats). */
+export class LockUse {
+  readonly waits = new Times();
+  readonly holds = new Times();
+
+  clear(): void {
+    this.waits.clear();
+    this.holds.clear();
   }
 }
 
