@@ -105,6 +105,20 @@ t.test('files do not import each other in circles', (t) => {
   t.end();
 });
 
+t.test('only mm changes the flags of folios and the trees that they are in', (t) => {
+  const own = join(src, 'mm/folio-fields.ts');
+  t.match(readFileSync(own, 'utf8'), /export function fields_of.*export function tree_of/s);
+  const users = files.filter(
+    (file) => file !== own && /\b(fields_of|tree_of|writeback_of)\b/.test(readFileSync(file, 'utf8')),
+  );
+  t.ok(users.length > 5, 'they are changed');
+  t.same(
+    users.filter((file) => layerOf(file) !== 'mm').map((file) => relative(root, file)),
+    [],
+  );
+  t.end();
+});
+
 t.test('time and chance come from the scheduler', (t) => {
   const loose = files
     .filter((file) => !MAY_READ_CLOCKS.has(layerOf(file)))

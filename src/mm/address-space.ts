@@ -10,7 +10,7 @@ import type { MemoryControl } from './memory.js';
 import type { address_space_operations, Gfp } from './operations.js';
 import type { FileRaState } from './readahead-state.js';
 import type { VmArea } from './vma.js';
-import { XArray } from './xarray.js';
+import { type ReadonlyXArray, XArray } from './xarray.js';
 
 /** What the page cache asks of the owner of a mapping; fs/inode.ts implements it. */
 export interface MappingHost {
@@ -42,8 +42,8 @@ export class AddressSpace {
   readonly memory: MemoryControl;
   /** Held shared to fill the cache, exclusively to take pages away together with the blocks under them. */
   readonly invalidate_lock = new RwSem('invalidate_lock');
-  /** index → folio, with marks for dirty, writeback and to-write. */
-  readonly i_pages = new XArray<Folio>();
+  /** index → folio, with marks for dirty, writeback and to-write. Changed by filemap-tree.ts and folio-state.ts. */
+  readonly i_pages: ReadonlyXArray<Folio> = new XArray<Folio>();
   /** The areas of processes that map the file. */
   i_mmap: Set<VmArea> | undefined;
   /** How often a page of it became dirty. */

@@ -2,6 +2,7 @@
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { type Folio, folio_get, folio_put } from './folio.js';
+import { fields_of } from './folio-fields.js';
 import { vma_alloc_folio } from './page-alloc.js';
 import type { Pte } from './page-table.js';
 import { AnonRmap, set_pte } from './rmap.js';
@@ -50,7 +51,7 @@ export async function do_swap_page(
       set_pte(task, mm, vpn, folio, writable, writable);
     }
     if (folio.lru === undefined) mm.memory.inactive.addHead(folio);
-    if (drop_unused(task, folio)) folio.dirty = true;
+    if (drop_unused(task, folio)) fields_of(folio).dirty = true;
     return 0;
   } finally {
     folio_put(folio);

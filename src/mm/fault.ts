@@ -9,6 +9,7 @@ import { balance_dirty_pages_ratelimited } from './dirty-balance.js';
 import { check_pfn_answer, is_same_page, lock_returned, returned_page } from './fault-check.js';
 import { do_swap_page } from './fault-swap.js';
 import { type Folio, folio_put, PAGE_SIZE } from './folio.js';
+import { fields_of } from './folio-fields.js';
 import { folio_mark_dirty, folio_unlock } from './folio-state.js';
 import { vma_alloc_folio } from './page-alloc.js';
 import { PMD_ORDER, PMD_PAGES, type Pte } from './page-table.js';
@@ -110,7 +111,7 @@ async function do_anonymous_page(task: Task, vmf: VmFault, vpn: number): Promise
 /** Map a new anonymous page whose bytes are in, in place of `before` where that is still there. Takes over the reference. */
 function map_anon(task: Task, vmf: VmFault, vpn: number, folio: Folio, before: Pte | undefined): number {
   const { vm_mm: mm, writable } = vmf.vma;
-  folio.uptodate = true;
+  fields_of(folio).uptodate = true;
   try {
     using _ptl = mm.page_table_lock.lock(task);
     const now = mm.pgd.pte(vpn);

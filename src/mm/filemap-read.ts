@@ -6,7 +6,7 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace, MmFile } from './address-space.js';
-import { filemap_add_folio, filemap_get_folio } from './filemap-tree.js';
+import { filemap_add_folio, filemap_discard_folio, filemap_get_folio } from './filemap-tree.js';
 import { type Folio, folio_get, folio_put, PAGE_SIZE, pageOf } from './folio.js';
 import { folio_locked_by, folio_trylock, folio_unlock } from './folio-state.js';
 import type { IovIter } from './iov-iter.js';
@@ -204,9 +204,8 @@ async function filemap_create_folio(
   using _invalidate = held === undefined ? await mapping.invalidate_lock.read(task) : undefined;
   folio_trylock(task, folio);
   if (!filemap_add_folio(task, mapping, folio)) {
-    folio.mapping = undefined;
     folio_unlock(task, folio);
-    folio_put(folio);
+    filemap_discard_folio(folio);
     return undefined;
   }
   folio_get(folio);

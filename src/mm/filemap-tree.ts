@@ -9,6 +9,7 @@ import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import { type Folio, folio_get, folio_put, pageOf } from './folio.js';
 import { folio_cancel_dirty } from './folio-clean.js';
+import { fields_of, tree_of } from './folio-fields.js';
 import { call_free_folio, call_release_folio, call_release_folio_nowait } from './folio-promises.js';
 import { folio_violation } from './folio-state.js';
 import type { Gfp } from './operations.js';
@@ -51,13 +52,19 @@ export function filemap_add_folio(task: Task, mapping: AddressSpace, folio: Foli
   guard_write(task, GUARDED.page_tree, folio.lock);
   if (mapping.i_pages.load(folio.index) !== undefined) return false;
   if (task.row === vm_operations_struct.fault) guard_read(task, GUARDED.filling, mapping.invalidate_lock);
-  mapping.i_pages.store(folio);
-  folio.mapping = mapping;
+  tree_of(mapping).store(folio);
+  fields_of(folio).mapping = mapping;
   const { memory } = mapping;
   memory.nr_file_pages++;
   if (folio.active) memory.active.addHead(folio);
   else memory.inactive.addHead(folio);
   return true;
+}
+
+/** Give back a new folio that was not put into the cache, or came too late. It is not locked. */
+export function filemap_discard_folio(folio: Folio): void {
+  fields_of(folio).mapping = undefined;
+  folio_put(folio);
 }
 
 /**
@@ -82,8 +89,8 @@ export function filemap_remove_folio(task: Task, folio: Folio): void {
       'folio#leaves-no-tag',
     );
   }
-  mapping.i_pages.erase(folio.index);
-  folio.mapping = undefined;
+  tree_of(mapping).erase(folio.index);
+  fields_of(folio).mapping = undefined;
   folio.lru?.remove(folio);
   memory.nr_file_pages--;
   call_free_folio(task, mapping, folio);

@@ -3,15 +3,16 @@ import type { Exclusive } from '../locking/held.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
-import { filemap_add_folio, filemap_get_folio } from './filemap-tree.js';
+import { filemap_add_folio, filemap_discard_folio, filemap_get_folio } from './filemap-tree.js';
 import { type Folio, folio_put as put } from './folio.js';
 import { folio_alloc } from './page-alloc.js';
 
-export { filemap_add_folio, filemap_get_folio, filemap_remove_folio } from './filemap-tree.js';
+export { filemap_add_folio, filemap_discard_folio, filemap_get_folio, filemap_remove_folio } from './filemap-tree.js';
 export { folio_get } from './folio.js';
 export { folio_cancel_dirty, folio_clear_dirty_for_io } from './folio-clean.js';
 export {
   filemap_dirty_folio,
+  folio_clear_uptodate,
   folio_end_read,
   folio_end_writeback,
   folio_hand_over,
@@ -65,8 +66,7 @@ function addLocked(task: Task, mapping: AddressSpace, folio: Folio): LockedFolio
     return { folio, held };
   }
   held.release();
-  folio.mapping = undefined;
-  put(folio);
+  filemap_discard_folio(folio);
   return undefined;
 }
 

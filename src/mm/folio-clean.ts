@@ -2,12 +2,13 @@
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import type { Folio } from './folio.js';
+import { fields_of, tree_of } from './folio-fields.js';
 import { folio_mark_dirty, folio_violation } from './folio-state.js';
 import { folio_mkclean } from './rmap.js';
 
 /** The dirty bit goes; counts only, the tree's mark is the caller's business. */
 function accountCleaned(mapping: AddressSpace, folio: Folio): void {
-  folio.dirty = false;
+  fields_of(folio).dirty = false;
   if (--mapping.memory.nr_dirty < 0) {
     mapping.memory.nr_dirty = 0;
     mapping.memory.validator.violation(undefined, 'folio-state', {
@@ -33,7 +34,7 @@ export function folio_clear_dirty_for_io(task: Task, folio: Folio): boolean {
   if (folio.mapcount > 0 && folio_mkclean(task, folio)) folio_mark_dirty(task, folio);
   if (!folio.dirty) return false;
   const { mapping } = folio;
-  if (mapping === undefined || !mapping.i_pages.getMark(folio.index, 'dirty')) folio.dirty = false;
+  if (mapping === undefined || !mapping.i_pages.getMark(folio.index, 'dirty')) fields_of(folio).dirty = false;
   else accountCleaned(mapping, folio);
   return true;
 }
@@ -43,10 +44,10 @@ export function folio_cancel_dirty(folio: Folio): void {
   const { mapping } = folio;
   if (!folio.dirty) return;
   if (mapping === undefined || !mapping.i_pages.getMark(folio.index, 'dirty')) {
-    folio.dirty = false;
+    fields_of(folio).dirty = false;
     return;
   }
   accountCleaned(mapping, folio);
-  mapping.i_pages.clearMark(folio.index, 'dirty');
-  mapping.i_pages.clearMark(folio.index, 'towrite');
+  tree_of(mapping).clearMark(folio.index, 'dirty');
+  tree_of(mapping).clearMark(folio.index, 'towrite');
 }

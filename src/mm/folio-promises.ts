@@ -7,6 +7,7 @@ import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import { try_to_free_buffers } from './buffers.js';
 import { type Folio, PAGE_SIZE } from './folio.js';
+import { fields_of, tree_of } from './folio-fields.js';
 import { folio_locked_by, folio_violation } from './folio-state.js';
 import type { Gfp } from './operations.js';
 
@@ -130,8 +131,8 @@ export function call_free_folio(task: Task, mapping: AddressSpace, folio: Folio)
   if (free_folio === undefined) return;
   call(task, rows.free_folio, { folio: folio.lock }, () => free_folio(task, folio));
   if (folio.mapping === undefined && mapping.i_pages.load(folio.index) !== folio) return;
-  if (mapping.i_pages.load(folio.index) === folio) mapping.i_pages.erase(folio.index);
-  folio.mapping = undefined;
+  if (mapping.i_pages.load(folio.index) === folio) tree_of(mapping).erase(folio.index);
+  fields_of(folio).mapping = undefined;
   folio_violation(
     task,
     'free_folio has put the folio back into the cache',

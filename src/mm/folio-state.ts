@@ -14,6 +14,7 @@ import type { Errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import { type Folio, folio_get, folio_put } from './folio.js';
+import { fields_of, tree_of, writeback_of } from './folio-fields.js';
 import type { WritebackControl } from './operations.js';
 
 /**
@@ -81,8 +82,13 @@ export function folio_end_read(task: Task, folio: Folio, success: boolean): void
 /** The bytes of the folio are the file's (folio_mark_uptodate). The folio is locked: who has waited for its lock looks at this first. */
 export function folio_mark_uptodate(folio: Folio): void {
   if (!folio.lock.locked && folio.mapping !== undefined) unlocked_uptodate(folio);
-  folio.uptodate = true;
+  fields_of(folio).uptodate = true;
   folio.error = false;
+}
+
+/** The bytes of the folio are not the file's any more, and have to be read again (folio_clear_uptodate). */
+export function folio_clear_uptodate(folio: Folio): void {
+  fields_of(folio).uptodate = false;
 }
 
 function unlocked_uptodate({ memory }: Folio): void {
@@ -118,7 +124,7 @@ export function noop_dirty_folio(_task: Task, _mapping: AddressSpace, folio: Fol
 
 function dirtyAlone(folio: Folio): boolean {
   if (folio.dirty) return false;
-  folio.dirty = true;
+  fields_of(folio).dirty = true;
   return true;
 }
 
@@ -139,7 +145,7 @@ export function filemap_dirty_folio(task: Task, mapping: AddressSpace, folio: Fo
 
 /** It is dirty, in the tree and in the counts (folio_account_dirtied). */
 export function folio_account_dirtied(task: Task, mapping: AddressSpace, folio: Folio): void {
-  folio.dirty = true;
+  fields_of(folio).dirty = true;
   const { memory } = mapping;
   const bdi = mapping.host.i_bdi;
   memory.nr_dirty++;
@@ -148,7 +154,7 @@ export function folio_account_dirtied(task: Task, mapping: AddressSpace, folio: 
     bdi.nr_dirtied++;
   }
   folio.dirtied = ++mapping.nr_dirtied;
-  mapping.i_pages.setMark(folio.index, 'dirty');
+  tree_of(mapping).setMark(folio.index, 'dirty');
   mapping.host.mark_dirty_pages(task);
 }
 
@@ -165,7 +171,7 @@ export function folio_start_writeback(task: Task, folio: Folio): void {
       'address_space_operations.writepage#writeback-before-unlock',
     );
   }
-  if (!folio.writeback.set()) {
+  if (!writeback_of(folio).set()) {
     folio_violation(
       task,
       'writeback begins on a folio that is under writeback',
@@ -183,7 +189,8 @@ export function folio_start_writeback(task: Task, folio: Folio): void {
   task.nr_writeback++;
   folio_get(folio);
   if (mapping === undefined) return;
-  const { memory, i_pages } = mapping;
+  const { memory } = mapping;
+  const i_pages = tree_of(mapping);
   memory.nr_writeback++;
   const bdi = mapping.host.i_bdi;
   if (bdi !== undefined) bdi.nr_writeback++;
@@ -216,14 +223,14 @@ export function folio_end_writeback(task: Task, folio: Folio, error?: Errno): vo
   }
   if (mapping !== undefined) {
     memory.nr_writeback--;
-    mapping.i_pages.clearMark(folio.index, 'writeback');
+    tree_of(mapping).clearMark(folio.index, 'writeback');
     const bdi = mapping.host.i_bdi;
     if (bdi !== undefined) {
       bdi.nr_writeback--;
       bdi.nr_written++;
     }
   }
-  folio.writeback.clear();
+  writeback_of(folio).clear();
   if (folio.reclaim) {
     folio.reclaim = false;
     if (folio.lru === memory.inactive) {

@@ -18,11 +18,11 @@ export class Folio {
   /** PG_locked. */
   readonly lock = new BitLock('folio');
   /** PG_writeback: set by folio_start_writeback, cleared by folio_end_writeback in the completion. */
-  readonly writeback = new WaitBit('writeback');
+  readonly writeback: Pick<WaitBit, 'isSet' | 'wait'> = new WaitBit('writeback');
   /** Whose page it is. */
   readonly memory: MemoryControl;
-  /** The file it belongs to; undefined once it was removed from the page cache (truncated, reclaimed). */
-  mapping: AddressSpace | undefined;
+  /** The file it belongs to; undefined once it was removed from the page cache (truncated, reclaimed). Changed with its lock held (folio-fields.ts). */
+  readonly mapping: AddressSpace | undefined;
   /** Its place in the file, in pages. */
   readonly index: number;
   /** The number of its page in the pool. */
@@ -31,10 +31,10 @@ export class Folio {
   data: Buffer;
   /** References: 1 for the page cache, one for each user that may outlive it there (folio_get, folio_put). */
   refcount = 1;
-  /** PG_uptodate: the bytes are the file's. */
-  uptodate = false;
+  /** PG_uptodate: the bytes are the file's. Changed by folio_mark_uptodate and folio_clear_uptodate. */
+  readonly uptodate: boolean = false;
   /** PG_dirty: the bytes are newer than the device's. Changed through folio_mark_dirty and folio_clear_dirty_for_io only. */
-  dirty = false;
+  readonly dirty: boolean = false;
   /** When it became so the last time: the mapping's nr_dirtied then. */
   dirtied = 0;
   /** PG_error: the last read failed. */

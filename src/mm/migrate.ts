@@ -7,6 +7,7 @@ import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import { filemap_release_folio } from './filemap-tree.js';
 import { type Folio, folio_get, folio_put } from './folio.js';
+import { fields_of, tree_of } from './folio-fields.js';
 import { folio_locked_by, folio_trylock, folio_unlock } from './folio-state.js';
 import { folio_write_one } from './page-writeback.js';
 import { remap_to, rmap_walk } from './rmap.js';
@@ -26,7 +27,7 @@ function expected_refs(folio: Folio): number {
 function folio_migrate_mapping(task: Task, mapping: AddressSpace | undefined, dst: Folio, src: Folio): void {
   if (src.refcount !== expected_refs(src)) throw errno('EAGAIN', 'the page is in use');
   src.data.copy(dst.data);
-  dst.uptodate = src.uptodate;
+  fields_of(dst).uptodate = src.uptodate;
   dst.error = src.error;
   dst.referenced = src.referenced;
   dst.active = src.active;
@@ -37,15 +38,15 @@ function folio_migrate_mapping(task: Task, mapping: AddressSpace | undefined, ds
     guard_write(task, GUARDED.page_tree, src.lock);
     guard_write(task, GUARDED.page_tree, dst.lock);
     // The cache's reference goes from one to the other, and the marks of the tree stay.
-    dst.dirty = src.dirty;
-    src.dirty = false;
-    mapping.i_pages.store(dst);
-    dst.mapping = mapping;
-    src.mapping = undefined;
+    fields_of(dst).dirty = src.dirty;
+    fields_of(src).dirty = false;
+    tree_of(mapping).store(dst);
+    fields_of(dst).mapping = mapping;
+    fields_of(src).mapping = undefined;
     folio_get(dst);
     folio_put(src);
   } else {
-    dst.dirty = src.dirty;
+    fields_of(dst).dirty = src.dirty;
     dst.anon = src.anon;
     if (src.swap !== undefined) {
       dst.swap = src.swap;

@@ -6,6 +6,7 @@ import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { handle_mm_fault } from './fault.js';
 import { type Folio, folio_put, PAGE_SIZE } from './folio.js';
+import { fields_of } from './folio-fields.js';
 import { type MmStruct, TASK_SIZE } from './mm-struct.js';
 import {
   do_munmap,
@@ -159,7 +160,7 @@ async function map_copy(task: Task, mm: MmStruct, length: number, request: MmapR
       folios.push(folio);
       folio.data.fill(0);
       await file?.kernel_read?.(task, offset + i * PAGE_SIZE, folio.data);
-      folio.uptodate = true;
+      fields_of(folio).uptodate = true;
       folio.anon = new AnonRmap();
     }
     const pgoff = file === undefined ? first : offset / PAGE_SIZE;

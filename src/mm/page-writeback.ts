@@ -8,6 +8,7 @@ import type { AddressSpace } from './address-space.js';
 import { filemap_get_folios, folios_put } from './filemap-tree.js';
 import { type Folio, pageOf } from './folio.js';
 import { folio_clear_dirty_for_io } from './folio-clean.js';
+import { tree_of } from './folio-fields.js';
 import { folio_locked_by, folio_unlock, folio_wait_writeback } from './folio-state.js';
 import type { WRITEPAGE_ACTIVATE, WritebackControl } from './operations.js';
 import { do_writepage } from './writepage-check.js';
@@ -32,7 +33,7 @@ export type WritepageFn = (
  * @param end last page, inclusive
  */
 export function tag_pages_for_writeback(mapping: AddressSpace, start: number, end: number): void {
-  const { i_pages } = mapping;
+  const i_pages = tree_of(mapping);
   let at = start;
   while (at <= end) {
     const folios = i_pages.collect(at, end, 1_024, 'dirty');

@@ -6,6 +6,7 @@ import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import { type Folio, folio_get, folio_put, PAGE_SIZE } from './folio.js';
+import { fields_of } from './folio-fields.js';
 import { folio_mark_dirty } from './folio-state.js';
 import type { MmStruct } from './mm-struct.js';
 import type { Pte } from './page-table.js';
@@ -158,7 +159,7 @@ export type Instead = { readonly swap: SwapEntry } | 'poisoned' | 'nothing';
 export function try_to_unmap(task: Task, folio: Folio, instead: Instead): boolean {
   for (const { mm, vpn, pte } of rmap_walk(folio)) {
     using _ptl = mm.page_table_lock.lock(task);
-    if (pte.dirty) folio.dirty ||= folio.anon !== undefined;
+    if (pte.dirty && folio.anon !== undefined) fields_of(folio).dirty = true;
     drop_folio(task, mm, vpn, pte, folio);
     if (instead === 'nothing') mm.pgd.clearPte(vpn);
     else if (instead === 'poisoned') pte.poisoned = true;

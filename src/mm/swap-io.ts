@@ -6,6 +6,7 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { asErrno, Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { type Folio, PAGE_SIZE } from './folio.js';
+import { fields_of } from './folio-fields.js';
 import {
   folio_end_read,
   folio_end_writeback,
@@ -22,11 +23,11 @@ import { SWP_FS_OPS, type SwapEntry } from './swap-info.js';
  * fails the page is dirty again.
  */
 export function swap_writepage(task: Task, folio: Folio, entry: SwapEntry): Awaitable<void> {
-  folio.dirty = false;
+  fields_of(folio).dirty = false;
   folio_start_writeback(task, folio);
   const end = (ender: Task, error: Errno | undefined): void => {
     // It is the only copy: kept, and written again later (end_swap_bio_write).
-    if (error !== undefined) folio.dirty = true;
+    if (error !== undefined) fields_of(folio).dirty = true;
     folio_end_writeback(ender, folio);
   };
   if ((entry.si.flags & SWP_FS_OPS) !== 0) return swap_rw(task, folio, entry, IovIter.ofSource(folio.data), end, true);

@@ -1,6 +1,7 @@
 /** The pages that stand for slots of swap while they are in memory (mm/swap_state.c). */
 import type { Task } from '../sched/task.js';
 import { type Folio, folio_get, folio_put } from './folio.js';
+import { fields_of } from './folio-fields.js';
 import { get_swap_page, type SwapEntry, swap_free } from './swap-info.js';
 
 /** Give a locked anonymous page a slot (add_to_swap). @returns false where swap is full, or there is none */
@@ -10,7 +11,7 @@ export function add_to_swap(task: Task, folio: Folio): boolean {
   if (entry === undefined) return false;
   add_to_swap_cache(folio, entry);
   // Nothing of it is in the slot yet.
-  folio.dirty = true;
+  fields_of(folio).dirty = true;
   return true;
 }
 

@@ -66,6 +66,12 @@ function slotOf(index: number, level: number): number {
   return Math.floor(index / SLOTS ** level) & MASK;
 }
 
+/** A tree that can be looked at only. */
+export type ReadonlyXArray<T extends XaEntry> = Pick<
+  XArray<T>,
+  'count' | 'load' | 'isMarked' | 'getMark' | 'marked' | 'find' | 'collect'
+>;
+
 export class XArray<T extends XaEntry> {
   #root: Node<T> | undefined;
   /** The highest index that the tree can hold at its present height. */

@@ -8,7 +8,7 @@ import { filemap_read, read_mapping_folio } from '../../src/mm/filemap-read.js';
 import { filemap_get_folio } from '../../src/mm/filemap-tree.js';
 import { generic_perform_write } from '../../src/mm/filemap-write.js';
 import { type Folio, folio_put, PAGE_SIZE } from '../../src/mm/folio.js';
-import { folio_unlock } from '../../src/mm/folio-state.js';
+import { folio_clear_uptodate, folio_mark_uptodate, folio_unlock } from '../../src/mm/folio-state.js';
 import { IovIter } from '../../src/mm/iov-iter.js';
 import { ram_aops } from '../../src/mm/libfs.js';
 import type { address_space_operations } from '../../src/mm/operations.js';
@@ -130,7 +130,7 @@ t.test('a write_end that accepts less: the rest is written again; that accepts n
     ...ram_aops,
     write_end: (task, _file, _mapping, pos, _len, copied, begun) => {
       const n = accept(copied);
-      begun.folio.uptodate = true;
+      folio_mark_uptodate(begun.folio);
       f.i_size = Math.max(f.i_size, pos + n);
       folio_unlock(task, begun.folio);
       folio_put(begun.folio);
@@ -158,14 +158,14 @@ t.test('read_mapping_folio reads once, with invalidate_lock held', async (t) => 
   const again = read_mapping_folio(task, f.mapping, 0, held);
   t.equal(again, folio as typeof again);
   // Its read has failed, or is under way: it is read again, or waited for.
-  folio.uptodate = false;
+  folio_clear_uptodate(folio);
   folio_put(await read_mapping_folio(task, f.mapping, 0, held));
   held.release();
   folio_put(folio);
   folio_put(again as Folio);
   t.same(f.log, ['read_folio 0', 'read_folio 0']);
   t.same(f.world.messages(), []);
-  folio.uptodate = false;
+  folio_clear_uptodate(folio);
   folio_put(await read_mapping_folio(task, f.mapping, 0, held));
   t.match(f.world.messages(), [/invalidate_lock must be held/, /invalidate_lock/]);
 });

@@ -9,6 +9,7 @@ import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
 import { filemap_grab_folio } from '../../src/mm/filemap.js';
 import { filemap_remove_folio } from '../../src/mm/filemap-tree.js';
 import { Folio, folio_get, folio_put } from '../../src/mm/folio.js';
+import { tree_of } from '../../src/mm/folio-fields.js';
 import {
   folio_end_read,
   folio_end_writeback,
@@ -136,7 +137,7 @@ t.test('a page leaves the cache with its tags', async (t) => {
   folio_put(folio);
   folio_put(folio);
   const second = (await filemap_grab_folio(task, file.mapping, 1)).folio;
-  file.mapping.i_pages.setMark(1, 'writeback');
+  tree_of(file.mapping).setMark(1, 'writeback');
   filemap_remove_folio(task, second);
   t.match(world.messages(), [/tagged dirty, under writeback or to write/]);
   folio_unlock(task, second);

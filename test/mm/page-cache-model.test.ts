@@ -17,6 +17,7 @@ import { filemap_read } from '../../src/mm/filemap-read.js';
 import { filemap_write_and_wait_range } from '../../src/mm/filemap-wait.js';
 import { generic_perform_write } from '../../src/mm/filemap-write.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
+import { folio_mark_uptodate } from '../../src/mm/folio-state.js';
 import { IovIter } from '../../src/mm/iov-iter.js';
 import { MemoryControl } from '../../src/mm/memory.js';
 import type { address_space_operations, Kiocb } from '../../src/mm/operations.js';
@@ -57,12 +58,12 @@ class FakeFile implements MappingHost {
         const { folio } = await filemap_grab_folio(task, mapping, Math.floor(pos / PAGE_SIZE));
         if (!folio.uptodate && len < PAGE_SIZE) {
           this.disk.copy(folio.data, 0, folio.index * PAGE_SIZE, (folio.index + 1) * PAGE_SIZE);
-          folio.uptodate = true;
+          folio_mark_uptodate(folio);
         }
         return { folio, fsdata: undefined };
       },
       write_end: (task, _file, _mapping, pos, _len, copied, { folio }) => {
-        folio.uptodate = true;
+        folio_mark_uptodate(folio);
         folio_mark_dirty(task, folio);
         this.i_size = Math.max(this.i_size, pos + copied);
         folio_unlock(task, folio);

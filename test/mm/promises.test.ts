@@ -7,6 +7,7 @@ import { filemap_remove_folio } from '../../src/mm/filemap.js';
 import { file_write_and_wait_range } from '../../src/mm/filemap-wait.js';
 import { type Folio, folio_get, folio_put, PAGE_SIZE } from '../../src/mm/folio.js';
 import { folio_clear_dirty_for_io } from '../../src/mm/folio-clean.js';
+import { fields_of, tree_of } from '../../src/mm/folio-fields.js';
 import { call_release_folio, call_release_folio_nowait, folio_invalidate } from '../../src/mm/folio-promises.js';
 import {
   folio_end_writeback,
@@ -457,8 +458,8 @@ t.test('invalidate_folio: truncation waits for the writeback of what it cuts', a
 t.test('free_folio: it puts the page back', async (t) => {
   const { world, file, folio } = await planted({
     free_folio: (_task, folio) => {
-      folio.mapping = file_.mapping;
-      file_.mapping.i_pages.store(folio);
+      fields_of(folio).mapping = file_.mapping;
+      tree_of(file_.mapping).store(folio);
     },
   });
   const file_ = file;

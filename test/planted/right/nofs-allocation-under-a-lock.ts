@@ -3,7 +3,8 @@ import type { Dentry } from '../../../src/fs/dentry.js';
 import type { Inode } from '../../../src/fs/inode.js';
 import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { RwSem } from '../../../src/locking/rwsem.js';
-import { type Folio, folio_put } from '../../../src/mm/folio.js';
+import { filemap_discard_folio } from '../../../src/mm/filemap.js';
+import type { Folio } from '../../../src/mm/folio.js';
 import { folio_alloc } from '../../../src/mm/page-alloc.js';
 import type { Task } from '../../../src/sched/task.js';
 import { reclaim, type Unusual } from '../harness.js';
@@ -17,8 +18,7 @@ async function set(task: Task, _dentry: Dentry, { i_mapping: mapping }: Inode): 
   mapping.gfp = 'GFP_NOFS';
   const page = await folio_alloc(task, mapping, 0);
   mapping.gfp = 'GFP_KERNEL';
-  page.mapping = undefined;
-  folio_put(page);
+  filemap_discard_folio(page);
 }
 
 async function writepage(task: Task, folio: Folio): Promise<void> {

@@ -1,7 +1,7 @@
 /** is_partially_uptodate gives the page's lock back, which its caller has taken and gives back itself. */
 import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Folio } from '../../../src/mm/folio.js';
-import { folio_unlock } from '../../../src/mm/folio-state.js';
+import { folio_clear_uptodate, folio_unlock } from '../../../src/mm/folio-state.js';
 import type { Task } from '../../../src/sched/task.js';
 import { inoOf, type Planted } from '../harness.js';
 
@@ -18,7 +18,7 @@ export const planted: Planted = {
     await sys.write(fd, Buffer.from('x'));
     await sys.fsync(fd);
     const folio = sb.inodeHash.get((await inoOf(sys, '/f')).readInt32LE())?.i_mapping.i_pages.load(0);
-    if (folio !== undefined) folio.uptodate = false;
+    if (folio !== undefined) folio_clear_uptodate(folio);
     await sys.pread(fd, 1, 0);
   },
   reports: [

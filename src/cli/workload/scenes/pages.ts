@@ -18,7 +18,7 @@ import { file_aops } from '../../../latch/file.js';
 import type { Exclusive } from '../../../locking/held.js';
 import { fs_reclaim } from '../../../locking/lock-map.js';
 import { compact_memory } from '../../../mm/compaction.js';
-import { folio_end_writeback, folio_start_writeback, folio_unlock } from '../../../mm/filemap.js';
+import { folio_clear_uptodate, folio_end_writeback, folio_start_writeback, folio_unlock } from '../../../mm/filemap.js';
 import { Folio, folio_get, folio_put, PAGE_SIZE } from '../../../mm/folio.js';
 import { type MigrateMode, migrate_one } from '../../../mm/migrate.js';
 import { MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../mm/mmap.js';
@@ -99,7 +99,7 @@ export const PAGES: readonly Scene[] = [
       const inode = await inodeAt(sys, sb, '/f');
       const bad = pageOf(inode, 0);
       // Its read has failed; whoever reads it again finds the cache locked, and then the page.
-      bad.uptodate = false;
+      folio_clear_uptodate(bad);
       const holder = kthread(sb, 'holder');
       const invalidate = await inode.i_mapping.invalidate_lock.write(holder);
       const reading = sys.pread(fd, 10, 0);
