@@ -40,11 +40,18 @@ export function clauseOf(violation: Violation): string | undefined {
     const name = `${row.section}.${row.op}`;
     if (!rule.startsWith(`${name}/`) && !rule.startsWith(`${name}#`)) continue;
     const prose = row.prose.find(({ id }) => id === rule);
-    return prose === undefined ? rowClause(row) : `${prose.at}: ${prose.demands}`;
+    return prose === undefined ? lockClause(row, lock) : `${prose.at}: ${prose.demands}`;
   }
   // A rule of this system's own, in an operation whose row speaks of the same lock.
   const around = ALL_ROWS.find((row) => `${row.section}.${row.op}` === op);
-  return around?.rules.some((rule) => rule.lock === lock) === true ? rowClause(around) : undefined;
+  return around?.rules.some((rule) => rule.lock === lock) === true ? lockClause(around, lock) : undefined;
+}
+
+/** What a row says of one lock: in a column of the lock's, else in a paragraph that names it, else somewhere in the row. */
+function lockClause(row: Row, lock: string | undefined): string {
+  const named = Object.keys(row.cells).some((column) => lock !== undefined && column.includes(lock));
+  const prose = named || lock === undefined ? undefined : row.prose.find(({ demands }) => demands.includes(lock));
+  return prose === undefined ? rowClause(row) : `${prose.at}: ${prose.demands}`;
 }
 
 function rowClause(row: Row): string {

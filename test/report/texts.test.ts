@@ -58,6 +58,12 @@ t.test('a rule of no row names the clause of its operation that speaks of the sa
   t.match(seen, { rule: 'lock#not-taken-twice' });
   t.match(seen === undefined ? '' : clauseOf(seen), 'super_operations, the row of sync_fs: s_umount "read"');
   t.equal(seen === undefined ? '' : clauseOf({ ...seen, lock: 'i_lock' }), undefined);
+  if (seen === undefined) return;
+  const filling = { ...seen, rule: 'guarded#pages that are filled', row: 'vm_operations_struct.fault' };
+  t.match(clauseOf({ ...filling, lock: 'invalidate_lock' }), /the paragraph on fault: Where the page may go away/);
+  t.match(clauseOf({ ...filling, lock: 'mmap_lock' }), /the row of fault: mmap_lock "read"/);
+  const rule = 'file_operations.fallocate/invalidate_lock/mapping';
+  t.match(clauseOf({ ...seen, rule, lock: 'invalidate_lock' }), /the paragraph on fallocate: From before the cache/);
 });
 
 t.test('prose rules are found by their names', (t) => {
