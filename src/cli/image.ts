@@ -35,7 +35,7 @@ function wanted(image: string, flags: MkfsFlags): { readonly exists: boolean; re
   return { exists, bytes };
 }
 
-/** Make the image as large as asked. @throws CliError */
+/** Make the image as large as asked; one that was not there before and cannot be so large is gone again. @throws CliError */
 function resize(image: string, bytes: number, flags: 'r+' | 'wx'): void {
   let fd: number;
   try {
@@ -46,6 +46,7 @@ function resize(image: string, bytes: number, flags: 'r+' | 'wx'): void {
   try {
     ftruncateSync(fd, bytes);
   } catch (error) {
+    if (flags === 'wx') rmSync(image, { force: true });
     throw new CliError(`${image} cannot be made ${bytes} bytes long: ${reason(error)}`);
   } finally {
     closeSync(fd);

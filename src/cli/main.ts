@@ -256,11 +256,18 @@ function nameable(word: string): boolean {
   return word.includes('/') || isMemory(word) || existsSync(word);
 }
 
+/** Node gives bytes that are no UTF-8 as this character: which they were cannot be told any more. @throws CliError */
+function checkWords(args: readonly string[]): void {
+  const lost = args.find((word) => word.includes('\ufffd'));
+  if (lost !== undefined) throw new CliError(`'${lost}' is not UTF-8: only such names can be given here`, 2);
+}
+
 /** Run the command line. @returns the exit status */
 export async function main(args: readonly string[]): Promise<number> {
   const root = program();
   for (const command of [root, ...root.commands]) command.exitOverride();
   try {
+    checkWords(args);
     await root.parseAsync(normalise(args), { from: 'user' });
     return 0;
   } catch (error) {

@@ -3,6 +3,7 @@ import {
   chmodSync,
   chownSync,
   copyFileSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -104,6 +105,9 @@ t.test('images', async (t) => {
   await refused(t, ['mkfs', join(scratch, 'new')], 2, /does not exist: say how large/);
   await refused(t, ['mkfs', join(scratch, 'new'), '--size', 'much'], 2, /'much' is not a size/);
   await refused(t, ['mkfs', join(scratch, 'tiny'), '--size', '4K'], 1, /too small/);
+  // No file can be so large.
+  await refused(t, ['mkfs', join(scratch, 'huge'), '--size', '8191T'], 1, /huge cannot be made \d+ bytes long: /);
+  t.notOk(existsSync(join(scratch, 'huge')), 'what could not be made is not there');
   await refused(t, ['mount', join(scratch, 'absent'), empty], 1, /absent: there is no such image; make one with/);
   const damage = (name: string, change: (path: string) => void): string => {
     const path = join(scratch, name);
@@ -122,6 +126,16 @@ t.test('images', async (t) => {
 
 t.test('a name with a line feed', async (t) => {
   await refused(t, ['fsck', join(scratch, 'no\nimage')], 8, /^latchfs: \S+no\\nimage: there is no such image.*\n$/);
+});
+
+t.test('a name that is not UTF-8', async (t) => {
+  const odd = join(scratch, 'caf');
+  const ran = await run('bash', [
+    '-c',
+    `name=$(printf '${odd}\\351'); mkdir "$name" && ${latchfs} mount memory "$name"`,
+  ]);
+  t.equal(ran.status, 2);
+  t.match(ran.stderr, /^latchfs: '\S+caf.' is not UTF-8: .*\n$/);
 });
 
 t.test('few files', async (t) => {
