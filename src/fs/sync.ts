@@ -20,6 +20,8 @@ export const SYNC_FILE_RANGE_WAIT_AFTER = 4;
 const ALL_FLAGS = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
 
 const S_IFMT = 0o170000;
+/** Positions are signed numbers of 64 bits. */
+const LOFF_MAX = 2 ** 63;
 
 /**
  * fsync(2) and fdatasync(2) of bytes `start` to `end` inclusive (vfs_fsync_range).
@@ -98,7 +100,7 @@ export async function sync_file_range(
   length: number,
   flags: number,
 ): Promise<void> {
-  if ((flags & ~ALL_FLAGS) !== 0 || offset < 0 || length < 0) throw errno('EINVAL');
+  if ((flags & ~ALL_FLAGS) !== 0 || offset < 0 || length < 0 || offset + length >= LOFF_MAX) throw errno('EINVAL');
   const type = file.f_inode.i_mode & S_IFMT;
   if (type === 0o010000 || type === 0o140000 || type === 0o020000) throw errno('ESPIPE');
   const end = length === 0 ? Number.MAX_SAFE_INTEGER : offset + length - 1;

@@ -4,6 +4,8 @@ import type { Scheduler, Timer } from './scheduler.js';
 import type { Timespec } from './time.js';
 
 const NSEC_PER_SEC = 1_000_000_000n;
+/** Milliseconds that Node can count, 24 days: what is longer fires at once there. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
 
 export class RealScheduler implements Scheduler {
   #runnable = 0;
@@ -31,8 +33,12 @@ export class RealScheduler implements Scheduler {
   }
 
   timer(delay: number, fire: () => void, options?: { readonly background?: boolean }): Timer {
-    const handle = setTimeout(fire, delay);
-    if (options?.background === true) handle.unref();
+    let handle: NodeJS.Timeout;
+    const arm = (left: number): void => {
+      handle = left > MAX_TIMEOUT ? setTimeout(() => arm(left - MAX_TIMEOUT), MAX_TIMEOUT) : setTimeout(fire, left);
+      if (options?.background === true) handle.unref();
+    };
+    arm(delay);
     return { cancel: () => clearTimeout(handle) };
   }
 

@@ -49,6 +49,7 @@ t.test('sync_file_range tells each open file once, and what it tells is told', a
   await sys.fsync(a);
   await sys.pwrite(a, Buffer.alloc(PAGE, 2), 0);
   broken = true;
+  t.equal(await outcome(() => sys.sync_file_range(a, 2 ** 62, 2 ** 62, ALL)), 'EINVAL', 'beyond all positions');
   t.equal(await outcome(() => sys.sync_file_range(a, 0, 0, ALL)), 'EIO', 'the one that asks');
   broken = false;
   t.equal(await outcome(() => sys.sync_file_range(a, 0, 0, ALL)), 'ok', 'once');
