@@ -104,7 +104,8 @@ function block(task: Task, inode: Inode, context: FileLockContext, blocker: File
 
 /**
  * Put a request into the list: parts of its owner's locks in its range are replaced, neighbours of its type merge with it. Others' locks
- * do not matter here. With flc_lock held.
+ * do not matter here. An owner's locks stay together in the list, by where they begin, in the place of its first: so the lock that is in the way of another is
+ * the one that Linux names. With flc_lock held.
  * @returns the locks that are gone, or shorter, or weaker: for those who wait for them, and for their private parts
  */
 function insert(task: Task, context: FileLockContext, request: FileLock): FileLock[] {
@@ -117,10 +118,16 @@ function insert(task: Task, context: FileLockContext, request: FileLock): FileLo
   );
   if (same !== undefined) return [];
   const gone: FileLock[] = [];
+  const others: FileLock[] = [];
   const kept: FileLock[] = [];
+  let before: number | undefined;
   for (const lock of list) {
-    if (!isSame(lock, request)) kept.push(lock);
-    else if (!unlock && lock.type === request.type) {
+    if (!isSame(lock, request)) {
+      others.push(lock);
+      continue;
+    }
+    before ??= others.length;
+    if (!unlock && lock.type === request.type) {
       if (lock.start <= end + 1 && start <= lock.end + 1) {
         start = Math.min(start, lock.start);
         end = Math.max(end, lock.end);
@@ -134,7 +141,10 @@ function insert(task: Task, context: FileLockContext, request: FileLock): FileLo
     }
   }
   if (!unlock) kept.push(part(task, context, request, start, end));
-  if (gone.length > 0 || !unlock) list.splice(0, list.length, ...kept);
+  if (gone.length === 0 && unlock) return gone;
+  kept.sort((a, b) => a.start - b.start);
+  const at = before ?? others.length;
+  list.splice(0, list.length, ...others.slice(0, at), ...kept, ...others.slice(at));
   return gone;
 }
 

@@ -102,6 +102,13 @@ t.test('locks are split and merged as bytes say', async (t) => {
 /** The list says what the model says, with as few locks as can be. */
 function check(file: File, model: Model, owners: readonly object[]): void {
   const list = file.f_inode.i_flctx?.glance().posix ?? [];
+  for (const [i, lock] of list.entries()) {
+    const next = list[i + 1];
+    if (next === undefined) break;
+    if (next.owner === lock.owner && next.start <= lock.end) throw new Error('the locks of an owner are not in order');
+    if (next.owner !== lock.owner && list.slice(i + 1).some(({ owner }) => owner === lock.owner))
+      throw new Error('the locks of an owner are not together');
+  }
   for (const [index, owner] of owners.entries()) {
     const bytes = Array<FileLockType>(BYTES).fill('F_UNLCK');
     const mine = list.filter((lock) => lock.owner === owner);
