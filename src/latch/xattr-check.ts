@@ -14,6 +14,8 @@ import {
   isRootOf,
   LIST_MAX,
   namesOf,
+  recordHoldsReserved,
+  rootHoldsReserved,
   rootProblem,
   VALUE_MAX,
   type XattrRecord,
@@ -22,6 +24,7 @@ import {
 } from './xattr-record.js';
 
 const BLOCK = 4096;
+const RESERVED = 'something lies where nothing may';
 const UNREADABLE = 'has a value that the device cannot read';
 
 export interface XattrVisitor extends Pick<TreeVisitor, 'problem' | 'node'> {
@@ -76,12 +79,16 @@ export async function checkXattrs(
     const reader = new ValueReader(task, host, blocks, keyOf);
     const kept = (): Promise<Kept[]> => salvage(task, host, body, blocks, reader);
     if (damaged) return { damaged, kept };
+    if (rootHoldsReserved(bh)) tell(RESERVED);
     visitor.node(block);
     const records: XattrRecord[] = [];
     await checkTree(task, host, xattr_format, body, blocks, {
       problem: (each) => tell(each.message, each.block, each.unreadable),
       node: (node) => visitor.node(node),
-      record: (data, at, key) => records.push(xattrAt(data, at, key)),
+      record: (data, at, key) => {
+        if (recordHoldsReserved(data, at)) tell(RESERVED);
+        records.push(xattrAt(data, at, key));
+      },
     });
     const bytes = records.reduce((sum, { name }) => sum + name.length + 1, 0);
     if (bytes !== namesOf(bh)) tell(`the names have ${bytes} bytes, not ${namesOf(bh)}`);

@@ -138,6 +138,15 @@ export function isRootOf(owner: Pick<Owner, 'ino'>, bh: BufferHead): boolean {
   );
 }
 
+/** Whether there is something in bytes of a record, or of the root's head, that mean nothing. */
+export function recordHoldsReserved(data: Buffer, at: number): boolean {
+  return data[at + NAME_LENGTH + 1] !== 0;
+}
+
+export function rootHoldsReserved({ b_data: data }: BufferHead): boolean {
+  return data.readUInt16LE(14) !== 0;
+}
+
 /** The bytes of all names as the root says them. */
 export function namesOf(bh: BufferHead): number {
   return bh.b_data.readUInt32LE(NAMES);

@@ -45,7 +45,12 @@ export class Victim {
     const bytes = this.bytesOf(ino);
     encodeInode(bytes, { ...decodeInode(bytes), ...change });
     area?.(areaOf(bytes));
-    sealInode(bytes, inodeSeed(this.super.uuid, ino));
+    this.sealInode(ino);
+  }
+
+  /** Give an inode its checksum. */
+  sealInode(ino: number): void {
+    sealInode(this.bytesOf(ino), inodeSeed(this.super.uuid, ino));
   }
 
   /** Change a bitmap, its checksum, and what else the descriptor says. */

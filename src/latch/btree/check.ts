@@ -5,6 +5,10 @@ import { BODY_HEAD, CHILD, NODE_HEAD, NODE_MAGIC, SLOT } from '../format/tree.js
 import { Node, type TreeFormat } from './node.js';
 import { nodeProblem, type TreeHost } from './tree.js';
 
+/** Where the inode is in a node's head, of which 6 bytes are used, and where there is nothing. */
+const INO = 8;
+const RESERVED = 20;
+
 /** A broken invariant. */
 export interface Problem {
   /** Where: a block of the device, or undefined for what is inside of the inode. */
@@ -47,6 +51,11 @@ export async function checkTree(
   if (visitor.salvage === true) await checker.salvage(node);
 }
 
+/** Whether there is something in the bytes of a node's head that mean nothing. */
+function holdsReserved({ bh, data }: Node): boolean {
+  return bh !== undefined && (data.readUInt16LE(INO + 6) !== 0 || data.readUInt32LE(RESERVED) !== 0);
+}
+
 class Checker {
   readonly #task: Task;
   readonly #host: TreeHost;
@@ -69,6 +78,7 @@ class Checker {
     const block = node.bh?.b_blocknr;
     const { count, level } = node;
     const tell = (message: string): void => this.#visitor.problem({ block, message });
+    if (holdsReserved(node)) tell('something lies where nothing may');
     if (level > 0 && count === 0) tell('an inner node without children');
     if (level > 0 && count > 0 && node.key(0) !== low) tell(`the first key is ${node.key(0)}, not ${low}`);
     for (let i = 0; i < count; i++) {

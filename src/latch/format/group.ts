@@ -5,6 +5,8 @@ import { BLOCK_SIZE, GROUP_HEAD } from './layout.js';
 /** Where it begins in the block, in bytes. */
 export const GROUP_OFFSET = 2048;
 const SIZE = 64;
+/** Where what is reserved begins in it, in bytes. */
+export const GROUP_RESERVED = 24;
 const MAGIC = 0x5052474c;
 
 /**

@@ -26,13 +26,13 @@ const UNWRITTEN = 0x80000000;
  *      4  4  uid                          76 12  ctime
  *      8  4  gid                          88 12  birth time
  *     12  4  links                       100  4  xattr block, 0 for none
- *     16  8  size in bytes               104  8  parent directory (directories)
+ *     16  8  size in bytes               104  8  parent (of directories, else 0)
  *     24  8  blocks in use (512 bytes)   112  8  next inode of the orphan list
- *     32  4  generation                  120  8  reserved
+ *     32  4  generation                  120  8  reserved, 0
  *     36  4  flags (FS_*_FL)             128 12  atime
- *     40  4  rdev                        140  4  project
+ *     40  4  rdev (of devices, else 0)    140  4  project
  *     44  4  CRC-32 of the inode         144 112 area
- *     48 16  reserved
+ *     48 16  reserved, 0
  *
  * The checksum is over the whole inode with this field zero, seeded with that of the UUID and of the inode's number (8 bytes); 0 where the filesystem
  * has no checksums. The size of a file is what is safe on the device: data that are still to be written there may lie beyond it.
@@ -175,7 +175,8 @@ export function inodeSeed(uuid: Buffer, ino: number): number {
   return crc32(b, crc32(uuid));
 }
 
-const CHECKSUM = 44;
+/** Where the checksum is in an inode's bytes. */
+export const CHECKSUM = 44;
 
 /** Fill in the checksum of an inode that is complete. */
 export function sealInode(b: Buffer, seed: number): void {

@@ -25,6 +25,8 @@ export const COMPAT_COPY = 2;
 export const COMPAT_QUOTA = 4;
 /** Another one: what is in use was changed past the quota files: the next mount counts anew. */
 export const COMPAT_RECOUNT = 8;
+/** Those that this latchfs knows. */
+export const KNOWN_COMPAT = COMPAT_INODE_BLOCKS | COMPAT_COPY | COMPAT_QUOTA | COMPAT_RECOUNT;
 
 /**
  *     0  8  magic "LATCHFS1"            48  8  first inode of the orphan list, 0 for none
@@ -38,6 +40,7 @@ export const COMPAT_RECOUNT = 8;
  *   112  8  quota file of users: inode 120  8  of groups
  *   128  8  of projects
  *   136  4  features, compatible       140  4  blocks of inodes
+ *   144 112 reserved, 0
  *
  * The orphan list: inodes without a name that were open, and files whose truncation was under way. It goes on in each inode (format/inode.ts).
  */

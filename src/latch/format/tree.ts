@@ -14,8 +14,8 @@
  *     0  1  level: 0 for a leaf, otherwise one more than its children's
  *     1  1  kind of tree: 1 extents, 2 directory, 3 extended attributes
  *     2  2  records
- *     4  2  where the lowest record begins, from the body's start
- *     6  2  bytes of removed records between the others
+ *     4  2  where the records begin, from the body's start: with the lowest, or with what a removed one has left
+ *     6  2  bytes of removed records before and between the others
  *     8 2n  slots: where each record begins, in the order of the keys, which are unique
  *
  * A record begins with its key of 4 or 8 bytes, as the kind says. In an inner node the block of a child (4 bytes) follows: the child holds the keys

@@ -2,13 +2,18 @@
 
 import { checkTree } from '../btree/check.js';
 import { extent_format } from '../extents.js';
+import { SETTABLE } from '../flags.js';
 import { AREA_SIZE, decodeExtent, type Extent } from '../format/inode.js';
 import { BLOCK_SIZE, MAX_FILE_BYTES } from '../format/layout.js';
 import { type FsckContext, hostOf } from './context.js';
 import { S_IFDIR, S_IFLNK, S_IFREG, type Seen, typeOf } from './seen.js';
 
-const TYPES = new Set([0o010000, 0o020000, S_IFDIR, 0o060000, S_IFREG, S_IFLNK, 0o140000]);
+const S_IFCHR = 0o020000;
+const S_IFBLK = 0o060000;
+const TYPES = new Set([0o010000, S_IFCHR, S_IFDIR, S_IFBLK, S_IFREG, S_IFLNK, 0o140000]);
 const NSEC = 1_000_000_000;
+/** INVALID_PROJID */
+const NO_PROJECT = 0xffffffff;
 
 /** Whether a mode is one that an inode can have. */
 export function isType(mode: number): boolean {
@@ -31,6 +36,22 @@ export function checkFields(context: FsckContext, seen: Seen, end: number): void
   if (type !== S_IFREG && type !== S_IFDIR && type !== S_IFLNK && disk.size !== 0) {
     context.problem(where, `a special file with a size of ${disk.size} bytes`);
     fix({ size: 0 });
+  }
+  if (type !== S_IFCHR && type !== S_IFBLK && disk.rdev !== 0) {
+    context.problem(where, `no device, with device number ${disk.rdev}`, 'safe');
+    fix({ rdev: 0 });
+  }
+  if (type !== S_IFDIR && disk.parent !== 0) {
+    context.problem(where, `no directory, with parent ${disk.parent}`, 'safe');
+    fix({ parent: 0 });
+  }
+  if ((disk.flags & ~SETTABLE) !== 0) {
+    context.problem(where, `flags ${(disk.flags & ~SETTABLE).toString(16)} are unknown`);
+    fix({ flags: disk.flags & SETTABLE });
+  }
+  if (disk.projid === NO_PROJECT) {
+    context.problem(where, `project ${disk.projid} is none`);
+    fix({ projid: 0 });
   }
   for (const name of ['atime', 'mtime', 'ctime', 'btime'] as const) {
     const { sec, nsec } = disk[name];

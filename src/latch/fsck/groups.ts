@@ -1,7 +1,16 @@
 /** Checking the groups: descriptors and bitmaps by themselves first, and against what is in use at the end. */
 import { crc32 } from 'node:zlib';
 import { countSet, isSet, setBit } from '../bitmap.js';
-import { decodeGroup, emptyBitmap, type GroupDescriptor, groupSeed, rawGroup } from '../format/group.js';
+import {
+  decodeGroup,
+  emptyBitmap,
+  encodeGroup,
+  GROUP_OFFSET,
+  GROUP_RESERVED,
+  type GroupDescriptor,
+  groupSeed,
+  rawGroup,
+} from '../format/group.js';
 import {
   BLOCK_BITMAP,
   BLOCK_SIZE,
@@ -53,6 +62,14 @@ export async function readGroups(context: FsckContext): Promise<ReadGroup[]> {
   return groups;
 }
 
+/** Whether there is something in bytes of a descriptor that mean nothing: they are lost when it is written. */
+function holdsReserved(head: Buffer, seed: number, group: GroupDescriptor): boolean {
+  const written = Buffer.from(head);
+  encodeGroup(written, seed, group);
+  const from = GROUP_OFFSET + GROUP_RESERVED;
+  return !written.subarray(from).equals(head.subarray(from));
+}
+
 async function readGroup(context: FsckContext, number: number): Promise<ReadGroup> {
   const { blocks, uuid } = context.super;
   const where = `group ${number}`;
@@ -65,6 +82,9 @@ async function readGroup(context: FsckContext, number: number): Promise<ReadGrou
   const found = decodeGroup(head, seed, size);
   context.claimHead(base, GROUP_HEAD);
   if (typeof found === 'string') context.problem(where, found);
+  else if (found !== undefined && holdsReserved(head, seed, found)) {
+    context.problem(where, 'something lies where nothing may in its descriptor', 'safe');
+  }
   const bits = { blocks: await read(BLOCK_BITMAP), inodes: await read(INODE_BITMAP), room: await read(ROOM_BITMAP) };
   // The bitmaps of a group that was never used are zeroes.
   const lost =

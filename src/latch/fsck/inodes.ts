@@ -4,7 +4,7 @@ import { Node } from '../btree/node.js';
 import { dir_format } from '../dir.js';
 import { endOf } from '../extent-list.js';
 import { extent_format } from '../extents.js';
-import { AREA_SIZE, areaOf, decodeInode, inodeIsSealed, inodeSeed } from '../format/inode.js';
+import { AREA_SIZE, areaOf, CHECKSUM, decodeInode, encodeInode, inodeIsSealed, inodeSeed } from '../format/inode.js';
 import { GROUP_BLOCKS, GROUP_HEAD, INODE_SIZE, INODES_PER_BLOCK, ROOT_BLOCK, ROOT_INO } from '../format/layout.js';
 import type { FsckContext } from './context.js';
 import { checkFields, checkInlineLink, checkLongLink, checkSizes, isType } from './fields.js';
@@ -210,6 +210,14 @@ function hasRoot(type: number, area: Buffer): boolean {
   return new Node(type === S_IFDIR ? dir_format : extent_format, area, 0, area.length).problem() === undefined;
 }
 
+/** Whether there is something in bytes that mean nothing: they are lost when the inode is written. */
+function holdsReserved(bytes: Buffer): boolean {
+  const written = Buffer.from(bytes);
+  encodeInode(written, decodeInode(bytes));
+  bytes.copy(written, CHECKSUM, CHECKSUM, CHECKSUM + 4);
+  return !written.equals(bytes);
+}
+
 async function checkInode(
   context: FsckContext,
   ino: number,
@@ -227,8 +235,11 @@ async function checkInode(
     return;
   }
   const area = Buffer.from(areaOf(bytes));
+  // What a wrong checksum says is not said twice.
+  const empty = !sealed || !holdsReserved(bytes);
+  if (!empty) context.problem(where, 'something lies where nothing may', 'safe');
   const seen = newSeen(ino, disk, typeOf(disk) === S_IFDIR ? area : undefined, doubtful || !sealed);
-  seen.dirty = !sealed;
+  seen.dirty = !sealed || !empty;
   context.inodes.set(ino, seen);
   if (!(await checkContents(context, seen, area, sealed, names))) {
     context.inodes.delete(ino);

@@ -18,8 +18,10 @@ import {
   COMPAT_COPY,
   copyBlock,
   decodeSuper,
+  encodeSuper,
   FormatError,
   fieldsOf,
+  KNOWN_COMPAT,
   KNOWN_INCOMPAT,
   type Superblock,
   superIsSealed,
@@ -56,7 +58,10 @@ export async function findSuper(task: Task, bdev: BlockDevice, report: Report): 
   // Too small for one of any kind: it tells at most what it was once.
   if (blocks < MIN_BLOCKS)
     throw first instanceof FormatError ? first : new FormatError(`${bdev.name} holds no latchfs: it is too small`);
-  if (!(first instanceof FormatError)) return compare(task, bdev, first, report);
+  if (!(first instanceof FormatError)) {
+    if (holdsReserved(block, first)) report.problem('superblock', 'something lies where nothing may', 'safe');
+    return compare(task, bdev, first, report);
+  }
   const copy = await findCopy(task, bdev, blocks);
   if (copy !== undefined) {
     report.problem('superblock', `${reason(first, bdev)}; its copy in block ${copy.block} is used`);
@@ -66,6 +71,14 @@ export async function findSuper(task: Task, bdev: BlockDevice, report: Report): 
   if (!(await plausible(task, bdev, guess, block, blocks))) throw first;
   report.problem('superblock', `${reason(first, bdev)}; what it holds can be right`);
   return { super: guess, stale: false };
+}
+
+/** Whether there is something in bytes that mean nothing: they are lost when the superblock is written. Of features that we do not know we cannot say. */
+function holdsReserved(block: Buffer, disk: Superblock): boolean {
+  if ((disk.compat & ~KNOWN_COMPAT) !== 0) return false;
+  const written = Buffer.from(block);
+  encodeSuper(written, disk);
+  return !written.equals(block);
 }
 
 /** Why a superblock is none, without the remedy. */

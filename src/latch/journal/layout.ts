@@ -15,6 +15,11 @@ import { BLOCK_SIZE } from '../../block/buffer-head.js';
  *      0  4  magic "JLCH"         4  4  type
  *      8  8  sequence number     16  4  entries
  *     20  4  CRC-32 of the block with this field zero, begun with that of the journal's UUID
+ *
+ * In a descriptor and in a revoke block the entries follow from byte 24 on, 8 bytes each: block numbers on the device. A commit block has none, but
+ *
+ *     24  4  blocks of the transaction, itself not counted
+ *     28  4  CRC-32 of all of them in order, begun with that of the journal's UUID
  */
 const MAGIC = 0x48434c4a;
 const HEADER = 24;
