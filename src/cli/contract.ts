@@ -142,6 +142,7 @@ function wholeOperation(row: Row): string {
   lines.push(`may block            ${mayBlock(row)}`);
   if (row.context !== undefined) lines.push(`runs in              ${row.context} context`);
   lines.push(`reached from         ${row.reach.join(', ')}`);
+  if (row.keepsUntil !== undefined) lines.push(`may keep locked      what is its own, until ${row.keepsUntil}`);
   lines.push('', 'locks, in the order in which they are taken:');
   const taken = row.rules.filter((rule) => rule.mode !== 'none');
   const forbidden = row.rules.filter((rule) => rule.mode === 'none');

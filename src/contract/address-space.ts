@@ -127,6 +127,7 @@ export const address_space_operations = {
       'struct file *, struct address_space *mapping, loff_t pos, unsigned len, struct page **pagep, void **fsdata',
     cells: ['locks the page', 'exclusive'],
     mayBlock: 'yes',
+    keepsUntil: 'write_end',
     rules: [exclusive('i_rwsem', 'inode'), acquires('folio', 'folio', { when: 'it succeeds' })],
     prose: [requestHandler],
     reach: EVERYWHERE,

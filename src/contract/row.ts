@@ -111,6 +111,11 @@ export interface Row {
   readonly mayBlock: 'yes' | 'no' | 'maybe';
   /** The condition of 'maybe', for example 'not in rcu-walk'. */
   readonly blockCondition?: string;
+  /**
+   * The operation of the section until which it may keep what it has locked for itself: a transaction that write_begin begins and write_end ends (ext4), a semaphore (ocfs2). The
+   * document says nothing against it.
+   */
+  readonly keepsUntil?: string;
   /** Where it runs when that is not a task of its own: an I/O completion, or a callback after an RCU grace period. */
   readonly context?: 'completion' | 'rcu callback';
   /** In the order in which the locks are taken, outermost first; locks that must not be held last. */

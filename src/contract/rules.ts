@@ -105,6 +105,7 @@ interface OperationWords {
   readonly mayBlock: 'yes' | 'no' | 'maybe';
   readonly blockCondition?: string;
   readonly context?: 'completion' | 'rcu callback';
+  readonly keepsUntil?: string;
   readonly rules: readonly RuleWords[];
   readonly prose?: readonly { readonly name: string; readonly demands: string; readonly at?: string }[];
   readonly reach: readonly ('mount' | 'syscalls')[];
@@ -167,6 +168,7 @@ export const rowsOf =
       mayBlock: data.mayBlock,
       ...(data.blockCondition === undefined ? {} : { blockCondition: data.blockCondition }),
       ...(data.context === undefined ? {} : { context: data.context }),
+      ...(data.keepsUntil === undefined ? {} : { keepsUntil: data.keepsUntil }),
       rules: Object.freeze(data.rules.map((rule) => completeRule(prefix, rule))),
       prose: (data.prose ?? []).map(({ name, demands, at }) => ({
         id: `${prefix}#${name}`,

@@ -6,7 +6,7 @@ import type { HeldLock, LockWatch, ViolationKind } from '../sched/validator.js';
 import { might_sleep } from '../sched/wait.js';
 import type { LockRef, Participants } from './context.js';
 import { heldBy } from './held.js';
-import { type RowChecks, type RuleCheck, WANT_NONE, WANT_WRITE } from './row-checks.js';
+import { keptFor, type RowChecks, type RuleCheck, WANT_NONE, WANT_WRITE } from './row-checks.js';
 
 const nameOf = (row: Row): string => `${row.section}.${row.op}`;
 
@@ -69,7 +69,9 @@ export function checkReturn(
   }
   const fresh = task.held.filter((held) => held.seq > mark);
   const left = succeeded ? unaccounted(checks, fresh, participants) : fresh;
-  const leaked = left.filter((held) => task.excused?.has(held) !== true);
+  const keeps = succeeded && row.keepsUntil !== undefined;
+  const leaked = left.filter((held) => task.excused?.has(held) !== true && !(keeps && isItsOwn(checks, held)));
+  if (checks.ends) leaked.push(...keptFor(checks, task.held));
   if (leaked.length > 0) reportLeak(task, row, leaked, operation);
   const old = task.held.length - fresh.length;
   if (checks.exact && dropped === 0 && old < kept) {
@@ -196,6 +198,11 @@ function unaccounted(checks: RowChecks, fresh: readonly HeldLock[], participants
     if (at >= 0) left.splice(at, 1);
   }
   return left;
+}
+
+/** Whether an operation has taken a lock for itself: its rules do not speak of that lock. */
+function isItsOwn({ row }: RowChecks, { takenIn, name }: HeldLock): boolean {
+  return takenIn === row && !row.rules.some(({ lock }) => lock === name);
 }
 
 function reportLeak(task: Task, row: Row, leaked: readonly HeldLock[], operation: object): void {

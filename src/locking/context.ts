@@ -10,7 +10,16 @@ import type { Task } from '../sched/task.js';
 import type { HeldLock, LockWatch } from '../sched/validator.js';
 import { brokenAtCall, brokenGroup, checkHeldAtEnd, checkPromise, checkReturn } from './context-check.js';
 import { type Exclusive, type Held, heldBy } from './held.js';
-import { checksOf, ROLES, type RowChecks, type RuleCheck, WANT_ANY, WANT_NONE, WANT_WRITE } from './row-checks.js';
+import {
+  checksOf,
+  keptFor,
+  ROLES,
+  type RowChecks,
+  type RuleCheck,
+  WANT_ANY,
+  WANT_NONE,
+  WANT_WRITE,
+} from './row-checks.js';
 import type { LockOptions } from './sleeplock.js';
 
 /**
@@ -102,6 +111,7 @@ function checkCall(task: Task, checks: RowChecks, participants: Participants): n
     if (check.released && held !== undefined) kept--;
     if (!meets(check, held)) brokenAtCall(task, checks.row, check, lock, held);
   }
+  if (checks.ends) kept -= keptFor(checks, task.held).length;
   for (let i = 0; i < groups.length; i++) {
     const group = groups[i];
     if (group !== undefined) checkGroup(task, checks.row, group, participants);

@@ -2,7 +2,9 @@
  * A row of the contract as it is checked at run time, found once: which rules speak at the call and which at the return, under which
  * name the caller states the lock of each, and what a row that may not block forbids.
  */
+import { rowsOfSection } from '../contract/index.js';
 import { type LockName, type LockRule, NEVER_SLEEP, type Row } from '../contract/row.js';
+import type { HeldLock } from '../sched/validator.js';
 import { lock_number } from './lockdep/class.js';
 
 /** What must be held: nothing, anything, or the lock exclusively. */
@@ -63,12 +65,22 @@ export interface RowChecks {
   readonly atomic: number;
   /** Where it may sleep in some cases only: it may not where the caller states the lock of one of these. */
   readonly atomicWith: readonly RuleCheck[];
+  /** Another operation may have kept locks until this one, which gives them up. */
+  readonly ends: boolean;
   /** The number of locks at the return is exact: the row speaks of single locks, not of a batch. */
   readonly exact: boolean;
 }
 
 /** The role of a batch: the operation gives up those that it tries, and may leave the rest to its caller (readahead). */
 const BATCH = 'folios';
+
+/** The locks that an operation has taken for itself that may keep them until this one. What the rules speak of is none of them. */
+export function keptFor({ row, released }: RowChecks, held: readonly HeldLock[]): HeldLock[] {
+  return held.filter(
+    ({ takenIn, name }) =>
+      takenIn?.keepsUntil === row.op && takenIn.section === row.section && !released.some(({ lock }) => lock === name),
+  );
+}
 
 const compiled = new Map<Row, RowChecks>();
 
@@ -103,6 +115,7 @@ function compile(row: Row): RowChecks {
       row.mayBlock === 'maybe'
         ? caller.filter(({ rule, want }) => want !== WANT_NONE && NEVER_SLEEP.has(rule.lock))
         : [],
+    ends: rowsOfSection(row.section).some(({ keepsUntil }) => keepsUntil === row.op),
     exact: agreed.length === 0 && !all.some(({ rule }) => rule.of === BATCH),
   };
   compiled.set(row, fresh);

@@ -46,6 +46,7 @@ t.test('one operation whole, locks in order', async (t) => {
   t.match(text, /reached from\s+mount, syscalls/);
   t.match(printed('read_folio'), /released by the operation/);
   t.match(printed('write_begin'), /held at the return, for the caller to release/);
+  t.match(printed('write_begin'), /may keep locked {6}what is its own, until write_end/);
   t.match(printed('free_folio'), /may block\s+no; checked by might-sleep/);
   t.equal(printed('open').match(/^\w+\.open$/gm)?.length, 3, 'a name that three sections have is printed three times');
 });
