@@ -1,6 +1,8 @@
 /** A folio: one page of a file in memory, its lock, its state bits (struct folio). */
 import { io_under_way } from '../block/in-flight.js';
 import { BitLock, WaitBit } from '../locking/bitlock.js';
+import { LockClassKey } from '../locking/lockdep/class.js';
+import type { TrackedLock } from '../sched/validator.js';
 import type { AddressSpace } from './address-space.js';
 import type { LruList } from './lru.js';
 import type { MemoryControl } from './memory.js';
@@ -14,9 +16,17 @@ export const PAGE_SIZE = 1 << PAGE_SHIFT;
 /** What a folio's data is once its page went back to the pool: a late user finds no bytes rather than somebody else's. */
 const FREED = Buffer.alloc(0);
 
+/** Of several pages those with lower indexes are locked first, whatever files they are of (vfs_lock_two_folios, write_cache_pages). */
+const FOLIO_KEY = new LockClassKey('folio', 'bit', '', (held, wanted) => indexOf(held) - indexOf(wanted));
+
+function indexOf(lock: object): number {
+  const { owner } = lock as TrackedLock;
+  return owner instanceof Folio ? owner.index : Number.NaN;
+}
+
 export class Folio {
   /** PG_locked. */
-  readonly lock = new BitLock('folio');
+  readonly lock = new BitLock('folio', FOLIO_KEY);
   /** PG_writeback: set by folio_start_writeback, cleared by folio_end_writeback in the completion. */
   readonly writeback: Pick<WaitBit, 'isSet' | 'wait'> = new WaitBit('writeback');
   /** Whose page it is. */
@@ -64,6 +74,7 @@ export class Folio {
 
   /** A folio for page `index` of a file, over a new page of the pool; without a mapping it is anonymous memory, or will get its file later. */
   constructor(memory: MemoryControl, mapping: AddressSpace | undefined, index: number, pfn = memory.pool.alloc()) {
+    this.lock.owner = this;
     this.memory = memory;
     this.mapping = mapping;
     this.index = index;
