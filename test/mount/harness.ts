@@ -75,6 +75,25 @@ export function apart(keep: string, script: string, ...args: string[]): [string,
   return ['unshare', '-m', '--propagation', 'private', 'bash', '-euc', alone + script, 'apart', ...args];
 }
 
+/** An empty directory on the system's own tmpfs, to compare with. @returns undefined where there is none for this user; and what takes it away again */
+export async function onTmpfs(): Promise<{ readonly dir: string; remove(): Promise<unknown> } | undefined> {
+  if (process.geteuid?.() === 0) {
+    const dir = mkdtempSync(join(tmpdir(), 'latchfs-tmpfs-'));
+    const made = await run('mount', ['-t', 'tmpfs', '-o', 'mode=755,nodev,nosuid', 'tmpfs', dir]);
+    if (made.status === 0) return { dir, remove: () => run('sh', ['-c', 'umount "$0" && rmdir "$0"', dir]) };
+    rmSync(dir, { recursive: true });
+    return undefined;
+  }
+  if ((await run('stat', ['-f', '-c', '%T', '/dev/shm'])).stdout !== 'tmpfs\n') return undefined;
+  try {
+    const dir = mkdtempSync('/dev/shm/latchfs-tmpfs-');
+    chmodSync(dir, 0o755);
+    return { dir, remove: () => run('sh', ['-c', 'chmod -R u+rwX "$0"; rm -rf "$0"', dir]) };
+  } catch {
+    return undefined;
+  }
+}
+
 /** Options as whoever runs the tests may give them: an ordinary user's mount is for nobody else. */
 function permitted(options: string): string {
   if (process.geteuid?.() === 0) return options;
@@ -123,17 +142,19 @@ export async function mount(source: string, options = 'allow_other'): Promise<Mo
     }
   };
   const unmount = async (): Promise<number> => {
+    // As umount(8) and latchfs say it.
+    const busy = (): boolean => / busy| is in use/.test(clean.stderr);
     let clean = await unmountWith([dir], 120_000);
     // Whoever looks at all mounts of the machine at this moment (df, say) uses this one, too; what a test has left open stays open.
-    for (let i = 0; i < 20 && / busy/.test(clean.stderr); i++) {
+    for (let i = 0; i < 20 && busy(); i++) {
       await pause(100);
       clean = await unmountWith([dir], 120_000);
     }
-    if (clean.status !== 0) {
+    if (busy()) {
       const users = await run('fuser', ['-vm', dir], { timeout: 20_000 });
       console.error(`umount of ${dir}: ${clean.stderr}${users.stderr}`);
-      await unmountWith(['-l', dir], 30_000);
     }
+    if (clean.status !== 0) await unmountWith(['-l', dir], 30_000);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<number>((resolve) => {
       timer = setTimeout(() => resolve(254), 120_000);

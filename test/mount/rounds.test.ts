@@ -6,8 +6,8 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { latchfs, mount, type Ran, root, run } from './harness.js';
-import { lacking, needsRoot, unblemished } from './users.js';
+import { latchfs, mount, onTmpfs, type Ran, root, run } from './harness.js';
+import { lacking, unblemished } from './users.js';
 
 const ROUNDS = 50;
 const STEPS = 60;
@@ -29,22 +29,22 @@ function difference(ours: Ran, theirs: Ran): string | undefined {
 }
 
 t.setTimeout(1_800_000);
-const skip = needsRoot || (await lacking('python3'));
+const reference = await onTmpfs();
+t.teardown(() => reference?.remove());
+const skip = reference === undefined ? 'there is no tmpfs here' : await lacking('python3');
 t.test(`${ROUNDS} rounds with seed ${SEED}`, { skip, timeout: 1_800_000 }, async (t) => {
   const scratch = mkdtempSync(join(tmpdir(), 'latchfs-rounds-'));
   const image = join(scratch, 'image');
-  const reference = join(scratch, 'tmpfs');
   t.equal((await run(latchfs, ['mkfs', image, '--size', '256M'])).status, 0, 'mkfs');
-  await run('mkdir', [reference]);
-  t.equal((await run('mount', ['-t', 'tmpfs', '-o', 'mode=755,nodev,nosuid', 'rounds', reference])).status, 0, 'tmpfs');
+  const tmpfs = reference?.dir ?? '';
   let mounted = await mount(image);
   let wrong: string | undefined;
   try {
     for (let round = 1; round <= ROUNDS && wrong === undefined; round++) {
       const seed = `${SEED}-${round}`;
-      const steps = await Promise.all([mounted.dir, reference].map((dir) => rounds('work', dir, seed, String(STEPS))));
+      const steps = await Promise.all([mounted.dir, tmpfs].map((dir) => rounds('work', dir, seed, String(STEPS))));
       const compare = async (when: string): Promise<void> => {
-        const trees = await Promise.all([mounted.dir, reference].map((dir) => rounds('tree', dir)));
+        const trees = await Promise.all([mounted.dir, tmpfs].map((dir) => rounds('tree', dir)));
         const found = difference(trees[0] as Ran, trees[1] as Ran);
         if (found !== undefined) wrong ??= `round ${round}, seed ${SEED}, ${when}: ${found}`;
       };
@@ -61,7 +61,6 @@ t.test(`${ROUNDS} rounds with seed ${SEED}`, { skip, timeout: 1_800_000 }, async
     t.equal(wrong, undefined, `all rounds agree with tmpfs, seed ${SEED}`);
   } finally {
     t.equal(await mounted.unmount(), 0, 'clean unmount');
-    await run('umount', [reference]);
     await run('rm', ['-rf', scratch]);
   }
 });

@@ -8,7 +8,8 @@ import { lacking, needsRoot, unblemished } from './users.js';
 
 const PATIENCE = 800_000;
 t.setTimeout(3 * PATIENCE);
-const skip = needsRoot || (await lacking('python3'));
+const noPython = await lacking('python3');
+const skip = needsRoot || noPython;
 
 /** With cache=always the kernel keeps dirty data, and what the filesystem has not been told it cannot answer with. */
 const WRITEBACK: Readonly<Record<string, string>> = {
@@ -33,7 +34,7 @@ for (const cache of ['none', 'auto', 'always']) {
   const without = cache === 'always' ? WRITEBACK : {};
   for (const [name, reason] of Object.entries(without))
     t.test(`${name} with cache=${cache}`, { skip: reason }, () => {});
-  t.test(`on a mount with cache=${cache}`, { skip, timeout: PATIENCE }, async (t) => {
+  t.test(`on a mount with cache=${cache}`, { skip: noPython, timeout: PATIENCE }, async (t) => {
     const mounted = await mount('memory:2G', `allow_other,cache=${cache}`);
     try {
       await passes(t, mounted.dir, Object.keys(without));

@@ -64,6 +64,23 @@ def truncate(path, size):
 OLD = 10**18
 
 
+def said_of(call, *args):
+    """What the call returned, or the name of its error: an ordinary user may not do everything."""
+    try:
+        return call(*args)
+    except OSError as e:
+        return errno.errorcode.get(e.errno, str(e.errno))
+
+
+def content(path):
+    with open(path, 'rb') as f:
+        return hashlib.sha256(f.read()).hexdigest()
+
+
+def attributes(path):
+    return [(k, hashlib.sha256(os.getxattr(path, k)).hexdigest()[:8]) for k in sorted(os.listxattr(path)) if k.startswith('user.')]
+
+
 def work(root, seed, steps):
     r = random.Random(seed)
     os.chdir(root)
@@ -114,16 +131,12 @@ def work(root, seed, steps):
     for step in range(steps):
         _, what, choose, act = r.choices(actions, weights=[a[0] for a in actions])[0]
         args = choose()
-        try:
-            act(*args)
-            said = 'ok'
-        except OSError as e:
-            said = errno.errorcode.get(e.errno, str(e.errno))
+        said = said_of(act, *args) or 'ok'
         print(step, what, *(f'[{len(a)}]' if isinstance(a, bytes) else a for a in args), said)
     # A tree that keeps its size: what is too much goes.
     files = sorted(os.path.join(d, n) for d, _, fs in os.walk('.') for n in fs)
     for path in files[60:]:
-        os.unlink(path)
+        said_of(os.unlink, path)
 
 
 def tree(root):
@@ -132,21 +145,23 @@ def tree(root):
     for d, ds, fs in os.walk('.'):
         ds.sort()
         for path in sorted(os.path.join(d, n) for n in ['.'] * (d == '.') + ds + fs):
-            s = os.lstat(path)
+            s = said_of(os.lstat, path)
+            if isinstance(s, str):
+                print(path, s)
+                continue
             kind = stat.S_IFMT(s.st_mode)
             # The first name of an inode stands for it: which names are links of each other must be equal, not the number.
             said = [path, oct(s.st_mode), s.st_uid, s.st_gid, s.st_nlink, 'same as ' + inodes.setdefault(s.st_ino, path)]
             # Times that the workload has set must be kept; others are those of two different moments.
             said.append(s.st_mtime_ns if s.st_mtime_ns <= OLD else 'now')
             if kind == stat.S_IFREG:
-                with open(path, 'rb') as f:
-                    said += [s.st_size, hashlib.sha256(f.read()).hexdigest()]
+                said += [s.st_size, said_of(content, path)]
             elif kind == stat.S_IFLNK:
                 said += [s.st_size, os.readlink(path)]
             elif kind == stat.S_IFCHR:
                 said.append((os.major(s.st_rdev), os.minor(s.st_rdev)))
             if kind in (stat.S_IFREG, stat.S_IFDIR):
-                said.append([(k, hashlib.sha256(os.getxattr(path, k)).hexdigest()[:8]) for k in sorted(os.listxattr(path)) if k.startswith('user.')])
+                said.append(said_of(attributes, path))
             print(*said)
 
 
