@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { json, type Result, table } from './table.js';
 import { type Bench, CHECKS, latchfs, type Mounted, root, start, stop, TARGETS, type Target } from './targets.js';
-import { measure, pinned, type Scale, works } from './works.js';
+import { measure, pinned, type Scale, steps, tidy, works } from './works.js';
 
 /** Into how many turns the time of a transfer is split: what is to be compared lies close together in time then, and other load meets all alike. */
 const TURNS = 5;
@@ -38,7 +38,7 @@ function options(): Options {
       (value, list: string[]) => [...list, value],
       [],
     )
-    .option('--only <pattern>', 'only works whose name matches (later works need what earlier ones leave)')
+    .option('--only <pattern>', 'only works whose name matches; what they need is done before, and not measured')
     .option('--json', 'print JSON instead of a table')
     .parse()
     .opts<Options>();
@@ -89,8 +89,9 @@ function chosen(bench: Bench, given: Options): Target[] {
 
 async function compare(bench: Bench, given: Options, scale: Scale): Promise<{ results: Result[]; targets: Target[] }> {
   const pattern = new RegExp(given.only ?? '', 'i');
-  const list = works(await makeTar(bench, scale.tree)).filter(({ name }) => pattern.test(name));
-  const results = list.map(({ name, unit }): Result => ({ work: name, unit, samples: new Map() }));
+  const list = steps(works(await makeTar(bench, scale.tree)), pattern);
+  if (list.length === 0) fail(`no work matches '${given.only}'`);
+  const results = list.map(({ work: { name, unit } }): Result => ({ work: name, unit, samples: new Map() }));
   const targets = chosen(bench, given);
   const mounted: [Target, Mounted][] = [];
   try {
@@ -100,7 +101,7 @@ async function compare(bench: Bench, given: Options, scale: Scale): Promise<{ re
     // The first round warms up compilers and caches and does not count.
     for (let round = -1; round < rounds; round++) {
       process.stderr.write(round < 0 ? 'warming up\n' : `round ${round + 1} of ${rounds}\n`);
-      for (const [i, work] of list.entries()) {
+      for (const [i, { work, measured }] of list.entries()) {
         const turns = work.names ? 1 : TURNS;
         // Every turn begins with another target, so that none always follows the same neighbour.
         for (let n = 0, first = Math.max(round, 0) * turns; n < mounted.length * turns; n++) {
@@ -109,14 +110,15 @@ async function compare(bench: Bench, given: Options, scale: Scale): Promise<{ re
           if (work.names && target.onlyData) continue;
           const value = await measure(bench, work, dir, { ...scale, seconds: scale.seconds / turns });
           const { samples } = results[i] ?? fail('no result');
-          if (round >= 0) samples.set(target.name, [...(samples.get(target.name) ?? []), value]);
+          if (round >= 0 && measured) samples.set(target.name, [...(samples.get(target.name) ?? []), value]);
         }
       }
+      for (const [{ onlyData }, { dir }] of mounted) if (!onlyData) await tidy(bench, dir);
     }
   } finally {
     for (const [, each] of mounted) await stop(each);
   }
-  return { results, targets };
+  return { results: results.filter((_, i) => list[i]?.measured === true), targets };
 }
 
 /** The command that pins what follows it, and lets it go before other load. */

@@ -20,6 +20,8 @@ export interface Work {
   readonly names: boolean;
   /** The driver's arguments in directory `dir`. */
   readonly command: (dir: string, scale: Scale) => string[];
+  /** The work whose files it uses: where that is not measured, it is done all the same. */
+  readonly needs?: string;
   /** Forget what the kernel has cached of names first. */
   readonly cold?: boolean;
   /** Shell commands before and after, not counted. */
@@ -40,15 +42,19 @@ const names = (name: string, work: string, extra: Partial<Work> = {}): Work => (
   command: (dir, { files }) => [work, join(dir, 'files'), String(files)],
   ...extra,
 });
-const timed = (name: string, script: string): Work => ({
+const timed = (name: string, script: string, needs?: string): Work => ({
   name,
   unit: 's',
   names: true,
   command: (dir) => ['time', 'sh', '-ec', `cd ${dir}; ${script}`],
+  ...(needs === undefined ? {} : { needs }),
 });
 
 /** Of the directory that is listed. */
 const ENTRIES = 10_000;
+const CREATE = 'create, write 100 bytes, close';
+const RENAME = 'rename';
+const UNTAR = 'untar';
 const GIT = 'git -c user.name=bench -c user.email=bench@localhost -c gc.auto=0';
 
 export function works(tar: string): readonly Work[] {
@@ -57,11 +63,11 @@ export function works(tar: string): readonly Work[] {
     transfer('4 KiB random write, direct', 'write4k', '/s'),
     transfer('1 MiB sequential read, direct', 'read1m', 'MiB/s'),
     transfer('1 MiB sequential write, direct', 'write1m', 'MiB/s'),
-    names('create, write 100 bytes, close', 'create', { before: (dir) => `mkdir -p ${dir}/files` }),
-    names('stat, cold', 'stat', { cold: true }),
-    names('open, read, close', 'open', { cold: true }),
-    names('rename', 'rename'),
-    names('unlink', 'unlink', { after: (dir) => `rmdir ${dir}/files` }),
+    names(CREATE, 'create', { before: (dir) => `mkdir -p ${dir}/files` }),
+    names('stat, cold', 'stat', { cold: true, needs: CREATE }),
+    names('open, read, close', 'open', { cold: true, needs: CREATE }),
+    names(RENAME, 'rename', { needs: CREATE }),
+    names('unlink', 'unlink', { needs: RENAME, after: (dir) => `rmdir ${dir}/files` }),
     {
       name: `readdir of ${ENTRIES.toLocaleString('en-US')} entries`,
       unit: 'entries/s',
@@ -70,10 +76,32 @@ export function works(tar: string): readonly Work[] {
       command: (dir, { seconds }) => ['readdir', join(dir, 'list'), String(seconds)],
       after: (dir) => `rm -rf ${dir}/list`,
     },
-    timed('untar', `mkdir tree; tar -xf ${tar} -C tree`),
-    timed('git add, commit', `cd tree; ${GIT} init -q; ${GIT} add .; ${GIT} commit -qm all`),
-    timed('rm -rf', 'rm -rf tree'),
+    timed(UNTAR, `mkdir tree; tar -xf ${tar} -C tree`),
+    timed('git add, commit', `cd tree; ${GIT} init -q; ${GIT} add .; ${GIT} commit -qm all`, UNTAR),
+    timed('rm -rf', 'rm -rf tree', UNTAR),
   ];
+}
+
+/** What a round does: a work, and whether it is measured or only done for those that need it. */
+export interface Step {
+  readonly work: Work;
+  readonly measured: boolean;
+}
+
+/** The works whose name matches, and before them what they need. */
+export function steps(all: readonly Work[], pattern: RegExp): Step[] {
+  const wanted = new Set<string>();
+  // Those that are needed come earlier.
+  for (const { name, needs } of all.toReversed())
+    if (needs !== undefined && (pattern.test(name) || wanted.has(name))) wanted.add(needs);
+  return all
+    .filter(({ name }) => pattern.test(name) || wanted.has(name))
+    .map((work) => ({ work, measured: pattern.test(work.name) }));
+}
+
+/** Take away what the works of a round have left, where the one that does so was not among them. */
+export async function tidy(bench: Bench, dir: string): Promise<void> {
+  await pinned(bench, 'rm', ['-rf', join(dir, 'files'), join(dir, 'tree')]);
 }
 
 /** Run a command pinned. @returns its output; @throws Error with what it said */
