@@ -125,7 +125,7 @@ export class Directory {
    * @param visit called with its record
    * @param taken the numbers that names of this hash have
    */
-  #find(task: Task, name: string, visit?: (data: Buffer, at: number) => void, taken?: Set<number>): Awaitable<number> {
+  #find(task: Task, name: string, visit?: (data: Buffer, at: number) => void, taken?: number[]): Awaitable<number> {
     const folded = this.#isFolded() ? utf8_casefold(name) : undefined;
     const first = this.#keyOf(folded ?? name);
     let found = -1;
@@ -137,7 +137,7 @@ export class Directory {
         visit?.(data, at);
         return false;
       }
-      taken?.add(key - first);
+      taken?.push(key - first);
       return true;
     });
     return andThen(walked, () => found);
@@ -148,11 +148,11 @@ export class Directory {
    * @throws EEXIST; ENOSPC for a block of the tree, or where 256 names have one hash; EIO
    */
   add(task: Task, handle: Handle, name: string, ino: number, type: number): Awaitable<void> {
-    const taken = new Set<number>();
+    const taken: number[] = [];
     return andThen(this.#find(task, name, undefined, taken), (found) => {
       if (found >= 0) throw errno('EEXIST');
       let number = 0;
-      while (taken.has(number)) number++;
+      while (taken.includes(number)) number++;
       if (number >= KEYS_OF_HASH) throw errno('ENOSPC', 'too many names of one hash');
       const key = this.#keyOf(this.#isFolded() ? utf8_casefold(name) : name) + number;
       return put(this.tree, task, handle, key, encodeEntry(key, name, ino, type));

@@ -95,7 +95,16 @@ export class LatchInfo {
     this.orphans = new Orphans(this);
     this.operations = operations;
     const hash = { k0: superblock.hashKey.readUInt32LE(0), k1: superblock.hashKey.readUInt32LE(4) };
-    this.keyOf = (name) => nameKey(hash, name);
+    // A name is looked up before it is made or removed, and its place in the tree twice to be changed.
+    let last = '';
+    let key = nameKey(hash, last);
+    this.keyOf = (name) => {
+      if (name !== last) {
+        key = nameKey(hash, name);
+        last = name;
+      }
+      return key;
+    };
   }
 
   /** @throws EIO where the filesystem was shut down */

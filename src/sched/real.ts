@@ -3,25 +3,32 @@ import type { Awaitable } from './awaitable.js';
 import type { Scheduler, Timer } from './scheduler.js';
 import type { Timespec } from './time.js';
 
-const NSEC_PER_SEC = 1_000_000_000n;
+const NSEC_PER_SEC = 1_000_000_000;
+/** Nanoseconds by which the two clocks may part before the wall clock counts as set. */
+const DRIFT = 2_000_000;
 /** Milliseconds that Node can count, 24 days: what is longer fires at once there. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
 
 export class RealScheduler implements Scheduler {
   #runnable = 0;
-  /** Wall clock minus monotonic clock in nanoseconds; refreshed now and then because somebody may set the clock. */
-  #offset = 0n;
-  #offsetRead = 0n;
+  /** Wall clock minus monotonic clock, the nanoseconds not negative; refreshed now and then because somebody may set the clock. */
+  #offsetSec = 0;
+  #offsetNsec = 0;
+  /** When that was, by the monotonic clock; undefined before the first time. */
+  #offsetRead: readonly [sec: number, nsec: number] | undefined;
 
   get runnable(): number {
     return this.#runnable;
   }
 
   realtime(): Timespec {
-    const mono = process.hrtime.bigint();
-    if (this.#offsetRead === 0n || mono - this.#offsetRead > NSEC_PER_SEC) this.#refreshOffset(mono);
-    const now = mono + this.#offset;
-    return { sec: Number(now / NSEC_PER_SEC), nsec: Number(now % NSEC_PER_SEC) };
+    // Two numbers and not one of 64 bits: arithmetic on these costs ten times as much.
+    const mono = process.hrtime();
+    const read = this.#offsetRead;
+    if (read === undefined || between(mono, read) > NSEC_PER_SEC) this.#refreshOffset(mono);
+    const sec = mono[0] + this.#offsetSec;
+    const nsec = mono[1] + this.#offsetNsec;
+    return nsec < NSEC_PER_SEC ? { sec, nsec } : { sec: sec + 1, nsec: nsec - NSEC_PER_SEC };
   }
 
   monotonic(): number {
@@ -82,12 +89,22 @@ export class RealScheduler implements Scheduler {
   }
 
   /** Date has only milliseconds; the monotonic clock supplies the digits below, so that time never steps within one. */
-  #refreshOffset(mono: bigint): void {
-    const wall = BigInt(Date.now()) * 1_000_000n;
-    const offset = wall - mono;
-    const drift = offset - this.#offset;
+  #refreshOffset(mono: readonly [sec: number, nsec: number]): void {
+    const wall = Date.now();
+    const over = (wall % 1000) * 1_000_000 - mono[1];
+    const sec = Math.floor(wall / 1000) - mono[0] - (over < 0 ? 1 : 0);
+    const nsec = over < 0 ? over + NSEC_PER_SEC : over;
+    const drift = between([sec, nsec], [this.#offsetSec, this.#offsetNsec]);
     // Within 2 ms of what we had: keep the old offset, so that timestamps stay monotonic.
-    if (this.#offsetRead === 0n || drift > 2_000_000n || drift < -2_000_000n) this.#offset = offset;
+    if (this.#offsetRead === undefined || Math.abs(drift) > DRIFT) {
+      this.#offsetSec = sec;
+      this.#offsetNsec = nsec;
+    }
     this.#offsetRead = mono;
   }
+}
+
+/** Nanoseconds from `b` to `a`; exact where they are few enough to matter. */
+function between(a: readonly [sec: number, nsec: number], b: readonly [sec: number, nsec: number]): number {
+  return (a[0] - b[0]) * NSEC_PER_SEC + (a[1] - b[1]);
 }
