@@ -1,7 +1,7 @@
 /** Looking one name up in a directory (fs/namei.c): in the cache, and by asking the filesystem. */
 import { dentry_operations as dentry_rows } from '../contract/dentry.js';
 import { inode_operations as rows } from '../contract/inode.js';
-import { call, take } from '../locking/context.js';
+import { call, invoke, take } from '../locking/context.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -129,7 +129,7 @@ export function lookup_real(task: Task, dir: Inode, dentry: Dentry, flags: numbe
   try {
     const { lookup } = dir.i_op;
     if (lookup === undefined) throw errno('ENOTDIR');
-    const looked = call(task, rows.lookup, { dir: dir.i_rwsem }, () => lookup(task, dir, dentry, flags));
+    const looked = invoke(task, rows.lookup, { dir: dir.i_rwsem }, lookup, dir, dentry, flags);
     return looked instanceof Promise ? looked.then(found, failed) : found(looked);
   } catch (error) {
     return failed(error);

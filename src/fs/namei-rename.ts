@@ -1,6 +1,6 @@
 /** rename (fs/namei.c): the lock order of the kernel's directory-locking document, the checks, and the call. */
 import { inode_operations as rows } from '../contract/inode.js';
-import { call, take } from '../locking/context.js';
+import { invoke, take } from '../locking/context.js';
 import type { Held } from '../locking/held.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -230,7 +230,7 @@ function renameLocked(
     'source/moved-directory': isDir(source) && moved ? source.i_rwsem : undefined,
   };
   const exchange = (flags & RENAME_EXCHANGE) !== 0;
-  const renamed = call(task, rows.rename, participants, () => rename(task, oldDir, old, newDir, target, flags));
+  const renamed = invoke(task, rows.rename, participants, rename, oldDir, old, newDir, target, flags);
   return andThen(renamed, () => {
     if (exchange) {
       d_exchange(task, old, target);

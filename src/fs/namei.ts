@@ -1,7 +1,7 @@
 /** Making, linking and removing names (fs/namei.c). Looking them up is in lookup.ts, rename in namei-rename.ts, walking paths in path-walk.ts. */
 
 import { inode_operations as rows } from '../contract/inode.js';
-import { call, take } from '../locking/context.js';
+import { call, invoke, take } from '../locking/context.js';
 import type { Exclusive } from '../locking/held.js';
 import { type Awaitable, andThen, inTurn, orElse, withCleanup } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
@@ -114,7 +114,7 @@ export function vfs_create(task: Task, dir: Inode, dentry: Dentry, mode: number,
   if (create === undefined) throw errno('EACCES');
   assert_sb_write_started(task, dir.i_sb);
   const bits = vfs_prepare_mode(task, dir, mode, S_IALLUGO, S_IFREG);
-  return call(task, rows.create, { dir: dir.i_rwsem }, () => create(task, dir, dentry, bits, excl));
+  return invoke(task, rows.create, { dir: dir.i_rwsem }, create, dir, dentry, bits, excl);
 }
 
 /** mkdir(2). @throws EEXIST EACCES EMLINK ENOSPC EPERM EROFS ENAMETOOLONG */
@@ -124,7 +124,7 @@ export function do_mkdir(task: Task, parent: Dentry, name: string, mode: number)
     if (mkdir === undefined) throw errno('EPERM');
     const bits = vfs_prepare_mode(task, dir, mode, 0o1777, S_IFDIR);
     checkLinks(dir);
-    return call(task, rows.mkdir, { dir: dir.i_rwsem }, () => mkdir(task, dir, dentry, bits));
+    return invoke(task, rows.mkdir, { dir: dir.i_rwsem }, mkdir, dir, dentry, bits);
   });
 }
 
@@ -247,7 +247,7 @@ export function vfs_unlink(task: Task, dir: Inode, dentry: Dentry): Awaitable<vo
         () => {
           if ((victim.i_flags & S_SWAPFILE) !== 0) throw errno('EPERM');
           const locks = { dir: dir.i_rwsem, victim: victim.i_rwsem };
-          return call(task, rows.unlink, locks, () => unlink(task, dir, dentry));
+          return invoke(task, rows.unlink, locks, unlink, dir, dentry);
         },
         () => held.release(),
       ),
@@ -266,7 +266,7 @@ export function vfs_rmdir(task: Task, dir: Inode, dentry: Dentry): Awaitable<voi
       withCleanup(
         () =>
           inTurn(
-            () => call(task, rows.rmdir, { dir: dir.i_rwsem, victim: victim.i_rwsem }, () => rmdir(task, dir, dentry)),
+            () => invoke(task, rows.rmdir, { dir: dir.i_rwsem, victim: victim.i_rwsem }, rmdir, dir, dentry),
             () => shrink_dcache_parent(task, dentry),
             () => inode_set_dead(task, victim),
           ),

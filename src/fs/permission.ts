@@ -1,7 +1,7 @@
 /** Who may do what (fs/namei.c): permission bits, access control lists, capabilities, and the checks before a name is made or removed. */
 
 import { inode_operations } from '../contract/inode.js';
-import { call, type Participants } from '../locking/context.js';
+import { invoke, type Participants } from '../locking/context.js';
 import { GUARDED, guard_read } from '../locking/guarded.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -104,7 +104,7 @@ export function inode_permission(
   }
   if (task.permitted) return undefined;
   const { permission = generic_permission } = inode.i_op;
-  return call(task, inode_operations.permission, participants, () => permission(task, inode, mask));
+  return invoke(task, inode_operations.permission, participants, permission, inode, mask);
 }
 
 /** May a name be made in `dir`, whose i_rwsem is held exclusively (may_create)? @throws EEXIST ENOENT EACCES EPERM EROFS */

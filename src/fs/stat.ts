@@ -1,6 +1,6 @@
 /** Attributes as callers see them (fs/stat.c). */
 import { inode_operations } from '../contract/inode.js';
-import { call } from '../locking/context.js';
+import { invoke } from '../locking/context.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -54,7 +54,5 @@ export function vfs_getattr(task: Task, dentry: Dentry, requestMask: number, que
   if (inode === undefined) throw errno('ENOENT');
   const { getattr } = inode.i_op;
   if (getattr === undefined) return generic_fillattr(inode);
-  return call(task, inode_operations.getattr, { inode: inode.i_rwsem }, () =>
-    getattr(task, dentry, requestMask, queryFlags),
-  );
+  return invoke(task, inode_operations.getattr, { inode: inode.i_rwsem }, getattr, dentry, requestMask, queryFlags);
 }

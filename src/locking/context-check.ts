@@ -4,8 +4,8 @@ import type { OpNode } from '../sched/op-node.js';
 import type { Task } from '../sched/task.js';
 import type { HeldLock, LockWatch, ViolationKind } from '../sched/validator.js';
 import { might_sleep } from '../sched/wait.js';
-import type { LockRef, Participants } from './context.js';
 import { heldBy } from './held.js';
+import type { LockRef, Participants } from './participants.js';
 import { keptFor, type RowChecks, type RuleCheck, WANT_NONE, WANT_WRITE } from './row-checks.js';
 
 const nameOf = (row: Row): string => `${row.section}.${row.op}`;

@@ -17,6 +17,7 @@ import type {
   ViolationKind,
 } from '../sched/validator.js';
 import { SPINNING } from '../sched/wait.js';
+import type { ChainNode } from './lockdep/chain.js';
 import { EXCLUSIVE, type LockClass, READ, READ_RECURSIVE, type ReadState } from './lockdep/class.js';
 import { told } from './lockdep/fault.js';
 import { Tracker, trace } from './lockdep/tracker.js';
@@ -125,13 +126,14 @@ export class Lockdep implements Validator {
     this.checking = level !== 'off';
   }
 
-  acquire(task: Task, lock: TrackedLock, mode: LockMode, subclass: number, nest?: object): void {
-    if (this.checking) this.tracker.acquire(task, lock, mode, subclass, nest);
+  acquire(task: Task, lock: TrackedLock, mode: LockMode, subclass: number, nest?: object): object | undefined {
+    return this.checking ? this.tracker.acquire(task, lock, mode, subclass, nest) : undefined;
   }
 
-  acquired(task: Task, held: HeldLock, trying: boolean): void {
+  acquired(task: Task, held: HeldLock, trying: boolean, chain?: object): void {
     if (!this.checking) return;
-    this.tracker.acquired(task, held, readOf(held), trying);
+    if (chain === undefined) this.tracker.acquired(task, held, readOf(held), trying);
+    else this.tracker.goOn(task, held, chain as ChainNode);
     if (this.holdTimes) held.since = task.sched.monotonic();
     if (this.observer !== undefined) this.observer.taken(task, held);
     if (this.stacks && SPINNING.has(held.key.kind)) queueMicrotask(() => this.#stillHeld(task, held));

@@ -12,11 +12,11 @@ export class Rcu implements Releasable {
 
   /** Enter a read section (rcu_read_lock); sections nest, and the task may not sleep in one. */
   read(task: Task): Held<'rcu', 'read'> {
-    task.validator.acquire(task, this, 'read recursive', 0);
+    const chain = task.validator.acquire(task, this, 'read recursive', 0);
     const held = new Held(this.key, this, 'read', task, 0);
     this.#readers++;
     task.atomic++;
-    task.validator.acquired(task, held, false);
+    task.validator.acquired(task, held, false, chain);
     return held;
   }
 

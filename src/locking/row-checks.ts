@@ -13,7 +13,20 @@ export const WANT_ANY = 1;
 export const WANT_WRITE = 2;
 
 /** The roles that most rows have. */
-export const ROLES = { inode: 0, folio: 1, dir: 2, mapping: 3, mm: 4, sb: 5 } as const;
+export const ROLES = {
+  inode: 0,
+  folio: 1,
+  dir: 2,
+  mapping: 3,
+  mm: 4,
+  sb: 5,
+  victim: 6,
+  old_dir: 7,
+  new_dir: 8,
+  walk: 9,
+  dentry: 10,
+  dcache: 11,
+} as const;
 const numbers: Readonly<Record<string, number>> = ROLES;
 
 type Want = typeof WANT_NONE | typeof WANT_ANY | typeof WANT_WRITE;

@@ -112,9 +112,9 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
   ): Held<L, M> | Promise<Held<L, M>> {
     if (task.atomic > 0) might_sleep(task, this.name);
     if (task.held.length > 0 && heldBy(task, this) !== undefined) this.#recursion(task, mode);
-    task.validator.acquire(task, this, mode, subclass, options?.nest);
+    const chain = task.validator.acquire(task, this, mode, subclass, options?.nest);
     if (this.isContended || !this.#free(mode)) return this.#sleep(task, mode, subclass, options);
-    return this.#grant(task, mode, subclass, false);
+    return this.#grant(task, mode, subclass, false, chain);
   }
 
   release(held: Held): void {
@@ -141,11 +141,11 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
     return this.#writer === NOBODY && (mode === 'read' || this.#readers === 0);
   }
 
-  #grant<M extends HeldMode>(task: Task, mode: M, subclass: number, trying: boolean): Held<L, M> {
+  #grant<M extends HeldMode>(task: Task, mode: M, subclass: number, trying: boolean, chain?: object): Held<L, M> {
     const held = new Held<L, M>(this.key, this, mode, task, subclass);
     if (mode === 'read') this.#readers++;
     else this.#writer = keep(held);
-    task.validator.acquired(task, held, trying);
+    task.validator.acquired(task, held, trying, chain);
     return held;
   }
 

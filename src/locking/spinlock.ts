@@ -34,8 +34,8 @@ export class SpinLock<L extends LockName> implements Releasable {
    */
   lock(task: Task, subclass = 0, nest?: object): Held<L, 'write'> {
     this.mustBeFree(task);
-    task.validator.acquire(task, this, 'write', subclass, nest);
-    return this.#grant(task, subclass, false);
+    const chain = task.validator.acquire(task, this, 'write', subclass, nest);
+    return this.#grant(task, subclass, false, chain);
   }
 
   /** Take it with completions kept away, because they take it too (spin_lock_irqsave). @throws as `lock` */
@@ -71,11 +71,11 @@ export class SpinLock<L extends LockName> implements Releasable {
     if (this.#holder !== undefined) this.#taken(task, this.#holder);
   }
 
-  #grant(task: Task, subclass: number, trying: boolean): Held<L, 'write'> {
+  #grant(task: Task, subclass: number, trying: boolean, chain?: object): Held<L, 'write'> {
     const held = new Held<L, 'write'>(this.key, this, 'write', task, subclass);
     this.#holder = held;
     task.atomic++;
-    task.validator.acquired(task, held, trying);
+    task.validator.acquired(task, held, trying, chain);
     return held;
   }
 

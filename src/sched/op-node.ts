@@ -1,6 +1,36 @@
 /** The operations under way in a task, innermost first, as a path of shared nodes: entering an operation allocates nothing once its path is known. */
 import type { Row } from '../contract/row.js';
 
+/** So many are looked through one by one, which is faster than a map as long as they are few. */
+const FEW = 8;
+
+/** The operations that were called from one place. */
+export class OpNodes {
+  /** The first few. */
+  readonly #nodes: OpNode[] = [];
+  /** The others. */
+  #more: Map<Row, OpNode> | undefined;
+
+  /** The node of `row`, if it was called from here before. */
+  find(row: Row): OpNode | undefined {
+    const nodes = this.#nodes;
+    for (let i = 0; i < nodes.length; i++) {
+      const node = nodes[i];
+      if (node?.row === row) return node;
+    }
+    return this.#more?.get(row);
+  }
+
+  /** It is called from here for the first time. */
+  add(node: OpNode): void {
+    if (this.#nodes.length < FEW) this.#nodes.push(node);
+    else {
+      this.#more ??= new Map();
+      this.#more.set(node.row, node);
+    }
+  }
+}
+
 export class OpNode {
   readonly row: Row;
   /** The operation that called this one; undefined for the outermost. */
@@ -9,40 +39,13 @@ export class OpNode {
   readonly checks: object;
   /** How often this path was entered. */
   calls = 0;
-  /** The two that were entered last: most operations call one or two others in turns. */
-  #last: OpNode | undefined;
-  #other: OpNode | undefined;
-  #inner: Map<Row, OpNode> | undefined;
+  /** Those that were called from here. */
+  readonly inner = new OpNodes();
 
   constructor(row: Row, parent: OpNode | undefined, checks: object) {
     this.row = row;
     this.parent = parent;
     this.checks = checks;
-  }
-
-  /** The node of `row` called from here, if it was before. */
-  find(row: Row): OpNode | undefined {
-    const last = this.#last;
-    if (last?.row === row) return last;
-    const other = this.#other;
-    if (other?.row === row) return other;
-    const found = this.#inner?.get(row);
-    if (found !== undefined) this.#remember(found);
-    return found;
-  }
-
-  /** Make the node of `row` called from here. */
-  add(row: Row, checks: object): OpNode {
-    const node = new OpNode(row, this, checks);
-    this.#inner ??= new Map();
-    this.#inner.set(row, node);
-    this.#remember(node);
-    return node;
-  }
-
-  #remember(node: OpNode): void {
-    this.#other = this.#last;
-    this.#last = node;
   }
 
   /** The rows from the outermost to this one. */

@@ -113,10 +113,15 @@ export interface Validator {
   /**
    * `task` is about to take `lock` and may have to wait for it. Reports an order that could deadlock before anything waits.
    * @param nest a lock that the task holds and that makes it safe to take several of this class
+   * @returns what `acquired` is given where the lock is had at once, so that it need not look again
    */
-  acquire(task: Task, lock: TrackedLock, mode: LockMode, subclass: number, nest?: object): void;
-  /** A lock was taken by `task` and is on its list already; `trying` where it would not have waited. */
-  acquired(task: Task, held: HeldLock, trying: boolean): void;
+  acquire(task: Task, lock: TrackedLock, mode: LockMode, subclass: number, nest?: object): object | undefined;
+  /**
+   * A lock was taken by `task` and is on its list already.
+   * @param trying it would not have waited
+   * @param chain what `acquire` has returned, where the task has taken and given back nothing since
+   */
+  acquired(task: Task, held: HeldLock, trying: boolean, chain?: object): void;
   /** A lock has left the list of `task`; `last` where none was taken after it. */
   released(task: Task, held: HeldLock, last: boolean): void;
   /** Completions can come again while `task` holds what it holds (local_irq_restore). */

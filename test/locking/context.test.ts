@@ -2,10 +2,11 @@
 import t from 'tap';
 import { file_operations } from '../../src/contract/file.js';
 import { inode_operations } from '../../src/contract/inode.js';
-import { call, take, task_end } from '../../src/locking/context.js';
+import { call, invoke, take, task_end } from '../../src/locking/context.js';
 import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
 import { RwSem } from '../../src/locking/rwsem.js';
 import { SpinLock } from '../../src/locking/spinlock.js';
+import { locate } from '../../src/report/implementation.js';
 import { RealScheduler } from '../../src/sched/real.js';
 import { Task } from '../../src/sched/task.js';
 import { might_sleep } from '../../src/sched/wait.js';
@@ -43,6 +44,50 @@ t.test('a handler that leaks a lock on its error path', async (t) => {
   ]);
   task_end(task);
   t.equal(seen.length, 1, 'that it is still held at the end of the task was said');
+});
+
+t.test('an operation that is called with its arguments is held to its row as one that a closure calls', async (t) => {
+  const seen: Violation[] = [];
+  const task = new Task(new RealScheduler(), new Lockdep('warn', (violation) => seen.push(violation), { locate }));
+  const [rwsem, other] = [new RwSem('i_rwsem'), new RwSem('i_rwsem')];
+  const sums = (by: Task, a: number, b: number): string => `${by.id} ${a} ${b}`;
+  t.equal(invoke(task, inode_operations.setattr, { inode: rwsem }, sums, 1, 2), `${task.id} 1 2`);
+  t.match(seen.splice(0), [{ kind: 'lock-not-held', row: 'inode_operations.setattr' }]);
+  const fails = (): never => {
+    throw new Error('planted');
+  };
+  t.throws(() => invoke(task, file_operations.fsync, {}, fails, 1, 2), /planted/);
+  t.same(seen, [], 'failing is no violation');
+  const leaks = (by: Task, lock: RwSem<'i_rwsem'>, what: string): string => {
+    void lock.write(by);
+    return what;
+  };
+  const leaksLate = async (by: Task, lock: RwSem<'i_rwsem'>, what: string): Promise<string> => {
+    await lock.write(by);
+    return what;
+  };
+  for (const leaking of [leaks, leaksLate]) {
+    t.equal(await invoke(task, file_operations.fsync, {}, leaking, other, 'done'), 'done');
+    t.match(seen.splice(0), [{ kind: 'leaked-by-operation', row: 'file_operations.fsync' }]);
+    other.writer?.release();
+  }
+  task_end(task);
+  t.same(seen, []);
+});
+
+t.test('a report says where an operation is written that was called with its arguments', (t) => {
+  const seen: Violation[] = [];
+  const task = new Task(new RealScheduler(), new Lockdep('warn', (violation) => seen.push(violation), { locate }));
+  const leaves = (by: Task, lock: RwSem<'i_rwsem'>, _what: string): void => {
+    void lock.write(by);
+  };
+  const invokes = (fsync: () => void): void => {
+    // What has the operation's name where it is called is not it.
+    void invoke(task, file_operations.fsync, {}, leaves, new RwSem('i_rwsem'), String(fsync));
+  };
+  invokes(() => undefined);
+  t.match(seen, [{ implementation: /^leaves \(test\/locking\/context\.test\.ts:/ }]);
+  t.end();
 });
 
 t.test('a lock that a task keeps to its end', async (t) => {

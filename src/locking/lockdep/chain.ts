@@ -11,6 +11,8 @@ export const LINK_IRQ_OFF = 4;
 export const LINK_TRY = 8;
 export const LINK_SHIFT = 4;
 
+const FEW = 8;
+
 /** The read state in a link. */
 export function readOf(link: number): ReadState {
   return (link & 3) as ReadState;
@@ -32,10 +34,10 @@ export class ChainNode {
   fault: Fault | undefined;
   /** Where its last lock was first taken. */
   trace: Trace | undefined;
-  /** The two that were taken last: most tasks go on with one of them. */
-  #last: ChainNode | undefined;
-  #other: ChainNode | undefined;
-  #next: Map<number, ChainNode> | undefined;
+  /** The chains that go on from here: the first few are looked through one by one, which is faster than a map as long as they are few. */
+  readonly #links: number[] = [];
+  readonly #nodes: ChainNode[] = [];
+  #more: Map<number, ChainNode> | undefined;
 
   constructor(link: number, cls: LockClass | undefined, parent: ChainNode | undefined) {
     this.link = link;
@@ -44,30 +46,25 @@ export class ChainNode {
   }
 
   find(link: number): ChainNode | undefined {
-    const last = this.#last;
-    if (last !== undefined && last.link === link) return last;
-    const other = this.#other;
-    if (other !== undefined && other.link === link) return other;
-    const found = this.#next?.get(link);
-    if (found !== undefined) this.#remember(found);
-    return found;
+    const links = this.#links;
+    for (let i = 0; i < links.length; i++) if (links[i] === link) return this.#nodes[i];
+    return this.#more?.get(link);
   }
 
   add(link: number, cls: LockClass): ChainNode {
     const node = new ChainNode(link, cls, this);
-    this.#next ??= new Map();
-    this.#next.set(link, node);
-    this.#remember(node);
+    if (this.#links.length < FEW) {
+      this.#links.push(link);
+      this.#nodes.push(node);
+    } else {
+      this.#more ??= new Map();
+      this.#more.set(link, node);
+    }
     return node;
   }
 
-  #remember(node: ChainNode): void {
-    this.#other = this.#last;
-    this.#last = node;
-  }
-
-  get next(): Iterable<ChainNode> {
-    return this.#next?.values() ?? [];
+  get next(): readonly ChainNode[] {
+    return [...this.#nodes, ...(this.#more?.values() ?? [])];
   }
 }
 

@@ -62,24 +62,38 @@ export class Tracker {
     return fresh;
   }
 
-  /** About to take a lock: validates the chain that this would make, unless it was before. */
-  acquire(task: Task, lock: TrackedLock, mode: LockMode, subclass: number, nest: object | undefined): void {
+  /** About to take a lock: validates the chain that this would make, unless it was before. @returns that chain, for goOn */
+  acquire(
+    task: Task,
+    lock: TrackedLock,
+    mode: LockMode,
+    subclass: number,
+    nest: object | undefined,
+  ): ChainNode | undefined {
     const link = linkOf(task, lock.key, readState(mode), subclass, 0);
-    const node = this.#at(task).find(link);
-    if (node?.plain === true) return;
-    if (node?.cls !== undefined && node.ordered && nest === undefined) this.#compare(task, node.cls, lock);
-    else this.#validate(task, this.#at(task), link, lock, nest);
+    const at = this.#at(task);
+    const node = at.find(link);
+    if (node?.plain === true) return node;
+    if (node?.cls === undefined || !node.ordered || nest !== undefined) {
+      return this.#validate(task, at, link, lock, nest);
+    }
+    this.#compare(task, node.cls, lock);
+    return node;
   }
 
   /** A lock was taken. */
   acquired(task: Task, held: HeldLock, read: ReadState, trying: boolean): void {
     const link = linkOf(task, held.key, read, held.subclass, trying ? LINK_TRY : 0);
     const at = this.#at(task);
-    const node = at.find(link) ?? this.#first(task, at, link, held.lock as TrackedLock);
-    node.count++;
-    held.link = link;
+    this.goOn(task, held, at.find(link) ?? this.#first(task, at, link, held.lock as TrackedLock));
+  }
+
+  /** A lock was taken, and this is the chain that it makes. */
+  goOn(task: Task, held: HeldLock, chain: ChainNode): void {
+    chain.count++;
+    held.link = chain.link;
     held.before = task.chain;
-    task.chain = node;
+    task.chain = chain;
   }
 
   /** A lock other than the last has left the list of the task. */

@@ -1,0 +1,77 @@
+/** The clock of the real scheduler: the wall clock's time, with digits that it does not have, and never back within a step of it. */
+import t from 'tap';
+import { RealScheduler } from '../../src/sched/real.js';
+import type { Timespec } from '../../src/sched/time.js';
+
+const MSEC = 1_000_000;
+
+/** Nanoseconds from a wall clock's milliseconds to a time. */
+function since(time: Timespec, wall: number): number {
+  return (time.sec - Math.floor(wall / 1000)) * 1000 * MSEC + time.nsec - (wall % 1000) * MSEC;
+}
+
+t.test('it tells the time of the wall clock, and goes on from there', (t) => {
+  const sched = new RealScheduler();
+  let last = sched.realtime();
+  t.ok(Math.abs(since(last, Date.now())) < 1000 * MSEC, 'it is the time of day');
+  let digits = false;
+  for (let i = 0; i < 100_000; i++) {
+    const now = sched.realtime();
+    const whole = Number.isInteger(now.sec) && Number.isInteger(now.nsec) && now.nsec >= 0 && now.nsec < 1000 * MSEC;
+    if (!whole) t.fail(`${now.sec} s and ${now.nsec} ns is no time`);
+    if (now.sec < last.sec || (now.sec === last.sec && now.nsec < last.nsec)) t.fail('it went back');
+    digits ||= now.nsec % MSEC !== 0;
+    last = now;
+  }
+  t.ok(digits, 'it has digits below the millisecond');
+  t.end();
+});
+
+t.test('where a second begins between the clocks, it is counted once', (t) => {
+  const { hrtime } = process;
+  const { now } = Date;
+  t.teardown(() => {
+    process.hrtime = hrtime;
+    Date.now = now;
+  });
+  let mono: [number, number] = [5, 0];
+  let wall = 0;
+  process.hrtime = Object.assign(() => mono, { bigint: () => BigInt(mono[0]) * 1_000_000_000n + BigInt(mono[1]) });
+  Date.now = () => wall;
+  for (const [monoNsec, wallMsec] of [
+    [999_999_999, 1],
+    [1, 999],
+    [500_000_000, 500],
+    [0, 0],
+  ] as const) {
+    mono = [5, monoNsec];
+    wall = 1_700_000_000_000 + wallMsec;
+    const sched = new RealScheduler();
+    t.same(sched.realtime(), { sec: 1_700_000_000, nsec: wallMsec * MSEC }, `${wallMsec} ms at ${monoNsec} ns`);
+    mono = [6, monoNsec];
+    t.same(sched.realtime(), { sec: 1_700_000_001, nsec: wallMsec * MSEC }, 'and a second later');
+  }
+  t.end();
+});
+
+t.test('it follows a clock that is set, and not one that trembles', (t) => {
+  const { hrtime } = process;
+  const { now } = Date;
+  t.teardown(() => {
+    process.hrtime = hrtime;
+    Date.now = now;
+  });
+  let mono: [number, number] = [5, 0];
+  let wall = 1_700_000_000_000;
+  process.hrtime = Object.assign(() => mono, { bigint: () => BigInt(mono[0]) * 1_000_000_000n + BigInt(mono[1]) });
+  Date.now = () => wall;
+  const sched = new RealScheduler();
+  sched.realtime();
+  mono = [7, 0];
+  wall += 2001;
+  t.same(sched.realtime(), { sec: 1_700_000_002, nsec: 0 }, 'a millisecond is not believed');
+  mono = [9, 0];
+  wall += 2000 - 3_600_000;
+  t.same(sched.realtime(), { sec: 1_699_996_404, nsec: MSEC }, 'an hour is');
+  t.end();
+});
