@@ -125,13 +125,16 @@ def lock():
 
 
 def wait_for_lock():
-    """A signal ends the wait, if nobody gives the lock back before."""
+    """A signal ends the wait, if nobody gives the lock back before; where others wait for what this process has locked, none begins."""
     one = fd()
     signal.setitimer(signal.ITIMER_REAL, 0.005)
     try:
         fcntl.lockf(one, fcntl.LOCK_EX, 20, rnd.randrange(50))
     except InterruptedError:
         pass
+    except OSError as error:
+        if error.errno != errno.EDEADLK:
+            raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     fcntl.lockf(one, fcntl.LOCK_UN)
@@ -189,7 +192,7 @@ while time.monotonic() < end:
     try:
         body()
     except (OSError, ValueError) as error:
-        # A leased or locked circle is what EDEADLK is for; nobody waits for two locks here.
+        # EDEADLK is for circles of record locks: who waits for one knows that; elsewhere it is ours.
         if isinstance(error, OSError) and error.errno in BROKEN:
             import inspect
             print(f"{inspect.getsource(body).strip()[:80]}: {error}", file=sys.stderr)

@@ -47,6 +47,11 @@ export const LOCK_ORDER: readonly OrderEdge[] = [
   // A file's contents: the head of mm/filemap.c.
   edge('i_rwsem/4', 'invalidate_lock', 'a truncation or a hole locks the file, then its cache'),
   edge('i_rwsem', 'xattr_sem', 'the VFS locks the inode, the filesystem its attributes'),
+  edge(
+    'i_rwsem/4',
+    'xattr_sem',
+    'a rename that leaves a whiteout gives it the ACL that its directory has for new files',
+  ),
   edge('mmap_lock', 's_writers/2', 'a fault that makes a page writable keeps freezing away'),
   edge('s_writers/2', 'invalidate_lock', 'before it looks at the cache'),
   edge('mmap_lock', 'invalidate_lock', 'a fault fills the cache with the address space held'),
