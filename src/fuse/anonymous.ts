@@ -5,13 +5,11 @@
 import { dput } from '../fs/dcache.js';
 import type { File } from '../fs/file.js';
 import { fput, vfs_open } from '../fs/open.js';
+import { O_APPEND, O_NOATIME, O_RDWR } from '../fs/open-flags.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import type { Nodes } from './nodes.js';
 
-const O_RDWR = 2;
-const O_APPEND = 0o2000;
-const O_NOATIME = 0o1000000;
 /** Files kept open for the next request. */
 const KEPT = 256;
 

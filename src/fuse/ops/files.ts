@@ -5,6 +5,7 @@ import type { File } from '../../fs/file.js';
 import { S_APPEND } from '../../fs/inode.js';
 import { locks_remove_posix } from '../../fs/locks.js';
 import { filp_flush, fput, open_or_create, vfs_open, vfs_tmpfile_open } from '../../fs/open.js';
+import { O_ACCMODE, O_APPEND, O_DIRECT, O_DSYNC, O_NOATIME, O_RDWR, O_SYNC, O_WRONLY } from '../../fs/open-flags.js';
 import { vfs_iter_write, vfs_llseek } from '../../fs/read-write.js';
 import { vfs_fsync_range } from '../../fs/sync.js';
 import { atime_needs_update } from '../../fs/time.js';
@@ -34,15 +35,6 @@ import { lockOwner, releaseFlock } from './locks.js';
 import { withDentry, withPut } from './names.js';
 import { entryOf, replyOk, statOf, withFile, withReader } from './reply.js';
 import { read_whole } from './whole-read.js';
-
-const O_ACCMODE = 3;
-const O_WRONLY = 1;
-const O_RDWR = 2;
-const O_APPEND = 0o2000;
-const O_DSYNC = 0o10000;
-const O_DIRECT = 0o40000;
-const O_NOATIME = 0o1000000;
-const O_SYNC = 0o4010000;
 
 /**
  * What the kernel may do with an open file, by how much it may cache. FLUSH is what takes POSIX locks away at close(2): where the kernel keeps these

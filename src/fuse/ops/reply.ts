@@ -4,6 +4,7 @@ import type { Dentry } from '../../fs/dentry.js';
 import type { File } from '../../fs/file.js';
 import type { Inode } from '../../fs/inode.js';
 import { fput } from '../../fs/open.js';
+import { O_NOATIME } from '../../fs/open-flags.js';
 import { vfs_getattr } from '../../fs/stat.js';
 import type { Kstat } from '../../fs/types.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
@@ -98,8 +99,6 @@ export function withFile<T>(
   if (fh !== 0 || !s.mayLackHandle(h.opcode)) return body(s.handles.get(fh));
   return withAnonymous(s, task, h, use, body);
 }
-
-const O_NOATIME = 0o1000000;
 
 /**
  * As withFile, to read. fcntl(F_SETFL) is told to nobody: what holds is what the request says.
