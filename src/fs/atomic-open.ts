@@ -29,13 +29,16 @@ export interface Looked {
 /** Why the caller may not make anything in a directory, or undefined (may_o_create). */
 function refusal(task: Task, dir: Inode, readOnly: Errno | undefined): Awaitable<Errno | undefined> {
   if (readOnly !== undefined) return readOnly;
-  return orElse<Errno | undefined>(
-    () => andThen(inode_permission(task, dir, MAY_WRITE | MAY_EXEC), () => undefined),
-    (error) => {
-      if (error instanceof Errno) return error;
-      throw error;
-    },
-  );
+  return orElse(permitted, refusedBy, task, dir);
+}
+
+function permitted(task: Task, dir: Inode): Awaitable<Errno | undefined> {
+  return andThen(inode_permission(task, dir, MAY_WRITE | MAY_EXEC), () => undefined);
+}
+
+function refusedBy(error: unknown): Errno {
+  if (error instanceof Errno) return error;
+  throw error;
 }
 
 /**
