@@ -2,13 +2,18 @@
 import { file_operations as rows } from '../contract/file.js';
 import { call, take } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
+import { type Held, heldBy } from '../locking/held.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { File } from './file.js';
 import { I_MUTEX_NORMAL, S_DEAD } from './inode.js';
+import type { file_operations } from './operations.js';
 import { file_accessed } from './time.js';
 import type { DirContext } from './types.js';
+
+/** Lists a directory, as file_operations.iterate_shared. */
+export type Iterator = NonNullable<file_operations['iterate_shared']>;
 
 /** A context that starts where the file is. */
 const FROM_FILE = -1;
@@ -57,4 +62,22 @@ export function iterate_dir(task: Task, file: File, ctx: DirContext): Awaitable<
       () => position.release(),
     ),
   );
+}
+
+/**
+ * Run an ->iterate of old, which wants the directory to itself, as ->iterate_shared (wrap_directory_iterator). i_rwsem is held shared; it is given up, taken exclusively, and held shared again afterwards.
+ * @throws ENOENT where the directory was removed meanwhile; what `iterate` throws
+ */
+export async function wrap_directory_iterator(
+  task: Task,
+  file: File,
+  ctx: DirContext,
+  iterate: Iterator,
+): Promise<void> {
+  const { f_inode: inode } = file;
+  const held = heldBy(task, inode.i_rwsem) as Held<'i_rwsem', 'read'>;
+  await inode.i_rwsem.exclusively(held, () => {
+    if ((inode.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
+    return iterate(task, file, ctx);
+  });
 }

@@ -4,7 +4,7 @@ import type { OpNode } from '../sched/op-node.js';
 import type { Task } from '../sched/task.js';
 import type { HeldLock, LockWatch, ViolationKind } from '../sched/validator.js';
 import { might_sleep } from '../sched/wait.js';
-import { heldBy } from './held.js';
+import { type Held, heldBy } from './held.js';
 import type { LockRef, Participants } from './participants.js';
 import { keptFor, type RowChecks, type RuleCheck, WANT_NONE, WANT_WRITE } from './row-checks.js';
 
@@ -233,14 +233,24 @@ export function checkPromise(task: Task, op: OpNode, operation: object): unknown
   return undefined;
 }
 
-/** A task has ended with locks held. */
+/**
+ * A task has ended with locks held. What it has leaked is given back, after the report: nobody else will do that, and those who wait for it would wait for ever.
+ * @throws with enforce=error EIO
+ */
 export function checkHeldAtEnd(task: Task): void {
   const { row, excused } = task;
-  if (excused !== undefined && task.held.every((held) => excused.has(held))) return;
-  task.validator.violation(task, 'held-at-task-end', {
-    message: `${task.syscall === '' ? task.comm : task.syscall} ended with ${task.held.map((held) => held.name).join(', ')} held`,
-    rule: 'task#holds-nothing-at-its-end',
-    held: [...task.held],
-    ...(row === undefined ? {} : { row }),
-  });
+  try {
+    if (excused !== undefined && task.held.every((held) => excused.has(held))) return;
+    task.validator.violation(task, 'held-at-task-end', {
+      message: `${task.syscall === '' ? task.comm : task.syscall} ended with ${task.held.map((held) => held.name).join(', ')} held`,
+      rule: 'task#holds-nothing-at-its-end',
+      held: [...task.held],
+      ...(row === undefined ? {} : { row }),
+    });
+  } finally {
+    for (const held of task.held.toReversed()) {
+      excuse(task, held);
+      (held as Held).release();
+    }
+  }
 }

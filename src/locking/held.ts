@@ -55,30 +55,52 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
   }
 
   /**
-   * Give the lock back. A second release is a violation (unlock by a non-owner).
+   * Give the lock back. A second release is a violation (unlock by a non-owner), and so is one while its owner sleeps, who cannot be the one that gives it back.
+   * @throws with enforce=error EIO; in the second case it is still held then
    */
   release(): void {
     if (this.released) {
-      const { task } = this;
-      if (task === undefined) return;
-      if (task.excused?.delete(this.lock) === true) {
-        // Somebody has given it back, which was reported, and perhaps taken it again: that guard is the one to release.
-        (heldBy(task, this.lock) as Held | undefined)?.release();
-        return;
-      }
-      const row = task.row ?? this.takenIn;
-      task.validator.violation(task, 'unlock-not-owner', {
-        message: `${this.name} is released, but it is not held any more`,
-        rule: 'lock#released-once-by-its-owner',
-        lock: this.name,
-        held: [...task.held],
-        ...(row === undefined ? {} : { row }),
-      });
+      this.#again();
       return;
     }
+    if (this.task?.waitingFor !== undefined) this.#whileAsleep(this.task);
     this.released = true;
     this.forget();
     this.lock.release(this);
+  }
+
+  /** It was given back already. */
+  #again(): void {
+    const { task } = this;
+    if (task === undefined) return;
+    if (task.excused?.delete(this.lock) === true) {
+      // Somebody has given it back, which was reported, and perhaps taken it again: that guard is the one to release.
+      (heldBy(task, this.lock) as Held | undefined)?.release();
+      return;
+    }
+    // Somebody else has, or the end of its task.
+    if (task.excused?.has(this) === true) return;
+    const row = task.row ?? this.takenIn;
+    task.validator.violation(task, 'unlock-not-owner', {
+      message: `${this.name} is released, but it is not held any more`,
+      rule: 'lock#released-once-by-its-owner',
+      lock: this.name,
+      held: [...task.held],
+      ...(row === undefined ? {} : { row }),
+    });
+  }
+
+  #whileAsleep(owner: Task): void {
+    const { takenIn } = this;
+    owner.validator.violation(undefined, 'unlock-not-owner', {
+      message: `${this.name} is released while ${owner.comm}/${owner.pid} #${owner.id}, who holds it, sleeps: by somebody else`,
+      rule: 'lock#released-once-by-its-owner',
+      lock: this.name,
+      held: [...owner.held],
+      ...(takenIn === undefined ? {} : { row: takenIn }),
+    });
+    owner.excused ??= new WeakSet();
+    owner.excused.add(this);
   }
 
   /**
@@ -103,6 +125,13 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
   retire(): void {
     this.released = true;
     this.forget();
+  }
+
+  /** For a lock's own use: a guard that was given back holds the lock again, in its old place. Nothing that `task` has taken after it is still held. */
+  resume(task: Task): void {
+    this.released = false;
+    task.held.push(this);
+    task.validator.acquired(task, this, true);
   }
 
   /** Safe to call after an explicit release, so that `using` and an early release go together. */

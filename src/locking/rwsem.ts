@@ -42,4 +42,21 @@ export class RwSem<L extends LockName> extends SleepLock<L> {
     if (task === undefined) throw new Error(`${this.name}: downgrade of a lock that was handed over`);
     return this.exchange(held, task);
   }
+
+  /**
+   * Run `body` with it held exclusively, where it is held shared: it is given up, and had again shared under the same guard afterwards. In between others may have changed what it guards.
+   * @param held nothing that its task has taken after it is still held
+   * @throws what `body` throws
+   */
+  async exclusively<T>(held: Held<L, 'read'>, body: () => Awaitable<T>): Promise<T> {
+    const { task } = held;
+    if (task === undefined || task.held.at(-1) !== held) throw new Error(`${this.name}: it is not what was taken last`);
+    held.release();
+    const alone = await this.write(task, held.subclass);
+    try {
+      return await body();
+    } finally {
+      this.exchange(alone, task, held);
+    }
+  }
 }

@@ -123,11 +123,18 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
     if (this.isContended) this.#handOut();
   }
 
-  /** Exclusive to shared, in one step: nobody gets it exclusively in between, waiting readers at the head join. */
-  protected exchange(held: Held<L, 'write'>, task: Task): Held<L, 'read'> {
+  /**
+   * Exclusive to shared, in one step: nobody gets it exclusively in between, waiting readers at the head join.
+   * @param former a guard that was given back before, which becomes the shared one
+   */
+  protected exchange(held: Held<L, 'write'>, task: Task, former?: Held<L, 'read'>): Held<L, 'read'> {
     held.retire();
     this.#vacate();
-    const shared = this.#grant(task, 'read', held.subclass, true);
+    const shared = former ?? this.#grant(task, 'read', held.subclass, true);
+    if (former !== undefined) {
+      this.#readers++;
+      former.resume(task);
+    }
     this.#handOut();
     return shared;
   }
