@@ -47,6 +47,8 @@ export class RequestQueue {
   /** Completions that are being run: one may submit a request that completes at once. */
   #depth = 0;
   #inFlight = 0;
+  /** Flushes that have succeeded: what had completed before one of them began is stable. */
+  flushes = 0;
   /** Polled requests that the device has finished, with their errors. */
   #finished: { readonly bio: Bio; readonly error: Errno | undefined }[] = [];
   readonly #finishedOne = new WaitQueue();
@@ -184,6 +186,7 @@ export class RequestQueue {
   /** The completion. */
   #end(bio: Bio, error: Errno | undefined): void {
     this.#inFlight--;
+    if (error === undefined && (bio.op === 'flush' || bio.preflush === true || bio.fua === true)) this.flushes++;
     if (this.#validator.stacks) io_ends(bio);
     this.#interrupt ??= new Task(this.#sched, this.#validator, { comm: 'completion', context: 'completion' });
     const task = this.#interrupt;

@@ -79,6 +79,7 @@ async function __writeback_single_inode(task: Task, inode: Inode, wbc: Writeback
   const dirty = inode.i_state & I_DIRTY;
   // What a pass that does not wait left, and what came meanwhile.
   inode_state_change(task, inode, hasDirtyPages(inode) ? I_DIRTY_PAGES : 0, dirty);
+  inode.i_sb.s_wb.written++;
   const { write_inode } = inode.i_sb.s_op;
   if ((dirty & ~I_DIRTY_PAGES) !== 0 && write_inode !== undefined) {
     await attempt(async () => call(task, rows.write_inode, {}, () => write_inode(task, inode, wbc)));

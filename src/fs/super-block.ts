@@ -40,6 +40,16 @@ export interface Machine {
   readonly printk?: (line: string) => void;
 }
 
+/** Where a filesystem writes its changes before they go home: how far that has come. Transactions are numbered in the order in which they are committed. */
+export interface MetadataLog {
+  /** The youngest transaction that there is. */
+  readonly tid: number;
+  /** The youngest that is on the device, with all before it. */
+  readonly commitSequence: number;
+  /** The transaction with the last change of an inode. @param datasync leave out what fdatasync may */
+  tid_of(inode: Inode, datasync: boolean): number;
+}
+
 export class SuperBlock {
   readonly machine: Machine;
   readonly s_umount = new RwSem('s_umount');
@@ -69,6 +79,8 @@ export class SuperBlock {
   s_qcop: quotactl_ops | undefined;
   s_export_op: export_operations | undefined;
   s_root: Dentry | undefined;
+  /** Its log, if it has one: what fsync and sync_fs have promised is compared with it. */
+  s_log: MetadataLog | undefined;
   /** The kernel checks permissions before a request of a mount comes (default_permissions). */
   kernelChecksPermissions = false;
   /** What its files contain is made when they are opened, as in proc: no cache outside may keep it. */

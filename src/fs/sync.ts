@@ -1,10 +1,11 @@
 /** fsync(2), sync(2), syncfs(2) and sync_file_range(2) (fs/sync.c). */
+import { sync_blockdev } from '../block/buffer-cache.js';
 import { file_operations } from '../contract/file.js';
 import { super_operations } from '../contract/super.js';
 import { call } from '../locking/context.js';
 import { file_fdatawait_range, filemap_fdatawrite_range } from '../mm/filemap-wait.js';
 import { do_writepages } from '../mm/page-writeback.js';
-import type { Awaitable } from '../sched/awaitable.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
 import type { ErrseqCursor } from '../sched/errseq.js';
 import type { Task } from '../sched/task.js';
@@ -13,6 +14,7 @@ import { sync_inodes_sb, writeback_inodes_sb } from './fs-writeback.js';
 import { I_DIRTY_SYNC, I_DIRTY_TIME } from './inode.js';
 import { mark_inode_dirty } from './inode-dirty.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';
+import { before_fsync, check_fsync, check_sync_fs } from './sync-check.js';
 
 export const SYNC_FILE_RANGE_WAIT_BEFORE = 1;
 export const SYNC_FILE_RANGE_WRITE = 2;
@@ -41,7 +43,11 @@ export function vfs_fsync_range(
   const times =
     !datasync && (inode.i_state & I_DIRTY_TIME) !== 0 ? mark_inode_dirty(task, inode, I_DIRTY_SYNC) : undefined;
   if (times instanceof Promise) return times.then(() => vfs_fsync_range(task, file, start, end, datasync));
-  return call(task, file_operations.fsync, {}, () => fsync(task, file, start, end, datasync));
+  const before = before_fsync(file, start, end, datasync);
+  return andThen(
+    call(task, file_operations.fsync, {}, () => fsync(task, file, start, end, datasync)),
+    () => check_fsync(task, file, start, end, datasync, before),
+  );
 }
 
 /** Put everything on the device (sync_filesystem, as syncfs(2) calls it). Takes s_umount shared. @throws EIO */
@@ -79,7 +85,11 @@ export async function sync_filesystem_locked(task: Task, sb: SuperBlock): Promis
   await writeback_inodes_sb(task, sb);
   await sync_fs(task, sb, false);
   await sync_inodes_sb(task, sb);
+  const tid = sb.s_log?.tid;
   await sync_fs(task, sb, true);
+  // Buffers that no log holds are written by nobody else.
+  if (sb.s_bdev !== undefined) await sync_blockdev(task, sb.s_bdev);
+  check_sync_fs(task, sb, tid);
 }
 
 async function sync_fs(task: Task, sb: SuperBlock, wait: boolean): Promise<void> {

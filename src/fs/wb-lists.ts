@@ -24,6 +24,8 @@ export class WbLists {
   readonly b_more_io = new Set<Inode>();
   /** Only times have changed (lazytime). */
   readonly b_dirty_time = new Set<Inode>();
+  /** How many inodes have been written so far. */
+  written = 0;
   /** Called when there is something to write after there was nothing. */
   onFirst: (() => void) | undefined;
   /** More inodes than this are not to wait until they are old: they stay in memory until they are written. */

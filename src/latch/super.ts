@@ -10,7 +10,7 @@ import type { Inode } from '../fs/inode.js';
 import type { export_operations, super_operations } from '../fs/operations.js';
 import { dquot_writeback_dquots } from '../fs/quota/switch.js';
 import type { FileSystemType } from '../fs/super.js';
-import { SB_POSIXACL, SB_RDONLY, type SuperBlock } from '../fs/super-block.js';
+import { type MetadataLog, SB_POSIXACL, SB_RDONLY, type SuperBlock } from '../fs/super-block.js';
 import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
@@ -23,6 +23,7 @@ import { infoOf, LatchInfo, with_handle } from './info.js';
 import { LatchInode, latch_iget, latchInode } from './inode.js';
 import { destroy_inode, free_inode } from './inode-cache.js';
 import { writeInode } from './inode-disk.js';
+import { LogJournal } from './journal/journal.js';
 import { journal_load } from './journal/load.js';
 import { NoJournal } from './journal/none.js';
 import type { Journal } from './journal/types.js';
@@ -206,6 +207,22 @@ async function openJournal(
   return { journal: loaded.journal, inMemory };
 }
 
+/** What the VFS is shown of a journal. */
+function logOf(journal: LogJournal): MetadataLog {
+  return {
+    get tid() {
+      return journal.tid;
+    },
+    get commitSequence() {
+      return journal.commitSequence;
+    },
+    tid_of: (inode, datasync) => {
+      const { i_sync_tid, i_datasync_tid } = latchInode(inode);
+      return datasync ? i_datasync_tid : i_sync_tid;
+    },
+  };
+}
+
 function message(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
@@ -226,6 +243,7 @@ async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice, quota: 
     const disk = readSuper(bdev, bh);
     info = new LatchInfo(sb, bdev, disk, bh, journal, latch_operations, inMemory);
     sb.s_fs_info = info;
+    if (journal instanceof LogJournal) sb.s_log = logOf(journal);
     sb.s_magic = LATCH_MAGIC;
     sb.s_blocksize = BLOCK_SIZE;
     sb.s_maxbytes = MAX_FILE_BYTES;

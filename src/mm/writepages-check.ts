@@ -1,7 +1,7 @@
 /** What writepages has promised: to write, to count what it writes, and to write nothing that is not up for it. */
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
-import { pageOf } from './folio.js';
+import { type Folio, pageOf } from './folio.js';
 import { folio_violation } from './folio-state.js';
 import type { WritebackControl } from './operations.js';
 
@@ -67,21 +67,39 @@ export function check_accounting(task: Task, wbc: WritebackControl, before: Befo
  * written. Another may be about to write a page that is tagged still, but then it is not dirty any more.
  */
 function check_all_written(task: Task, mapping: AddressSpace, wbc: WritebackControl, before: BeforeWritepages): void {
-  const last = pageOf(wbc.range_end);
-  for (let at = pageOf(wbc.range_start); at <= last; ) {
-    const folios = mapping.i_pages.collect(at, last, BATCH, 'dirty');
+  if (all_clean(mapping, wbc.range_start, wbc.range_end, before.dirtied)) return;
+  folio_violation(task, 'writepages was to write every page and has left one', `${RULE}without-nr_to_write-writes-all`);
+}
+
+/**
+ * Whether what was dirty at a moment has been written since.
+ * @param start byte
+ * @param end byte, inclusive
+ * @param dirtied the mapping's nr_dirtied at that moment
+ */
+export function all_clean(mapping: AddressSpace, start: number, end: number, dirtied: number): boolean {
+  return !left_with('dirty', mapping, start, end, dirtied, ({ dirty }) => dirty);
+}
+
+function left_with(
+  mark: 'dirty' | 'writeback',
+  mapping: AddressSpace,
+  start: number,
+  end: number,
+  dirtied: number,
+  still: (folio: Folio) => boolean,
+): boolean {
+  if (!mapping.i_pages.marked(mark)) return false;
+  const last = pageOf(end);
+  for (let at = pageOf(start); at <= last; ) {
+    const folios = mapping.i_pages.collect(at, last, BATCH, mark);
     for (const folio of folios) {
       at = folio.index + 1;
-      if (!folio.dirty || folio.dirtied > before.dirtied) continue;
-      folio_violation(
-        task,
-        'writepages was to write every page and has left one',
-        `${RULE}without-nr_to_write-writes-all`,
-      );
-      return;
+      if (still(folio) && folio.dirtied <= dirtied) return true;
     }
-    if (folios.length < BATCH) return;
+    if (folios.length < BATCH) return false;
   }
+  return false;
 }
 
 /**
@@ -91,16 +109,11 @@ function check_all_written(task: Task, mapping: AddressSpace, wbc: WritebackCont
  * @param dirtied the mapping's nr_dirtied when the sync began
  */
 export function check_all_waited(task: Task, mapping: AddressSpace, start: number, end: number, dirtied: number): void {
-  if (!task.validator.checking || !mapping.i_pages.marked('writeback')) return;
-  const last = pageOf(end);
-  for (let at = pageOf(start); at <= last; ) {
-    const folios = mapping.i_pages.collect(at, last, BATCH, 'writeback');
-    for (const folio of folios) {
-      at = folio.index + 1;
-      if (!folio.writeback.isSet || folio.dirtied > dirtied) continue;
-      folio_violation(task, 'a sync is over and a page that was dirty before is still being written', SYNC_RULE);
-      return;
-    }
-    if (folios.length < BATCH) return;
-  }
+  if (!task.validator.checking || all_written(mapping, start, end, dirtied)) return;
+  folio_violation(task, 'a sync is over and a page that was dirty before is still being written', SYNC_RULE);
+}
+
+/** Whether nothing is under writeback that was dirtied before a moment. Arguments as of all_clean. */
+export function all_written(mapping: AddressSpace, start: number, end: number, dirtied: number): boolean {
+  return !left_with('writeback', mapping, start, end, dirtied, ({ writeback }) => writeback.isSet);
 }

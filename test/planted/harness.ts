@@ -68,7 +68,9 @@ export async function play(
   const validator = new Lockdep('warn', (violation) => seen.push(violation), { stacks: true, locate });
   const memory = new MemoryControl(sched, { limit: 16 * MIB, validator });
   const machine: Machine = { sched, validator, memory };
-  const sb = await vfs_mount(machine, plainfs(name, changes), memoryDevice(64 * MIB, sched, validator), 0);
+  const memory_device = memoryDevice(64 * MIB, sched, validator);
+  const device = changes.device?.(memory_device, sched, validator) ?? memory_device;
+  const sb = await vfs_mount(machine, plainfs(name, changes), device, 0);
   const processes = [new Process(sb), new Process(sb)];
   const [first, second] = processes.map(syscalls);
   if (first === undefined || second === undefined) throw new Error('no processes');

@@ -1,3 +1,4 @@
+import type { BlockDevice } from '../../src/block/block-device.js';
 import { setattr_copy } from '../../src/fs/attr.js';
 import { dget, dput } from '../../src/fs/dcache.js';
 import { d_add, d_instantiate, d_make_root } from '../../src/fs/dcache-alias.js';
@@ -28,7 +29,9 @@ import { PAGE_SIZE } from '../../src/mm/folio.js';
 import type { address_space_operations } from '../../src/mm/operations.js';
 import type { Awaitable } from '../../src/sched/awaitable.js';
 import { errno } from '../../src/sched/errno.js';
+import type { Scheduler } from '../../src/sched/scheduler.js';
 import type { Task } from '../../src/sched/task.js';
+import type { Validator } from '../../src/sched/validator.js';
 import { FILE_PAGES, inodeOf, plain_aops, plain_file_inode_operations, plain_fops } from './plain-file.js';
 
 const S_IFDIR = 0o040000;
@@ -47,6 +50,8 @@ export interface Changes {
   readonly dentry?: dentry_operations;
   readonly xattr?: readonly xattr_handler[];
   readonly type?: Partial<FileSystemType>;
+  /** Instead of memory, which is done at once and forgets with the process: another device over it. */
+  device?(memory: BlockDevice, sched: Scheduler, validator: Validator): BlockDevice;
 }
 
 const offsets = new WeakMap<Inode, OffsetCtx>();
