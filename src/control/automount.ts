@@ -5,7 +5,7 @@
 import { d_alloc, d_drop, dput } from '../fs/dcache.js';
 import { d_add } from '../fs/dcache-alias.js';
 import { DCACHE_MANAGE_TRANSIT, DCACHE_NEED_AUTOMOUNT, type Dentry } from '../fs/dentry.js';
-import { Inode } from '../fs/inode.js';
+import { Inode, inode_init } from '../fs/inode.js';
 import { kill_litter_super, OffsetCtx, simple_lookup, simple_offset_dir_operations } from '../fs/libfs.js';
 import { lookup_mnt, umount_submounts, type VfsMount } from '../fs/namespace.js';
 import { umount_begin, vfs_mount } from '../fs/super.js';
@@ -74,10 +74,11 @@ export function attachControl(
   if (root === undefined) throw errno('EIO', `${sb.s_id} is not mounted`);
   const point = new AutomountPoint(sb, files, owner);
   const inode = new Inode(sb);
-  inode.i_mode = 0o040700;
-  inode.i_uid = owner.uid;
-  inode.i_gid = owner.gid;
-  inode.i_nlink = 2;
+  const attrs = inode_init(inode);
+  attrs.i_mode = 0o040700;
+  attrs.i_uid = owner.uid;
+  attrs.i_gid = owner.gid;
+  attrs.i_nlink = 2;
   inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
   const offsets = new OffsetCtx();
   inode.i_op = { lookup: simple_lookup, get_offset_ctx: () => offsets };

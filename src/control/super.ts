@@ -1,7 +1,7 @@
 /** The control filesystem: one directory of control files, all of it in the dcache. */
 
 import { d_make_root } from '../fs/dcache-alias.js';
-import { Inode } from '../fs/inode.js';
+import { Inode, inode_init } from '../fs/inode.js';
 import {
   OffsetCtx,
   simple_add,
@@ -31,9 +31,10 @@ const ROOT_INO = 1;
 function newInode(sb: SuperBlock, ino: number, mode: number, owner: ControlOwner): Inode {
   const inode = new Inode(sb);
   inode.i_ino = ino;
-  inode.i_mode = mode;
-  inode.i_uid = owner.uid;
-  inode.i_gid = owner.gid;
+  const attrs = inode_init(inode);
+  attrs.i_mode = mode;
+  attrs.i_uid = owner.uid;
+  attrs.i_gid = owner.gid;
   inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
   sb.inodeHash.set(ino, inode);
   return inode;
@@ -54,7 +55,7 @@ export function controlFsType(files: readonly ControlFile[], owner: ControlOwner
       sb.generated = true;
       const offsets = new OffsetCtx();
       const root = newInode(sb, ROOT_INO, S_IFDIR | 0o700, owner);
-      root.i_nlink = 3;
+      inode_init(root).i_nlink = 3;
       root.i_op = { lookup: simple_lookup, get_offset_ctx: () => offsets };
       root.i_fop = simple_offset_dir_operations;
       const top = d_make_root(task, root);

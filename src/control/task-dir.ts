@@ -6,7 +6,7 @@ import { dput } from '../fs/dcache.js';
 import { d_add, d_splice_alias } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
 import { iget_locked, unlock_new_inode } from '../fs/icache.js';
-import { I_NEW, type Inode } from '../fs/inode.js';
+import { I_NEW, type Inode, inode_init } from '../fs/inode.js';
 import { simple_offset_dentry_operations } from '../fs/libfs.js';
 import { lookup_one } from '../fs/namei.js';
 import type { dentry_operations, export_operations, file_operations, inode_operations } from '../fs/operations.js';
@@ -119,28 +119,29 @@ export class TaskTree {
 
   #fill(inode: Inode): void {
     const id = idOf(inode.i_ino);
-    inode.i_uid = this.#owner.uid;
-    inode.i_gid = this.#owner.gid;
+    const attrs = inode_init(inode);
+    attrs.i_uid = this.#owner.uid;
+    attrs.i_gid = this.#owner.gid;
     inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
     if (inode.i_ino === TASK_DIR_INO) {
-      inode.i_mode = S_IFDIR | 0o500;
-      inode.i_nlink = 2;
+      attrs.i_mode = S_IFDIR | 0o500;
+      attrs.i_nlink = 2;
       inode.i_op = this.#tasks;
       inode.i_fop = this.#listing((pos) => this.#list(pos));
       return;
     }
     switch (inode.i_ino - inoOf(id)) {
       case STATUS:
-        inode.i_mode = S_IFREG | 0o400;
+        attrs.i_mode = S_IFREG | 0o400;
         inode.i_fop = controlFileOperations({ name: 'status', show: () => this.#status(id) }, this.#inFlight);
         return;
       case BLOCKER:
-        inode.i_mode = S_IFLNK | 0o777;
+        attrs.i_mode = S_IFLNK | 0o777;
         inode.i_op = this.#link(id);
         return;
       default:
-        inode.i_mode = S_IFDIR | 0o500;
-        inode.i_nlink = 2;
+        attrs.i_mode = S_IFDIR | 0o500;
+        attrs.i_nlink = 2;
         inode.i_op = { lookup: (task, dir, dentry) => this.#lookup(task, dir, dentry, NAMES.indexOf(dentry.d_name)) };
         inode.i_fop = this.#listing(() => this.#parts(id));
     }

@@ -5,8 +5,9 @@ import { call, take } from '../locking/context.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import type { Timespec } from '../sched/time.js';
 import type { Dentry } from './dentry.js';
-import { I_MUTEX_NORMAL, type Inode, isDir, S_NOSEC } from './inode.js';
+import { I_MUTEX_NORMAL, type Inode, inode_attrs, inode_set_nosec, isDir, S_NOSEC } from './inode.js';
 import { inGroup } from './inode-owner.js';
 import type { xattr_handler } from './operations.js';
 import type { Iattr } from './types.js';
@@ -74,28 +75,29 @@ function securityHandler(inode: Inode): xattr_handler | undefined {
  */
 export function has_caps(task: Task, dentry: Dentry, inode: Inode): Awaitable<boolean> {
   if ((inode.i_flags & S_NOSEC) !== 0) return false;
+  const { i_ctime: since } = inode;
   const get = (inode.i_mode & S_IFMT) === S_IFREG ? securityHandler(inode)?.get : undefined;
-  if (get === undefined) return none(inode);
+  if (get === undefined) return none(task, inode, since);
   let value: Awaitable<Buffer>;
   try {
     value = call(task, xattr_rows.get, { inode: inode.i_rwsem }, () => get(task, dentry, inode, CAPABILITY));
   } catch (error) {
-    return noneIf(inode, error);
+    return noneIf(task, inode, since, error);
   }
   if (!(value instanceof Promise)) return true;
   return value.then(
     () => true,
-    (error: unknown) => noneIf(inode, error),
+    (error: unknown) => noneIf(task, inode, since, error),
   );
 }
 
-function none(inode: Inode): false {
-  inode.i_flags |= S_NOSEC;
+function none(task: Task, inode: Inode, since: Timespec): false {
+  inode_set_nosec(task, inode, since);
   return false;
 }
 
-function noneIf(inode: Inode, error: unknown): false {
-  if (isErrno(error, 'ENODATA') || isErrno(error, 'EOPNOTSUPP')) return none(inode);
+function noneIf(task: Task, inode: Inode, since: Timespec, error: unknown): false {
+  if (isErrno(error, 'ENODATA') || isErrno(error, 'EOPNOTSUPP')) return none(task, inode, since);
   throw error;
 }
 
@@ -104,7 +106,7 @@ export function remove_caps(task: Task, dentry: Dentry, inode: Inode): Awaitable
   const set = securityHandler(inode)?.set;
   if (set === undefined) return undefined;
   const done = (): undefined => {
-    inode.i_flags |= S_NOSEC;
+    inode_attrs(task, inode).i_flags |= S_NOSEC;
     return undefined;
   };
   const failed = (error: unknown): undefined => {

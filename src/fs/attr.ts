@@ -11,7 +11,7 @@ import { has_caps, mode_without_suidgid, remove_caps } from './attr-privs.js';
 import type { Dentry } from './dentry.js';
 import { type File, FMODE_WRITE } from './file.js';
 import { get_write_access, put_write_access } from './file-table.js';
-import { I_MUTEX_NORMAL, type Inode, isDir, S_APPEND, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
+import { I_MUTEX_NORMAL, type Inode, inode_attrs, isDir, S_APPEND, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 import { inGroup, inode_owner_or_capable } from './inode-owner.js';
 import { break_lease } from './leases.js';
 import { O_WRONLY } from './open-flags.js';
@@ -97,11 +97,12 @@ function touches(attr: Iattr): boolean {
 /**
  * Put the new attributes, but the size, into the inode (setattr_copy). i_rwsem is held exclusively; the caller marks the inode dirty.
  */
-export function setattr_copy(inode: Inode, attr: Iattr): void {
+export function setattr_copy(task: Task, inode: Inode, attr: Iattr): void {
+  const attrs = inode_attrs(task, inode);
   const now = inode_set_ctime_current(inode);
-  if (attr.uid !== undefined) inode.i_uid = attr.uid;
-  if (attr.gid !== undefined) inode.i_gid = attr.gid;
-  if (attr.mode !== undefined) inode.i_mode = (inode.i_mode & S_IFMT) | (attr.mode & 0o7777);
+  if (attr.uid !== undefined) attrs.i_uid = attr.uid;
+  if (attr.gid !== undefined) attrs.i_gid = attr.gid;
+  if (attr.mode !== undefined) attrs.i_mode = (inode.i_mode & S_IFMT) | (attr.mode & 0o7777);
   if (attr.atime !== undefined) inode.i_atime = attr.atime === 'now' ? now : timestamp_truncate(attr.atime, inode);
   if (attr.mtime !== undefined) inode.i_mtime = attr.mtime === 'now' ? now : timestamp_truncate(attr.mtime, inode);
   if (attr.ctime !== undefined) inode.i_ctime = timestamp_truncate(attr.ctime, inode);

@@ -17,8 +17,7 @@ import {
 } from './dcache.js';
 import { DCACHE_DISCONNECTED, DCACHE_UNHASHED, Dentry, d_init_name, d_set_inode, d_set_place } from './dentry.js';
 import { iput } from './icache.js';
-import type { Inode } from './inode.js';
-import { isDir } from './inode.js';
+import { type Inode, inode_init, isDir } from './inode.js';
 import { check_named } from './inode-free.js';
 
 /** The level of d_lock for the second of two dentries (DENTRY_D_LOCK_NESTED). */
@@ -44,7 +43,7 @@ export function d_add(task: Task, dentry: Dentry, inode: Inode | undefined): voi
 
 /** Give the dentry of an unnamed file its inode, which nobody else has yet (d_tmpfile): it has no link left, and its number for a name. */
 export function d_tmpfile(task: Task, dentry: Dentry, inode: Inode): void {
-  if (inode.i_nlink > 0) inode.i_nlink--;
+  if (inode.i_nlink > 0) inode_init(inode).i_nlink--;
   d_init_name(dentry, `#${inode.i_ino}`);
   d_instantiate(task, dentry, inode);
 }

@@ -1,6 +1,6 @@
 /** Who owns what is made, and which groups the caller is of (fs/inode.c). */
 import type { Task } from '../sched/task.js';
-import type { Inode } from './inode.js';
+import { type Inode, inode_init } from './inode.js';
 
 const S_ISGID = 0o2000;
 const S_IFMT = 0o170000;
@@ -9,15 +9,16 @@ const S_IXGRP = 0o010;
 
 /** Owner, group and mode of a new inode: a setgid directory passes its group on (inode_init_owner). */
 export function inode_init_owner(task: Task, inode: Inode, dir: Inode | undefined, mode: number): void {
-  inode.i_uid = task.cred.uid;
-  inode.i_gid = task.cred.gid;
+  const attrs = inode_init(inode);
+  attrs.i_uid = task.cred.uid;
+  attrs.i_gid = task.cred.gid;
   let bits = mode;
   if (dir !== undefined && (dir.i_mode & S_ISGID) !== 0) {
-    inode.i_gid = dir.i_gid;
+    attrs.i_gid = dir.i_gid;
     if ((mode & S_IFMT) === S_IFDIR) bits |= S_ISGID;
     else bits = mode_strip_sgid(task, dir, bits);
   }
-  inode.i_mode = bits;
+  attrs.i_mode = bits;
 }
 
 /** Who is not of a directory's group may not make a program that runs with it (mode_strip_sgid). */

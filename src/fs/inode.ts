@@ -63,19 +63,21 @@ export class Inode implements MappingHost, LruEntry<Inode> {
   readonly i_sb: SuperBlock;
   i_ino = 0;
   i_generation = 0;
-  /** Type and permission bits. */
-  i_mode = 0;
-  i_uid = 0;
-  i_gid = 0;
+  /** Type and permission bits. These four are changed with i_rwsem held exclusively, through inode_attrs; inode_init is for who makes or reads the inode. */
+  readonly i_mode: number = 0;
+  readonly i_uid: number = 0;
+  readonly i_gid: number = 0;
   /** The project that it belongs to. */
   i_projid = 0;
-  i_nlink = 1;
+  /** As i_mode, through inode_links. */
+  readonly i_nlink: number = 1;
   /** Bytes. Changed under i_rwsem held exclusively, by i_size_write alone. */
   readonly i_size: number = 0;
   /** Blocks in use, in units of 512 bytes. */
   i_blocks = 0;
   i_rdev = 0;
-  i_flags = 0;
+  /** S_* bits; as i_mode. */
+  readonly i_flags: number = 0;
   i_atime: Timespec = EPOCH;
   i_mtime: Timespec = EPOCH;
   i_ctime: Timespec = EPOCH;
@@ -186,10 +188,49 @@ export function i_size_init(inode: Inode, size: number): void {
   settable.i_size = size;
 }
 
+/** Fields of an inode that can be set. */
+type Settable<K extends keyof Inode> = { -readonly [F in K]: Inode[F] };
+type Attribute = 'i_mode' | 'i_uid' | 'i_gid' | 'i_flags';
+
+/** Owner, mode and flags of an inode, to change: i_rwsem is held exclusively. */
+export function inode_attrs(task: Task, inode: Inode): Settable<Attribute> {
+  guard_write(task, GUARDED.i_attr, inode.i_rwsem);
+  return inode;
+}
+
+/** How many names an inode has, to change: i_rwsem is held exclusively. */
+export function inode_links(task: Task, inode: Inode): Settable<'i_nlink'> {
+  guard_write(task, GUARDED.i_links, inode.i_rwsem);
+  return inode;
+}
+
+/** What an inode that is being made or read begins with. It has no name yet, so that nobody else can see it. */
+export function inode_init(inode: Inode): Settable<Attribute | 'i_nlink'> {
+  const { validator } = inode.i_sb.machine;
+  if (validator.checking && inode.i_dentry.length > 0) {
+    validator.violation(undefined, 'guarded-state', {
+      message: `inode ${inode.i_ino} has a name and is filled in as if it were new: ${GUARDED.i_attr.why}`,
+      rule: `guarded#${GUARDED.i_attr.name}`,
+      lock: 'i_rwsem',
+    });
+  }
+  return inode;
+}
+
+/**
+ * It was found to have no security.capability: that is noted (inode_has_no_xattr), unless somebody sets one now or has since.
+ * @param since the i_ctime before anybody looked
+ */
+export function inode_set_nosec(task: Task, inode: Inode, since: Timespec): void {
+  const writer = inode.i_rwsem.writer?.task;
+  if (inode.i_ctime !== since || (writer !== undefined && writer !== task)) return;
+  const settable: Settable<'i_flags'> = inode;
+  settable.i_flags |= S_NOSEC;
+}
+
 /** A directory is removed: nothing is made or found in it any more (S_DEAD). i_rwsem is held exclusively. */
 export function inode_set_dead(task: Task, inode: Inode): void {
-  guard_write(task, GUARDED.i_attr, inode.i_rwsem);
-  inode.i_flags |= S_DEAD;
+  inode_attrs(task, inode).i_flags |= S_DEAD;
 }
 
 /** For use where a directory's readers share a position; one mutex a file (f_pos_lock). */

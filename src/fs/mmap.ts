@@ -23,7 +23,7 @@ import type { ErrseqCursor } from '../sched/errseq.js';
 import type { Task } from '../sched/task.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import { fput, get_file } from './file-table.js';
-import { type Inode, S_APPEND, S_SWAPFILE } from './inode.js';
+import { type Inode, inode_attrs, S_APPEND, S_SWAPFILE } from './inode.js';
 import { vfs_iter_read } from './read-write.js';
 import { sb_end_write, sb_start_pagefault } from './super-freeze.js';
 import { vfs_fsync_range } from './sync.js';
@@ -199,7 +199,7 @@ export async function vfs_swapon(task: Task, file: File): Promise<SwapInfo> {
   get_file(file);
   try {
     const area = await swapfile.swapon(task, inode.i_sb.memory, file, inode.i_sb.s_bdev);
-    inode.i_flags |= S_SWAPFILE;
+    inode_attrs(task, inode).i_flags |= S_SWAPFILE;
     return area;
   } catch (error) {
     await fput(task, file);
@@ -214,7 +214,10 @@ export async function vfs_swapoff(task: Task, inode: Inode): Promise<void> {
   for (const area of memory.swap) {
     if (area.mapping !== inode.i_mapping) continue;
     await swapfile.swapoff(task, memory, area);
-    inode.i_flags &= ~S_SWAPFILE;
+    {
+      using _rwsem = await inode.i_rwsem.write(task);
+      inode_attrs(task, inode).i_flags &= ~S_SWAPFILE;
+    }
     await fput(task, area.swap_file as File);
     return;
   }

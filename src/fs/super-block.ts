@@ -1,5 +1,6 @@
 /** struct super_block: one mounted filesystem. The functions that mount, sync and shut it down are in super.ts. */
 import type { BlockDevice } from '../block/block-device.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import { class_key, type LockClassKey } from '../locking/lockdep/class.js';
 import { Mutex } from '../locking/mutex.js';
 import type { Rcu } from '../locking/rcu.js';
@@ -65,7 +66,8 @@ export class SuperBlock {
   /** What is mounted: 'memory', or the image's path. */
   s_id = '';
   s_bdev: BlockDevice | undefined;
-  s_flags = 0;
+  /** SB_* bits; changed with s_umount held exclusively, through sb_set_flags. */
+  readonly s_flags: number = 0;
   s_blocksize = 4096;
   /** The largest file size, bytes. */
   s_maxbytes = 0;
@@ -151,4 +153,23 @@ export class SuperBlock {
   inodeHasDirtyPages(task: Task, inode: Inode): void {
     this.s_wb.markPages(task, inode);
   }
+}
+
+/** Change how a superblock is mounted. @param flags SB_*, all of them; s_umount is held exclusively */
+export function sb_set_flags(task: Task, sb: SuperBlock, flags: number): void {
+  guard_write(task, GUARDED.s_flags, sb.s_umount);
+  const settable: { s_flags: number } = sb;
+  settable.s_flags = flags;
+}
+
+/** What a superblock begins with: it is not mounted yet. @param flags SB_* */
+export function sb_init_flags(sb: SuperBlock, flags: number): void {
+  const settable: { s_flags: number } = sb;
+  settable.s_flags = flags;
+}
+
+/** The filesystem is damaged, and nothing may be written any more: at once, whoever has s_umount (ext4_handle_error). */
+export function sb_emergency_readonly(sb: SuperBlock): void {
+  const settable: { s_flags: number } = sb;
+  settable.s_flags |= SB_RDONLY;
 }

@@ -4,7 +4,6 @@ import type { BlockDevice } from '../block/block-device.js';
 import { file_system_type as type_rows } from '../contract/file-system-type.js';
 import { super_operations } from '../contract/super.js';
 import { call, take, task_end } from '../locking/context.js';
-import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Exclusive } from '../locking/held.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -25,6 +24,8 @@ import {
   SB_RDONLY,
   SB_SYNCHRONOUS,
   SuperBlock,
+  sb_init_flags,
+  sb_set_flags,
 } from './super-block.js';
 import { SB_UNFROZEN } from './super-writers.js';
 import { sync_filesystem_locked } from './sync.js';
@@ -51,11 +52,6 @@ interface Mounted {
 
 const mounted = new WeakMap<SuperBlock, Mounted>();
 
-function set_flags(task: Task, sb: SuperBlock, flags: number): void {
-  guard_write(task, GUARDED.s_flags, sb.s_umount);
-  sb.s_flags = flags;
-}
-
 /**
  * Mount a filesystem from a device, or one that needs none (get_tree_bdev, get_tree_nodev). @param flags SB_*
  * @returns its superblock, mounted
@@ -70,7 +66,7 @@ export async function vfs_mount<Device extends BlockDevice | undefined>(
   state_lock_orders();
   const sb = new SuperBlock(machine, type.name);
   const task = sb.newTask({ comm: 'mount' });
-  sb.s_flags = flags;
+  sb_init_flags(sb, flags);
   sb.s_bdev = bdev;
   sb.s_id = bdev === undefined ? type.name : bdev.name;
   const flusher = new Flusher(sb);
@@ -79,7 +75,7 @@ export async function vfs_mount<Device extends BlockDevice | undefined>(
     const umount = await sb.s_umount.write(task);
     try {
       await type.fill_super(task, sb, bdev);
-      set_flags(task, sb, sb.s_flags | SB_ACTIVE);
+      sb_set_flags(task, sb, sb.s_flags | SB_ACTIVE);
     } catch (error) {
       flusher.stop();
       umount.release();
@@ -118,7 +114,7 @@ export async function generic_shutdown_super(task: Task, sb: SuperBlock): Promis
       // It goes away all the same, and nobody is left to be told but the administrator.
       sb.machine.printk?.(`${sb.s_id}: what was written last is lost: ${String(error)}`);
     }
-    set_flags(task, sb, sb.s_flags & ~SB_ACTIVE);
+    sb_set_flags(task, sb, sb.s_flags & ~SB_ACTIVE);
     const busy = (await evict_inodes(task, sb)).length;
     await call(task, super_operations.put_super, { sb: sb.s_umount }, () => s_op.put_super?.(task, sb));
     return busy;
@@ -184,7 +180,7 @@ export async function do_remount(task: Task, sb: SuperBlock, flags: number, data
   if (remount_fs !== undefined) {
     await call(task, super_operations.remount_fs, { sb: sb.s_umount }, () => remount_fs(task, sb, wanted, data));
   }
-  set_flags(task, sb, wanted);
+  sb_set_flags(task, sb, wanted);
 }
 
 export function isReadOnly(sb: SuperBlock): boolean {

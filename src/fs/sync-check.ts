@@ -9,8 +9,11 @@ import { pageOf } from '../mm/folio.js';
 import { all_clean, all_written } from '../mm/writepages-check.js';
 import type { Task } from '../sched/task.js';
 import type { File } from './file.js';
-import { I_DIRTY_DATASYNC, I_DIRTY_SYNC, type Inode } from './inode.js';
+import { I_DIRTY_DATASYNC, I_DIRTY_SYNC, type Inode, isDir } from './inode.js';
 import type { SuperBlock } from './super-block.js';
+
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
 
 /** How things stood before a file was synced. */
 interface BeforeSync {
@@ -55,7 +58,7 @@ function broken(task: Task, row: Row, rule: string, message: string, operation: 
 }
 
 /**
- * ->fsync has succeeded.
+ * ->fsync has succeeded. Of a device, or a pipe, it is not about the inode that has its name.
  * @param start byte
  * @param end byte, inclusive
  * @throws with enforce=error EIO
@@ -69,8 +72,8 @@ export function check_fsync(
   before: BeforeSync,
 ): void {
   const { fsync } = file.f_op;
-  if (!task.validator.checking || fsync === undefined) return;
   const { f_inode: inode, f_mapping: mapping } = file;
+  if (!task.validator.checking || fsync === undefined || !(isDir(inode) || (inode.i_mode & S_IFMT) === S_IFREG)) return;
   const { i_sb: sb } = inode;
   const tell = (rule: string, message: string): void => broken(task, file_operations.fsync, rule, message, fsync);
   if (!all_clean(mapping, start, end, before.dirtied)) {

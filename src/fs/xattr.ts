@@ -7,7 +7,7 @@ import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Dentry } from './dentry.js';
-import { I_MUTEX_NORMAL, type Inode, isDir, S_APPEND, S_IMMUTABLE, S_NOSEC } from './inode.js';
+import { I_MUTEX_NORMAL, type Inode, inode_attrs, isDir, S_APPEND, S_IMMUTABLE, S_NOSEC } from './inode.js';
 import { inode_owner_or_capable } from './inode-owner.js';
 import type { AclType, xattr_handler } from './operations.js';
 import { inode_permission, MAY_READ, MAY_WRITE } from './permission.js';
@@ -144,7 +144,7 @@ function changePermitted(
       withCleanup(
         () => {
           assert_sb_write_started(task, inode.i_sb);
-          if (value !== undefined && name.startsWith('security.')) inode.i_flags &= ~S_NOSEC;
+          if (value !== undefined && name.startsWith('security.')) inode_attrs(task, inode).i_flags &= ~S_NOSEC;
           return call(task, rows.set, { inode: inode.i_rwsem }, () => set(task, dentry, inode, suffix, value, flags));
         },
         () => held.release(),

@@ -1,6 +1,6 @@
 /** Access control lists of latch: attributes system.posix_acl_access and system.posix_acl_default, in the form that user space knows. */
 import type { Dentry } from '../fs/dentry.js';
-import { I_DIRTY_SYNC, type Inode } from '../fs/inode.js';
+import { I_DIRTY_SYNC, type Inode, inode_attrs } from '../fs/inode.js';
 import { mark_inode_dirty } from '../fs/inode-dirty.js';
 import type { AclType } from '../fs/operations.js';
 import { type CreatedAcls, posix_acl_update_mode, set_cached_acl } from '../fs/posix-acl-ops.js';
@@ -65,7 +65,7 @@ export async function latch_set_acl(
   await with_handle(task, infoOf(inode.i_sb), async (handle) => {
     if (IS_SYNC(inode)) handle.sync = true;
     await store(task, handle, inode, stored, type);
-    if (access !== undefined) inode.i_mode = access.mode;
+    if (access !== undefined) inode_attrs(task, inode).i_mode = access.mode;
     inode_set_ctime_current(inode);
     await mark_inode_dirty(task, inode, I_DIRTY_SYNC);
   });

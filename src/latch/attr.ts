@@ -3,7 +3,7 @@
 import { setattr_copy } from '../fs/attr.js';
 import type { Dentry } from '../fs/dentry.js';
 import { FS_CASEFOLD_FL, FS_NODUMP_FL } from '../fs/fileattr.js';
-import type { Inode } from '../fs/inode.js';
+import { type Inode, inode_attrs } from '../fs/inode.js';
 import { posix_acl_chmod } from '../fs/posix-acl-ops.js';
 import { dquot_active } from '../fs/quota/charge.js';
 import { dquot_transfer } from '../fs/quota/transfer.js';
@@ -55,8 +55,9 @@ async function changeHands(
     info,
     async (handle) => {
       await dquot_transfer(task, inode, [uid, gid, projid]);
-      inode.i_uid = uid;
-      inode.i_gid = gid;
+      const attrs = inode_attrs(task, inode);
+      attrs.i_uid = uid;
+      attrs.i_gid = gid;
       inode.i_projid = projid;
       await writeInode(task, handle, info, inode);
     },
@@ -74,7 +75,7 @@ export async function latch_setattr(task: Task, dentry: Dentry, attr: Iattr): Pr
   await with_handle(task, info, (handle) => {
     if (IS_SYNC(inode)) handle.sync = true;
     // A new size is a change of the contents, also where it is the old one (do_truncate).
-    setattr_copy(inode, attr.size === undefined ? attr : { ...attr, mtime: attr.mtime ?? 'now' });
+    setattr_copy(task, inode, attr.size === undefined ? attr : { ...attr, mtime: attr.mtime ?? 'now' });
     return writeInode(task, handle, info, inode);
   });
   // The access list follows the mode.
@@ -124,7 +125,7 @@ export async function fileattr_set(task: Task, dentry: Dentry, attr: FileAttr): 
     if (IS_SYNC(inode)) handle.sync = true;
     inode.i_projid = attr.fsx_projid;
     inode.flags = attr.flags;
-    applyFlags(inode);
+    applyFlags(inode, inode_attrs(task, inode));
     if ((inode.i_mode & S_IFMT) === S_IFREG) {
       set_aops(inode);
       note_cached(inode);

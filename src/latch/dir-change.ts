@@ -56,12 +56,6 @@ export function namesToChange(task: Task, dir: Inode): Directory {
   return latchInode(dir).directory;
 }
 
-/** A name of a file, or a subdirectory, comes or goes: i_rwsem is held exclusively. */
-export function linksToChange(task: Task, inode: Inode): Inode {
-  guard_write(task, GUARDED.i_links, inode.i_rwsem);
-  return inode;
-}
-
 /** What belongs to a project stays in directories of it: others make a copy, which is charged. @throws EXDEV */
 export function mayBeIn(dir: Inode, inode: Inode): void {
   const { flags, i_projid } = latchInode(dir);

@@ -1,12 +1,12 @@
 /** Names that come to what is there, and go. Called with i_rwsem held as the contract says. */
 import { d_instantiate } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
-import type { Inode } from '../fs/inode.js';
+import { type Inode, inode_links } from '../fs/inode.js';
 import { inode_set_ctime_current } from '../fs/time.js';
 import { type Awaitable, andThen, inTurn } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { changed, checkEmpty, dirty, dropped, dtype, linksToChange, mayBeIn, namesToChange } from './dir-change.js';
+import { changed, checkEmpty, dirty, dropped, dtype, mayBeIn, namesToChange } from './dir-change.js';
 import { infoOf, with_handle } from './info.js';
 import { latchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
@@ -22,7 +22,7 @@ export function link(task: Task, old: Dentry, dir: Inode, dentry: Dentry): Await
       () => namesToChange(task, dir).add(task, handle, dentry.d_name, inode.i_ino, dtype(inode)),
       () => info.orphans.del(task, handle, latchInode(inode)),
       () => {
-        linksToChange(task, inode).i_nlink++;
+        inode_links(task, inode).i_nlink++;
         inode_set_ctime_current(inode);
         return changed(task, handle, inode);
       },
@@ -42,7 +42,7 @@ export function unlink(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> 
     inTurn(
       () => namesToChange(task, dir).remove(task, handle, dentry.d_name),
       () => {
-        linksToChange(task, inode).i_nlink--;
+        inode_links(task, inode).i_nlink--;
         return dropped(task, handle, inode);
       },
       () => dirty(task, handle, dir),
@@ -57,8 +57,8 @@ export function rmdir(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
     inTurn(
       () => namesToChange(task, dir).remove(task, handle, dentry.d_name),
       () => {
-        linksToChange(task, inode).i_nlink = 0;
-        linksToChange(task, dir).i_nlink--;
+        inode_links(task, inode).i_nlink = 0;
+        inode_links(task, dir).i_nlink--;
         return dropped(task, handle, inode);
       },
       () => dirty(task, handle, dir),

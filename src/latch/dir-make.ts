@@ -4,7 +4,7 @@ import { d_instantiate } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
 import { type File, FMODE_CREATED } from '../fs/file.js';
 import { unlock_new_inode } from '../fs/icache.js';
-import { type Inode, i_size_init } from '../fs/inode.js';
+import { type Inode, i_size_init, inode_init, inode_links } from '../fs/inode.js';
 import { finish_open } from '../fs/open.js';
 import { O_CREAT } from '../fs/open-flags.js';
 import { posix_acl_create } from '../fs/posix-acl-ops.js';
@@ -14,7 +14,7 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { acl_credits, init_acl } from './acl.js';
 import { withOwners } from './charge.js';
-import { changed, dirty, dtype, isDir, linksToChange, namesToChange } from './dir-change.js';
+import { changed, dirty, dtype, isDir, namesToChange } from './dir-change.js';
 import { lookup } from './dir-lookup.js';
 import { discard, nameless, newInode } from './dir-new.js';
 import { AREA_SIZE } from './format/inode.js';
@@ -50,7 +50,7 @@ function make(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number
           (error) => nameless(task, handle, made, error),
         );
         return andThen(done, () => {
-          if (isDir(made)) linksToChange(task, dir).i_nlink++;
+          if (isDir(made)) inode_links(task, dir).i_nlink++;
           return andThen(changed(task, handle, made), () => andThen(dirty(task, handle, dir), () => made));
         });
       });
@@ -97,14 +97,14 @@ export function atomic_open(
 
 export function mkdir(task: Task, dir: Inode, dentry: Dentry, mode: number): Awaitable<void> {
   return make(task, dir, dentry, S_IFDIR | (mode & 0o7777), 0, (_handle, inode) => {
-    inode.i_nlink = 2;
+    inode_init(inode).i_nlink = 2;
     inode.parent = dir.i_ino;
   });
 }
 
 export function symlink(task: Task, dir: Inode, dentry: Dentry, target: string): Awaitable<void> {
   return make(task, dir, dentry, S_IFLNK | 0o777, 0, (handle, inode) => {
-    inode.i_mode &= ~S_ISGID;
+    inode_init(inode).i_mode &= ~S_ISGID;
     inode.i_link = target;
     i_size_init(inode, target.length);
     return target.length > AREA_SIZE ? writeLongLink(task, handle, inode, target) : undefined;
@@ -118,7 +118,7 @@ export async function tmpfile(task: Task, dir: Inode, file: File, mode: number):
   const body = async (handle: Handle): Promise<LatchInode> => {
     const made = await newInode(task, handle, dir, lists.mode, 0);
     fresh = made;
-    made.i_nlink = 0;
+    inode_init(made).i_nlink = 0;
     await infoOf(dir.i_sb).orphans.add(task, handle, made);
     await init_acl(task, handle, made, lists);
     await changed(task, handle, made);

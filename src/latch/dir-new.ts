@@ -1,6 +1,6 @@
 /** Fresh inodes, before they have a name. */
 import { insert_inode_locked, iput, new_inode, unlock_new_inode } from '../fs/icache.js';
-import type { Inode } from '../fs/inode.js';
+import { type Inode, inode_init } from '../fs/inode.js';
 import { inode_init_owner } from '../fs/inode-owner.js';
 import { current_time } from '../fs/time.js';
 import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
@@ -20,7 +20,7 @@ export function newInode(task: Task, handle: Handle, dir: Inode, mode: number, r
     inode_init_owner(task, inode, dir, mode);
     inode.i_rdev = rdev;
     inode.flags = inherited_flags(mode, latchInode(dir).flags);
-    if (inode.flags !== 0) applyFlags(inode);
+    if (inode.flags !== 0) applyFlags(inode, inode_init(inode));
     inode.i_projid = inheritedProject(latchInode(dir));
     inode.i_generation = info.super.generation;
     info.super.generation = (info.super.generation + 1) >>> 0;
@@ -46,7 +46,7 @@ function giveInode(task: Task, handle: Handle, inode: LatchInode, error: unknown
 
 /** A fresh inode gets no name: whatever happens next, it is to be deleted. */
 export function nameless(task: Task, handle: Handle, inode: LatchInode, error: unknown): Awaitable<never> {
-  inode.i_nlink = 0;
+  inode_init(inode).i_nlink = 0;
   return andThen(infoOf(inode.i_sb).orphans.add(task, handle, inode), () => {
     throw error;
   });
@@ -55,7 +55,7 @@ export function nameless(task: Task, handle: Handle, inode: LatchInode, error: u
 /** Let a fresh inode go that got no name, and throw what came in between. */
 export async function discard(task: Task, inode: LatchInode | undefined, error: unknown): Promise<never> {
   if (inode !== undefined) {
-    inode.i_nlink = 0;
+    inode_init(inode).i_nlink = 0;
     unlock_new_inode(task, inode);
     await iput(task, inode);
   }

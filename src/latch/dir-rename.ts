@@ -1,7 +1,7 @@
 /** Renaming: names that are moved, exchanged, and replaced by whiteouts. Called with i_rwsem held as the contract says. */
 import type { Dentry } from '../fs/dentry.js';
 import { iput, unlock_new_inode } from '../fs/icache.js';
-import type { Inode } from '../fs/inode.js';
+import { type Inode, inode_init, inode_links } from '../fs/inode.js';
 import { posix_acl_create } from '../fs/posix-acl-ops.js';
 import { inode_set_ctime_current } from '../fs/time.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
@@ -10,17 +10,7 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { acl_credits, init_acl } from './acl.js';
 import { withOwners } from './charge.js';
-import {
-  changed,
-  checkEmpty,
-  dirty,
-  dropped,
-  dtype,
-  isDir,
-  linksToChange,
-  mayBeIn,
-  namesToChange,
-} from './dir-change.js';
+import { changed, checkEmpty, dirty, dropped, dtype, isDir, mayBeIn, namesToChange } from './dir-change.js';
 import { discard, newInode } from './dir-new.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
@@ -33,12 +23,12 @@ const S_IFCHR = 0o020000;
 /** A directory has moved from one parent to another: '..' and the link counts follow. */
 function reparent(task: Task, inode: LatchInode, from: Inode, to: Inode): void {
   // A directory that stays with its parent is not locked: nothing of it changes.
-  if (!isDir(inode) || from !== to) linksToChange(task, inode);
+  if (!isDir(inode) || from !== to) inode_links(task, inode);
   if (!isDir(inode) || from === to) return;
   guard_write(task, GUARDED.dotdot, inode.i_sb.s_vfs_rename_sem);
   inode.parent = to.i_ino;
-  linksToChange(task, from).i_nlink--;
-  linksToChange(task, to).i_nlink++;
+  inode_links(task, from).i_nlink--;
+  inode_links(task, to).i_nlink++;
 }
 
 async function exchange(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, target: Dentry): Promise<void> {
@@ -107,13 +97,13 @@ async function whiteOut(task: Task, what: Renamed): Promise<void> {
     const made = await newInode(task, handle, from, lists.mode, 0);
     whiteout = made;
     // It goes again if it gets no name.
-    made.i_nlink = 0;
+    inode_init(made).i_nlink = 0;
     await info.orphans.add(task, handle, made);
     await init_acl(task, handle, made, lists);
     await enter(task, handle, what);
     await namesToChange(task, from).set(task, handle, old.d_name, made.i_ino, dtype(made));
     await info.orphans.del(task, handle, made);
-    made.i_nlink = 1;
+    inode_init(made).i_nlink = 1;
     await changed(task, handle, made);
     await settle(task, handle, what);
     return made;
@@ -139,9 +129,9 @@ function settle(task: Task, handle: Handle, { from, to, inode, victim }: Renamed
     () => {
       if (victim === undefined) return undefined;
       if (isDir(victim)) {
-        linksToChange(task, victim).i_nlink = 0;
-        linksToChange(task, to).i_nlink--;
-      } else linksToChange(task, victim).i_nlink--;
+        inode_links(task, victim).i_nlink = 0;
+        inode_links(task, to).i_nlink--;
+      } else inode_links(task, victim).i_nlink--;
       return dropped(task, handle, victim);
     },
     () => {

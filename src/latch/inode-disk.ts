@@ -1,6 +1,6 @@
 /** An inode's fields on the device: taken from there, and put into the block that holds it. */
 import { brelse, sb_bread } from '../block/buffer-cache.js';
-import { i_size_init } from '../fs/inode.js';
+import { i_size_init, inode_init } from '../fs/inode.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import { AREA, type DiskInode, encodeInode, inodeSeed, sealInode } from './format/inode.js';
@@ -20,11 +20,12 @@ export function seedOf(info: LatchInfo, inode: LatchInode): number {
 
 /** The fields of an inode in memory from those on the device. */
 export function fillFrom(inode: LatchInode, disk: DiskInode): void {
-  inode.i_mode = disk.mode;
-  inode.i_uid = disk.uid;
-  inode.i_gid = disk.gid;
+  const attrs = inode_init(inode);
+  attrs.i_mode = disk.mode;
+  attrs.i_uid = disk.uid;
+  attrs.i_gid = disk.gid;
   inode.i_projid = disk.projid;
-  inode.i_nlink = disk.nlink;
+  attrs.i_nlink = disk.nlink;
   i_size_init(inode, disk.size);
   inode.i_disksize = disk.size;
   inode.i_blocks = disk.blocks;

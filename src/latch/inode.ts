@@ -17,6 +17,7 @@ import {
   I_NEW,
   Inode,
   i_size_init,
+  inode_init,
   inode_state_change,
   S_APPEND,
   S_CASEFOLD,
@@ -201,10 +202,10 @@ export function latchInode(inode: Inode): LatchInode {
   throw errno('EIO', 'an inode of another filesystem');
 }
 
-/** i_flags as the FS_*_FL say. */
-export function applyFlags(inode: LatchInode): void {
+/** i_flags as the FS_*_FL say. @param attrs where they are set: inode_attrs, or inode_init of one that is being made or read */
+export function applyFlags(inode: LatchInode, attrs: { i_flags: number }): void {
   const has = (flag: number, bit: number): number => ((inode.flags & flag) !== 0 ? bit : 0);
-  inode.i_flags =
+  attrs.i_flags =
     (inode.i_flags & ~(S_SYNC | S_DIRSYNC | S_APPEND | S_IMMUTABLE | S_NOATIME | S_CASEFOLD)) |
     has(FS_SYNC_FL, S_SYNC) |
     has(FS_DIRSYNC_FL, S_DIRSYNC) |
@@ -257,7 +258,7 @@ export async function latch_iget_hidden(task: Task, info: LatchInfo, ino: number
   inode.i_ino = ino;
   inode_state_change(task, inode, I_NEW);
   await readInode(task, info, inode);
-  inode.i_flags |= S_NOQUOTA;
+  inode_init(inode).i_flags |= S_NOQUOTA;
   return inode;
 }
 
@@ -277,7 +278,7 @@ async function readInode(task: Task, info: LatchInfo, inode: LatchInode): Promis
     fillFrom(inode, disk);
     // It may have been changed and left memory since the last commit: fsync is to find that out.
     inode.i_sync_tid = inode.i_datasync_tid = info.journal.tid;
-    applyFlags(inode);
+    applyFlags(inode, inode_init(inode));
     setOps(inode);
     const area = areaOf(bytes);
     const type = disk.mode & S_IFMT;

@@ -1,5 +1,5 @@
 /** Making quota files in a filesystem that is being mounted, and counting anew what everybody has. */
-import { I_NEW, inode_state_change, S_NOQUOTA } from '../fs/inode.js';
+import { I_NEW, inode_init, inode_state_change, S_NOQUOTA } from '../fs/inode.js';
 import { emptyQuotaFile, v2_format_ops } from '../fs/quota/quota-v2.js';
 import { dquot_quotactl_ops as generic } from '../fs/quota/quotactl.js';
 import { dquot_load_quota_sb } from '../fs/quota/switch.js';
@@ -38,7 +38,7 @@ export async function make_quota_files(task: Task, sb: SuperBlock, info: LatchIn
       const inode = files[type];
       if (inode === undefined) continue;
       await info.orphans.del(task, handle, inode);
-      inode.i_nlink = 1;
+      inode_init(inode).i_nlink = 1;
       await writeInode(task, handle, info, inode);
       info.super.quotaInodes[type] = inode.i_ino;
     }
@@ -86,10 +86,11 @@ async function idsIn(task: Task, sb: SuperBlock, type: QuotaType): Promise<numbe
 async function makeFile(task: Task, handle: Handle, info: LatchInfo, type: QuotaType): Promise<LatchInode> {
   const inode = new LatchInode(info.sb);
   inode.i_ino = await info.inodes.allocate(task, handle, S_IFREG | 0o600);
-  inode.i_mode = S_IFREG | 0o600;
-  inode.i_nlink = 0;
+  const attrs = inode_init(inode);
+  attrs.i_mode = S_IFREG | 0o600;
+  attrs.i_nlink = 0;
   inode_state_change(task, inode, I_NEW);
-  inode.i_flags |= S_NOQUOTA;
+  attrs.i_flags |= S_NOQUOTA;
   inode.i_generation = info.super.generation;
   info.super.generation = (info.super.generation + 1) >>> 0;
   inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = task.sched.realtime();

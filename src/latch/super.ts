@@ -10,7 +10,14 @@ import type { Inode } from '../fs/inode.js';
 import type { export_operations, super_operations } from '../fs/operations.js';
 import { dquot_writeback_dquots } from '../fs/quota/switch.js';
 import type { FileSystemType } from '../fs/super.js';
-import { type MetadataLog, SB_POSIXACL, SB_RDONLY, type SuperBlock } from '../fs/super-block.js';
+import {
+  type MetadataLog,
+  SB_POSIXACL,
+  SB_RDONLY,
+  type SuperBlock,
+  sb_emergency_readonly,
+  sb_set_flags,
+} from '../fs/super-block.js';
 import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
@@ -96,11 +103,11 @@ async function remount_fs(task: Task, sb: SuperBlock, flags: number): Promise<vo
   if (info.bdev.read_only || info.replayedInMemory || info.journal.error !== undefined) {
     throw errno('EROFS', `${sb.s_id} cannot be written: unmount it and mount it anew`);
   }
-  sb.s_flags &= ~SB_RDONLY;
+  sb_set_flags(task, sb, sb.s_flags & ~SB_RDONLY);
   try {
     await beginWriting(task, sb, info);
   } catch (error) {
-    sb.s_flags |= SB_RDONLY;
+    sb_set_flags(task, sb, sb.s_flags | SB_RDONLY);
     throw error;
   }
 }
@@ -171,7 +178,7 @@ const latch_export_operations: export_operations = {
 function aborted(sb: SuperBlock, error: Errno): void {
   // That was wanted, and has been said.
   if (error.code === 'ESHUTDOWN') return;
-  sb.s_flags |= SB_RDONLY;
+  sb_emergency_readonly(sb);
   sb.machine.printk?.(
     `${sb.s_id}: the journal was aborted (${error.message}): the filesystem is read-only from now on`,
   );
@@ -250,7 +257,7 @@ async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice, quota: 
     sb.s_op = latch_super_operations;
     sb.s_export_op = latch_export_operations;
     sb.s_xattr = latch_xattr_handlers;
-    sb.s_flags |= SB_POSIXACL;
+    sb_set_flags(task, sb, sb.s_flags | SB_POSIXACL);
     try {
       await begin(task, sb, info, quota);
     } catch (error) {

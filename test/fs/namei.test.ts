@@ -2,7 +2,14 @@
 import t, { type Test } from 'tap';
 import { dput } from '../../src/fs/dcache.js';
 import type { Dentry } from '../../src/fs/dentry.js';
-import { I_MUTEX_CHILD, I_MUTEX_NONDIR2, I_MUTEX_NORMAL, I_MUTEX_PARENT, I_MUTEX_PARENT2 } from '../../src/fs/inode.js';
+import {
+  I_MUTEX_CHILD,
+  I_MUTEX_NONDIR2,
+  I_MUTEX_NORMAL,
+  I_MUTEX_PARENT,
+  I_MUTEX_PARENT2,
+  type inode_attrs,
+} from '../../src/fs/inode.js';
 import {
   do_create,
   do_link,
@@ -278,10 +285,17 @@ t.test('rename: the locks and their levels, as in the directory-locking document
 
 t.test('sticky, append-only and immutable', (t) =>
   onWorld(t, async ({ root, run }) => {
-    const { S_APPEND, S_IMMUTABLE } = await import('../../src/fs/inode.js');
+    const { S_APPEND, S_IMMUTABLE, inode_attrs: settable } = await import('../../src/fs/inode.js');
     await run(async (task) => {
       const dir = await do_mkdir(task, root, 'tmp', 0o777);
-      inodeOf(dir).i_mode |= 0o1777;
+      const attrs = async (dentry: Dentry, change: (attrs: ReturnType<typeof inode_attrs>) => void): Promise<void> => {
+        const inode = inodeOf(dentry);
+        using _held = await inode.i_rwsem.write(task);
+        change(settable(task, inode));
+      };
+      await attrs(dir, (its) => {
+        its.i_mode |= 0o1777;
+      });
       const mine = (uid: number, name: string): Promise<void> =>
         run(async (task) => dput(task, await do_create(task, dir, name, 0o666, true)), user(uid));
       await mine(1000, 'a');
@@ -293,25 +307,37 @@ t.test('sticky, append-only and immutable', (t) =>
       await mine(1001, 'own');
       t.equal(await as(1001, (task) => do_rename(task, dir, 'own', dir, 'a', 0)), 'EPERM', 'over a file of another');
       t.equal(await as(1000, (task) => do_unlink(task, dir, 'a')), 'ok');
-      inodeOf(dir).i_flags |= S_APPEND;
+      await attrs(dir, (its) => {
+        its.i_flags |= S_APPEND;
+      });
       t.equal(
         await as(1000, (task) => do_unlink(task, dir, 'b')),
         'EPERM',
         'nothing goes from an append-only directory',
       );
       t.equal(await outcome(() => mine(1000, 'd')), 'ok', 'but names come');
-      inodeOf(dir).i_flags = S_IMMUTABLE;
+      await attrs(dir, (its) => {
+        its.i_flags = S_IMMUTABLE;
+      });
       t.equal(await outcome(() => mine(1000, 'e')), 'EPERM');
-      inodeOf(dir).i_flags = 0;
+      await attrs(dir, (its) => {
+        its.i_flags = 0;
+      });
       const b = await lookup_one(task, dir, 'b');
-      inodeOf(b).i_flags |= S_IMMUTABLE;
+      await attrs(b, (its) => {
+        its.i_flags |= S_IMMUTABLE;
+      });
       t.equal(await outcome(() => do_unlink(task, dir, 'b')), 'EPERM');
       t.equal(await outcome(() => do_link(task, b, root, 'b2')), 'EPERM');
       t.equal(await outcome(() => vfs_open(task, b, O_RDWR)), 'EPERM');
-      inodeOf(b).i_flags = S_APPEND;
+      await attrs(b, (its) => {
+        its.i_flags = S_APPEND;
+      });
       t.equal(await outcome(() => vfs_open(task, b, O_RDWR)), 'EPERM');
       t.equal(await outcome(async () => fput(task, await vfs_open(task, b, O_RDWR | 0o2000))), 'ok');
-      inodeOf(b).i_flags = 0;
+      await attrs(b, (its) => {
+        its.i_flags = 0;
+      });
       await dput(task, b);
       await dput(task, dir);
     });

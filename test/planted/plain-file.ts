@@ -150,7 +150,7 @@ export const plain_file_inode_operations: inode_operations = {
   setattr: (task, dentry, attr) => {
     const inode = inodeOf(dentry);
     return andThen(attr.size === undefined ? undefined : setsize(task, inode, attr.size), () =>
-      setattr_copy(inode, attr),
+      setattr_copy(task, inode, attr),
     );
   },
 };

@@ -4,7 +4,7 @@ import { dget, dput } from '../../src/fs/dcache.js';
 import { d_add, d_instantiate, d_make_root } from '../../src/fs/dcache-alias.js';
 import type { Dentry } from '../../src/fs/dentry.js';
 import { ihold, insert_inode_locked, new_inode, unlock_new_inode } from '../../src/fs/icache.js';
-import type { Inode } from '../../src/fs/inode.js';
+import { type Inode, inode_init } from '../../src/fs/inode.js';
 import { inode_init_owner } from '../../src/fs/inode-owner.js';
 import {
   OffsetCtx,
@@ -72,7 +72,7 @@ function newInode(task: Task, sb: SuperBlock, dir: Inode | undefined, mode: numb
   inode_init_owner(task, inode, dir, mode);
   inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
   if ((mode & S_IFMT) === S_IFDIR) {
-    inode.i_nlink = 2;
+    inode_init(inode).i_nlink = 2;
     inode.i_op = dirOperations(changes);
     inode.i_fop = { ...simple_offset_dir_operations, ...changes.dirFops };
   } else {
@@ -157,7 +157,7 @@ function dirOperations(changes: Changes): inode_operations {
     unlink: removeName,
     rmdir,
     rename,
-    setattr: (_task, dentry, attr) => setattr_copy(inodeOf(dentry), attr),
+    setattr: (task, dentry, attr) => setattr_copy(task, inodeOf(dentry), attr),
     get_offset_ctx: (_task, inode) => offsetsOf(inode),
     ...changes.dir,
   };

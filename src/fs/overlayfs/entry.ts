@@ -2,7 +2,7 @@
 import { errno } from '../../sched/errno.js';
 import type { Cred, Task } from '../../sched/task.js';
 import type { Dentry } from '../dentry.js';
-import { Inode, i_size_init, isDir } from '../inode.js';
+import { Inode, i_size_init, inode_init, isDir } from '../inode.js';
 import { ACL_DONT_CACHE } from '../posix-acl-types.js';
 import type { SuperBlock } from '../super-block.js';
 
@@ -35,10 +35,11 @@ export class OvlInode extends Inode {
     this.layers = layers;
     const from = this.real;
     this.i_ino = ++ovlFs(sb).lastIno;
-    this.i_mode = from.i_mode;
-    this.i_uid = from.i_uid;
-    this.i_gid = from.i_gid;
-    this.i_nlink = isDir(from) ? 1 : from.i_nlink;
+    const attrs = inode_init(this);
+    attrs.i_mode = from.i_mode;
+    attrs.i_uid = from.i_uid;
+    attrs.i_gid = from.i_gid;
+    attrs.i_nlink = isDir(from) ? 1 : from.i_nlink;
     this.i_rdev = from.i_rdev;
     i_size_init(this, from.i_size);
     [this.i_atime, this.i_mtime, this.i_ctime, this.i_btime] = [from.i_atime, from.i_mtime, from.i_ctime, from.i_btime];

@@ -14,7 +14,7 @@ import { generic_delete_inode } from '../icache.js';
 import type { Inode } from '../inode.js';
 import type { super_operations } from '../operations.js';
 import { type FileSystemType, vfs_statfs } from '../super.js';
-import { SB_POSIXACL, SB_RDONLY, type SuperBlock } from '../super-block.js';
+import { SB_POSIXACL, SB_RDONLY, type SuperBlock, sb_set_flags } from '../super-block.js';
 import { vfs_getxattr } from '../xattr.js';
 import { asCreator, OVL_XATTR_PREFIX, OvlFs, ovl, realDentry } from './entry.js';
 import { ovl_new_inode } from './inode.js';
@@ -51,7 +51,7 @@ export function overlayFsType(lower: readonly Dentry[]): FileSystemType<undefine
     fill_super: (task: Task, sb: SuperBlock): Awaitable<void> => {
       sb.s_magic = MAGIC;
       sb.s_maxbytes = Number.MAX_SAFE_INTEGER;
-      sb.s_flags |= SB_POSIXACL;
+      sb_set_flags(task, sb, sb.s_flags | SB_POSIXACL);
       sb.s_fs_info = new OvlFs(task.cred);
       sb.s_op = ovl_super_operations;
       sb.s_d_op = { d_real: ovl_d_real };

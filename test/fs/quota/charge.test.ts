@@ -1,8 +1,10 @@
 /** Charging inodes: limits and their grace, promises, changes of hands, and what of it reaches the quota files. */
+
 import t from 'tap';
 import { address_space_operations } from '../../../src/contract/address-space.js';
 import { file_operations } from '../../../src/contract/file.js';
 import type { Row } from '../../../src/contract/row.js';
+import { inode_init } from '../../../src/fs/inode.js';
 import {
   dquot_alloc_inode,
   dquot_alloc_space,
@@ -158,8 +160,9 @@ t.test('what changes hands is charged to the new owner', async (t) => {
       (task) =>
         outcome(async () => {
           await dquot_transfer(task, inode, [uid, gid, undefined]);
-          inode.i_uid = uid;
-          inode.i_gid = gid;
+          const attrs = inode_init(inode);
+          attrs.i_uid = uid;
+          attrs.i_gid = gid;
         }),
       cred,
     );

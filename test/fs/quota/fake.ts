@@ -1,5 +1,5 @@
 /** A filesystem that is nothing but inodes in memory and two quota files, so that the generic quotas can be seen alone. */
-import { Inode } from '../../../src/fs/inode.js';
+import { Inode, inode_init } from '../../../src/fs/inode.js';
 import {
   dquot_acquire,
   dquot_commit,
@@ -108,8 +108,9 @@ export class FakeFs {
   inode(uid: number, gid: number): FakeInode {
     const inode = new FakeInode(this.sb);
     inode.i_ino = ++this.#ino;
-    inode.i_uid = uid;
-    inode.i_gid = gid;
+    const attrs = inode_init(inode);
+    attrs.i_uid = uid;
+    attrs.i_gid = gid;
     this.sb.inodeHash.set(inode.i_ino, inode);
     return inode;
   }

@@ -29,5 +29,12 @@ export const planted: Planted = {
       held: [],
       at: 'unlocked_ioctl',
     },
+    {
+      kind: 'guarded-state',
+      rule: 'guarded#inode attributes',
+      op: 'inode_operations.setattr',
+      held: [],
+      at: 'unlocked_ioctl',
+    },
   ],
 };
