@@ -11,6 +11,7 @@ import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { initQuota } from './charge.js';
+import { convert_unwritten } from './convert.js';
 import { endOf } from './extent-list.js';
 import type { Hole } from './extents.js';
 import type { Extent } from './format/inode.js';
@@ -18,7 +19,7 @@ import { BLOCK_SIZE } from './format/layout.js';
 import { infoOf, with_handle } from './info.js';
 import type { LatchInode } from './inode.js';
 import { writeInode } from './inode-disk.js';
-import { markWritten, preallocate } from './map.js';
+import { preallocate } from './map.js';
 import { gather, reach, sectorOf, type Transfer, transferNow } from './transfer.js';
 import { freeBlocks } from './truncate.js';
 import { zeroEof } from './zero-eof.js';
@@ -51,9 +52,10 @@ export async function dio_write(
     inode_dio_begin(inode);
     try {
       await mapHoles(task, inode, range, joins, mapped);
-      using _writing = inode.extents.unconverted.begin(task, first, first + range.length);
+      using writing = inode.extents.unconverted.begin(first, first + range.length, task);
       await gatherRest(task, inode, pos + out.total, end, iter, out);
       await transferNow(task, info.bdev, out);
+      writing.land();
       await finish(task, inode, range, end, joins);
     } finally {
       inode_dio_end(inode);
@@ -126,24 +128,14 @@ function gatherRest(
 }
 
 /** The data are on the device: the blocks of the range are written, and the file reaches at least to byte `end` exclusive (ext4_dio_write_end_io). */
-async function finish(task: Task, inode: LatchInode, range: Hole, end: number, joined: boolean): Promise<void> {
-  const info = infoOf(inode.i_sb);
-  const last = range.logical + range.length;
-  for (let block = range.logical; block < last; ) {
-    const before = block;
-    await with_handle(task, info, async (handle) => {
-      try {
-        block = await markWritten(task, handle, inode, block, last);
-        if (block < last) return;
-        if (end > inode.i_size) i_size_write(task, inode, end);
-        if (end > inode.i_disksize) inode.i_disksize = end;
-        if (joined) await info.orphans.del(task, handle, inode);
-      } finally {
-        await writeInode(task, handle, info, inode);
-      }
-    });
-    if (block === before) throw errno('EIO', `block ${block} cannot be converted in one transaction`);
-  }
+function finish(task: Task, inode: LatchInode, range: Hole, end: number, joined: boolean): Promise<void> {
+  const { orphans } = infoOf(inode.i_sb);
+  const blocks = { start: range.logical, end: range.logical + range.length };
+  return convert_unwritten(task, inode, [blocks], (handle) => {
+    if (end > inode.i_size) i_size_write(task, inode, end);
+    if (end > inode.i_disksize) inode.i_disksize = end;
+    return joined ? orphans.del(task, handle, inode) : undefined;
+  });
 }
 
 /** Nothing was written behind the end of the file: what was mapped there is not kept. Where that fails, the next mount finds the file among the orphans. */

@@ -8,6 +8,7 @@ import type { file_operations, inode_operations } from '../fs/operations.js';
 import type { QuotaType } from '../fs/quota/types.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { SB_FREEZE_COMPLETE } from '../fs/super-writers.js';
+import { WorkQueue } from '../fs/workqueue.js';
 import { GUARDED, guard_read } from '../locking/guarded.js';
 import type { address_space_operations } from '../mm/operations.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
@@ -45,6 +46,8 @@ export class LatchInfo {
   readonly alloc: Allocator;
   readonly inodes: InodeAllocator;
   readonly orphans: Orphans;
+  /** What is to be done when data have reached the device (s_rsv_conversion_wq). */
+  readonly conversions: WorkQueue;
   /** Given at the mount and not imported, because operations find inodes, and inodes have operations. */
   readonly operations: OperationsByType;
   /** The lowest key of a name in a directory: see dir.ts. */
@@ -93,6 +96,7 @@ export class LatchInfo {
     this.alloc = new Allocator(bdev, superblock, this.groups, changed);
     this.inodes = new InodeAllocator(bdev, superblock, this.groups, this.alloc, changed);
     this.orphans = new Orphans(this);
+    this.conversions = new WorkQueue(sb, 'latch-conversion');
     this.operations = operations;
     const hash = { k0: superblock.hashKey.readUInt32LE(0), k1: superblock.hashKey.readUInt32LE(4) };
     // A name is looked up before it is made or removed, and its place in the tree twice to be changed.

@@ -1,6 +1,6 @@
 /** Mapping blocks of a file: taking blocks of the device for a hole, and saying that preallocated ones were written. */
 import { blkdev_issue_zeroout, SECTOR_SIZE } from '../block/bio.js';
-import type { Awaitable } from '../sched/awaitable.js';
+import { type Awaitable, inTurn } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { ALLOC_CREDITS, type Run } from './alloc.js';
@@ -124,6 +124,12 @@ export function markWritten(
 }
 
 function zeroBlocks(task: Task, inode: LatchInode, piece: Extent): Awaitable<void> {
-  if (inode.extents.unconverted.overlaps(piece.logical, endOf(piece))) throw errno('EAGAIN');
-  return blkdev_issue_zeroout(task, infoOf(inode.i_sb).bdev, piece.physical * SECTORS, piece.length * BLOCK_SIZE);
+  const { unconverted } = inode.extents;
+  const [start, end] = [piece.logical, endOf(piece)];
+  if (unconverted.overlaps(start, end)) throw errno('EAGAIN');
+  const { bdev } = infoOf(inode.i_sb);
+  // What others have written there, and not called written yet, stays.
+  const zero = ([from, to]: readonly [number, number]): Awaitable<void> =>
+    blkdev_issue_zeroout(task, bdev, (piece.physical + from - start) * SECTORS, (to - from) * BLOCK_SIZE);
+  return inTurn(...unconverted.without(start, end).map((gap) => () => zero(gap)));
 }

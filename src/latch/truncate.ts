@@ -20,7 +20,7 @@ import type { Exclusive } from '../locking/held.js';
 import { filemap_write_and_wait_range } from '../mm/filemap-wait.js';
 import { PAGE_SIZE } from '../mm/folio.js';
 import { truncate_inode_pages_range } from '../mm/truncate.js';
-import { zero_partial_folio } from '../mm/zero-edge.js';
+import { zero_partial_folio, zero_waiting_folio } from '../mm/zero-edge.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -159,6 +159,8 @@ export async function zeroEdge(
   held: Exclusive<'invalidate_lock'>,
 ): Promise<boolean> {
   if (to <= from) return false;
+  // Whatever becomes of a page that waits to be written, these bytes are zeroes; and one that is being written has its block written afterwards.
+  await zero_waiting_folio(task, inode.i_mapping, from, to);
   const extent = await inode.extents.find(task, Math.floor(from / BLOCK_SIZE));
   if (extent === undefined || extent.unwritten) return false;
   await zero_partial_folio(task, inode.i_mapping, from, to, held);

@@ -1,6 +1,7 @@
 /**
- * Data that go past the page cache into preallocated blocks: they are on the device, or on their way to it, before the tree calls their blocks written. Until
- * then nobody else may zero these blocks, or call them written: who would have to waits for the end (i_unwritten and ext4_unwritten_wait of ext4).
+ * Data on their way into blocks that count as preallocated: they are on the device before the tree calls their blocks written. While they are on their way
+ * nobody else may zero these blocks, or call them written: who would have to waits until they are there (i_unwritten and ext4_unwritten_wait of ext4).
+ * That takes nothing but the device: once they are there, anybody may call them written.
  */
 import { LockMap } from '../locking/lock-map.js';
 import type { Task } from '../sched/task.js';
@@ -15,46 +16,84 @@ export function might_wait_unconverted(task: Task): void {
   i_unwritten.might(task);
 }
 
-interface Writing {
-  readonly task: Task;
+/** Data for some blocks. The blocks are called written, or the data are given up, when it is disposed of. */
+export class Writing implements Disposable {
+  /** Who waits for the device; undefined where nobody does. */
+  readonly task: Task | undefined;
   readonly start: number;
-  readonly end: number;
+  /** Exclusive. */
+  end: number;
+  landed = false;
+  readonly #done: (writing: Writing) => void;
+
+  constructor(task: Task | undefined, start: number, end: number, done: (writing: Writing) => void) {
+    this.task = task;
+    this.start = start;
+    this.end = end;
+    this.#done = done;
+  }
+
+  /** The data are on the device. Callable in completion context. */
+  land(): void {
+    this.landed = true;
+    this.#done(this);
+  }
+
+  [Symbol.dispose](): void {
+    this.end = this.start;
+    this.#done(this);
+  }
 }
 
 export class Unconverted {
-  readonly #under = new Set<Writing>();
+  readonly #all = new Set<Writing>();
   readonly #ended = new WaitQueue();
 
   /**
-   * Data for blocks `start` to `end` exclusive are about to be written; before it is looked up where these are. The blocks are called written, or the
-   * data are given up, when the guard goes.
+   * Data for blocks `start` to `end` exclusive are about to be written; before it is looked up where these are. Without a task, nobody waits for them and
+   * I/O that has been started takes them there.
    */
-  begin(task: Task, start: number, end: number): Disposable {
-    const inside = i_unwritten.enter(task);
-    const writing = { task, start, end };
-    this.#under.add(writing);
-    return {
-      [Symbol.dispose]: () => {
-        this.#under.delete(writing);
-        inside.release();
-        this.#ended.wake_all();
-      },
-    };
+  begin(start: number, end: number, task?: Task): Writing {
+    const inside = task === undefined ? undefined : i_unwritten.enter(task);
+    let entered = true;
+    const writing = new Writing(task, start, end, (changed) => {
+      if (entered) inside?.release();
+      entered = false;
+      if (changed.end <= changed.start) this.#all.delete(changed);
+      this.#ended.wake_all();
+    });
+    this.#all.add(writing);
+    return writing;
   }
 
-  /** Whether there are such data for any of blocks `start` to `end` exclusive. */
+  /** Whether data for any of blocks `start` to `end` exclusive are on their way still. */
   overlaps(start: number, end: number): boolean {
-    for (const writing of this.#under) if (writing.start < end && start < writing.end) return true;
+    for (const writing of this.#all) if (!writing.landed && writing.start < end && start < writing.end) return true;
     return false;
   }
 
-  /** Wait for the end of all that are under way now. Not with a handle open, which they will need. @throws EDEADLK with one */
+  /** Which of blocks `start` to `end` exclusive have no such data, in order: `[start, end)` each. */
+  without(start: number, end: number): (readonly [start: number, end: number])[] {
+    const found = [...this.#all].filter((writing) => writing.start < end && start < writing.end);
+    found.sort((a, b) => a.start - b.start);
+    const gaps: (readonly [number, number])[] = [];
+    let at = start;
+    for (const writing of found) {
+      if (writing.start > at) gaps.push([at, writing.start]);
+      at = Math.max(at, writing.end);
+    }
+    if (at < end) gaps.push([at, end]);
+    return gaps;
+  }
+
+  /** Wait until all that are on their way now are there, or are given up. Not with a handle open, which they may need. @throws EDEADLK with one */
   async wait(task: Task): Promise<void> {
     assert_no_handle(task);
-    const now = [...this.#under];
-    await wait_event(task, this.#ended, () => !now.some((writing) => this.#under.has(writing)), {
-      what: 'direct I/O to preallocated blocks',
-      blockers: () => now.filter((writing) => this.#under.has(writing)).map((writing) => writing.task),
+    const under = (writing: Writing): boolean => !writing.landed && this.#all.has(writing);
+    const now = [...this.#all].filter(under);
+    await wait_event(task, this.#ended, () => !now.some(under), {
+      what: 'data for preallocated blocks',
+      blockers: () => now.filter(under).flatMap((writing) => writing.task ?? []),
     });
   }
 }

@@ -1,9 +1,7 @@
 /**
  * Writing a file's pages (ext4_writepages). Pages get their blocks here, many at a time (delayed allocation), and by then a page is under writeback
- * and unlocked: so a handle may be waited for. Pages that need a change of metadata, because they have no block, one that was only preallocated, or lie
- * beyond the size that is on the device, are written as ordered data of the transaction that makes the change.
+ * and unlocked: so a handle may be waited for. That their blocks are written, or the file longer, is said when the data are on the device (end-io.ts).
  */
-import { type Bio, submit_bio } from '../block/bio.js';
 import type { AddressSpace } from '../mm/address-space.js';
 import { type Folio, folio_zero_range, PAGE_SIZE } from '../mm/folio.js';
 import { folio_clear_dirty_for_io } from '../mm/folio-clean.js';
@@ -16,13 +14,13 @@ import type { Task } from '../sched/task.js';
 import { ALLOC_CREDITS } from './alloc.js';
 import { initQuota } from './charge.js';
 import { claimBlocks, hostOf, undelay } from './delayed.js';
+import { reachTo, submit_run, submit_runs, type WriteRun } from './end-io.js';
 import { endOf } from './extent-list.js';
 import { infoOf, type LatchInfo, with_handle } from './info.js';
 import type { LatchInode } from './inode.js';
 import { writeInode } from './inode-disk.js';
-import { OrderedWrites } from './journal/ordered.js';
 import type { Handle } from './journal/types.js';
-import { mapRun, markWritten, SECTORS } from './map.js';
+import { mapRun, markWritten } from './map.js';
 import { might_wait_unconverted } from './unconverted.js';
 
 /** Pages that are mapped together. */
@@ -87,12 +85,6 @@ function start(task: Task, inode: LatchInode, folio: Folio): void {
   folio_start_writeback(task, folio);
 }
 
-/** Pages that follow each other on the device from block `start` on. */
-interface Mapped {
-  readonly folios: readonly Folio[];
-  readonly start: number;
-}
-
 /** Write pages that are under writeback, in the order of the file. Errors are the mapping's. */
 async function writeBatch(task: Task, inode: LatchInode, batch: readonly Folio[]): Promise<void> {
   const info = infoOf(inode.i_sb);
@@ -102,8 +94,14 @@ async function writeBatch(task: Task, inode: LatchInode, batch: readonly Folio[]
     while (done < batch.length) {
       const rest = batch.slice(done);
       const plain = await overwrite(task, inode, rest);
-      if (plain !== undefined) submit(task, info, [plain]);
-      done += plain?.folios.length ?? (await mapInTime(task, info, inode, rest));
+      if (plain !== undefined) {
+        submit_run(task, info.bdev, plain);
+        done += plain.folios.length;
+      } else {
+        const runs = await mapInTime(task, info, inode, rest);
+        for (const { folios } of runs) done += folios.length;
+        submit_runs(task, inode, runs);
+      }
     }
   } catch (error) {
     const failure = asErrno(error);
@@ -116,7 +114,7 @@ async function writeBatch(task: Task, inode: LatchInode, batch: readonly Folio[]
 }
 
 /** The first pages, as far as they only overwrite what is there; undefined where not even the first does. */
-async function overwrite(task: Task, inode: LatchInode, batch: readonly Folio[]): Promise<Mapped | undefined> {
+async function overwrite(task: Task, inode: LatchInode, batch: readonly Folio[]): Promise<WriteRun | undefined> {
   const first = batch[0]?.index ?? 0;
   const extent = await inode.extents.find(task, first);
   if (extent === undefined || extent.unwritten) return undefined;
@@ -129,13 +127,21 @@ async function overwrite(task: Task, inode: LatchInode, batch: readonly Folio[])
   return { folios, start: extent.physical + (first - extent.logical) };
 }
 
-/** As mapAndWrite, in a handle of its own, when no direct write is in the way and what was freed can be used again (ext4_writepages on ENOSPC). */
-async function mapInTime(task: Task, info: LatchInfo, inode: LatchInode, batch: readonly Folio[]): Promise<number> {
+/** As mapSome, in a handle of its own, when no direct write is in the way and what was freed can be used again (ext4_writepages on ENOSPC). */
+async function mapInTime(
+  task: Task,
+  info: LatchInfo,
+  inode: LatchInode,
+  batch: readonly Folio[],
+): Promise<readonly WriteRun[]> {
   might_wait_unconverted(task);
   for (;;) {
+    const runs: WriteRun[] = [];
     try {
-      return await with_handle(task, info, (handle) => mapAndWrite(task, handle, info, inode, batch));
+      await with_handle(task, info, (handle) => mapSome(task, handle, info, inode, batch, runs));
+      return runs;
     } catch (error) {
+      for (const { writing } of runs) writing?.[Symbol.dispose]();
       if (isErrno(error, 'EAGAIN')) await inode.extents.unconverted.wait(task);
       else if (isErrno(error, 'ENOSPC') && info.alloc.pending > 0) await info.journal.force_commit(task);
       else throw error;
@@ -143,15 +149,15 @@ async function mapInTime(task: Task, info: LatchInfo, inode: LatchInode, batch: 
   }
 }
 
-/** Map the first pages, as many as the handle has credits for, and start to write them. @returns how many they are, at least one */
-async function mapAndWrite(
+/** Map the first pages, as many as the handle has credits for, at least one. @param runs gets them */
+async function mapSome(
   task: Task,
   handle: Handle,
   info: LatchInfo,
   inode: LatchInode,
   batch: readonly Folio[],
-): Promise<number> {
-  const runs: Mapped[] = [];
+  runs: WriteRun[],
+): Promise<void> {
   let done = 0;
   await initQuota(task, inode);
   try {
@@ -169,32 +175,45 @@ async function mapAndWrite(
   }
   const last = batch[done - 1];
   if (last === undefined) throw errno('EIO', 'a page cannot be mapped in one transaction');
-  const size = Math.min(inode.i_size, (last.index + 1) * PAGE_SIZE);
-  if (size > inode.i_disksize) inode.i_disksize = size;
+  // Without a log it makes no difference when.
+  if (!info.journaled) reachTo(inode, (last.index + 1) * PAGE_SIZE);
   await writeInode(task, handle, info, inode);
-  const writes = new OrderedWrites();
-  handle.add_ordered(writes);
-  submit(task, info, runs, writes);
-  return done;
 }
 
-/** See to it that the first pages have written blocks. @returns those that lie together */
-async function mapFirst(task: Task, handle: Handle, inode: LatchInode, batch: readonly Folio[]): Promise<Mapped> {
+/**
+ * See to it that the first pages have blocks. With a log these count as preallocated until the data are there; a device without one ends with the process, and has
+ * forgotten what its free blocks held.
+ * @returns those that lie together
+ */
+async function mapFirst(task: Task, handle: Handle, inode: LatchInode, batch: readonly Folio[]): Promise<WriteRun> {
   const first = batch[0]?.index ?? 0;
   const row = consecutive(batch);
-  let extent = await inode.extents.find(task, first);
-  if (extent === undefined) {
-    const mapped = await mapRun(task, handle, inode, { logical: first, length: row }, false, true);
-    await claimBlocks(task, inode, batch.slice(0, mapped));
-    // Not always what was just mapped: fallocate does not wait for pages under writeback, and may have been faster.
-    extent = await inode.extents.find(task, first);
-    if (extent === undefined) throw errno('EIO', `page ${first} of inode ${inode.i_ino} has no block`);
+  const { journaled } = infoOf(inode.i_sb);
+  // Before it is looked up where they go: nobody zeroes blocks there from now on, unless it is over when the lookup ends.
+  const writing = journaled ? inode.extents.unconverted.begin(first, first + row) : undefined;
+  try {
+    let extent = await inode.extents.find(task, first);
+    if (extent === undefined) {
+      const mapped = await mapRun(task, handle, inode, { logical: first, length: row }, journaled, true);
+      await claimBlocks(task, inode, batch.slice(0, mapped));
+      // Not always what was just mapped: fallocate does not wait for pages under writeback, and may have been faster.
+      extent = await inode.extents.find(task, first);
+      if (extent === undefined) throw errno('EIO', `page ${first} of inode ${inode.i_ino} has no block`);
+    }
+    let count = Math.min(row, endOf(extent) - first);
+    if (extent.unwritten && !journaled) count = (await markWritten(task, handle, inode, first, first + count)) - first;
+    const folios = batch.slice(0, count);
+    for (const folio of folios) undelay(task, inode, folio);
+    const start = extent.physical + (first - extent.logical);
+    if (writing === undefined) return { folios, start };
+    if (extent.unwritten) writing.end = first + count;
+    else writing[Symbol.dispose]();
+    const end = Math.min(inode.i_size, (first + count) * PAGE_SIZE);
+    return { folios, start, end, ...(extent.unwritten ? { writing } : {}) };
+  } catch (error) {
+    writing?.[Symbol.dispose]();
+    throw error;
   }
-  let count = Math.min(row, endOf(extent) - first);
-  if (extent.unwritten) count = (await markWritten(task, handle, inode, first, first + count)) - first;
-  const folios = batch.slice(0, count);
-  for (const folio of folios) undelay(task, inode, folio);
-  return { folios, start: extent.physical + (first - extent.logical) };
 }
 
 /** Pages from the first one on without a gap. */
@@ -203,25 +222,4 @@ function consecutive(batch: readonly Folio[]): number {
   let count = 1;
   while (count < batch.length && batch[count]?.index === first + count) count++;
   return count;
-}
-
-/** Start the writes, one request for each run. */
-function submit(task: Task, info: LatchInfo, runs: readonly Mapped[], writes?: OrderedWrites): void {
-  for (const { folios } of runs) for (let i = 0; i < folios.length; i++) writes?.begin();
-  for (const { folios, start } of runs) submit_bio(task, info.bdev, bioOf(folios, start, writes));
-}
-
-function bioOf(run: readonly Folio[], start: number, writes: OrderedWrites | undefined): Bio {
-  return {
-    op: 'write',
-    sector: start * SECTORS,
-    vecs: run.map((folio) => folio.data),
-    length: run.length * PAGE_SIZE,
-    end_io: (completion, error) => {
-      for (const folio of run) {
-        folio_end_writeback(completion, folio, error);
-        writes?.end();
-      }
-    },
-  };
 }

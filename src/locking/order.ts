@@ -65,7 +65,7 @@ export const LOCK_ORDER: readonly OrderEdge[] = [
   edge('page_table_lock', 'i_lock', 'a page that was stored to is dirty, and with it its inode'),
   edge('folio', 'i_data_sem', 'writing a folio out looks its blocks up'),
   edge('folio', 'i_unwritten', 'and waits for data that go past the cache into blocks that it would have to zero'),
-  edge('i_unwritten', 'j_barrier', 'which are called written in a transaction'),
+  edge('i_unwritten', 'i_data_sem', 'who writes them looks up where they go'),
 
   // Quota: fs/quota/dquot.c.
   edge('s_umount', 'dqonoff_sem', 'quotas are switched, and written back by a sync, with the superblock locked'),

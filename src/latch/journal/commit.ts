@@ -10,8 +10,8 @@ import { BLOCK_DESCRIPTOR, BLOCK_REVOKE, checksum, encodeCommit, encodeNumbers, 
 import type { Transaction } from './transaction.js';
 
 /**
- * Commit the running transaction: wait for its handles, copy its buffers, and bring ordered data, log and commit block to the device in that
- * order. Others may start a new transaction as soon as the copies are made. Takes j_state_lock.
+ * Commit the running transaction: wait for its handles, copy its buffers, and bring log and commit block to the device in that
+ * order, with all data that were there before. Others may start a new transaction as soon as the copies are made. Takes j_state_lock.
  * @throws EIO; nothing of the transaction counts then
  */
 export async function commit_transaction(task: Task, journal: LogJournal, transaction: Transaction): Promise<void> {
@@ -19,13 +19,7 @@ export async function commit_transaction(task: Task, journal: LogJournal, transa
   await wait_event(task, journal.j_wait_updates, () => transaction.updates === 0, { what: 'open handles' });
   if (journal.error !== undefined) return;
   const image = freeze(task, journal, transaction);
-  await waitOrdered(task, transaction);
-  if (journal.error !== undefined) return;
   if (image !== undefined) await writeLog(task, journal, transaction, image);
-  else if (transaction.ordered.size > 0) {
-    transaction.flushing = true;
-    await journal.log.flush(task);
-  }
   for (const head of transaction.forgotten) {
     // A write home of a block that is free from now on must not arrive after whatever the block is used for next.
     const written = wait_on_buffer(task, head.bh);
@@ -114,14 +108,6 @@ function imageOf(journal: LogJournal, transaction: Transaction): Buffer | undefi
     for (const head of part) at += head.bh.b_data.copy(image, at);
   }
   return image;
-}
-
-/** An error of the data is the file's: fsync reports it; the metadata is consistent all the same. */
-async function waitOrdered(task: Task, transaction: Transaction): Promise<void> {
-  for (const writes of transaction.ordered) {
-    const waiting = writes.wait(task);
-    if (waiting instanceof Promise) await waiting;
-  }
 }
 
 async function writeLog(task: Task, journal: LogJournal, transaction: Transaction, image: Buffer): Promise<void> {

@@ -7,7 +7,6 @@ import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import type { LogJournal } from './journal.js';
 import { PER_BLOCK } from './layout.js';
-import type { OrderedWrites } from './ordered.js';
 import { JournalHead, journal_head, type Transaction } from './transaction.js';
 import { aborted_errno, type FrozenTrigger, type Handle } from './types.js';
 
@@ -144,10 +143,6 @@ export class LogHandle implements Handle {
     if (revokes.has(block)) return;
     if (revokes.size % PER_BLOCK === 0) this.#charge(transaction);
     revokes.add(block);
-  }
-
-  add_ordered(writes: OrderedWrites): void {
-    this.#live().ordered.add(writes);
   }
 
   on_commit(fn: (task: Task) => void): void {

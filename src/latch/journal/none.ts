@@ -7,7 +7,6 @@ import type { BufferHead } from '../../block/buffer-head.js';
 import type { Awaitable } from '../../sched/awaitable.js';
 import { type Errno, errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
-import type { OrderedWrites } from './ordered.js';
 import { aborted_errno, assert_no_handle, type FrozenTrigger, type Handle, type Journal } from './types.js';
 
 /** The number of what is no transaction. */
@@ -130,9 +129,6 @@ class NoHandle implements Handle {
 
   /** No log, no old copies. */
   revoke(): void {}
-
-  /** Without transactions there is no order either. */
-  add_ordered(_writes: OrderedWrites): void {}
 
   on_commit(fn: (task: Task) => void): void {
     this.#callbacks ??= [];

@@ -1,7 +1,6 @@
 /** A transaction, and what the journal knows of a buffer. */
 import type { BufferHead } from '../../block/buffer-head.js';
 import type { Task } from '../../sched/task.js';
-import type { OrderedWrites } from './ordered.js';
 import type { FrozenTrigger } from './types.js';
 
 /** Handles join a running transaction; a locked one waits for its handles to stop; then it is committed; its buffers are written home last. */
@@ -18,7 +17,6 @@ export class Transaction {
   /** Buffers with write access, in the order of joining. Those that left it again still stand here. */
   readonly buffers: JournalHead[] = [];
   readonly revokes = new Set<number>();
-  readonly ordered = new Set<OrderedWrites>();
   readonly callbacks: ((task: Task) => void)[] = [];
   /** Its commit has begun to flush the device: data written later is not covered. */
   flushing = false;

@@ -4,12 +4,14 @@ import type { Awaitable } from '../../sched/awaitable.js';
 import type { Errno } from '../../sched/errno.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
-import type { OrderedWrites } from './ordered.js';
 
 /** What is still to be put into a buffer when its transaction is committed, such as a checksum (struct jbd2_buffer_trigger_type). May not sleep. */
 export type FrozenTrigger = (bh: BufferHead) => void;
 
-/** A set of changes that reach the device together or not at all (handle_t). Belongs to one task. */
+/**
+ * A set of changes that reach the device together or not at all (handle_t). Belongs to one task. It may be started by who has pages locked or under
+ * writeback: so nobody waits for either in one. Data whose change of metadata must not come before them are on the device before the handle starts.
+ */
 export interface Handle {
   /** The transaction that it is part of; with log_wait_commit one waits until that is on the device. Changes with `restart`. */
   readonly tid: number;
@@ -39,12 +41,6 @@ export interface Handle {
   forget(task: Task, bh: BufferHead): void;
   /** As `forget`, for a block of metadata that may not be in memory (jbd2_journal_revoke). */
   revoke(task: Task, block: number): void;
-  /**
-   * These writes, which were started in this handle, have ended before the transaction commits (jbd2_journal_inode_ranged_wait). The commit waits for the
-   * writes only, and takes no lock of any page: so a handle may be started by who has pages locked or under writeback, and nobody may wait for
-   * either in a handle.
-   */
-  add_ordered(writes: OrderedWrites): void;
   /** Call `fn` in the journal's task once the transaction is on the device; never where that fails. It may not start handles. */
   on_commit(fn: (task: Task) => void): void;
   /** Ask for more credits; false where the transaction has no room: then stop, or restart (jbd2_journal_extend). */
