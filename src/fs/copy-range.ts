@@ -105,7 +105,7 @@ export async function generic_copy(
   let done = 0;
   try {
     while (done < count) {
-      if (task.signalled) throw errno('EINTR');
+      if (task.killed) throw errno('EINTR');
       const size = Math.min(CHUNK, count - done);
       const step = await copyChunk(task, fileIn, posIn + done, fileOut, posOut + done, size);
       if (step === 0) break;

@@ -11,7 +11,7 @@ const MAX_LOOKS = 10;
 
 /**
  * To be called by whoever is about to change something, before it holds anything: wait while twice as many inodes are dirty as may be. At once for who holds
- * a lock or has a handle open, because the flusher may need that. A signal ends the wait, and the change goes on.
+ * a lock or has a handle open, because the flusher may need that. A fatal signal ends the wait, and the change goes on.
  */
 export function balance_dirty_inodes(task: Task, sb: SuperBlock): Awaitable<void> {
   if (!sb.s_wb.crowded || task.held.length > 0 || task.journal_info !== undefined || task.atomic > 0) return undefined;
@@ -22,7 +22,7 @@ async function pause(task: Task, { s_wb: wb }: SuperBlock): Promise<void> {
   for (let looks = 0; wb.crowded && looks < MAX_LOOKS; looks++) {
     wb.onMany?.();
     try {
-      await wb.lessCrowded.wait(task, { what: 'too many dirty inodes', timeout: MAX_PAUSE, interruptible: true });
+      await wb.lessCrowded.wait(task, { what: 'too many dirty inodes', timeout: MAX_PAUSE, killable: true });
     } catch (error) {
       if (isErrno(error, 'EINTR')) return;
       if (!isErrno(error, 'ETIMEDOUT')) throw error;

@@ -64,11 +64,11 @@ export class Process {
     return new Process(this.#sb, options, this);
   }
 
-  /** Send a signal: waits that signals can end, end with EINTR. SIGIO is only noted. */
+  /** Send a signal: waits that signals can end, end with EINTR. SIGIO is only noted. The process survives all but SIGKILL, after which killable waits end, too. */
   signal(name: string): void {
     this.signals.push(name);
     if (name === 'SIGIO') return;
-    for (const task of this.#running) task.interrupt();
+    for (const task of this.#running) task.interrupt(name === 'SIGKILL');
   }
 
   /**

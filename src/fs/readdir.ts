@@ -55,9 +55,8 @@ export function iterate_dir(task: Task, file: File, ctx: DirContext): Awaitable<
   return andThen(file.f_pos_lock.lock(task), (position) =>
     withCleanup(
       () =>
-        andThen(
-          take(task, rows.iterate_shared, 'inode', inode.i_rwsem, I_MUTEX_NORMAL, { interruptible: true }),
-          (held) => withCleanup(listed, () => held.release()),
+        andThen(take(task, rows.iterate_shared, 'inode', inode.i_rwsem, I_MUTEX_NORMAL, { killable: true }), (held) =>
+          withCleanup(listed, () => held.release()),
         ),
       () => position.release(),
     ),

@@ -23,12 +23,15 @@ import { decodeHeader, peekHeader } from './protocol/read.js';
 import { decodeInit, decodeInterrupt } from './protocol/read-files.js';
 import { DEFAULT_WIRE, type RequestHeader, type Wire } from './protocol/requests.js';
 import { encodeInit } from './protocol/write.js';
-import type { SessionLog, SessionOptions } from './session-options.js';
-import { wishes } from './session-options.js';
+import { type SessionLog, type SessionOptions, wishes } from './session-options.js';
+import { fatal_signal_pending } from './signals.js';
 import type { Transport } from './transport.js';
 
 /** What comes without a handle where OPENDIR is answered with ENOSYS. */
 const OF_DIRECTORIES = new Set<number>([Opcode.READDIR, Opcode.READDIRPLUS, Opcode.FSYNCDIR, Opcode.IOCTL]);
+
+/** Milliseconds between two looks at the signals of who has got one and waits still. */
+const LOOK_FOR_SIGNALS = 250;
 
 export class Session {
   readonly transport: Transport;
@@ -234,7 +237,18 @@ export class Session {
       this.transport.replyError(header.unique, ERRNO.EAGAIN);
       return;
     }
-    pending.task.interrupt();
+    this.#signal(header.unique, pending.task, pending.task.pid);
+  }
+
+  /** A signal for a request under way. The kernel tells of the first one only: whether one follows that is fatal, must be looked for. */
+  #signal(unique: U64, task: Task, pid: number): void {
+    const fatal = fatal_signal_pending(pid);
+    task.interrupt(fatal);
+    if (fatal) return;
+    const again = (): void => {
+      if (this.#pending.get(unique)?.task === task) this.#signal(unique, task, pid);
+    };
+    this.sb.sched.timer(LOOK_FOR_SIGNALS, again, { background: true });
   }
 
   /** The kernel's last request. On a disk umount(2) waits for the answer, which `farewell` gives. */

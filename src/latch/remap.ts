@@ -102,7 +102,7 @@ export async function latch_copy_file_range(
     const copy: Copy = { from, to, iocb, fileIn, heldIn: held.a, heldOut: held.b };
     try {
       guard_read(task, GUARDED.copied, from.i_rwsem);
-      while (done < count && !task.signalled) {
+      while (done < count && !task.killed) {
         const { data, end } = await stretch(task, from, posIn + done);
         const size = Math.min(end - posIn, count) - done;
         if (!data) await copyHole(task, copy, size);

@@ -71,7 +71,7 @@ async function trimGroup(
   /** Where a run ends that is known to be long enough. */
   let known = from;
   for (let at = from; at < to; ) {
-    if (task.signalled) throw errno('EINTR');
+    if (task.killed) throw errno('EINTR');
     info.assert_running();
     using _lock = await info.alloc.alloc_lock.lock(task);
     const bh = await info.groups.read(task, group, BLOCK_BITMAP);

@@ -21,6 +21,8 @@ interface Ticket {
 export interface LockOptions {
   /** A signal ends the wait with EINTR (down_read_interruptible and the like). */
   readonly interruptible?: boolean;
+  /** A fatal signal does, and no other (down_read_killable and the like). */
+  readonly killable?: boolean;
   /** A lock that the task holds and under which several of this class may be taken in any order (mutex_lock_nest_lock). */
   readonly nest?: object;
 }
@@ -164,6 +166,7 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
       lock: this,
       what: `${this.name} (${mode})`,
       interruptible: options?.interruptible ?? false,
+      killable: options?.killable ?? false,
       blockers: () => this.blockers(task),
     };
     const start = task.sched.monotonic();

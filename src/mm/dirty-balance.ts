@@ -12,7 +12,7 @@ const WRITE_CHUNK = 1_024;
 
 /**
  * To be called by whoever is about to dirty pages of `mapping`, before it locks any (balance_dirty_pages_ratelimited). At once below
- * the limit. A signal ends the wait, but the write goes on: it is the caller who looks for signals.
+ * the limit. A fatal signal ends the wait, and it is the caller who looks for that.
  */
 export function balance_dirty_pages_ratelimited(task: Task, mapping: AddressSpace): Awaitable<void> {
   const { memory } = mapping;
@@ -40,7 +40,7 @@ async function balance_dirty_pages(task: Task, mapping: AddressSpace): Promise<v
     }
     memory.wakeFlushers('background');
     try {
-      await memory.dirtyWaiters.wait(task, { what: 'dirty limit', timeout: MAX_PAUSE, interruptible: true });
+      await memory.dirtyWaiters.wait(task, { what: 'dirty limit', timeout: MAX_PAUSE, killable: true });
     } catch (error) {
       if (isErrno(error, 'EINTR')) return;
       if (!isErrno(error, 'ETIMEDOUT')) throw error;

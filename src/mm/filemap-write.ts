@@ -126,13 +126,14 @@ class BufferedWrite {
     return written;
   }
 
-  /** Write the part of the rest that lies in one page. @returns bytes accepted */
+  /** Write the part of the rest that lies in one page. @returns bytes accepted @throws EINTR where the process is being killed: what was written so far counts */
   #chunk(): Awaitable<number> {
     const throttled = balance_dirty_pages_ratelimited(this.#task, this.#mapping);
     return throttled === undefined ? this.#page() : throttled.then(() => this.#page());
   }
 
   #page(): Awaitable<number> {
+    if (this.#task.killed) throw errno('EINTR');
     this.#length = Math.min(PAGE_SIZE - (this.#iocb.ki_pos & (PAGE_SIZE - 1)), this.#iter.count);
     const begun =
       this.#begins === undefined

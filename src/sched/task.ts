@@ -84,8 +84,10 @@ export class Task {
   completionsOff = 0;
   /** What it waits for now, in words, and the lock if it is one. */
   waitingFor: { readonly what: string; readonly lock: object | undefined } | undefined;
-  /** A signal is pending: interruptible waits end with EINTR. */
+  /** A signal is pending: interruptible waits end with EINTR (signal_pending). */
   signalled = false;
+  /** One that ends the process is: killable waits end with EINTR as well (fatal_signal_pending). */
+  killed = false;
   /** The filesystem's own state for this task (current->journal_info): an open transaction handle. */
   journal_info: object | undefined;
   /** Pages on which it has begun writeback, and requests that it has sent to devices, so far. */
@@ -94,6 +96,8 @@ export class Task {
   /** Why the writepage that it runs was called: to clean memory, where it should not wait for I/O under way, or for a sync. */
   writepage_mode: 'WBC_SYNC_NONE' | 'WBC_SYNC_ALL' | undefined;
   #wakeInterruptible: (() => void) | undefined;
+  /** What it waits in ends by a fatal signal only. */
+  #killable = false;
 
   constructor(sched: Scheduler, validator: Validator, options: TaskOptions = {}) {
     this.id = ++lastId;
@@ -119,15 +123,17 @@ export class Task {
     return this.op?.rows() ?? [];
   }
 
-  /** Deliver a signal: an interruptible wait ends now, and later ones end at once. */
-  interrupt(): void {
+  /** Deliver a signal: an interruptible wait ends now, and later ones end at once. @param fatal it ends the process, so that killable waits end, too */
+  interrupt(fatal = true): void {
     this.signalled = true;
-    this.#wakeInterruptible?.();
+    if (fatal) this.killed = true;
+    if (this.killed || !this.#killable) this.#wakeInterruptible?.();
   }
 
-  /** For wait queues only: what an interrupt must call while this task waits interruptibly. */
-  onInterrupt(wake: (() => void) | undefined): void {
+  /** For wait queues only: what an interrupt must call while this task waits interruptibly. @param killable only a fatal one must */
+  onInterrupt(wake: (() => void) | undefined, killable = false): void {
     this.#wakeInterruptible = wake;
+    this.#killable = killable;
   }
 }
 

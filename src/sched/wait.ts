@@ -8,6 +8,8 @@ import type { TrackedLock } from './validator.js';
 export interface WaitOptions {
   /** A signal ends the wait with EINTR. */
   readonly interruptible?: boolean;
+  /** A fatal signal does, and no other. */
+  readonly killable?: boolean;
   /** Milliseconds after which the wait ends with ETIMEDOUT. */
   readonly timeout?: number;
   /** The lock waited for, for the wait-for graph and reports. */
@@ -88,14 +90,16 @@ export class WaitQueue {
 
   /**
    * Sleep until woken.
-   * @throws EINTR if interruptible and a signal is or becomes pending; ETIMEDOUT after the timeout.
+   * @throws EINTR if interruptible and a signal is or becomes pending, if killable and a fatal one; ETIMEDOUT after the timeout.
    */
   wait(task: Task, options: WaitOptions = {}): Promise<void> {
     might_sleep(task, options.what ?? 'wait');
-    if (options.interruptible === true && task.signalled) return Promise.reject(errno('EINTR'));
+    const signals = options.interruptible === true || options.killable === true;
+    if (signals && (options.interruptible === true ? task.signalled : task.killed))
+      return Promise.reject(errno('EINTR'));
     task.waitingFor = { what: options.what ?? 'event', lock: options.lock };
     try {
-      task.validator.sleeping(task, options.blockers, options.interruptible === true);
+      task.validator.sleeping(task, options.blockers, signals);
     } catch (error) {
       task.waitingFor = undefined;
       return Promise.reject(error);
@@ -103,7 +107,7 @@ export class WaitQueue {
     return new Promise<void>((resolve, reject) => {
       const waiter: Waiter = { task, resolve, reject, timer: undefined, done: false };
       this.#waiters.push(waiter);
-      if (options.interruptible === true) task.onInterrupt(() => this.#giveUp(waiter, 'EINTR'));
+      if (signals) task.onInterrupt(() => this.#giveUp(waiter, 'EINTR'), options.interruptible !== true);
       if (options.timeout !== undefined) {
         waiter.timer = task.sched.timer(options.timeout, () => this.#giveUp(waiter, 'ETIMEDOUT'));
       }

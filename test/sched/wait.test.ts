@@ -62,6 +62,13 @@ t.test('one wait has one end: woken, interrupted or timed out, whatever follows'
   t.equal(queue.tasks().length, 1, 'a wait that is not interruptible goes on');
   queue.wake_one();
   t.equal(await second, 'woken');
+  const killable = task();
+  const third = ended(queue.wait(killable, { killable: true }));
+  killable.interrupt(false);
+  t.equal(queue.tasks().length, 1, 'one that is killable goes on with a signal that is not fatal');
+  killable.interrupt();
+  t.equal(await third, 'EINTR');
+  t.equal(await ended(queue.wait(killable, { killable: true })), 'EINTR', 'and does not begin afterwards');
 });
 
 t.test('who waits does not count as running', async (t) => {
