@@ -173,12 +173,14 @@ t.test('at the end all who wait are interrupted before any is waited for', async
   const { i_rwsem } = inode;
   const locked = new WaitQueue();
   const never = new WaitQueue();
+  const { i_fop } = inode;
   inode.i_fop = {
-    ...inode.i_fop,
+    ...i_fop,
     // The one that comes first waits for the lock of the other, and no signal ends that.
-    fsync: async (task) => {
+    fsync: async (task, ...args) => {
       await locked.wait(task, { what: 'the other' });
-      using _held = await i_rwsem.write(task);
+      (await i_rwsem.write(task)).release();
+      await i_fop.fsync?.(task, ...args);
     },
     fallocate: async (task) => {
       using _held = await i_rwsem.write(task);
