@@ -270,10 +270,10 @@ class WriteRun {
   }
 }
 
-/** Begin to write the buffers that have been dirty longest, without waiting for any; those that are locked are left alone. */
-export function start_writeback(task: Task, bdev: BlockDevice, limit: number): void {
+/** Begin to write the buffers of blocks `first` to `last` that have been dirty longest, without waiting for any; those that are locked are left alone. */
+export function start_writeback(task: Task, bdev: BlockDevice, limit: number, first?: number, last?: number): void {
   const run = new WriteRun(task, bdev);
-  for (const bh of bdev.buffers.writable(limit)) {
+  for (const bh of bdev.buffers.writable(limit, first, last)) {
     const held = bh.lock.tryLock(task);
     if (held !== undefined) run.add(bh);
   }
@@ -281,15 +281,17 @@ export function start_writeback(task: Task, bdev: BlockDevice, limit: number): v
 }
 
 /**
- * Write up to `limit` dirty buffers that no journal holds, the longest dirty first, in the order of the device, and wait for them.
+ * Write up to `limit` dirty buffers that no journal holds, of blocks `first` to `last`, the longest dirty first, in the order of the device, and wait for them.
  * @returns how many could not be written: their errors are in wb_err
  */
 export async function write_dirty_buffers(
   task: Task,
   bdev: BlockDevice,
   limit = Number.POSITIVE_INFINITY,
+  first?: number,
+  last?: number,
 ): Promise<number> {
-  const due = bdev.buffers.writable(limit);
+  const due = bdev.buffers.writable(limit, first, last);
   for (const bh of due) get_bh(bh);
   const run = new WriteRun(task, bdev);
   let failed = 0;
@@ -323,11 +325,22 @@ export async function write_dirty_buffers(
  */
 export async function write_and_wait_buffers(task: Task, bdev: BlockDevice): Promise<number> {
   const failed = await write_dirty_buffers(task, bdev);
+  await wait_on_writing(task, bdev);
+  return failed;
+}
+
+/** Wait for the buffers of blocks `first` to `last` that are on their way to the device. */
+export async function wait_on_writing(
+  task: Task,
+  bdev: BlockDevice,
+  first = 0,
+  last = Number.POSITIVE_INFINITY,
+): Promise<void> {
   for (const bh of [...bdev.buffers.writing]) {
+    if (bh.b_blocknr < first || bh.b_blocknr > last) continue;
     const waiting = wait_on_buffer(task, bh);
     if (waiting instanceof Promise) await waiting;
   }
-  return failed;
 }
 
 /**

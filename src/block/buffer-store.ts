@@ -82,12 +82,12 @@ export class BufferStore {
     this.#dirty.delete(bh);
   }
 
-  /** Up to `limit` dirty buffers that no journal holds, the longest dirty first, in the order of the device. */
-  writable(limit: number): BufferHead[] {
+  /** Up to `limit` dirty buffers that no journal holds, of blocks `first` to `last`, the longest dirty first, in the order of the device. */
+  writable(limit: number, first = 0, last = Number.POSITIVE_INFINITY): BufferHead[] {
     const due: BufferHead[] = [];
     for (const bh of this.#dirty) {
       if (due.length >= limit) break;
-      if (bh.private === undefined) due.push(bh);
+      if (bh.private === undefined && bh.b_blocknr >= first && bh.b_blocknr <= last) due.push(bh);
     }
     return due.sort((a, b) => a.b_blocknr - b.b_blocknr);
   }

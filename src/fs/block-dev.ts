@@ -13,8 +13,11 @@ import {
   mark_buffer_dirty,
   sb_bread,
   sb_getblk,
+  start_writeback,
   sync_blockdev,
+  wait_on_writing,
   write_and_wait_buffers,
+  write_dirty_buffers,
 } from '../block/buffer-cache.js';
 import { BLOCK_SIZE, type BufferHead } from '../block/buffer-head.js';
 import { blkdev_ioctl, compat_blkdev_ioctl } from '../block/ioctl.js';
@@ -163,14 +166,40 @@ async function write_block(task: Task, bdev: BlockDevice, pos: number, iter: Iov
   }
 }
 
+/** @throws the error of writing the device that this open file has not been told of */
+function tell_error(disk: OpenDisk): void {
+  const { error, cursor } = disk.bdev.wb_err.checkAndAdvance(disk.wb_err);
+  disk.wb_err = cursor;
+  if (error !== undefined) throw error;
+}
+
+/** Wait for what is on its way to bytes `start` to `end`, inclusive (file_fdatawait_range). @throws EIO, of each write that failed once to each open file */
+export async function blkdev_fdatawait_range(task: Task, file: File, start: number, end: number): Promise<void> {
+  const disk = opened(file);
+  await wait_on_writing(task, disk.bdev, Math.floor(start / BLOCK_SIZE), Math.floor(end / BLOCK_SIZE));
+  tell_error(disk);
+}
+
+/** Begin to write what is dirty in bytes `start` to `end`, inclusive; with `all` also what is locked now, which is waited for (filemap_fdatawrite_range). */
+export async function blkdev_fdatawrite_range(
+  task: Task,
+  file: File,
+  start: number,
+  end: number,
+  all: boolean,
+): Promise<void> {
+  const { bdev } = opened(file);
+  const range = [Number.POSITIVE_INFINITY, Math.floor(start / BLOCK_SIZE), Math.floor(end / BLOCK_SIZE)] as const;
+  if (all) await write_dirty_buffers(task, bdev, ...range);
+  else start_writeback(task, bdev, ...range);
+}
+
 /** ->fsync (blkdev_fsync): the buffers, then the device's own cache. @throws EIO, of each write that failed once to each open file */
 async function blkdev_fsync(task: Task, file: File): Promise<void> {
   const disk = opened(file);
   const { bdev } = disk;
   await write_and_wait_buffers(task, bdev);
-  const { error, cursor } = bdev.wb_err.checkAndAdvance(disk.wb_err);
-  disk.wb_err = cursor;
-  if (error !== undefined) throw error;
+  tell_error(disk);
   await blkdev_issue_flush(task, bdev);
 }
 

@@ -9,6 +9,7 @@ import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
 import type { ErrseqCursor } from '../sched/errseq.js';
 import type { Task } from '../sched/task.js';
+import { bdev_of, blkdev_fdatawait_range, blkdev_fdatawrite_range } from './block-dev.js';
 import type { File } from './file.js';
 import { sync_inodes_sb, writeback_inodes_sb } from './fs-writeback.js';
 import { I_DIRTY_SYNC, I_DIRTY_TIME } from './inode.js';
@@ -115,10 +116,14 @@ export async function sync_file_range(
   if (type === 0o010000 || type === 0o140000 || type === 0o020000) throw errno('ESPIPE');
   const end = length === 0 ? Number.MAX_SAFE_INTEGER : offset + length - 1;
   const { f_mapping: mapping } = file;
-  if ((flags & SYNC_FILE_RANGE_WAIT_BEFORE) !== 0) await file_fdatawait_range(task, file, offset, end);
+  const disk = bdev_of(file) !== undefined;
+  const wait = disk ? blkdev_fdatawait_range : file_fdatawait_range;
+  if ((flags & SYNC_FILE_RANGE_WAIT_BEFORE) !== 0) await wait(task, file, offset, end);
   if ((flags & SYNC_FILE_RANGE_WRITE) !== 0) {
     const both = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER;
-    if ((flags & both) === both) await filemap_fdatawrite_range(task, mapping, offset, end);
+    const all = (flags & both) === both;
+    if (disk) await blkdev_fdatawrite_range(task, file, offset, end, all);
+    else if (all) await filemap_fdatawrite_range(task, mapping, offset, end);
     else {
       await do_writepages(task, mapping, {
         sync_mode: 'WBC_SYNC_NONE',
@@ -129,5 +134,5 @@ export async function sync_file_range(
       });
     }
   }
-  if ((flags & SYNC_FILE_RANGE_WAIT_AFTER) !== 0) await file_fdatawait_range(task, file, offset, end);
+  if ((flags & SYNC_FILE_RANGE_WAIT_AFTER) !== 0) await wait(task, file, offset, end);
 }

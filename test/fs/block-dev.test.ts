@@ -4,11 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type BlockDevice, blkdev_get, blkdev_put } from '../../src/block/block-device.js';
+import { faultyDevice } from '../../src/block/faulty-device.js';
 import { imageDevice } from '../../src/block/image-device.js';
 import { BLKDISCARD, BLKFLSBUF, BLKGETSIZE64, BLKROGET, BLKRRPART, HDIO_GETGEO } from '../../src/block/ioctl.js';
 import { memoryDevice, type SparseMemory } from '../../src/block/memory-device.js';
 import { add_disk, del_gendisk } from '../../src/fs/disks.js';
 import { O_CREAT, O_DIRECT, O_EXCL, O_RDWR, O_SYNC } from '../../src/fs/open-flags.js';
+import { SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE, SYNC_FILE_RANGE_WRITE } from '../../src/fs/sync.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../../src/mm/mmap.js';
@@ -159,6 +161,48 @@ t.test('a read-only disk', async (t) => {
   t.equal(await outcome(() => p.sys.open('/disk', O_RDWR)), 'EACCES');
   t.equal(await text(p.sys, await p.sys.open('/disk', 0), 3, 100), 'iii');
   await ended(t, p);
+});
+
+t.test('a range of a disk is written out, and its errors told once to each open file', async (t) => {
+  const world = await newWorld();
+  const { sched, validator } = world.machine;
+  let broken = false;
+  const inner = memoryDevice(8 * MIB, sched, validator);
+  const written = new Set<number>();
+  const disk = faultyDevice(
+    inner,
+    ({ op, offset, length }) => {
+      if (op !== 'write') return undefined;
+      for (let at = offset; at < offset + length; at += PAGE_SIZE) written.add(at / PAGE_SIZE);
+      return broken ? { error: 'EIO' } : { delay: 1 };
+    },
+    sched,
+    validator,
+  );
+  const p = await plugged(disk);
+  const { sys } = p;
+  const fd = await sys.open('/disk', O_RDWR);
+  const other = await sys.open('/disk', O_RDWR);
+  for (let block = 0; block < 8; block++) await sys.pwrite(fd, Buffer.alloc(PAGE_SIZE, 1), block * PAGE_SIZE);
+  t.equal(written.size, 0);
+  await sys.sync_file_range(fd, 0, 2 * PAGE_SIZE, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER);
+  t.equal(written.size, 0, 'nothing was to be written');
+  await sys.sync_file_range(fd, 2 * PAGE_SIZE, 2 * PAGE_SIZE, SYNC_FILE_RANGE_WRITE);
+  t.ok(written.has(2), 'begun');
+  await sys.sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE);
+  t.same([...written], [2, 3]);
+  await sys.sync_file_range(fd, 6 * PAGE_SIZE, 0, 7);
+  t.same([...written].sort(), [2, 3, 6, 7]);
+  broken = true;
+  t.equal(await outcome(() => sys.sync_file_range(fd, 0, PAGE_SIZE, 7)), 'EIO');
+  t.equal(await outcome(() => sys.sync_file_range(fd, 0, PAGE_SIZE, 7)), 'ok', 'once');
+  t.equal(await outcome(() => sys.sync_file_range(other, 0, 0, SYNC_FILE_RANGE_WAIT_AFTER)), 'EIO', 'and to the other');
+  broken = false;
+  await sys.close(fd);
+  await sys.close(other);
+  await p.process.exit();
+  await p.world.end();
+  await world.end();
 });
 
 t.test('a mapping, the buffers and the disk agree, and its memory comes back', async (t) => {
