@@ -1,8 +1,8 @@
 /** Changing attributes (fs/attr.c). */
 
 import { inode_operations } from '../contract/inode.js';
-import { call, take } from '../locking/context.js';
-import type { Exclusive } from '../locking/held.js';
+import { call, invoke, take } from '../locking/context.js';
+import { type Exclusive, type Held, release_held } from '../locking/held.js';
 import { truncate_pagecache } from '../mm/truncate.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -16,7 +16,7 @@ import { inGroup, inode_owner_or_capable } from './inode-owner.js';
 import { break_lease } from './leases.js';
 import { O_WRONLY } from './open-flags.js';
 import { inode_permission, MAY_WRITE } from './permission.js';
-import { assert_sb_write_started, withWrite } from './super-freeze.js';
+import { assert_sb_write_started, mnt_want_write, sb_end_write, type Writing, withWrite } from './super-freeze.js';
 import { inode_set_ctime_current, timestamp_truncate } from './time.js';
 import type { Iattr } from './types.js';
 
@@ -171,34 +171,48 @@ function complete(task: Task, inode: Inode, given: Iattr): Iattr {
 export function notify_change(task: Task, dentry: Dentry, given: Iattr): Awaitable<void> {
   const inode = inodeOf(dentry);
   if (given.mode !== undefined && (inode.i_mode & S_IFMT) === S_IFLNK) throw errno('EOPNOTSUPP');
-  const killsCaps = chowns(given) || given.size !== undefined;
-  return withWrite(task, inode.i_sb, () =>
-    andThen(may_setattr(task, inode, given), () =>
-      andThen(killsCaps && has_caps(task, dentry, inode), (caps) =>
-        andThen(take(task, inode_operations.setattr, 'inode', inode.i_rwsem, I_MUTEX_NORMAL), (held) =>
-          withCleanup(
-            () => notify_change_locked(task, dentry, given, caps),
-            () => held.release(),
-          ),
-        ),
-      ),
-    ),
-  );
+  return andThen(mnt_want_write(task, inode.i_sb), changeAsWriter, task, dentry, given);
+}
+
+function changeAsWriter(writing: Writing, task: Task, dentry: Dentry, given: Iattr): Awaitable<void> {
+  return withCleanup(checkAndChange, sb_end_write, writing, task, dentry, given);
+}
+
+function checkAndChange(_writing: Writing, task: Task, dentry: Dentry, given: Iattr): Awaitable<void> {
+  const may = may_setattr(task, inodeOf(dentry), given);
+  return andThen(andThen(may, losesCaps, task, dentry, given), lockAndChange, task, dentry, given);
+}
+
+/** Whether the file has capabilities that go with this change. */
+function losesCaps(_may: void, task: Task, dentry: Dentry, given: Iattr): Awaitable<boolean> {
+  return (chowns(given) || given.size !== undefined) && has_caps(task, dentry, inodeOf(dentry));
+}
+
+function lockAndChange(caps: boolean, task: Task, dentry: Dentry, given: Iattr): Awaitable<void> {
+  const locked = take(task, inode_operations.setattr, 'inode', inodeOf(dentry).i_rwsem, I_MUTEX_NORMAL);
+  return andThen(locked, changeLocked, task, dentry, given, caps);
+}
+
+function changeLocked(held: Held, task: Task, dentry: Dentry, given: Iattr, caps: boolean): Awaitable<void> {
+  return withCleanup(notify_change_locked, release_held, held, task, dentry, given, caps);
 }
 
 /** As notify_change after its checks of flags, with i_rwsem held exclusively. @param caps the file has capabilities, which go */
-function notify_change_locked(task: Task, dentry: Dentry, given: Iattr, caps: boolean): Awaitable<void> {
+function notify_change_locked(_held: Held, task: Task, dentry: Dentry, given: Iattr, caps: boolean): Awaitable<void> {
   const inode = inodeOf(dentry);
-  const { setattr } = inode.i_op;
-  if (setattr === undefined) throw errno('EPERM');
+  if (inode.i_op.setattr === undefined) throw errno('EPERM');
   assert_sb_write_started(task, inode.i_sb);
   // Who may is a question about what was asked for; what follows from it is not asked.
   const asked = { ...given };
   setattr_prepare(task, dentry, asked);
   const attr = complete(task, inode, asked);
-  return andThen(caps ? remove_caps(task, dentry, inode) : undefined, () =>
-    call(task, inode_operations.setattr, { inode: inode.i_rwsem }, () => setattr(task, dentry, attr)),
-  );
+  return andThen(caps ? remove_caps(task, dentry, inode) : undefined, callSetattr, task, dentry, inode, attr);
+}
+
+function callSetattr(_removed: unknown, task: Task, dentry: Dentry, inode: Inode, attr: Iattr): Awaitable<void> {
+  const { setattr } = inode.i_op;
+  if (setattr === undefined) throw errno('EPERM');
+  return invoke(task, inode_operations.setattr, { inode: inode.i_rwsem }, setattr, dentry, attr);
 }
 
 /**

@@ -1,7 +1,7 @@
 /** The names in memory (fs/dcache.c): making, finding, dropping and freeing dentries. Moving them and connecting inodes to them is in dcache-alias.ts. */
 
 import { dentry_operations as rows } from '../contract/dentry.js';
-import { call } from '../locking/context.js';
+import { call, invoke } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Rcu } from '../locking/rcu.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
@@ -19,6 +19,7 @@ import {
 } from './dentry.js';
 import { iput } from './icache.js';
 import type { Inode } from './inode.js';
+import type { LruStatus } from './lru.js';
 import type { SuperBlock } from './super-block.js';
 
 /** The locks that no operation on a dentry may be called with, but for those whose row says so. */
@@ -56,7 +57,7 @@ export function d_alloc(task: Task, parent: Dentry, name: string): Dentry {
   const dentry = new Dentry(parent.d_sb, name, parent, parent.d_sb.s_d_op);
   if (parent.d_op.d_hash !== undefined) dentry.d_key = keyOf(task, parent, name);
   const { d_init } = dentry.d_op;
-  if (d_init !== undefined) call(task, rows.d_init, dentryLocksAndRcu(dentry), () => d_init(task, dentry));
+  if (d_init !== undefined) invoke(task, rows.d_init, dentryLocksAndRcu(dentry), d_init, dentry);
   dget(parent);
   return dentry;
 }
@@ -219,7 +220,7 @@ function retain(task: Task, dentry: Dentry): boolean {
   const { d_delete } = dentry.d_op;
   if (d_delete === undefined) return true;
   using _lock = dentry.d_lock.lock(task);
-  return !call(task, rows.d_delete, dentryLocksAndRcu(dentry), () => d_delete(task, dentry));
+  return !invoke(task, rows.d_delete, dentryLocksAndRcu(dentry), d_delete, dentry);
 }
 
 /** Take an unused dentry apart (__dentry_kill): its inode and its parent lose a reference, and so on up the tree. */
@@ -227,8 +228,7 @@ export function kill(task: Task, dentry: Dentry): Awaitable<void> {
   for (let at: Dentry | undefined = dentry; at !== undefined; ) {
     const released = killOne(task, at);
     const parent: Dentry | undefined = at.d_parent === at ? undefined : at.d_parent;
-    if (released instanceof Promise)
-      return released.then(() => (parent === undefined ? undefined : dput(task, parent)));
+    if (released instanceof Promise) return andThen(released, putParent, task, parent);
     if (parent === undefined) return undefined;
     if (parent.d_count > 1 || retainable(parent)) return dput(task, parent);
     // Without recursion: a chain of unhashed directories may be long.
@@ -236,6 +236,10 @@ export function kill(task: Task, dentry: Dentry): Awaitable<void> {
     at = parent;
   }
   return undefined;
+}
+
+function putParent(_released: void, task: Task, parent: Dentry | undefined): Awaitable<void> {
+  return parent === undefined ? undefined : dput(task, parent);
 }
 
 function retainable(dentry: Dentry): boolean {
@@ -249,16 +253,16 @@ function killOne(task: Task, dentry: Dentry): Awaitable<void> {
   dentry.d_flags |= DCACHE_KILLED;
   {
     using _lock = dentry.d_lock.lock(task);
-    if (op.d_prune !== undefined) {
-      call(task, rows.d_prune, dentryLocksAndRcu(dentry), () => op.d_prune?.(task, dentry));
-    }
+    if (op.d_prune !== undefined) invoke(task, rows.d_prune, dentryLocksAndRcu(dentry), op.d_prune, dentry);
     __d_drop(task, dentry);
   }
   const released = inode === undefined ? undefined : dentry_unlink_inode(task, dentry, inode);
-  if (op.d_release === undefined) return released;
-  return andThen(released, () => {
-    call(task, rows.d_release, dentryLocksAndRcu(dentry), () => op.d_release?.(task, dentry));
-  });
+  return op.d_release === undefined ? released : andThen(released, releaseDentry, task, dentry);
+}
+
+function releaseDentry(_released: void, task: Task, dentry: Dentry): void {
+  const { d_release } = dentry.d_op;
+  if (d_release !== undefined) invoke(task, rows.d_release, dentryLocksAndRcu(dentry), d_release, dentry);
 }
 
 /** The names of an inode, to change: its i_lock is held. */
@@ -279,7 +283,7 @@ export function dentry_unlink_inode(task: Task, dentry: Dentry, inode: Inode): A
   aliases.release();
   const { d_iput } = dentry.d_op;
   if (d_iput === undefined) return iput(task, inode);
-  return call(task, rows.d_iput, dentryLocksAndRcu(dentry), () => d_iput(task, dentry, inode));
+  return invoke(task, rows.d_iput, dentryLocksAndRcu(dentry), d_iput, dentry, inode);
 }
 
 /**
@@ -296,17 +300,23 @@ export function d_delete(task: Task, dentry: Dentry): Awaitable<void> {
 /** Free a few of the oldest: what one more unused dentry costs. Not inside a transaction. */
 function trim_dcache(task: Task, sb: SuperBlock): Awaitable<void> {
   if (task.journal_info !== undefined || task.atomic > 0) return undefined;
-  return andThen(prune_dcache_sb(task, sb, 4), () => undefined);
+  return andThen(prune_dcache_sb(task, sb, 4), nothing);
+}
+
+function nothing(): void {
+  // How many went is of no interest.
 }
 
 /** Look at `nr` unused dentries, oldest first, and free those that were not used again (prune_dcache_sb). @returns how many went */
 export function prune_dcache_sb(task: Task, sb: SuperBlock, nr: number): Awaitable<number> {
-  return sb.s_dentry_lru.walk(nr, (dentry) => {
-    const referenced = (dentry.d_flags & DCACHE_REFERENCED) !== 0;
-    dentry.d_flags &= ~DCACHE_REFERENCED;
-    if (dentry.d_count > 0) return 'removed';
-    return referenced ? 'rotate' : kill(task, dentry);
-  });
+  return sb.s_dentry_lru.walk(nr, pruneDentry, task);
+}
+
+function pruneDentry(dentry: Dentry, task: Task): LruStatus {
+  const referenced = (dentry.d_flags & DCACHE_REFERENCED) !== 0;
+  dentry.d_flags &= ~DCACHE_REFERENCED;
+  if (dentry.d_count > 0) return 'removed';
+  return referenced ? 'rotate' : kill(task, dentry);
 }
 
 /** Free what is unused below `parent`: negative dentries of a directory that was removed, for example (shrink_dcache_parent). */

@@ -1,11 +1,11 @@
 /** Open files: from the opening of an inode to the last close (fs/open.c do_dentry_open, fs/file_table.c). */
 import { file_operations as rows } from '../contract/file.js';
-import { call } from '../locking/context.js';
+import { invoke } from '../locking/context.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { def_blk_fops } from './block-dev.js';
-import { d_real, dget, dput } from './dcache.js';
+import { d_real, dget, dput, putAndThrow } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import { File, FMODE_LSEEK, FMODE_OPENED, FMODE_READ, FMODE_WRITE } from './file.js';
 import type { Inode } from './inode.js';
@@ -89,38 +89,44 @@ export function do_dentry_open(
   if (inode.mappingIfAny !== undefined || inode.i_fop.read_iter !== undefined) {
     file.f_wb_err = file.f_mapping.wb_err.sample();
   }
-  const failed = (error: unknown): Awaitable<never> => {
-    file_unaccounts(file);
-    return andThen(dput(task, dentry), () => {
-      throw error;
-    });
-  };
-  const ready = (): File => file;
-  try {
-    const opened = andThen(break_lease(task, inode, flags), () => {
-      if (type === S_IFIFO) return openFifo(task, inode, file);
-      const { open } = file.f_op;
-      return open === undefined ? undefined : call(task, rows.open, {}, () => open(task, inode, file));
-    });
-    return opened instanceof Promise ? opened.then(ready, failed) : file;
-  } catch (error) {
-    return failed(error);
-  }
+  return andThen(orElse(callOpen, openFailed, task, inode, file, flags), itself, file);
+}
+
+function itself(_opened: void, file: File): File {
+  return file;
+}
+
+function callOpen(task: Task, inode: Inode, file: File, flags: number): Awaitable<void> {
+  return andThen(break_lease(task, inode, flags), openUnleased, task, inode, file);
+}
+
+function openUnleased(_broken: void, task: Task, inode: Inode, file: File): Awaitable<void> {
+  if ((inode.i_mode & S_IFMT) === S_IFIFO) return openFifo(task, inode, file);
+  const { open } = file.f_op;
+  return open === undefined ? undefined : invoke(task, rows.open, {}, open, inode, file);
+}
+
+function openFailed(error: unknown, task: Task, _inode: Inode, file: File): Awaitable<never> {
+  file_unaccounts(file);
+  return putAndThrow(task, file.f_dentry, error);
 }
 
 /** The end of opening a file whose inode has come only now: it is counted, and ->open called. @throws ETXTBSY; what ->open throws */
 export function file_finish(task: Task, file: File): Awaitable<void> {
   const { f_inode: inode } = file;
-  const { open } = file.f_op;
   file_accounts(file);
-  if (open === undefined) return undefined;
-  return orElse(
-    () => call(task, rows.open, {}, () => open(task, inode, file)),
-    (error) => {
-      file_unaccounts(file);
-      throw error;
-    },
-  );
+  if (file.f_op.open === undefined) return undefined;
+  return orElse(finishOpen, finishFailed, task, inode, file);
+}
+
+function finishOpen(task: Task, inode: Inode, file: File): Awaitable<void> {
+  const { open } = file.f_op;
+  return open === undefined ? undefined : invoke(task, rows.open, {}, open, inode, file);
+}
+
+function finishFailed(error: unknown, _task: Task, _inode: Inode, file: File): never {
+  file_unaccounts(file);
+  throw error;
 }
 
 function openFifo(task: Task, inode: Inode, file: File): Promise<void> {
@@ -131,7 +137,7 @@ function openFifo(task: Task, inode: Inode, file: File): Promise<void> {
 /** close(2) of one descriptor of a file: ->flush (filp_flush). @throws what the filesystem reports, such as EIO or ENOSPC of delayed writes */
 export function filp_flush(task: Task, file: File): Awaitable<void> {
   const { flush } = file.f_op;
-  return flush === undefined ? undefined : call(task, rows.flush, {}, () => flush(task, file));
+  return flush === undefined ? undefined : invoke(task, rows.flush, {}, flush, file);
 }
 
 /** Take another reference to an open file (get_file). */
@@ -146,27 +152,32 @@ export function get_file(file: File): File {
  */
 export function fput(task: Task, file: File): Awaitable<void> {
   if (--file.f_count > 0) return undefined;
-  return withCleanup(
-    () =>
-      withCleanup(
-        () => locks_remove_file(task, file),
-        () => release(task, file),
-      ),
-    () => {
-      file_unaccounts(file);
-      return dput(task, file.f_dentry);
-    },
-  );
+  return withCleanup(unlockAndRelease, putDentry, task, file);
+}
+
+function unlockAndRelease(task: Task, file: File): Awaitable<void> {
+  return withCleanup(unlock, release, task, file);
+}
+
+function unlock(task: Task, file: File): Awaitable<void> {
+  return locks_remove_file(task, file);
 }
 
 function release(task: Task, file: File): Awaitable<void> {
-  const { f_inode: inode, f_op: op } = file;
-  const { release: operation, fasync } = op;
+  const { fasync } = file.f_op;
   const silenced =
     (file.f_flags & FASYNC) !== 0 && fasync !== undefined
-      ? call(task, rows.fasync, {}, () => fasync(task, -1, file, false))
+      ? invoke(task, rows.fasync, {}, fasync, -1, file, false)
       : undefined;
-  return andThen(silenced, () =>
-    operation === undefined ? undefined : call(task, rows.release, {}, () => operation(task, inode, file)),
-  );
+  return andThen(silenced, releaseFile, task, file);
+}
+
+function releaseFile(_silenced: unknown, task: Task, file: File): Awaitable<void> {
+  const { release: operation } = file.f_op;
+  return operation === undefined ? undefined : invoke(task, rows.release, {}, operation, file.f_inode, file);
+}
+
+function putDentry(task: Task, file: File): Awaitable<void> {
+  file_unaccounts(file);
+  return dput(task, file.f_dentry);
 }

@@ -1,9 +1,9 @@
 /** The inodes in memory (fs/inode.c): hash, reference counts, the list of unused ones, eviction. */
 import { super_operations as rows } from '../contract/super.js';
-import { call } from '../locking/context.js';
+import { invoke, invoke_taskless } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import { truncate_inode_pages_final } from '../mm/truncate.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { write_inode_now } from './fs-writeback.js';
@@ -30,6 +30,7 @@ import {
   mark_inode_dirty,
 } from './inode-dirty.js';
 import { call_free_inode, check_completed, check_evict, check_freed } from './inode-free.js';
+import type { LruStatus } from './lru.js';
 import { SB_ACTIVE, type SuperBlock } from './super-block.js';
 
 const S_IFMT = 0o170000;
@@ -40,7 +41,7 @@ const I_DIRTY_ALL = I_DIRTY | I_DIRTY_TIME;
 export function new_inode(task: Task, sb: SuperBlock): Inode {
   const { alloc_inode } = sb.s_op;
   if (alloc_inode === undefined) return new Inode(sb);
-  return call(task, rows.alloc_inode, {}, () => alloc_inode(sb)) as Inode;
+  return invoke_taskless(task, rows.alloc_inode, {}, alloc_inode, sb);
 }
 
 /** The inode in memory with a reference, or undefined (ilookup). One that is being read or freed counts as absent. */
@@ -134,8 +135,12 @@ export function iput(task: Task, inode: Inode): Awaitable<void> {
   }
   if (inode.i_nlink > 0 && (inode.i_state & I_DIRTY_TIME) !== 0 && (inode.i_state & I_FREEING) === 0) {
     // Times that were kept back belong on the device before the inode is forgotten.
-    return andThen(mark_inode_dirty(task, inode, I_DIRTY_SYNC), () => iputLast(task, inode));
+    return andThen(mark_inode_dirty(task, inode, I_DIRTY_SYNC), iputMarked, task, inode);
   }
+  return iputLast(task, inode);
+}
+
+function iputMarked(_marked: void, task: Task, inode: Inode): Awaitable<void> {
   return iputLast(task, inode);
 }
 
@@ -152,7 +157,7 @@ function iputLast(task: Task, inode: Inode): Awaitable<void> {
     drop =
       drop_inode === undefined
         ? generic_drop_inode(inode)
-        : call(task, rows.drop_inode, { inode: inode.i_lock }, () => drop_inode(task, inode));
+        : invoke(task, rows.drop_inode, { inode: inode.i_lock }, drop_inode, inode);
     inode.i_count--;
     if (!drop && (sb.s_flags & SB_ACTIVE) !== 0) {
       inode_add_lru(task, inode);
@@ -196,7 +201,11 @@ async function writeAndEvict(task: Task, inode: Inode): Promise<void> {
 /** Free a few of the oldest: what one more unused inode costs. Not inside a transaction, where an eviction could wait for itself. */
 function trim_icache(task: Task, sb: SuperBlock): Awaitable<void> {
   if (task.journal_info !== undefined || task.atomic > 0) return undefined;
-  return andThen(prune_icache_sb(task, sb, 4), () => undefined);
+  return andThen(prune_icache_sb(task, sb, 4), nothing);
+}
+
+function nothing(): void {
+  // How many went is of no interest.
 }
 
 /** What is to become of an unused inode: one that is used, or dirty, leaves the list, and one that was used since has another turn (inode_lru_isolate). */
@@ -213,10 +222,12 @@ function inode_lru_isolate(task: Task, inode: Inode): 'removed' | 'rotate' | 'fr
 
 /** Look at `nr` unused inodes, oldest first, and evict those that were not used again (prune_icache_sb). @returns how many went */
 export function prune_icache_sb(task: Task, sb: SuperBlock, nr: number): Awaitable<number> {
-  return sb.s_inode_lru.walk(nr, (inode) => {
-    const status = inode_lru_isolate(task, inode);
-    return status === 'freeing' ? evict(task, inode) : status;
-  });
+  return sb.s_inode_lru.walk(nr, pruneInode, task);
+}
+
+function pruneInode(inode: Inode, task: Task): LruStatus {
+  const status = inode_lru_isolate(task, inode);
+  return status === 'freeing' ? evict(task, inode) : status;
 }
 
 /** Take an inode apart that nobody refers to and that has I_FREEING (evict). Waits until nobody writes it. */
@@ -225,21 +236,16 @@ function evict(task: Task, inode: Inode): Awaitable<void> {
   sb.s_inode_lru.remove(inode);
   inode_io_list_del(task, inode);
   if ((inode.i_state & I_SYNC) !== 0) return inode_wait_for_writeback(task, inode).then(() => evict(task, inode));
-  let done: Awaitable<void>;
-  try {
-    done = evictInode(task, inode);
-  } catch (error) {
-    evicted(task, inode);
-    throw error;
-  }
-  if (!(done instanceof Promise)) return destroy(task, inode);
-  return done.then(
-    () => destroy(task, inode),
-    (error: unknown) => {
-      evicted(task, inode);
-      throw error;
-    },
-  );
+  return andThen(orElse(evictInode, evictFailed, task, inode), destroyEvicted, task, inode);
+}
+
+function evictFailed(error: unknown, task: Task, inode: Inode): never {
+  evicted(task, inode);
+  throw error;
+}
+
+function destroyEvicted(_evicted: void, task: Task, inode: Inode): Awaitable<void> {
+  return destroy(task, inode);
 }
 
 /** It does not wait to be written any more (inode_io_list_del). Takes i_lock where it did. */
@@ -252,7 +258,7 @@ function inode_io_list_del(task: Task, inode: Inode): void {
 function evictInode(task: Task, inode: Inode): Awaitable<void> {
   const { evict_inode } = inode.i_sb.s_op;
   check_evict(task, inode);
-  if (evict_inode !== undefined) return call(task, rows.evict_inode, {}, () => evict_inode(task, inode));
+  if (evict_inode !== undefined) return invoke(task, rows.evict_inode, {}, evict_inode, inode);
   const mapping = inode.mappingIfAny;
   if (mapping === undefined || mapping.nrpages === 0) return undefined;
   return truncate_inode_pages_final(task, mapping);
@@ -268,18 +274,16 @@ function evicted(task: Task, inode: Inode): void {
 }
 
 function destroy(task: Task, inode: Inode): Awaitable<void> {
-  const { i_sb: sb } = inode;
-  const { destroy_inode, free_inode } = sb.s_op;
+  const { destroy_inode } = inode.i_sb.s_op;
   check_freed(task, inode);
   evicted(task, inode);
-  const free = (): void => {
-    if (free_inode !== undefined) sb.rcu.call(() => call_free_inode(inode, free_inode));
-  };
-  if (destroy_inode === undefined) return free();
-  return andThen(
-    call(task, rows.destroy_inode, {}, () => destroy_inode(inode)),
-    free,
-  );
+  if (destroy_inode === undefined) return freeLater(undefined, inode);
+  return andThen(invoke_taskless(task, rows.destroy_inode, {}, destroy_inode, inode), freeLater, inode);
+}
+
+function freeLater(_destroyed: void, inode: Inode): void {
+  const { s_op, rcu } = inode.i_sb;
+  if (s_op.free_inode !== undefined) rcu.call(call_free_inode, inode, s_op.free_inode);
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Inodes that differ from their copy on the device, those that are being written, and those that nobody uses (fs/inode.c, fs/fs-writeback.c). */
 import { super_operations as rows } from '../contract/super.js';
-import { call } from '../locking/context.js';
+import { invoke } from '../locking/context.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import { WaitQueue } from '../sched/wait.js';
@@ -66,16 +66,13 @@ export async function inode_wait_for_writeback(task: Task, inode: Inode): Promis
  * @param flags I_DIRTY_SYNC for what fdatasync may leave out, I_DIRTY_DATASYNC for what it may not, I_DIRTY_PAGES, I_DIRTY_TIME for times that may wait
  */
 export function mark_inode_dirty(task: Task, inode: Inode, flags: number): Awaitable<void> {
-  const { i_sb: sb } = inode;
-  const { dirty_inode } = sb.s_op;
-  if ((flags & I_DIRTY_INODE) === 0 || dirty_inode === undefined) {
-    if ((inode.i_state & I_FREEING) === 0) sb.s_wb.mark(task, inode, flags);
-    return undefined;
-  }
-  return andThen(
-    call(task, rows.dirty_inode, {}, () => dirty_inode(task, inode, flags & (I_DIRTY_INODE | I_DIRTY_TIME))),
-    () => {
-      if ((inode.i_state & I_FREEING) === 0) sb.s_wb.mark(task, inode, flags);
-    },
-  );
+  const { dirty_inode } = inode.i_sb.s_op;
+  if ((flags & I_DIRTY_INODE) === 0 || dirty_inode === undefined) return listDirty(undefined, task, inode, flags);
+  const told = flags & (I_DIRTY_INODE | I_DIRTY_TIME);
+  return andThen(invoke(task, rows.dirty_inode, {}, dirty_inode, inode, told), listDirty, task, inode, flags);
+}
+
+/** The flusher is to find it. */
+function listDirty(_told: void, task: Task, inode: Inode, flags: number): void {
+  if ((inode.i_state & I_FREEING) === 0) inode.i_sb.s_wb.mark(task, inode, flags);
 }

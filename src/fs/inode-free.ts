@@ -1,6 +1,6 @@
 /** The beginning and the end of an inode: what must be true when it is complete, gets a name, is taken apart, and when its memory goes (fs/inode.c). */
 import { super_operations as rows } from '../contract/super.js';
-import { call } from '../locking/context.js';
+import { invoke_taskless } from '../locking/context.js';
 import { check_lock_freed } from '../locking/held.js';
 import type { Task } from '../sched/task.js';
 import { I_FREEING, I_NEW, I_SYNC, type Inode } from './inode.js';
@@ -35,7 +35,7 @@ export function call_free_inode(inode: Inode, free_inode: (inode: Inode) => void
       lock: 'rcu',
     });
   }
-  call(task, rows.free_inode, {}, () => free_inode(inode));
+  invoke_taskless(task, rows.free_inode, {}, free_inode, inode);
 }
 
 /** Before evict_inode: nobody writes the inode back any more, or he would write it again when its number is another's. */

@@ -1,11 +1,22 @@
 /** Looking one name up in a directory (fs/namei.c): in the cache, and by asking the filesystem. */
 import { dentry_operations as dentry_rows } from '../contract/dentry.js';
 import { inode_operations as rows } from '../contract/inode.js';
-import { call, invoke, take } from '../locking/context.js';
-import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
+import { invoke, take } from '../locking/context.js';
+import { type Held, release_held } from '../locking/held.js';
+import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { d_alloc, d_alloc_parallel, d_lookup, d_lookup_done, dentryLocks, dentryLocksAndRcu, dput } from './dcache.js';
+import {
+  type AllocatedParallel,
+  d_alloc,
+  d_alloc_parallel,
+  d_lookup,
+  d_lookup_done,
+  dentryLocks,
+  dentryLocksAndRcu,
+  dput,
+  putAndThrow,
+} from './dcache.js';
 import { d_invalidate } from './dcache-alias.js';
 import type { Dentry } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode, isDir, S_DEAD } from './inode.js';
@@ -44,10 +55,12 @@ function checkName(name: string): void {
 export function lookup_dcache(task: Task, parent: Dentry, name: string, flags: number): Awaitable<Dentry | undefined> {
   const dentry = d_lookup(task, parent, name);
   if (dentry === undefined || dentry.d_op.d_revalidate === undefined) return dentry;
-  return andThen(d_revalidate(task, dentry, flags), (valid) => {
-    if (valid) return dentry;
-    return andThen(d_invalidate(task, dentry), () => andThen(dput(task, dentry), () => undefined));
-  });
+  return andThen(d_revalidate(task, dentry, flags), ifValid, task, dentry);
+}
+
+function ifValid(valid: boolean, task: Task, dentry: Dentry): Awaitable<Dentry | undefined> {
+  if (valid) return dentry;
+  return andThen(d_invalidate(task, dentry), () => andThen(dput(task, dentry), () => undefined));
 }
 
 /** Whether what is cached about a name still holds (d_revalidate). */
@@ -55,7 +68,7 @@ export function d_revalidate(task: Task, dentry: Dentry, flags: number): Awaitab
   const { d_revalidate: op } = dentry.d_op;
   if (op === undefined) return true;
   const participants = (flags & LOOKUP_RCU) !== 0 ? dentryLocksAndRcu(dentry) : dentryLocks(dentry);
-  return call(task, dentry_rows.d_revalidate, participants, () => op(task, dentry, flags));
+  return invoke(task, dentry_rows.d_revalidate, participants, op, dentry, flags);
 }
 
 /**
@@ -65,39 +78,59 @@ export function d_revalidate(task: Task, dentry: Dentry, flags: number): Awaitab
  */
 export function lookup_one(task: Task, parent: Dentry, name: string): Awaitable<Dentry> {
   const dir = dirOf(parent);
-  return andThen(inode_permission(task, dir, MAY_EXEC, { inode: dir.i_rwsem }), () => {
-    checkName(name);
-    return lookup_permitted(task, parent, name, 0);
-  });
+  const may = inode_permission(task, dir, MAY_EXEC, { inode: dir.i_rwsem });
+  return andThen(may, lookup_checked, task, parent, name);
+}
+
+function lookup_checked(_may: void, task: Task, parent: Dentry, name: string): Awaitable<Dentry> {
+  checkName(name);
+  return lookup_permitted(task, parent, name, 0);
 }
 
 /** As lookup_one, for a caller who may search the directory. @param flags LOOKUP_* */
 export function lookup_permitted(task: Task, parent: Dentry, name: string, flags: number): Awaitable<Dentry> {
-  return andThen(
-    lookup_dcache(task, parent, name, flags),
-    (cached) => cached ?? lookup_slow(task, parent, name, flags),
-  );
+  return andThen(lookup_dcache(task, parent, name, flags), lookup_uncached, task, parent, name, flags);
+}
+
+function lookup_uncached(
+  cached: Dentry | undefined,
+  task: Task,
+  parent: Dentry,
+  name: string,
+  flags: number,
+): Awaitable<Dentry> {
+  return cached ?? lookup_slow(task, parent, name, flags);
 }
 
 /** Ask the filesystem, with i_rwsem shared (lookup_slow). */
 function lookup_slow(task: Task, parent: Dentry, name: string, flags: number): Awaitable<Dentry> {
   const dir = dirOf(parent);
   if (name.length > NAME_MAX) throw errno('ENAMETOOLONG');
-  return andThen(take(task, rows.lookup, 'dir', dir.i_rwsem, I_MUTEX_NORMAL), (held) =>
-    withCleanup(
-      () => lookup_parallel(task, parent, name, flags),
-      () => held.release(),
-    ),
-  );
+  return andThen(take(task, rows.lookup, 'dir', dir.i_rwsem, I_MUTEX_NORMAL), lookupShared, task, parent, name, flags);
+}
+
+function lookupShared(held: Held, task: Task, parent: Dentry, name: string, flags: number): Awaitable<Dentry> {
+  return withCleanup(lookupHeld, release_held, held, task, parent, name, flags);
+}
+
+function lookupHeld(_held: Held, task: Task, parent: Dentry, name: string, flags: number): Awaitable<Dentry> {
+  return lookup_parallel(task, parent, name, flags);
 }
 
 /** As lookup_slow, with i_rwsem held in either mode. */
 export function lookup_parallel(task: Task, parent: Dentry, name: string, flags: number): Awaitable<Dentry> {
   const dir = dirOf(parent);
   if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
-  return andThen(d_alloc_parallel(task, parent, name), ({ dentry, fresh }) =>
-    fresh ? lookup_real(task, dir, dentry, flags) : dentry,
-  );
+  return andThen(d_alloc_parallel(task, parent, name), lookupAllocated, task, dir, flags);
+}
+
+function lookupAllocated(
+  { dentry, fresh }: AllocatedParallel,
+  task: Task,
+  dir: Inode,
+  flags: number,
+): Awaitable<Dentry> {
+  return fresh ? lookup_real(task, dir, dentry, flags) : dentry;
 }
 
 /**
@@ -106,32 +139,39 @@ export function lookup_parallel(task: Task, parent: Dentry, name: string, flags:
  */
 export function lookup_locked(task: Task, parent: Dentry, name: string, flags = 0): Awaitable<Dentry> {
   checkName(name);
-  return andThen(lookup_dcache(task, parent, name, flags), (cached) => {
-    if (cached !== undefined) return cached;
-    const dir = dirOf(parent);
-    if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
-    return lookup_real(task, dir, d_alloc(task, parent, name), flags);
-  });
+  return andThen(lookup_dcache(task, parent, name, flags), allocAndLookUp, task, parent, name, flags);
+}
+
+function allocAndLookUp(
+  cached: Dentry | undefined,
+  task: Task,
+  parent: Dentry,
+  name: string,
+  flags: number,
+): Awaitable<Dentry> {
+  if (cached !== undefined) return cached;
+  const dir = dirOf(parent);
+  if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
+  return lookup_real(task, dir, d_alloc(task, parent, name), flags);
 }
 
 /** Ask the filesystem about a fresh dentry; takes over the reference to it. @returns what to use, with a reference */
 export function lookup_real(task: Task, dir: Inode, dentry: Dentry, flags: number): Awaitable<Dentry> {
-  const failed = (error: unknown): Awaitable<never> => {
-    d_lookup_done(dentry);
-    return andThen(dput(task, dentry), () => {
-      throw error;
-    });
-  };
-  const found = (other: Dentry | undefined): Awaitable<Dentry> => {
-    d_lookup_done(dentry);
-    return other === undefined ? dentry : andThen(dput(task, dentry), () => other);
-  };
-  try {
-    const { lookup } = dir.i_op;
-    if (lookup === undefined) throw errno('ENOTDIR');
-    const looked = invoke(task, rows.lookup, { dir: dir.i_rwsem }, lookup, dir, dentry, flags);
-    return looked instanceof Promise ? looked.then(found, failed) : found(looked);
-  } catch (error) {
-    return failed(error);
-  }
+  return andThen(orElse(askFilesystem, lookupFailed, task, dir, dentry, flags), lookupDone, task, dentry);
+}
+
+function askFilesystem(task: Task, dir: Inode, dentry: Dentry, flags: number): Awaitable<Dentry | undefined> {
+  const { lookup } = dir.i_op;
+  if (lookup === undefined) throw errno('ENOTDIR');
+  return invoke(task, rows.lookup, { dir: dir.i_rwsem }, lookup, dir, dentry, flags);
+}
+
+function lookupFailed(error: unknown, task: Task, _dir: Inode, dentry: Dentry): Awaitable<never> {
+  d_lookup_done(dentry);
+  return putAndThrow(task, dentry, error);
+}
+
+function lookupDone(other: Dentry | undefined, task: Task, dentry: Dentry): Awaitable<Dentry> {
+  d_lookup_done(dentry);
+  return other === undefined ? dentry : andThen(dput(task, dentry), () => other);
 }

@@ -1,5 +1,6 @@
 /** Things that nobody uses now, kept for the next user, in the order of last use (struct list_lru). The links are in the things. */
 import type { Awaitable } from '../sched/awaitable.js';
+import type { Task } from '../sched/task.js';
 
 /** What an entry knows of its list: which one it is. */
 export interface Membership {
@@ -64,28 +65,36 @@ export class Lru<T extends LruEntry<T>> {
   /**
    * Look at `nr` entries, oldest first (list_lru_walk).
    * @param visit takes the entry off the list ('removed', 'freed'), or lets it be used again ('rotate')
+   * @param task that `visit` is given
    * @returns how many were freed
    */
-  walk(nr: number, visit: (entry: T) => LruStatus): Awaitable<number> {
-    return this.#walk(nr, visit, 0);
+  walk(nr: number, visit: (entry: T, task: Task) => LruStatus, task: Task): Awaitable<number> {
+    return this.#walk(nr, visit, task, 0);
   }
 
-  #walk(nr: number, visit: (entry: T) => LruStatus, before: number): Awaitable<number> {
+  #walk(nr: number, visit: (entry: T, task: Task) => LruStatus, task: Task, before: number): Awaitable<number> {
     let freed = before;
     for (let left = nr; left > 0; left--) {
       const entry = this.#oldest;
       if (entry === undefined) break;
-      const status = visit(entry);
+      const status = visit(entry, task);
       if (status === 'removed') this.remove(entry);
       else if (status === 'rotate') this.rotate(entry);
       else {
         freed++;
-        if (status instanceof Promise) {
-          const [rest, sofar] = [left - 1, freed];
-          return status.then(() => this.#walk(rest, visit, sofar));
-        }
+        if (status instanceof Promise) return this.#walkAfter(status, left - 1, visit, task, freed);
       }
     }
     return freed;
+  }
+
+  #walkAfter(
+    freeing: Promise<void>,
+    nr: number,
+    visit: (entry: T, task: Task) => LruStatus,
+    task: Task,
+    freed: number,
+  ): Promise<number> {
+    return freeing.then(() => this.#walk(nr, visit, task, freed));
   }
 }

@@ -22,7 +22,7 @@ import {
 } from './inode.js';
 import { dirOf, LOOKUP_RENAME_TARGET, lookup_locked } from './lookup.js';
 import { inode_permission, MAY_WRITE, may_create, may_delete } from './permission.js';
-import { mnt_want_write, sb_end_write } from './super-freeze.js';
+import { mnt_want_write, sb_end_write, type Writing } from './super-freeze.js';
 
 export const RENAME_NOREPLACE = 1;
 export const RENAME_EXCHANGE = 2;
@@ -45,10 +45,11 @@ function childTowards(below: Dentry, above: Dentry): Dentry | undefined {
  */
 function lock_rename(task: Task, a: Dentry, b: Dentry, held: Held[]): Awaitable<Dentry | undefined> {
   if (a !== b) return lockTwo(task, a, b, held);
-  return andThen(take(task, rows.rename, 'old_dir', dirOf(a).i_rwsem, I_MUTEX_PARENT), (guard) => {
-    held.push(guard);
-    return undefined;
-  });
+  return andThen(take(task, rows.rename, 'old_dir', dirOf(a).i_rwsem, I_MUTEX_PARENT), oneLocked, held);
+}
+
+function oneLocked(guard: Held, held: Held[]): undefined {
+  held.push(guard);
 }
 
 async function lockTwo(task: Task, a: Dentry, b: Dentry, held: Held[]): Promise<Dentry | undefined> {
@@ -77,13 +78,33 @@ function haveCommonRoot(a: Dentry, b: Dentry): boolean {
   return rootOf(a) === rootOf(b);
 }
 
-/** What takes part in one rename. */
-interface Rename {
+/** What takes part in one rename, as it is found. */
+class Rename {
+  readonly oldParent: Dentry;
+  readonly oldName: string;
+  readonly newParent: Dentry;
+  readonly newName: string;
+  readonly flags: number;
   readonly oldDir: Inode;
   readonly newDir: Inode;
-  readonly old: Dentry;
-  readonly target: Dentry;
-  readonly flags: number;
+  /** The parents, as they are locked. */
+  readonly parents: Held[] = [];
+  /** Those that are renamed and replaced, as they are locked. */
+  readonly children: Held[] = [];
+  old: Dentry | undefined;
+  target: Dentry | undefined;
+  /** What had the new name before: it is freed when nobody waits for the directories any more. */
+  replaced: Inode | undefined;
+
+  constructor(oldParent: Dentry, oldName: string, newParent: Dentry, newName: string, flags: number) {
+    this.oldParent = oldParent;
+    this.oldName = oldName;
+    this.newParent = newParent;
+    this.newName = newName;
+    this.flags = flags;
+    this.oldDir = dirOf(oldParent);
+    this.newDir = dirOf(newParent);
+  }
 }
 
 /** @throws EINVAL for flags that do not exist, or that exclude each other */
@@ -108,37 +129,59 @@ export function do_rename(
 ): Awaitable<void> {
   checkFlags(flags);
   if (oldParent.d_sb !== newParent.d_sb) throw errno('EXDEV');
-  return andThen(mnt_want_write(task, oldParent.d_sb), (writing) => {
-    const held: Held[] = [];
-    const dentries: Dentry[] = [];
-    let replaced: Inode | undefined;
-    const lookUp = (parent: Dentry, name: string, intent: number): Awaitable<Dentry> =>
-      andThen(lookup_locked(task, parent, name, intent), (dentry) => {
-        dentries.push(dentry);
-        return dentry;
-      });
-    const renameFound = (old: Dentry, target: Dentry, trap: Dentry | undefined): Awaitable<void> => {
-      checkNames(old, target, trap, flags);
-      replaced = (flags & RENAME_EXCHANGE) !== 0 ? undefined : target.d_inode;
-      if (replaced !== undefined) ihold(replaced);
-      return vfs_rename(task, { oldDir: dirOf(oldParent), newDir: dirOf(newParent), old, target, flags });
-    };
-    // What was replaced is freed when nobody waits for the directories any more.
-    const letGo = (): Awaitable<void> =>
-      andThen(putAll(task, dentries), () => (replaced === undefined ? undefined : iput(task, replaced)));
-    return withCleanup(
-      () =>
-        andThen(lock_rename(task, oldParent, newParent, held), (trap) =>
-          andThen(lookUp(oldParent, oldName, 0), (old) =>
-            andThen(lookUp(newParent, newName, LOOKUP_RENAME_TARGET), (target) => renameFound(old, target, trap)),
-          ),
-        ),
-      () => {
-        for (const guard of held.reverse()) guard.release();
-        return withCleanup(letGo, () => sb_end_write(writing));
-      },
-    );
-  });
+  const r = new Rename(oldParent, oldName, newParent, newName, flags);
+  return andThen(mnt_want_write(task, oldParent.d_sb), renameAsWriter, task, r);
+}
+
+function renameAsWriter(writing: Writing, task: Task, r: Rename): Awaitable<void> {
+  return withCleanup(renameAndLetGo, sb_end_write, writing, task, r);
+}
+
+function renameAndLetGo(_writing: Writing, task: Task, r: Rename): Awaitable<void> {
+  return withCleanup(renameBetween, letGo, task, r);
+}
+
+function renameBetween(task: Task, r: Rename): Awaitable<void> {
+  return withCleanup(lockAndRename, unlockParents, task, r);
+}
+
+function lockAndRename(task: Task, r: Rename): Awaitable<void> {
+  return andThen(lock_rename(task, r.oldParent, r.newParent, r.parents), lookUpOld, task, r);
+}
+
+function unlockParents(_task: Task, { parents }: Rename): void {
+  for (let guard = parents.pop(); guard !== undefined; guard = parents.pop()) guard.release();
+}
+
+function lookUpOld(trap: Dentry | undefined, task: Task, r: Rename): Awaitable<void> {
+  return andThen(lookup_locked(task, r.oldParent, r.oldName, 0), lookUpTarget, task, r, trap);
+}
+
+function lookUpTarget(old: Dentry, task: Task, r: Rename, trap: Dentry | undefined): Awaitable<void> {
+  r.old = old;
+  const found = lookup_locked(task, r.newParent, r.newName, LOOKUP_RENAME_TARGET);
+  return andThen(found, renameFound, task, r, trap, old);
+}
+
+function renameFound(target: Dentry, task: Task, r: Rename, trap: Dentry | undefined, old: Dentry): Awaitable<void> {
+  r.target = target;
+  checkNames(old, target, trap, r.flags);
+  r.replaced = (r.flags & RENAME_EXCHANGE) !== 0 ? undefined : target.d_inode;
+  if (r.replaced !== undefined) ihold(r.replaced);
+  return vfs_rename(task, r, old, target);
+}
+
+function letGo(task: Task, r: Rename): Awaitable<void> {
+  const put = andThen(r.old === undefined ? undefined : dput(task, r.old), putTarget, task, r);
+  return andThen(put, putReplaced, task, r);
+}
+
+function putTarget(_put: void, task: Task, { target }: Rename): Awaitable<void> {
+  return target === undefined ? undefined : dput(task, target);
+}
+
+function putReplaced(_put: void, task: Task, { replaced }: Rename): Awaitable<void> {
+  return replaced === undefined ? undefined : iput(task, replaced);
 }
 
 /** @param trap as of lock_rename @throws ENOENT EEXIST; EINVAL and ENOTEMPTY where one parent is below what is to move or to be replaced */
@@ -149,14 +192,6 @@ function checkNames(old: Dentry, target: Dentry, trap: Dentry | undefined, flags
   if (exchange && target.isNegative) throw errno('ENOENT');
   if (old === trap) throw errno('EINVAL');
   if (target === trap) throw errno(exchange ? 'EINVAL' : 'ENOTEMPTY');
-}
-
-function putAll(task: Task, dentries: Dentry[]): Awaitable<void> {
-  for (let dentry = dentries.shift(); dentry !== undefined; dentry = dentries.shift()) {
-    const put = dput(task, dentry);
-    if (put instanceof Promise) return put.then(() => putAll(task, dentries));
-  }
-  return undefined;
 }
 
 /** @throws EMLINK where '..' of what is moved would give its new parent a link too many */
@@ -170,77 +205,111 @@ function checkLinks(r: Rename, source: Inode, victim: Inode | undefined): void {
 }
 
 /** Who may do this. With the parents locked. @throws EACCES EPERM EISDIR ENOTDIR EBUSY EEXIST */
-function checkPermissions(task: Task, r: Rename, source: Inode, victim: Inode | undefined): Awaitable<void> {
-  const { oldDir, newDir, old, target, flags } = r;
-  const exchange = (flags & RENAME_EXCHANGE) !== 0;
-  const mayReplace = (): Awaitable<void> =>
-    victim === undefined
-      ? may_create(task, newDir, target)
-      : may_delete(task, newDir, target, exchange ? isDir(victim) : isDir(source));
-  return andThen(may_delete(task, oldDir, old, isDir(source)), () =>
-    andThen(mayReplace(), () => {
-      if (oldDir === newDir) return undefined;
-      // '..' of a directory that moves is changed.
-      return andThen(isDir(source) ? inode_permission(task, source, MAY_WRITE) : undefined, () =>
-        exchange && victim !== undefined && isDir(victim) ? inode_permission(task, victim, MAY_WRITE) : undefined,
-      );
-    }),
-  );
+function checkPermissions(task: Task, r: Rename, old: Dentry, target: Dentry): Awaitable<void> {
+  const { d_inode: source } = old;
+  if (source === undefined) throw errno('ENOENT');
+  const mayMove = may_delete(task, r.oldDir, old, isDir(source));
+  return andThen(andThen(mayMove, mayTakeName, task, r, source, target), mayReparent, task, r, source, target.d_inode);
+}
+
+function mayTakeName(
+  _may: void,
+  task: Task,
+  { newDir, flags }: Rename,
+  source: Inode,
+  target: Dentry,
+): Awaitable<void> {
+  const { d_inode: victim } = target;
+  if (victim === undefined) return may_create(task, newDir, target);
+  return may_delete(task, newDir, target, (flags & RENAME_EXCHANGE) !== 0 ? isDir(victim) : isDir(source));
+}
+
+/** '..' of a directory that moves is changed. */
+function mayReparent(_may: void, task: Task, r: Rename, source: Inode, victim: Inode | undefined): Awaitable<void> {
+  if (r.oldDir === r.newDir) return undefined;
+  const may = isDir(source) ? inode_permission(task, source, MAY_WRITE) : undefined;
+  if ((r.flags & RENAME_EXCHANGE) === 0 || victim === undefined || !isDir(victim)) return may;
+  return andThen(may, mayWrite, task, victim);
+}
+
+function mayWrite(_may: void, task: Task, inode: Inode): Awaitable<void> {
+  return inode_permission(task, inode, MAY_WRITE);
 }
 
 /** With the parents locked. Locks those who take part: subdirectories before files, the source before the victim (vfs_rename). */
-function vfs_rename(task: Task, r: Rename): Awaitable<void> {
-  const source = r.old.d_inode;
-  const victim = r.target.d_inode;
+function vfs_rename(task: Task, r: Rename, old: Dentry, target: Dentry): Awaitable<void> {
+  if (old.d_inode === undefined) throw errno('ENOENT');
+  if (old.d_inode === target.d_inode) return undefined;
+  return andThen(checkPermissions(task, r, old, target), renamePermitted, task, r, old, target);
+}
+
+function renamePermitted(_may: void, task: Task, r: Rename, old: Dentry, target: Dentry): Awaitable<void> {
+  if (r.oldDir.i_op.rename === undefined) throw errno('EPERM');
+  return withCleanup(lockAndMove, unlockChildren, task, r, old, target);
+}
+
+function unlockChildren(_task: Task, { children }: Rename): void {
+  for (let guard = children.pop(); guard !== undefined; guard = children.pop()) guard.release();
+}
+
+function lockAndMove(task: Task, r: Rename, old: Dentry, target: Dentry): Awaitable<void> {
+  const source = old.d_inode;
   if (source === undefined) throw errno('ENOENT');
-  if (source === victim) return undefined;
-  return andThen(checkPermissions(task, r, source, victim), () => {
-    if (r.oldDir.i_op.rename === undefined) throw errno('EPERM');
-    const held: Held[] = [];
-    const children = childrenToLock(r, source, victim);
-    return withCleanup(
-      () => andThen(lockAll(task, children, held), () => renameLocked(task, r, source, victim, children)),
-      () => {
-        for (const guard of held.reverse()) guard.release();
-      },
-    );
-  });
+  const children = childrenToLock(r, source, target.d_inode);
+  return andThen(lockAll(task, children, r.children), renameLocked, task, r, old, target, children);
 }
 
 /** With all who take part locked: the call, and the names in memory after it. */
 function renameLocked(
+  _locked: void,
   task: Task,
   r: Rename,
-  source: Inode,
-  victim: Inode | undefined,
+  old: Dentry,
+  target: Dentry,
   children: readonly Child[],
 ): Awaitable<void> {
-  const { oldDir, newDir, old, target, flags } = r;
+  const { oldDir, newDir, flags } = r;
   const { rename } = oldDir.i_op;
-  if (rename === undefined) throw errno('EPERM');
+  const { d_inode: source } = old;
+  const { d_inode: victim } = target;
+  if (source === undefined || rename === undefined) throw errno('EPERM');
   if (((source.i_flags | (victim?.i_flags ?? 0)) & S_SWAPFILE) !== 0) throw errno('EPERM');
   checkLinks(r, source, victim);
   const moved = oldDir !== newDir;
   const participants = {
     old_dir: oldDir.i_rwsem,
     new_dir: newDir.i_rwsem,
-    victim: children.some(({ of }) => of === 'victim') ? victim?.i_rwsem : undefined,
+    victim: locks(children, 'victim') ? victim?.i_rwsem : undefined,
     sb: moved ? oldDir.i_sb.s_vfs_rename_sem : undefined,
     'source/non-directory': isDir(source) ? undefined : source.i_rwsem,
     'source/moved-directory': isDir(source) && moved ? source.i_rwsem : undefined,
   };
-  const exchange = (flags & RENAME_EXCHANGE) !== 0;
   const renamed = invoke(task, rows.rename, participants, rename, oldDir, old, newDir, target, flags);
-  return andThen(renamed, () => {
-    if (exchange) {
-      d_exchange(task, old, target);
-      return undefined;
-    }
-    const replacesDir = victim !== undefined && isDir(victim);
-    return andThen(replacesDir ? shrink_dcache_parent(task, target) : undefined, () => {
-      if (replacesDir) inode_set_dead(task, victim);
-      return d_move(task, old, target);
-    });
+  if ((flags & RENAME_EXCHANGE) !== 0) return andThen(renamed, exchanged, task, old, target);
+  return andThen(renamed, moveDentry, task, old, target, victim !== undefined && isDir(victim) ? victim : undefined);
+}
+
+function locks(children: readonly Child[], what: Child['of']): boolean {
+  for (const { of } of children) if (of === what) return true;
+  return false;
+}
+
+function exchanged(_renamed: void, task: Task, old: Dentry, target: Dentry): void {
+  d_exchange(task, old, target);
+}
+
+/** @param replaced a directory that had the new name before */
+function moveDentry(
+  _renamed: void,
+  task: Task,
+  old: Dentry,
+  target: Dentry,
+  replaced: Inode | undefined,
+): Awaitable<void> {
+  if (replaced === undefined) return d_move(task, old, target);
+  return andThen(shrink_dcache_parent(task, target), () => {
+    inode_set_dead(task, replaced);
+    return d_move(task, old, target);
   });
 }
 
@@ -258,24 +327,22 @@ interface Child {
 function childrenToLock(r: Rename, source: Inode, victim: Inode | undefined): readonly Child[] {
   const moved = r.oldDir !== r.newDir;
   const children: Child[] = [];
-  const add = (of: Child['of'], inode: Inode, subclass: number): void => {
-    children.push({ of, inode, subclass });
-  };
   // A directory that is exchanged within its parent keeps its '..'.
   const locksVictimDir = moved || (r.flags & RENAME_EXCHANGE) === 0;
   if (isDir(source)) {
-    if (moved) add('source', source, I_MUTEX_CHILD);
-    if (victim !== undefined && (!isDir(victim) || locksVictimDir)) add('victim', victim, I_MUTEX_NORMAL);
+    if (moved) children.push({ of: 'source', inode: source, subclass: I_MUTEX_CHILD });
+    if (victim !== undefined && (!isDir(victim) || locksVictimDir))
+      children.push({ of: 'victim', inode: victim, subclass: I_MUTEX_NORMAL });
   } else if (victim === undefined) {
-    add('source', source, I_MUTEX_NORMAL);
+    children.push({ of: 'source', inode: source, subclass: I_MUTEX_NORMAL });
   } else if (isDir(victim)) {
-    if (locksVictimDir) add('victim', victim, I_MUTEX_CHILD);
-    add('source', source, I_MUTEX_NORMAL);
+    if (locksVictimDir) children.push({ of: 'victim', inode: victim, subclass: I_MUTEX_CHILD });
+    children.push({ of: 'source', inode: source, subclass: I_MUTEX_NORMAL });
   } else {
     const sourceFirst = source.i_ino < victim.i_ino;
-    if (sourceFirst) add('source', source, I_MUTEX_NORMAL);
-    add('victim', victim, sourceFirst ? I_MUTEX_NONDIR2 : I_MUTEX_NORMAL);
-    if (!sourceFirst) add('source', source, I_MUTEX_NONDIR2);
+    if (sourceFirst) children.push({ of: 'source', inode: source, subclass: I_MUTEX_NORMAL });
+    children.push({ of: 'victim', inode: victim, subclass: sourceFirst ? I_MUTEX_NONDIR2 : I_MUTEX_NORMAL });
+    if (!sourceFirst) children.push({ of: 'source', inode: source, subclass: I_MUTEX_NONDIR2 });
   }
   return children;
 }

@@ -1,34 +1,38 @@
-/** Making, linking and removing names (fs/namei.c). Looking them up is in lookup.ts, rename in namei-rename.ts, walking paths in path-walk.ts. */
+/** Making names, and reading symlinks (fs/namei.c). Looking names up is in lookup.ts, removing them in namei-remove.ts, rename in namei-rename.ts, walking paths in path-walk.ts. */
 
 import { inode_operations as rows } from '../contract/inode.js';
 import { call, invoke, take } from '../locking/context.js';
-import type { Exclusive } from '../locking/held.js';
-import { type Awaitable, andThen, inTurn, orElse, withCleanup } from '../sched/awaitable.js';
+import { type Held, release_held } from '../locking/held.js';
+import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { d_delete, d_rehash, dput, putAndThrow, shrink_dcache_parent } from './dcache.js';
+import { d_rehash, dput, putAndThrow } from './dcache.js';
 import type { Dentry } from './dentry.js';
-import { ihold, iput } from './icache.js';
 import {
   I_LINKABLE,
   I_MUTEX_NORMAL,
   I_MUTEX_PARENT,
   type Inode,
-  inode_set_dead,
   inode_state_change,
   isDir,
   S_APPEND,
   S_IMMUTABLE,
-  S_SWAPFILE,
 } from './inode.js';
 import { mode_strip_sgid } from './inode-owner.js';
 import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, lookup_locked, PATH_MAX } from './lookup.js';
-import { may_create, may_delete } from './permission.js';
+import { may_create } from './permission.js';
 import { SB_POSIXACL } from './super-block.js';
-import { assert_sb_write_started, mnt_want_write, mnt_want_write_or_refusal, sb_end_write } from './super-freeze.js';
+import {
+  assert_sb_write_started,
+  mnt_want_write_or_refusal,
+  sb_end_write,
+  type WriteOrRefusal,
+  type Writing,
+} from './super-freeze.js';
 import { touch_atime } from './time.js';
 
 export { dirOf, lookup_locked, lookup_one, NAME_MAX, PATH_MAX } from './lookup.js';
+export { do_rmdir, do_unlink, vfs_rmdir, vfs_unlink } from './namei-remove.js';
 export { do_rename, RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from './namei-rename.js';
 
 const S_IFMT = 0o170000;
@@ -60,52 +64,80 @@ function checkLinks(inode: Inode): void {
 
 type CreatingRow = typeof rows.create | typeof rows.mkdir | typeof rows.mknod | typeof rows.symlink | typeof rows.link;
 
+/** A name that is being made (filename_create). */
+interface Creating {
+  readonly row: CreatingRow;
+  readonly parent: Dentry;
+  readonly name: string;
+  /** Has the filesystem make it, with the lock of `dir` held. */
+  readonly make: (task: Task, dir: Inode, dentry: Dentry, creating: Creating) => Awaitable<void>;
+  /** S_IF* and permission bits, not yet cut by the umask. */
+  readonly mode: number;
+  readonly rdev?: number;
+  readonly excl?: boolean;
+  /** Where a symlink leads. */
+  readonly target?: string;
+  /** What gets a second name. */
+  readonly old?: Dentry;
+}
+
 /**
- * Make a name in `parent` with `make`, under the lock that the operation's row wants (filename_create, done_path_create).
+ * Make a name in its parent, under the lock that the operation's row wants (filename_create, done_path_create).
  * @returns the dentry, with a reference
  */
-function creating(
-  task: Task,
-  row: CreatingRow,
-  parent: Dentry,
-  name: string,
-  make: (dir: Inode, dentry: Dentry) => Awaitable<void>,
-): Awaitable<Dentry> {
-  const dir = dirOf(parent);
-  const makeIn = (dentry: Dentry, refused: Errno | undefined): Awaitable<Dentry> => {
-    if (!dentry.isNegative) throw errno('EEXIST');
-    if (refused !== undefined) throw refused;
-    return andThen(may_create(task, dir, dentry), () =>
-      andThen(make(dir, dentry), () => {
-        d_rehash(task, dentry);
-        return dentry;
-      }),
-    );
-  };
-  return andThen(mnt_want_write_or_refusal(task, dir.i_sb), ({ writing, refused }) => {
-    let held: Exclusive<'i_rwsem'> | undefined;
-    return withCleanup(
-      () =>
-        andThen(take(task, row, 'dir', dir.i_rwsem, I_MUTEX_PARENT), (guard) => {
-          held = guard;
-          return andThen(lookup_locked(task, parent, name, LOOKUP_CREATE | LOOKUP_EXCL), (dentry) =>
-            orElse(
-              () => makeIn(dentry, refused),
-              (error) => putAndThrow(task, dentry, error),
-            ),
-          );
-        }),
-      () => {
-        held?.release();
-        sb_end_write(writing);
-      },
-    );
-  });
+function creating(task: Task, c: Creating): Awaitable<Dentry> {
+  return andThen(mnt_want_write_or_refusal(task, dirOf(c.parent).i_sb), createAsWriter, task, c);
+}
+
+function createAsWriter({ writing, refused }: WriteOrRefusal, task: Task, c: Creating): Awaitable<Dentry> {
+  return withCleanup(lockAndCreate, sb_end_write, writing, task, c, refused);
+}
+
+function lockAndCreate(_writing: Writing, task: Task, c: Creating, refused: Errno | undefined): Awaitable<Dentry> {
+  const locked = take(task, c.row, 'dir', dirOf(c.parent).i_rwsem, I_MUTEX_PARENT);
+  return andThen(locked, createLocked, task, c, refused);
+}
+
+function createLocked(held: Held, task: Task, c: Creating, refused: Errno | undefined): Awaitable<Dentry> {
+  return withCleanup(lookUpAndCreate, release_held, held, task, c, refused);
+}
+
+function lookUpAndCreate(_held: Held, task: Task, c: Creating, refused: Errno | undefined): Awaitable<Dentry> {
+  const found = lookup_locked(task, c.parent, c.name, LOOKUP_CREATE | LOOKUP_EXCL);
+  return andThen(found, createFound, task, c, refused);
+}
+
+function createFound(dentry: Dentry, task: Task, c: Creating, refused: Errno | undefined): Awaitable<Dentry> {
+  return orElse(makeNamed, putNamed, task, dentry, c, refused);
+}
+
+function putNamed(error: unknown, task: Task, dentry: Dentry): Awaitable<never> {
+  return putAndThrow(task, dentry, error);
+}
+
+function makeNamed(task: Task, dentry: Dentry, c: Creating, refused: Errno | undefined): Awaitable<Dentry> {
+  if (!dentry.isNegative) throw errno('EEXIST');
+  if (refused !== undefined) throw refused;
+  const made = andThen(may_create(task, dirOf(c.parent), dentry), makePermitted, task, dentry, c);
+  return andThen(made, hashMade, task, dentry);
+}
+
+function makePermitted(_may: void, task: Task, dentry: Dentry, c: Creating): Awaitable<void> {
+  return c.make(task, dirOf(c.parent), dentry, c);
+}
+
+function hashMade(_made: void, task: Task, dentry: Dentry): Dentry {
+  d_rehash(task, dentry);
+  return dentry;
 }
 
 /** Make a regular file (mknod(2) of one). @throws EEXIST EACCES ENOSPC EPERM EROFS ENAMETOOLONG */
 export function do_create(task: Task, parent: Dentry, name: string, mode: number, excl: boolean): Awaitable<Dentry> {
-  return creating(task, rows.create, parent, name, (dir, dentry) => vfs_create(task, dir, dentry, mode, excl));
+  return creating(task, { row: rows.create, parent, name, make: makeFile, mode, excl });
+}
+
+function makeFile(task: Task, dir: Inode, dentry: Dentry, { mode, excl }: Creating): Awaitable<void> {
+  return vfs_create(task, dir, dentry, mode, excl === true);
 }
 
 /** With i_rwsem of `dir` held exclusively (vfs_create). @param mode permission bits, not yet cut by the umask */
@@ -119,13 +151,15 @@ export function vfs_create(task: Task, dir: Inode, dentry: Dentry, mode: number,
 
 /** mkdir(2). @throws EEXIST EACCES EMLINK ENOSPC EPERM EROFS ENAMETOOLONG */
 export function do_mkdir(task: Task, parent: Dentry, name: string, mode: number): Awaitable<Dentry> {
-  return creating(task, rows.mkdir, parent, name, (dir, dentry) => {
-    const { mkdir } = dir.i_op;
-    if (mkdir === undefined) throw errno('EPERM');
-    const bits = vfs_prepare_mode(task, dir, mode, 0o1777, S_IFDIR);
-    checkLinks(dir);
-    return invoke(task, rows.mkdir, { dir: dir.i_rwsem }, mkdir, dir, dentry, bits);
-  });
+  return creating(task, { row: rows.mkdir, parent, name, make: vfs_mkdir, mode });
+}
+
+function vfs_mkdir(task: Task, dir: Inode, dentry: Dentry, { mode }: Creating): Awaitable<void> {
+  const { mkdir } = dir.i_op;
+  if (mkdir === undefined) throw errno('EPERM');
+  const bits = vfs_prepare_mode(task, dir, mode, 0o1777, S_IFDIR);
+  checkLinks(dir);
+  return invoke(task, rows.mkdir, { dir: dir.i_rwsem }, mkdir, dir, dentry, bits);
 }
 
 /**
@@ -136,27 +170,36 @@ export function do_mknod(task: Task, parent: Dentry, name: string, mode: number,
   const type = mode & S_IFMT;
   if (type === S_IFREG || type === 0) return do_create(task, parent, name, mode, true);
   if (type === S_IFDIR) throw errno('EPERM');
-  const device = type === S_IFCHR || type === S_IFBLK;
-  if (!device && type !== S_IFIFO && type !== S_IFSOCK) throw errno('EINVAL');
-  return creating(task, rows.mknod, parent, name, (dir, dentry) => {
-    const whiteout = type === S_IFCHR && rdev === 0;
-    if (device && !whiteout && !task.cred.capable('CAP_MKNOD')) throw errno('EPERM');
-    const { mknod } = dir.i_op;
-    if (mknod === undefined) throw errno('EPERM');
-    const bits = vfs_prepare_mode(task, dir, mode, S_IALLUGO, type);
-    return call(task, rows.mknod, { dir: dir.i_rwsem }, () => mknod(task, dir, dentry, bits, device ? rdev : 0));
-  });
+  if (!isDevice(type) && type !== S_IFIFO && type !== S_IFSOCK) throw errno('EINVAL');
+  return creating(task, { row: rows.mknod, parent, name, make: vfs_mknod, mode, rdev });
+}
+
+function isDevice(type: number): boolean {
+  return type === S_IFCHR || type === S_IFBLK;
+}
+
+function vfs_mknod(task: Task, dir: Inode, dentry: Dentry, { mode, rdev = 0 }: Creating): Awaitable<void> {
+  const type = mode & S_IFMT;
+  const device = isDevice(type);
+  const whiteout = type === S_IFCHR && rdev === 0;
+  if (device && !whiteout && !task.cred.capable('CAP_MKNOD')) throw errno('EPERM');
+  const { mknod } = dir.i_op;
+  if (mknod === undefined) throw errno('EPERM');
+  const bits = vfs_prepare_mode(task, dir, mode, S_IALLUGO, type);
+  return invoke(task, rows.mknod, { dir: dir.i_rwsem }, mknod, dir, dentry, bits, device ? rdev : 0);
 }
 
 /** symlink(2). @throws ENOENT for an empty target; ENAMETOOLONG beyond PATH_MAX; and as do_create */
 export function do_symlink(task: Task, parent: Dentry, name: string, target: string): Awaitable<Dentry> {
   if (target === '') throw errno('ENOENT');
   if (target.length >= PATH_MAX) throw errno('ENAMETOOLONG');
-  return creating(task, rows.symlink, parent, name, (dir, dentry) => {
-    const { symlink } = dir.i_op;
-    if (symlink === undefined) throw errno('EPERM');
-    return call(task, rows.symlink, { dir: dir.i_rwsem }, () => symlink(task, dir, dentry, target));
-  });
+  return creating(task, { row: rows.symlink, parent, name, make: vfs_symlink, mode: 0, target });
+}
+
+function vfs_symlink(task: Task, dir: Inode, dentry: Dentry, { target = '' }: Creating): Awaitable<void> {
+  const { symlink } = dir.i_op;
+  if (symlink === undefined) throw errno('EPERM');
+  return invoke(task, rows.symlink, { dir: dir.i_rwsem }, symlink, dir, dentry, target);
 }
 
 /**
@@ -166,115 +209,35 @@ export function do_symlink(task: Task, parent: Dentry, name: string, target: str
 export function do_link(task: Task, old: Dentry, parent: Dentry, name: string): Awaitable<Dentry> {
   const inode = old.d_inode;
   if (inode === undefined) throw errno('ENOENT');
-  return creating(task, rows.link, parent, name, (dir, dentry) => {
-    const { link } = dir.i_op;
-    if (inode.i_sb !== dir.i_sb) throw errno('EXDEV');
-    if ((inode.i_flags & (S_APPEND | S_IMMUTABLE)) !== 0 || link === undefined || isDir(inode)) throw errno('EPERM');
-    return andThen(take(task, rows.link, 'inode', inode.i_rwsem, I_MUTEX_NORMAL), (held) =>
-      withCleanup(
-        () => {
-          if (inode.i_nlink === 0 && (inode.i_state & I_LINKABLE) === 0) throw errno('ENOENT');
-          checkLinks(inode);
-          const locks = { dir: dir.i_rwsem, inode: inode.i_rwsem };
-          return andThen(
-            call(task, rows.link, locks, () => link(task, old, dir, dentry)),
-            () => {
-              if ((inode.i_state & I_LINKABLE) !== 0) inode_state_change(task, inode, 0, I_LINKABLE);
-            },
-          );
-        },
-        () => held.release(),
-      ),
-    );
-  });
+  return creating(task, { row: rows.link, parent, name, make: vfs_link, mode: 0, old });
 }
 
-/** Remove a name that is not a directory's (do_unlinkat). What had it is freed when the directory is unlocked. @throws ENOENT EISDIR EACCES EPERM EROFS */
-export function do_unlink(task: Task, parent: Dentry, name: string): Awaitable<void> {
-  return removing(task, rows.unlink, parent, name, (dir, dentry) => vfs_unlink(task, dir, dentry));
+function vfs_link(task: Task, dir: Inode, dentry: Dentry, { old }: Creating): Awaitable<void> {
+  const inode = old?.d_inode;
+  if (old === undefined || inode === undefined) throw errno('ENOENT');
+  if (inode.i_sb !== dir.i_sb) throw errno('EXDEV');
+  const fixed = (inode.i_flags & (S_APPEND | S_IMMUTABLE)) !== 0;
+  if (fixed || dir.i_op.link === undefined || isDir(inode)) throw errno('EPERM');
+  const locked = take(task, rows.link, 'inode', inode.i_rwsem, I_MUTEX_NORMAL);
+  return andThen(locked, linkLocked, task, old, inode, dir, dentry);
 }
 
-/** Remove an empty directory (do_rmdir). @throws ENOENT ENOTDIR ENOTEMPTY EBUSY EACCES EPERM EROFS */
-export function do_rmdir(task: Task, parent: Dentry, name: string): Awaitable<void> {
-  return removing(task, rows.rmdir, parent, name, (dir, dentry) => vfs_rmdir(task, dir, dentry));
+function linkLocked(held: Held, task: Task, old: Dentry, inode: Inode, dir: Inode, dentry: Dentry): Awaitable<void> {
+  return withCleanup(linkInode, release_held, held, task, old, inode, dir, dentry);
 }
 
-function removing(
-  task: Task,
-  row: typeof rows.unlink | typeof rows.rmdir,
-  parent: Dentry,
-  name: string,
-  remove: (dir: Inode, dentry: Dentry) => Awaitable<void>,
-): Awaitable<void> {
-  const dir = dirOf(parent);
-  return andThen(mnt_want_write(task, dir.i_sb), (writing) => {
-    let held: Exclusive<'i_rwsem'> | undefined;
-    let dentry: Dentry | undefined;
-    let victim: Inode | undefined;
-    const removeIn = (found: Dentry): Awaitable<void> => {
-      dentry = found;
-      victim = found.d_inode;
-      if (victim !== undefined) ihold(victim);
-      return remove(dir, found);
-    };
-    // The last reference may free a large file, which nobody who wants the directory has to wait for.
-    const letGo = (): Awaitable<void> =>
-      andThen(dentry === undefined ? undefined : dput(task, dentry), () =>
-        victim === undefined ? undefined : iput(task, victim),
-      );
-    return withCleanup(
-      () =>
-        andThen(take(task, row, 'dir', dir.i_rwsem, I_MUTEX_PARENT), (guard) => {
-          held = guard;
-          return andThen(lookup_locked(task, parent, name), removeIn);
-        }),
-      () => {
-        held?.release();
-        return withCleanup(letGo, () => sb_end_write(writing));
-      },
-    );
-  });
+function linkInode(_held: Held, task: Task, old: Dentry, inode: Inode, dir: Inode, dentry: Dentry): Awaitable<void> {
+  const { link } = dir.i_op;
+  if (link === undefined) throw errno('EPERM');
+  if (inode.i_nlink === 0 && (inode.i_state & I_LINKABLE) === 0) throw errno('ENOENT');
+  checkLinks(inode);
+  const locks = { dir: dir.i_rwsem, inode: inode.i_rwsem };
+  return andThen(invoke(task, rows.link, locks, link, old, dir, dentry), unlinkable, task, inode);
 }
 
-/** With i_rwsem of `dir` held exclusively; takes the victim's (vfs_unlink). */
-export function vfs_unlink(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
-  return andThen(may_delete(task, dir, dentry, false), () => {
-    const { unlink } = dir.i_op;
-    const victim = dentry.d_inode;
-    if (unlink === undefined || victim === undefined) throw errno('EPERM');
-    const unlinked = andThen(take(task, rows.unlink, 'victim', victim.i_rwsem, I_MUTEX_NORMAL), (held) =>
-      withCleanup(
-        () => {
-          if ((victim.i_flags & S_SWAPFILE) !== 0) throw errno('EPERM');
-          const locks = { dir: dir.i_rwsem, victim: victim.i_rwsem };
-          return invoke(task, rows.unlink, locks, unlink, dir, dentry);
-        },
-        () => held.release(),
-      ),
-    );
-    return andThen(unlinked, () => d_delete(task, dentry));
-  });
-}
-
-/** With i_rwsem of `dir` held exclusively; takes the victim's (vfs_rmdir). */
-export function vfs_rmdir(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
-  return andThen(may_delete(task, dir, dentry, true), () => {
-    const { rmdir } = dir.i_op;
-    const victim = dentry.d_inode;
-    if (rmdir === undefined || victim === undefined) throw errno('EPERM');
-    const removed = andThen(take(task, rows.rmdir, 'victim', victim.i_rwsem, I_MUTEX_NORMAL), (held) =>
-      withCleanup(
-        () =>
-          inTurn(
-            () => invoke(task, rows.rmdir, { dir: dir.i_rwsem, victim: victim.i_rwsem }, rmdir, dir, dentry),
-            () => shrink_dcache_parent(task, dentry),
-            () => inode_set_dead(task, victim),
-          ),
-        () => held.release(),
-      ),
-    );
-    return andThen(removed, () => d_delete(task, dentry));
-  });
+/** A file of O_TMPFILE has a name now: another one it gets as every file does. */
+function unlinkable(_linked: void, task: Task, inode: Inode): void {
+  if ((inode.i_state & I_LINKABLE) !== 0) inode_state_change(task, inode, 0, I_LINKABLE);
 }
 
 /** The target of a symlink (vfs_readlink). Moves atime. @throws EINVAL for anything else */

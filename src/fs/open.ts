@@ -2,11 +2,11 @@
 
 import { inode_operations as rows } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
-import type { Held } from '../locking/held.js';
+import { type Held, release_held } from '../locking/held.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
-import { type Errno, errno } from '../sched/errno.js';
+import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { type Looked, lookup_open_atomic, lookup_open_shared } from './atomic-open.js';
+import { type LastName, type Looked, lookup_open_atomic, lookup_open_shared } from './atomic-open.js';
 import { do_truncate } from './attr.js';
 import { file_remove_privs } from './attr-privs.js';
 import { d_alloc, dput, putAndThrow } from './dcache.js';
@@ -27,7 +27,14 @@ import {
 import { vfs_create, vfs_prepare_mode } from './namei.js';
 import { O_ACCMODE, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_TRUNC } from './open-flags.js';
 import { inode_permission, MAY_EXEC, MAY_OPEN, MAY_READ, MAY_WRITE } from './permission.js';
-import { assert_sb_write_started, mnt_want_write_or_refusal, sb_end_write, withWrite } from './super-freeze.js';
+import {
+  assert_sb_write_started,
+  mnt_want_write_or_refusal,
+  sb_end_write,
+  type WriteOrRefusal,
+  type Writing,
+  withWrite,
+} from './super-freeze.js';
 
 export { filp_flush, fput, get_file } from './file-table.js';
 
@@ -51,10 +58,10 @@ function may_open(task: Task, inode: Inode, flags: number): Awaitable<void> {
   const directory = isDir(inode);
   if (directory && ((flags & O_CREAT) !== 0 || (mode & MAY_WRITE) !== 0)) throw errno('EISDIR');
   if (!directory && (flags & O_DIRECTORY) !== 0) throw errno('ENOTDIR');
-  return andThen(inode_permission(task, inode, MAY_OPEN | mode), () => may_open_flags(task, inode, flags));
+  return andThen(inode_permission(task, inode, MAY_OPEN | mode), may_open_flags, task, inode, flags);
 }
 
-function may_open_flags(task: Task, inode: Inode, flags: number): void {
+function may_open_flags(_may: void, task: Task, inode: Inode, flags: number): void {
   if ((inode.i_flags & S_APPEND) !== 0) {
     if ((flags & O_ACCMODE) !== 0 && (flags & O_APPEND) === 0) throw errno('EPERM');
     if ((flags & O_TRUNC) !== 0) throw errno('EPERM');
@@ -82,20 +89,38 @@ function openAndCut(
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
   const cuts = (flags & O_TRUNC) !== 0 && (inode.i_mode & S_IFMT) === S_IFREG;
-  const open = (): Awaitable<File> =>
-    andThen(may_open(task, inode, flags), () => opened ?? do_dentry_open(task, dentry, inode, flags, 0));
-  if (!cuts) return open();
-  return withWrite(task, dentry.d_sb, () =>
-    andThen(open(), async (file) => {
-      try {
-        await handle_truncate(task, file, killSuidgid);
-      } catch (error) {
-        if (opened === undefined) await fput(task, file);
-        throw error;
-      }
-      return file;
-    }),
-  );
+  if (!cuts) return mayOpenAndOpen(task, dentry, inode, flags, opened);
+  return withWrite(task, dentry.d_sb, async () => {
+    const file = await mayOpenAndOpen(task, dentry, inode, flags, opened);
+    try {
+      await handle_truncate(task, file, killSuidgid);
+    } catch (error) {
+      if (opened === undefined) await fput(task, file);
+      throw error;
+    }
+    return file;
+  });
+}
+
+function mayOpenAndOpen(
+  task: Task,
+  dentry: Dentry,
+  inode: Inode,
+  flags: number,
+  opened: File | undefined,
+): Awaitable<File> {
+  return andThen(may_open(task, inode, flags), openPermitted, task, dentry, inode, flags, opened);
+}
+
+function openPermitted(
+  _may: void,
+  task: Task,
+  dentry: Dentry,
+  inode: Inode,
+  flags: number,
+  opened: File | undefined,
+): Awaitable<File> {
+  return opened ?? do_dentry_open(task, dentry, inode, flags, 0);
 }
 
 /** Cut an open file to nothing (handle_truncate). */
@@ -130,10 +155,24 @@ export function open_or_create(
   mode: number,
 ): Awaitable<OpenedOrCreated> {
   const dir = dirOf(parent);
-  const creating = flags | O_CREAT;
-  return andThen(inode_permission(task, dir, MAY_EXEC, { inode: dir.i_rwsem }), () =>
-    andThen(open_last_lookups(task, parent, name, creating, mode), (looked) => do_open(task, looked, creating)),
-  );
+  const may = inode_permission(task, dir, MAY_EXEC, { inode: dir.i_rwsem });
+  const looked = andThen(may, lookUpLast, task, parent, name, flags | O_CREAT, mode);
+  return andThen(looked, openLast, task, flags | O_CREAT);
+}
+
+function lookUpLast(
+  _may: void,
+  task: Task,
+  parent: Dentry,
+  name: string,
+  flags: number,
+  mode: number,
+): Awaitable<Looked> {
+  return open_last_lookups(task, parent, name, flags, mode);
+}
+
+function openLast(looked: Looked, task: Task, flags: number): Awaitable<OpenedOrCreated> {
+  return do_open(task, looked, flags);
 }
 
 /**
@@ -150,36 +189,38 @@ export function open_last_lookups(
   flags: number,
   mode: number,
 ): Awaitable<Looked> {
-  const creates = (flags & O_CREAT) !== 0;
-  const exclusive = creates && (flags & O_EXCL) !== 0;
-  return andThen(exclusive ? undefined : lookup_dcache(task, parent, name, LOOKUP_OPEN), (known) => {
-    if (known !== undefined && !(creates && known.isNegative)) return { dentry: known, created: false };
-    if (!creates) return lookup_shared(task, parent, name, flags);
-    return andThen(known === undefined ? undefined : dput(task, known), () =>
-      lookup_or_make(task, parent, name, flags, mode),
-    );
-  });
+  const exclusive = (flags & O_CREAT) !== 0 && (flags & O_EXCL) !== 0;
+  const known = exclusive ? undefined : lookup_dcache(task, parent, name, LOOKUP_OPEN);
+  return andThen(known, openKnown, task, { parent, name, flags, mode, refused: undefined });
+}
+
+function openKnown(known: Dentry | undefined, task: Task, last: LastName): Awaitable<Looked> {
+  const creates = (last.flags & O_CREAT) !== 0;
+  if (known !== undefined && !(creates && known.isNegative)) return { dentry: known, created: false };
+  if (!creates) return lookup_shared(task, last);
+  return andThen(known === undefined ? undefined : dput(task, known), lookup_or_make, task, last);
 }
 
 /** Without O_CREAT the filesystem may open what it finds. Takes i_rwsem of the directory shared. */
-function lookup_shared(task: Task, parent: Dentry, name: string, flags: number): Awaitable<Looked> {
-  const dir = dirOf(parent);
+function lookup_shared(task: Task, last: LastName): Awaitable<Looked> {
+  const dir = dirOf(last.parent);
   if (dir.i_op.atomic_open === undefined) {
-    return andThen(lookup_permitted(task, parent, name, LOOKUP_OPEN), (dentry) => ({ dentry, created: false }));
+    return andThen(lookup_permitted(task, last.parent, last.name, LOOKUP_OPEN), (dentry) => ({
+      dentry,
+      created: false,
+    }));
   }
-  return inDirectory(dir, take(task, rows.atomic_open, 'dir', dir.i_rwsem, I_MUTEX_NORMAL), () =>
-    lookup_open_shared(task, parent, name, flags),
-  );
+  const locked = take(task, rows.atomic_open, 'dir', dir.i_rwsem, I_MUTEX_NORMAL);
+  return andThen(locked, inDirectory, task, last, lookup_open_shared);
 }
 
 /** With O_CREAT it is a change to the filesystem; on a read-only one a file that is there can be opened all the same. */
-function lookup_or_make(task: Task, parent: Dentry, name: string, flags: number, mode: number): Awaitable<Looked> {
-  return andThen(mnt_want_write_or_refusal(task, dirOf(parent).i_sb), ({ writing, refused }) =>
-    withCleanup(
-      () => lookup_open(task, parent, name, flags, mode, refused),
-      () => sb_end_write(writing),
-    ),
-  );
+function lookup_or_make(_put: void, task: Task, last: LastName): Awaitable<Looked> {
+  return andThen(mnt_want_write_or_refusal(task, dirOf(last.parent).i_sb), makeAsWriter, task, last);
+}
+
+function makeAsWriter({ writing, refused }: WriteOrRefusal, task: Task, last: LastName): Awaitable<Looked> {
+  return withCleanup(lookup_open, sb_end_write, writing, task, refused === undefined ? last : { ...last, refused });
 }
 
 /**
@@ -187,11 +228,15 @@ function lookup_or_make(task: Task, parent: Dentry, name: string, flags: number,
  * @throws EEXIST with O_EXCL for what was there before; as vfs_open
  */
 export function do_open(task: Task, looked: Looked, flags: number): Awaitable<OpenedOrCreated> {
-  const { dentry, created, file } = looked;
-  return orElse(
-    () => andThen(openLooked(task, looked, flags), (opened) => ({ file: opened, dentry, created })),
-    (error) => andThen(file === undefined ? undefined : fput(task, file), () => putAndThrow(task, dentry, error)),
-  );
+  return andThen(orElse(openLooked, putLooked, task, looked, flags), opened, looked);
+}
+
+function opened(file: File, { dentry, created }: Looked): OpenedOrCreated {
+  return { file, dentry, created };
+}
+
+function putLooked(error: unknown, task: Task, { dentry, file }: Looked): Awaitable<never> {
+  return andThen(file === undefined ? undefined : fput(task, file), () => putAndThrow(task, dentry, error));
 }
 
 function openLooked(task: Task, { dentry, created, file }: Looked, flags: number): Awaitable<File> {
@@ -205,63 +250,46 @@ function openLooked(task: Task, { dentry, created, file }: Looked, flags: number
   return do_dentry_open(task, dentry, inode, flags, FMODE_CREATED);
 }
 
-/**
- * Look the name up, and make the file where it is not there, under one hold of the directory's i_rwsem (lookup_open).
- * @param readOnly why nothing may be made
- */
-function lookup_open(
-  task: Task,
-  parent: Dentry,
-  name: string,
-  flags: number,
-  mode: number,
-  readOnly: Errno | undefined,
-): Awaitable<Looked> {
-  const dir = dirOf(parent);
-  return inDirectory(dir, take(task, rows.create, 'dir', dir.i_rwsem, I_MUTEX_NORMAL), () =>
-    dir.i_op.atomic_open !== undefined
-      ? lookup_open_atomic(task, parent, name, flags, mode, readOnly)
-      : lookup_or_create(task, parent, name, flags, mode, readOnly),
-  );
+/** Look the name up, and make the file where it is not there, under one hold of the directory's i_rwsem (lookup_open). */
+function lookup_open(_writing: Writing, task: Task, last: LastName): Awaitable<Looked> {
+  const dir = dirOf(last.parent);
+  const body = dir.i_op.atomic_open !== undefined ? lookup_open_atomic : lookup_or_create;
+  return andThen(take(task, rows.create, 'dir', dir.i_rwsem, I_MUTEX_NORMAL), inDirectory, task, last, body);
 }
 
 /** Do `body` under the lock of a directory, once it is had, unless that was removed meanwhile. @throws ENOENT */
-function inDirectory<T>(dir: Inode, taken: Awaitable<Held<'i_rwsem'>>, body: () => Awaitable<T>): Awaitable<T> {
-  return andThen(taken, (held) =>
-    withCleanup(
-      () => {
-        if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
-        return body();
-      },
-      () => held.release(),
-    ),
-  );
+function inDirectory(held: Held, task: Task, last: LastName, body: typeof lookup_or_create): Awaitable<Looked> {
+  return withCleanup(unlessDead, release_held, held, task, last, body);
+}
+
+function unlessDead(_held: Held, task: Task, last: LastName, body: typeof lookup_or_create): Awaitable<Looked> {
+  if ((dirOf(last.parent).i_flags & S_DEAD) !== 0) throw errno('ENOENT');
+  return body(task, last);
 }
 
 /** As lookup_open, where the filesystem does one after the other. */
-function lookup_or_create(
-  task: Task,
-  parent: Dentry,
-  name: string,
-  flags: number,
-  mode: number,
-  readOnly: Errno | undefined,
-): Awaitable<Looked> {
-  const dir = dirOf(parent);
-  const excl = (flags & O_EXCL) !== 0;
-  const intent = LOOKUP_OPEN | LOOKUP_CREATE | (excl ? LOOKUP_EXCL : 0);
-  return andThen(lookup_locked(task, parent, name, intent), (dentry) => {
-    if (!dentry.isNegative) return { dentry, created: false };
-    return orElse(
-      () => {
-        if (readOnly !== undefined) throw readOnly;
-        return andThen(inode_permission(task, dir, MAY_WRITE | MAY_EXEC), () =>
-          andThen(vfs_create(task, dir, dentry, mode, excl), () => ({ dentry, created: true })),
-        );
-      },
-      (error) => putAndThrow(task, dentry, error),
-    );
-  });
+function lookup_or_create(task: Task, last: LastName): Awaitable<Looked> {
+  const intent = LOOKUP_OPEN | LOOKUP_CREATE | ((last.flags & O_EXCL) !== 0 ? LOOKUP_EXCL : 0);
+  return andThen(lookup_locked(task, last.parent, last.name, intent), createUnlessThere, task, last);
+}
+
+function createUnlessThere(dentry: Dentry, task: Task, last: LastName): Awaitable<Looked> {
+  if (!dentry.isNegative) return { dentry, created: false };
+  return orElse(createNegative, putNegative, task, dentry, last);
+}
+
+function createNegative(task: Task, dentry: Dentry, last: LastName): Awaitable<Looked> {
+  if (last.refused !== undefined) throw last.refused;
+  const may = inode_permission(task, dirOf(last.parent), MAY_WRITE | MAY_EXEC);
+  return andThen(andThen(may, createPermitted, task, dentry, last), () => ({ dentry, created: true }));
+}
+
+function createPermitted(_may: void, task: Task, dentry: Dentry, { parent, mode, flags }: LastName): Awaitable<void> {
+  return vfs_create(task, dirOf(parent), dentry, mode, (flags & O_EXCL) !== 0);
+}
+
+function putNegative(error: unknown, task: Task, dentry: Dentry): Awaitable<never> {
+  return putAndThrow(task, dentry, error);
 }
 
 /**
@@ -274,9 +302,11 @@ export function finish_open(task: Task, file: File): Awaitable<void> {
   file.f_inode = inode;
   file.f_op = inode.i_fop;
   file.f_wb_err = file.f_mapping.wb_err.sample();
-  return andThen(file_finish(task, file), () => {
-    file.f_mode |= FMODE_OPENED;
-  });
+  return andThen(file_finish(task, file), finished, file);
+}
+
+function finished(_opened: void, file: File): void {
+  file.f_mode |= FMODE_OPENED;
 }
 
 /**
@@ -305,7 +335,7 @@ async function vfs_tmpfile(task: Task, parent: Dentry, flags: number, mode: numb
     throw error;
   }
   try {
-    may_open_flags(task, file.f_inode, flags);
+    may_open_flags(undefined, task, file.f_inode, flags);
   } catch (error) {
     await fput(task, file);
     throw error;

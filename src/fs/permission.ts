@@ -75,13 +75,14 @@ function allow(task: Task, inode: Inode, wanted: number, allowed: boolean): void
 }
 
 function check_acl(task: Task, inode: Inode, mask: number): Awaitable<void> {
+  if ((mask & MAY_NOT_BLOCK) !== 0) return decide(get_acl_rcu(task, inode, 'access') ?? undefined, task, inode, mask);
+  return andThen(get_inode_acl(task, inode, 'access'), decide, task, inode, mask);
+}
+
+function decide(acl: PosixAcl | undefined, task: Task, inode: Inode, mask: number): void {
   const wanted = mask & RWX;
-  const decide = (acl: PosixAcl | undefined): void => {
-    const allowed = acl === undefined ? bitsAllow(task, inode, wanted) : posix_acl_permission(task, inode, acl, wanted);
-    allow(task, inode, wanted, allowed);
-  };
-  if ((mask & MAY_NOT_BLOCK) !== 0) return decide(get_acl_rcu(task, inode, 'access') ?? undefined);
-  return andThen(get_inode_acl(task, inode, 'access'), decide);
+  const allowed = acl === undefined ? bitsAllow(task, inode, wanted) : posix_acl_permission(task, inode, acl, wanted);
+  allow(task, inode, wanted, allowed);
 }
 
 /**
@@ -129,15 +130,18 @@ export function may_delete(task: Task, dir: Inode, dentry: Dentry, asDir: boolea
   assert_sb_write_started(task, dir.i_sb);
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
-  return andThen(inode_permission(task, dir, MAY_WRITE | MAY_EXEC), () => {
-    if ((dir.i_flags & S_APPEND) !== 0) throw errno('EPERM');
-    const fixed = (inode.i_flags & (S_APPEND | S_IMMUTABLE | S_SWAPFILE)) !== 0;
-    if (check_sticky(task, dir, inode) || fixed) throw errno('EPERM');
-    if (asDir) {
-      if (!isDir(inode)) throw errno('ENOTDIR');
-      if (dentry.isRoot) throw errno('EBUSY');
-    } else if (isDir(inode)) throw errno('EISDIR');
-    if ((dentry.d_flags & DCACHE_MANAGED_DENTRY) !== 0) throw errno('EBUSY');
-    if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
-  });
+  return andThen(inode_permission(task, dir, MAY_WRITE | MAY_EXEC), mayGo, task, dir, dentry, inode, asDir);
+}
+
+/** @throws EPERM ENOTDIR EISDIR EBUSY ENOENT */
+function mayGo(_may: void, task: Task, dir: Inode, dentry: Dentry, inode: Inode, asDir: boolean): void {
+  if ((dir.i_flags & S_APPEND) !== 0) throw errno('EPERM');
+  const fixed = (inode.i_flags & (S_APPEND | S_IMMUTABLE | S_SWAPFILE)) !== 0;
+  if (check_sticky(task, dir, inode) || fixed) throw errno('EPERM');
+  if (asDir) {
+    if (!isDir(inode)) throw errno('ENOTDIR');
+    if (dentry.isRoot) throw errno('EBUSY');
+  } else if (isDir(inode)) throw errno('EISDIR');
+  if ((dentry.d_flags & DCACHE_MANAGED_DENTRY) !== 0) throw errno('EBUSY');
+  if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
 }

@@ -1,14 +1,14 @@
 /** Getting, setting and inheriting the ACLs of inodes (fs/posix_acl.c). */
 import { inode_operations } from '../contract/inode.js';
 import { xattr_handler as xattr_rows } from '../contract/xattr.js';
-import { call, take } from '../locking/context.js';
+import { invoke, take } from '../locking/context.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Dentry } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode, isDir, S_APPEND, S_IMMUTABLE } from './inode.js';
 import { inGroup, inode_owner_or_capable } from './inode-owner.js';
-import type { AclType } from './operations.js';
+import type { AclType, inode_operations as inode_ops } from './operations.js';
 import {
   posix_acl_chmod_masq,
   posix_acl_create_masq,
@@ -52,7 +52,7 @@ export function get_acl_rcu(task: Task, inode: Inode, type: AclType): PosixAcl |
   const { get_inode_acl: op } = inode.i_op;
   if (kept === undefined || op === undefined) throw errno('ECHILD');
   const participants = { walk: inode.i_sb.rcu };
-  const asked = call(task, inode_operations.get_inode_acl, participants, () => op(task, inode, type, true));
+  const asked = invoke(task, inode_operations.get_inode_acl, participants, op, inode, type, true);
   if (asked instanceof Promise) throw errno('ECHILD');
   return asked ?? null;
 }
@@ -86,16 +86,20 @@ export function get_inode_acl(
   const { get_inode_acl: op } = inode.i_op;
   if (op === undefined) return keep(inode, type, undefined);
   const participants = byName ? { inode: inode.i_rwsem } : {};
-  const asked = call(task, inode_operations.get_inode_acl, participants, () => op(task, inode, type, false));
-  return andThen(asked, (acl) => keep(inode, type, acl));
+  const asked = invoke(task, inode_operations.get_inode_acl, participants, op, inode, type, false);
+  return andThen(asked, keepGot, inode, type);
 }
 
 /** As get_inode_acl, for who came by a name: ->get_acl is asked where the filesystem has it (__get_acl). */
 function get_acl(task: Task, dentry: Dentry, inode: Inode, type: AclType): Awaitable<PosixAcl | undefined> {
   const { get_acl: op } = inode.i_op;
   if (op === undefined || get_cached_acl(inode, type) !== undefined) return get_inode_acl(task, inode, type, true);
-  const asked = call(task, inode_operations.get_acl, { inode: inode.i_rwsem }, () => op(task, dentry, type));
-  return andThen(asked, (acl) => keep(inode, type, acl));
+  const asked = invoke(task, inode_operations.get_acl, { inode: inode.i_rwsem }, op, dentry, type);
+  return andThen(asked, keepGot, inode, type);
+}
+
+function keepGot(acl: PosixAcl | undefined, inode: Inode, type: AclType): PosixAcl | undefined {
+  return keep(inode, type, acl);
 }
 
 /** Keep in memory what the filesystem has said, unless somebody set one meanwhile, who knows better. */
@@ -180,10 +184,17 @@ export function posix_acl_chmod(task: Task, dentry: Dentry, mode: number): Await
   if (inode === undefined || !hasAcls(inode) || isSymlink(mode)) return undefined;
   const { set_acl } = inode.i_op;
   if (set_acl === undefined) return undefined;
-  return andThen(get_inode_acl(task, inode, 'access'), (acl) => {
-    if (acl === undefined) return undefined;
-    return set_acl(task, dentry, posix_acl_chmod_masq(acl, mode), 'access');
-  });
+  return andThen(get_inode_acl(task, inode, 'access'), chmodAcl, task, dentry, mode, set_acl);
+}
+
+function chmodAcl(
+  acl: PosixAcl | undefined,
+  task: Task,
+  dentry: Dentry,
+  mode: number,
+  set_acl: NonNullable<inode_ops['set_acl']>,
+): Awaitable<void> {
+  return acl === undefined ? undefined : set_acl(task, dentry, posix_acl_chmod_masq(acl, mode), 'access');
 }
 
 /** What a new inode starts with. */
@@ -202,15 +213,17 @@ export interface CreatedAcls {
  */
 export function posix_acl_create(task: Task, dir: Inode, mode: number): Awaitable<CreatedAcls> {
   if (isSymlink(mode) || !hasAcls(dir)) return plain(task, mode);
-  return andThen(get_inode_acl(task, dir, 'default'), (inherited) => {
-    if (inherited === undefined) return plain(task, mode);
-    const cut = posix_acl_create_masq(inherited, mode);
-    return {
-      mode: cut.mode,
-      acl: cut.equivalent ? undefined : cut.acl,
-      default_acl: (mode & S_IFMT) === 0o040000 ? inherited : undefined,
-    };
-  });
+  return andThen(get_inode_acl(task, dir, 'default'), inherit, task, mode);
+}
+
+function inherit(inherited: PosixAcl | undefined, task: Task, mode: number): CreatedAcls {
+  if (inherited === undefined) return plain(task, mode);
+  const cut = posix_acl_create_masq(inherited, mode);
+  return {
+    mode: cut.mode,
+    acl: cut.equivalent ? undefined : cut.acl,
+    default_acl: (mode & S_IFMT) === 0o040000 ? inherited : undefined,
+  };
 }
 
 function plain(task: Task, mode: number): CreatedAcls {

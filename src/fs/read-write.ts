@@ -1,14 +1,14 @@
 /** read(2) and write(2) (fs/read_write.c, mm/filemap.c). */
 import { address_space_operations } from '../contract/address-space.js';
 import { file_operations as rows } from '../contract/file.js';
-import { call, take } from '../locking/context.js';
-import type { Exclusive } from '../locking/held.js';
+import { invoke, take } from '../locking/context.js';
+import { type Held, release_held } from '../locking/held.js';
 import { generic_file_read_iter as mm_file_read_iter } from '../mm/filemap-direct.js';
 import { filemap_read } from '../mm/filemap-read.js';
 import { generic_perform_write } from '../mm/filemap-write.js';
 import type { IovIter } from '../mm/iov-iter.js';
 import { completed, type IOCB_QUEUED, type Kiocb } from '../mm/operations.js';
-import type { Awaitable } from '../sched/awaitable.js';
+import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { file_kill_caps, file_remove_suid } from './attr-privs.js';
@@ -17,7 +17,6 @@ import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import { file_dentry } from './file-table.js';
 import { I_MUTEX_NORMAL, type Inode, S_NOSEC, S_SWAPFILE } from './inode.js';
 import { O_APPEND, O_DIRECT, O_DSYNC, O_SYNC } from './open-flags.js';
-import type { file_operations } from './operations.js';
 import { plain_read, plain_write } from './plain-read-write.js';
 import { type FileWriting, file_end_write, file_start_write } from './super-freeze.js';
 import { vfs_fsync_range } from './sync.js';
@@ -117,7 +116,7 @@ export function vfs_iocb_iter_read(
   const { read_iter } = file.f_op;
   if (read_iter === undefined) throw errno('EINVAL');
   if (iocb.ki_pos < 0) throw errno('EINVAL');
-  return call(task, rows.read_iter, {}, () => read_iter(task, iocb, iter));
+  return invoke(task, rows.read_iter, {}, read_iter, iocb, iter);
 }
 
 /**
@@ -148,38 +147,30 @@ export function vfs_iter_write(
   };
   // Of special files nothing is written to this filesystem.
   if ((file.f_inode.i_mode & S_IFMT) !== S_IFREG) {
-    return call(task, rows.write_iter, {}, () => write_iter(task, iocb, iter));
+    return invoke(task, rows.write_iter, {}, write_iter, iocb, iter);
   }
-  const writing = file_start_write(task, file.f_inode.i_sb);
-  if (writing instanceof Promise) return writing.then((guard) => started(task, iocb, iter, write_iter, guard));
-  return started(task, iocb, iter, write_iter, writing);
+  return andThen(file_start_write(task, file.f_inode.i_sb), started, task, iocb, iter);
 }
 
 /** The write itself, and the end of it for those who freeze (file_end_write). */
-function started(
-  task: Task,
-  iocb: WriteKiocb,
-  iter: IovIter,
-  write_iter: NonNullable<file_operations['write_iter']>,
-  writing: FileWriting,
-): Awaitable<number> {
-  let written: Awaitable<number>;
-  try {
-    written = call(task, rows.write_iter, {}, () => write_iter(task, iocb, iter));
-  } catch (error) {
-    file_end_write(iocb.ki_filp.f_inode.i_sb, writing);
-    throw error;
-  }
-  if (written instanceof Promise) return written.finally(() => file_end_write(iocb.ki_filp.f_inode.i_sb, writing));
-  file_end_write(iocb.ki_filp.f_inode.i_sb, writing);
-  return written;
+function started(writing: FileWriting, task: Task, iocb: WriteKiocb, iter: IovIter): Awaitable<number> {
+  return withCleanup(callWrite, ended, writing, task, iocb, iter);
+}
+
+function callWrite(_writing: FileWriting, task: Task, iocb: WriteKiocb, iter: IovIter): Awaitable<number> {
+  const { write_iter } = iocb.ki_filp.f_op;
+  if (write_iter === undefined) throw errno('EINVAL');
+  return invoke(task, rows.write_iter, {}, write_iter, iocb, iter);
+}
+
+function ended(writing: FileWriting, _task: Task, { ki_filp }: WriteKiocb): void {
+  file_end_write(ki_filp.f_inode.i_sb, writing);
 }
 
 /** ->read_iter of files with pages (generic_file_read_iter). A direct read sees what is dirty in the cache first. Moves atime. @returns bytes, or IOCB_QUEUED */
 export function generic_file_read_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number | typeof IOCB_QUEUED> {
   const count = iter.count === 0 ? 0 : iocb.direct ? readDirect(task, iocb, iter) : filemap_read(task, iocb, iter);
-  if (count instanceof Promise) return count.then((n) => read_accessed(task, iocb, n));
-  return read_accessed(task, iocb, count);
+  return andThen(count, read_accessed, task, iocb);
 }
 
 /** The direct half of it, without the atime: for who holds i_rwsem around it. */
@@ -189,9 +180,12 @@ export function readDirect(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<nu
 }
 
 /** The file was read, which may move its atime. @returns `count` */
-export function read_accessed<T>(task: Task, iocb: Kiocb, count: T): Awaitable<T> {
-  const touched = file_accessed(task, iocb.ki_filp as File);
-  return touched instanceof Promise ? touched.then(() => count) : count;
+export function read_accessed<T>(count: T, task: Task, iocb: Kiocb): Awaitable<T> {
+  return andThen(file_accessed(task, iocb.ki_filp as File), sameCount<T>, count);
+}
+
+function sameCount<T>(_done: void, count: T): T {
+  return count;
 }
 
 /**
@@ -200,42 +194,29 @@ export function read_accessed<T>(task: Task, iocb: Kiocb, count: T): Awaitable<T
 export function generic_file_write_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
   const file = iocb.ki_filp as File;
   const kills = (iocb as WriteKiocb).killCaps !== false;
-  if (kills && (file.f_inode.i_flags & S_NOSEC) === 0) return killCapsFirst(task, iocb, iter, file);
-  return lockedWrite(task, iocb, iter, file);
+  const killed =
+    kills && (file.f_inode.i_flags & S_NOSEC) === 0
+      ? file_kill_caps(task, file_dentry(task, file), file.f_inode)
+      : undefined;
+  return andThen(killed, lockedWrite, task, iocb, iter, file);
 }
 
-function killCapsFirst(task: Task, iocb: Kiocb, iter: IovIter, file: File): Awaitable<number> {
-  const killed = file_kill_caps(task, file_dentry(task, file), file.f_inode);
-  if (killed instanceof Promise) return killed.then(() => lockedWrite(task, iocb, iter, file));
-  return lockedWrite(task, iocb, iter, file);
-}
-
-function lockedWrite(task: Task, iocb: Kiocb, iter: IovIter, file: File): Awaitable<number> {
+function lockedWrite(_killed: unknown, task: Task, iocb: Kiocb, iter: IovIter, file: File): Awaitable<number> {
   const { i_rwsem } = file.f_inode;
-  const held = take(task, address_space_operations.write_begin, 'inode', i_rwsem, I_MUTEX_NORMAL);
-  if (held instanceof Promise) return held.then((guard) => writeHolding(task, iocb, iter, file, guard));
-  return writeHolding(task, iocb, iter, file, held);
+  const locked = take(task, address_space_operations.write_begin, 'inode', i_rwsem, I_MUTEX_NORMAL);
+  return andThen(andThen(locked, writeHolding, task, iocb, iter), syncWritten, task, iocb, file);
 }
 
-function writeHolding(
-  task: Task,
-  iocb: Kiocb,
-  iter: IovIter,
-  file: File,
-  held: Exclusive<'i_rwsem'>,
-): Awaitable<number> {
-  let count: Awaitable<number>;
-  try {
-    count = __generic_file_write_iter(task, iocb, iter);
-  } catch (error) {
-    held.release();
-    throw error;
-  }
-  if (!(count instanceof Promise)) {
-    held.release();
-    return generic_write_sync(task, iocb, file, count);
-  }
-  return count.finally(() => held.release()).then((n) => generic_write_sync(task, iocb, file, n));
+function writeHolding(held: Held, task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
+  return withCleanup(writeHeld, release_held, held, task, iocb, iter);
+}
+
+function writeHeld(_held: Held, task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
+  return __generic_file_write_iter(task, iocb, iter);
+}
+
+function syncWritten(count: number, task: Task, iocb: Kiocb, file: File): Awaitable<number> {
+  return generic_write_sync(task, iocb, file, count);
 }
 
 /**
@@ -246,20 +227,18 @@ export function __generic_file_write_iter(task: Task, iocb: Kiocb, iter: IovIter
   const file = iocb.ki_filp as File;
   const { f_inode: inode } = file;
   if (generic_write_checks(iocb, iter) === 0) return 0;
-  if ((inode.i_mode & SUID_SGID) !== 0) {
-    const removed = file_remove_suid(task, file_dentry(task, file), inode, (iocb as WriteKiocb).killSuidgid);
-    if (removed !== undefined) return removed.then(() => timedWrite(task, iocb, iter, inode));
-  }
-  return timedWrite(task, iocb, iter, inode);
+  const removed =
+    (inode.i_mode & SUID_SGID) === 0
+      ? undefined
+      : file_remove_suid(task, file_dentry(task, file), inode, (iocb as WriteKiocb).killSuidgid);
+  return andThen(removed, timedWrite, task, iocb, iter, inode);
 }
 
-function timedWrite(task: Task, iocb: Kiocb, iter: IovIter, inode: Inode): Awaitable<number> {
-  const timed = file_update_time(task, inode);
-  if (timed instanceof Promise) return timed.then(() => transfer(task, iocb, iter));
-  return transfer(task, iocb, iter);
+function timedWrite(_removed: unknown, task: Task, iocb: Kiocb, iter: IovIter, inode: Inode): Awaitable<number> {
+  return andThen(file_update_time(task, inode), transfer, task, iocb, iter);
 }
 
-function transfer(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
+function transfer(_timed: void, task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
   return iocb.direct ? direct_write(task, iocb, iter) : generic_perform_write(task, iocb, iter);
 }
 
@@ -292,5 +271,5 @@ export function generic_write_check_limits(file: File, pos: number, count: numbe
 export function generic_write_sync(task: Task, iocb: Kiocb, file: File, count: number): Awaitable<number> {
   if (iocb.sync === false || count <= 0) return count;
   const done = vfs_fsync_range(task, file, iocb.ki_pos - count, iocb.ki_pos - 1, iocb.sync === 'dsync');
-  return done instanceof Promise ? done.then(() => count) : count;
+  return andThen(done, sameCount<number>, count);
 }

@@ -43,11 +43,13 @@ function start(task: Task, sb: SuperBlock, level: FreezeLevel): Awaitable<Writin
   return isIn(task, lock) ? undefined : lock.read(task, level);
 }
 
+function startWrite(_room: void, task: Task, sb: SuperBlock): Awaitable<Writing> {
+  return start(task, sb, SB_FREEZE_WRITE);
+}
+
 /** For a system call that is going to change something (sb_start_write). Outside every lock but those of other kinds of writers. */
 export function sb_start_write(task: Task, sb: SuperBlock): Awaitable<Writing> {
-  const room = balance_dirty_inodes(task, sb);
-  if (room instanceof Promise) return room.then(() => start(task, sb, SB_FREEZE_WRITE));
-  return start(task, sb, SB_FREEZE_WRITE);
+  return andThen(balance_dirty_inodes(task, sb), startWrite, task, sb);
 }
 
 /** As Writing, of a write of data: 'entered' where it is only counted. */
@@ -125,13 +127,20 @@ export function mnt_want_write(task: Task, sb: SuperBlock): Awaitable<Writing> {
   return sb_start_write(task, sb);
 }
 
+/** Who may write, or why it may not. */
+export interface WriteOrRefusal {
+  readonly writing: Writing;
+  readonly refused: Errno | undefined;
+}
+
 /** As mnt_want_write; a filesystem that is read-only keeps its error for later, because what is there already goes before it. */
-export function mnt_want_write_or_refusal(
-  task: Task,
-  sb: SuperBlock,
-): Awaitable<{ readonly writing: Writing; readonly refused: Errno | undefined }> {
+export function mnt_want_write_or_refusal(task: Task, sb: SuperBlock): Awaitable<WriteOrRefusal> {
   const refused = (sb.s_flags & SB_RDONLY) === 0 ? undefined : errno('EROFS');
-  return andThen(sb_start_write(task, sb), (writing) => ({ writing, refused }));
+  return andThen(sb_start_write(task, sb), writeOrRefusal, refused);
+}
+
+function writeOrRefusal(writing: Writing, refused: Errno | undefined): WriteOrRefusal {
+  return { writing, refused };
 }
 
 /** Run `body` as a change to what a mount shows. @throws EROFS, and what `body` throws */

@@ -1,6 +1,6 @@
 /** Timestamps (fs/inode.c, kernel/time/timekeeping.c): current_time, relatime, and which operation changes which time. */
 import { inode_operations } from '../contract/inode.js';
-import { call } from '../locking/context.js';
+import { invoke } from '../locking/context.js';
 import { heldBy } from '../locking/held.js';
 import { type Awaitable, orElse, withCleanup } from '../sched/awaitable.js';
 import { Errno } from '../sched/errno.js';
@@ -12,7 +12,7 @@ import { I_DIRTY_SYNC, I_DIRTY_TIME, type Inode, S_NOATIME } from './inode.js';
 import { mark_inode_dirty } from './inode-dirty.js';
 import { O_NOATIME } from './open-flags.js';
 import { MS_STRICTATIME, SB_LAZYTIME, SB_NOATIME, SB_NODIRATIME, SB_RDONLY } from './super-block.js';
-import { sb_end_write, sb_start_write_trylock } from './super-freeze.js';
+import { sb_end_write, sb_start_write_trylock, type Writing } from './super-freeze.js';
 
 /** Which times an update is about (S_ATIME …). */
 export const S_ATIME = 1;
@@ -129,7 +129,7 @@ export function inode_update_time(task: Task, inode: Inode, now: Timespec, flags
   // A directory is listed, and changed, with it held, and so is a file that is written.
   const reading = flags === S_ATIME && (inode.i_mode & S_IFMT) !== S_IFDIR && !locked_to_read(task, inode);
   const participants = reading ? { inode: inode.i_rwsem } : {};
-  return call(task, inode_operations.update_time, participants, () => update_time(task, inode, now, flags));
+  return invoke(task, inode_operations.update_time, participants, update_time, inode, now, flags);
 }
 
 /** The filesystem itself has locked the file, within its read_iter: xfs reads so. That is none of its callers' locks. */
@@ -181,11 +181,16 @@ export function touch_atime(task: Task, inode: Inode): Awaitable<void> {
   // A read is not held up by a freeze: then the time stays as it is.
   const writing = sb_start_write_trylock(task, inode.i_sb);
   if (writing === 'frozen') return undefined;
-  return withCleanup(
-    // A read is not to fail because the filesystem cannot keep when it was.
-    () => orElse(() => inode_update_time(task, inode, current_time(inode), S_ATIME), onlyErrno),
-    () => sb_end_write(writing),
-  );
+  return withCleanup(accessed, sb_end_write, writing, task, inode);
+}
+
+/** A read is not to fail because the filesystem cannot keep when it was. */
+function accessed(_writing: Writing, task: Task, inode: Inode): Awaitable<void> {
+  return orElse(updateAtime, onlyErrno, task, inode);
+}
+
+function updateAtime(task: Task, inode: Inode): Awaitable<void> {
+  return inode_update_time(task, inode, current_time(inode), S_ATIME);
 }
 
 /** Data of an open file were read, or are mapped: its atime, if that is due and it was not opened with O_NOATIME (file_accessed). i_rwsem is not needed. */

@@ -2,7 +2,7 @@
 
 import { inode_operations } from '../contract/inode.js';
 import { xattr_handler as rows } from '../contract/xattr.js';
-import { call, take } from '../locking/context.js';
+import { call, invoke, take } from '../locking/context.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -93,12 +93,13 @@ export function vfs_getxattr(task: Task, dentry: Dentry, name: string): Awaitabl
   checkName(name);
   const type = aclType(name);
   if (type !== undefined) return andThen(vfs_get_acl(task, dentry, type), posix_acl_to_xattr);
-  return andThen(xattr_permission(task, inode, name, MAY_READ), () => {
-    const { handler, suffix } = resolve(inode, name);
-    const { get } = handler;
-    if (get === undefined) throw errno('EOPNOTSUPP');
-    return call(task, rows.get, { inode: inode.i_rwsem }, () => get(task, dentry, inode, suffix));
-  });
+  return andThen(xattr_permission(task, inode, name, MAY_READ), getPermitted, task, dentry, inode, name);
+}
+
+function getPermitted(_may: void, task: Task, dentry: Dentry, inode: Inode, name: string): Awaitable<Buffer> {
+  const { handler, suffix } = resolve(inode, name);
+  if (handler.get === undefined) throw errno('EOPNOTSUPP');
+  return invoke(task, rows.get, { inode: inode.i_rwsem }, handler.get, dentry, inode, suffix);
 }
 
 /**

@@ -123,7 +123,7 @@ export function latch_read_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitab
       () => guard.release(),
     ),
   );
-  return andThen(read, (count) => read_accessed(task, iocb, count));
+  return andThen(read, read_accessed<number | typeof IOCB_QUEUED>, task, iocb);
 }
 
 /**

@@ -4,7 +4,7 @@
  * is stated in the row and nowhere else.
  */
 import type { LockName, Row } from '../contract/row.js';
-import type { Awaitable } from '../sched/awaitable.js';
+import type { Awaitable, Given } from '../sched/awaitable.js';
 import { OpNode, OpNodes } from '../sched/op-node.js';
 import type { Task } from '../sched/task.js';
 import type { LockWatch } from '../sched/validator.js';
@@ -76,45 +76,21 @@ export function call<T>(
 /**
  * As `call`, of an operation that takes the task and some more: those that are called for each name and each part of a path, without a function made for each call.
  * The operation says nothing of locks by its result.
- * @param a what it is called with, behind the task
+ * @param given what it is called with, behind the task
  */
-export function invoke<R extends Row, A, B, T>(
+export function invoke<R extends Row & { readonly mayBlock: 'no' }, T, G extends Given>(
   task: Task,
   row: R,
   participants: ParticipantsOf<R>,
-  operation: (task: Task, a: A, b: B) => Awaitable<T>,
-  a: A,
-  b: B,
-): Awaitable<T>;
-export function invoke<R extends Row, A, B, C, T>(
+  operation: (task: Task, ...given: G) => T,
+  ...given: G
+): T;
+export function invoke<R extends Row, T, G extends Given>(
   task: Task,
   row: R,
   participants: ParticipantsOf<R>,
-  operation: (task: Task, a: A, b: B, c: C) => Awaitable<T>,
-  a: A,
-  b: B,
-  c: C,
-): Awaitable<T>;
-export function invoke<R extends Row, A, B, C, D, T>(
-  task: Task,
-  row: R,
-  participants: ParticipantsOf<R>,
-  operation: (task: Task, a: A, b: B, c: C, d: D) => Awaitable<T>,
-  a: A,
-  b: B,
-  c: C,
-  d: D,
-): Awaitable<T>;
-export function invoke<R extends Row, A, B, C, D, E, T>(
-  task: Task,
-  row: R,
-  participants: ParticipantsOf<R>,
-  operation: (task: Task, a: A, b: B, c: C, d: D, e: E) => Awaitable<T>,
-  a: A,
-  b: B,
-  c: C,
-  d: D,
-  e: E,
+  operation: (task: Task, ...given: G) => Awaitable<T>,
+  ...given: G
 ): Awaitable<T>;
 export function invoke<T>(
   task: Task,
@@ -126,15 +102,41 @@ export function invoke<T>(
   c?: unknown,
   d?: unknown,
   e?: unknown,
+  f?: unknown,
 ): Awaitable<T> {
-  if (!task.validator.checking) return operation(task, a, b, c, d, e);
-  return checked(task, row, stated, true, operation, undefined, a, b, c, d, e);
+  if (!task.validator.checking) return operation(task, a, b, c, d, e, f);
+  return checked(task, row, stated, true, operation, undefined, a, b, c, d, e, f);
 }
 
-type Operation<T> = (task: Task, a?: unknown, b?: unknown, c?: unknown, d?: unknown, e?: unknown) => Awaitable<T>;
+/** As `invoke`, of an operation that is not given the task: those that make inodes and let them go. */
+export function invoke_taskless<R extends Row, A, T>(
+  task: Task,
+  row: R,
+  participants: ParticipantsOf<R>,
+  operation: (a: A) => T,
+  a: A,
+): T {
+  if (!task.validator.checking) return operation(a);
+  return checked(task, row, participants, true, taskless, undefined, operation, a) as T;
+}
+
+function taskless(_task: Task, operation?: unknown, a?: unknown): unknown {
+  return (operation as (a: unknown) => unknown)(a);
+}
+
+type Operation<T> = (
+  task: Task,
+  a?: unknown,
+  b?: unknown,
+  c?: unknown,
+  d?: unknown,
+  e?: unknown,
+  f?: unknown,
+) => Awaitable<T>;
 
 /** What reports are given to find an operation that was called itself: a function that has it under a name which they know. */
-function naming(operation: object): object {
+function naming(called: object, first: unknown): object {
+  const operation = called === taskless ? first : called;
   return () => operation;
 }
 
@@ -151,6 +153,7 @@ function checked<T>(
   c?: unknown,
   d?: unknown,
   e?: unknown,
+  f?: unknown,
 ): Awaitable<T> {
   const participants = stated as Participants;
   const before = task.atomic;
@@ -164,20 +167,20 @@ function checked<T>(
   if (observer !== undefined) observer.entered(task, row, participants);
   let result: Awaitable<T>;
   try {
-    result = operation(task, a, b, c, d, e);
+    result = operation(task, a, b, c, d, e, f);
   } catch (error) {
-    const what = direct ? naming(operation) : operation;
+    const what = direct ? naming(operation, a) : operation;
     leave(task, op, atomic, mark, kept, watching, participants, undefined, what);
     throw error;
   }
   if (result instanceof Promise) {
-    const what = direct ? naming(operation) : operation;
+    const what = direct ? naming(operation, a) : operation;
     if (atomic > 0) return notAwaited(result, task, op, atomic, watching, what);
     return settled(result, task, op, atomic, mark, kept, watching, participants, outcome, what);
   }
   const told = outcome === undefined ? NOTHING : outcome(result);
   if (!hasLeft(task, op, atomic, mark, kept, watching, participants, told)) {
-    const what = direct ? naming(operation) : operation;
+    const what = direct ? naming(operation, a) : operation;
     leave(task, op, atomic, mark, kept, watching, participants, told, what);
   }
   return result;

@@ -174,6 +174,11 @@ export type Exclusive<L extends LockName> = Held<L, 'write'>;
 /** The lock is held, shared or alone. */
 export type Shared<L extends LockName> = Held<L>;
 
+/** Give a lock back: the cleanup of what was done with it. */
+export function release_held(held: Held): void {
+  held.release();
+}
+
 /** The guard by which `task` holds this very lock, or undefined. */
 export function heldBy(task: Task, lock: object): HeldLock | undefined {
   const { held } = task;

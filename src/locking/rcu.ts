@@ -20,10 +20,14 @@ export class Rcu implements Releasable {
     return held;
   }
 
-  /** Run `callback` once no section that is open now can see what it frees (call_rcu). At once where none is open. */
-  call(callback: () => void): void {
-    if (this.#readers === 0) this.#run(callback);
-    else this.#callbacks.push(callback);
+  /** Run `callback` with what it is given once no section that is open now can see what it frees (call_rcu). At once where none is open. */
+  call<A, B>(callback: (a: A, b: B) => void, a: A, b: B): void {
+    if (this.#readers === 0) this.#run(callback, a, b);
+    else this.#later(callback, a, b);
+  }
+
+  #later<A, B>(callback: (a: A, b: B) => void, a: A, b: B): void {
+    this.#callbacks.push(() => callback(a, b));
   }
 
   /** A callback runs: no section is open that could have seen what it frees. */
@@ -31,11 +35,11 @@ export class Rcu implements Releasable {
     return this.#calling;
   }
 
-  #run(callback: () => void): void {
+  #run<A, B>(callback: (a: A, b: B) => void, a: A, b: B): void {
     const before = this.#calling;
     this.#calling = true;
     try {
-      callback();
+      callback(a, b);
     } finally {
       this.#calling = before;
     }
@@ -46,6 +50,6 @@ export class Rcu implements Releasable {
     if (--this.#readers > 0 || this.#callbacks.length === 0) return;
     const due = this.#callbacks;
     this.#callbacks = [];
-    for (const callback of due) this.#run(callback);
+    for (const callback of due) this.#run(callback, undefined, undefined);
   }
 }

@@ -1,5 +1,5 @@
 /** The scheduler that runs for real: promises for tasks, the machine's clocks, Node's timers. */
-import type { Awaitable } from './awaitable.js';
+import type { Awaitable, Given } from './awaitable.js';
 import type { Scheduler, Timer } from './scheduler.js';
 import type { Timespec } from './time.js';
 
@@ -49,11 +49,19 @@ export class RealScheduler implements Scheduler {
     return { cancel: () => clearTimeout(handle) };
   }
 
-  run<T>(body: () => Awaitable<T>): Awaitable<T> {
+  run<T, G extends Given>(body: (...given: G) => Awaitable<T>, ...given: G): Awaitable<T>;
+  run<T>(
+    body: (a?: unknown, b?: unknown, c?: unknown, d?: unknown, e?: unknown) => Awaitable<T>,
+    a?: unknown,
+    b?: unknown,
+    c?: unknown,
+    d?: unknown,
+    e?: unknown,
+  ): Awaitable<T> {
     this.#runnable++;
     let result: Awaitable<T>;
     try {
-      result = body();
+      result = body(a, b, c, d, e);
     } catch (error) {
       this.#runnable--;
       throw error;
@@ -62,6 +70,10 @@ export class RealScheduler implements Scheduler {
       this.#runnable--;
       return result;
     }
+    return this.#runnableUntil(result);
+  }
+
+  #runnableUntil<T>(result: Promise<T>): Promise<T> {
     return result.finally(() => {
       this.#runnable--;
     });

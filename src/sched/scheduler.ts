@@ -2,7 +2,7 @@
  * The seam between the filesystem and time: every wait, timer, clock reading and random number of the layers below
  * fuse/ goes through this interface, so that an exploring scheduler can replace the real one.
  */
-import type { Awaitable } from './awaitable.js';
+import type { Awaitable, Given } from './awaitable.js';
 import type { Timespec } from './time.js';
 
 /** A timer that has been armed. Cancelling one that has fired does nothing. */
@@ -33,7 +33,7 @@ export interface Scheduler {
   timer(delay: number, fire: () => void, options?: { readonly background?: boolean }): Timer;
 
   /** Run the body of a task to its end, counting it as runnable while it runs. */
-  run<T>(body: () => Awaitable<T>): Awaitable<T>;
+  run<T, G extends Given>(body: (...given: G) => Awaitable<T>, ...given: G): Awaitable<T>;
 
   /** The calling task stops to run: it waits. */
   block(): void;

@@ -94,7 +94,7 @@ t.test('free_inode comes from an RCU callback', async (t) => {
   const inode = new Inode(world.sb);
   let freed = 0;
   const free_inode = (): void => void freed++;
-  world.sb.rcu.call(() => call_free_inode(inode, free_inode));
+  world.sb.rcu.call(call_free_inode, inode, free_inode);
   t.strictSame(world.violations, []);
   call_free_inode(inode, free_inode);
   t.match(world.violations.splice(0), [{ rule: 'super_operations.free_inode#runs-after-a-grace-period' }]);

@@ -53,7 +53,7 @@ t.test('an operation that is called with its arguments is held to its row as one
   const sums = (by: Task, a: number, b: number): string => `${by.id} ${a} ${b}`;
   t.equal(invoke(task, inode_operations.setattr, { inode: rwsem }, sums, 1, 2), `${task.id} 1 2`);
   t.match(seen.splice(0), [{ kind: 'lock-not-held', row: 'inode_operations.setattr' }]);
-  const fails = (): never => {
+  const fails = (_by: Task, _a: number, _b: number): never => {
     throw new Error('planted');
   };
   t.throws(() => invoke(task, file_operations.fsync, {}, fails, 1, 2), /planted/);

@@ -244,7 +244,10 @@ export function dquot_claim_space(task: Task, inode: Inode, bytes: number, count
 
 /** A new inode (dquot_alloc_inode). @throws EDQUOT */
 export function dquot_alloc_inode(task: Task, inode: Inode): Awaitable<void> {
-  if (!dquot_active(inode)) return undefined;
+  return dquot_active(inode) ? addInode(task, inode) : undefined;
+}
+
+function addInode(task: Task, inode: Inode): Awaitable<void> {
   return charge(
     task,
     inode,
@@ -256,7 +259,10 @@ export function dquot_alloc_inode(task: Task, inode: Inode): Awaitable<void> {
 
 /** An inode goes (dquot_free_inode). */
 export function dquot_free_inode(task: Task, inode: Inode): Awaitable<void> {
-  if (!dquot_active(inode)) return undefined;
+  return dquot_active(inode) ? takeInode(task, inode) : undefined;
+}
+
+function takeInode(task: Task, inode: Inode): Awaitable<void> {
   return charge(
     task,
     inode,
