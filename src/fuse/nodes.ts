@@ -8,7 +8,7 @@ import { dentry_of_ino } from '../fs/export.js';
 import { igrab, iput } from '../fs/icache.js';
 import type { Inode } from '../fs/inode.js';
 import type { SuperBlock } from '../fs/super-block.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
+import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { Lookups } from './lookups.js';
@@ -94,7 +94,8 @@ export class Nodes {
   /** FORGET: the kernel drops `count` of what it was told. */
   forget(task: Task, nodeid: number, count: number): Awaitable<void> {
     if (!this.#lookups.sub(nodeid, count)) return undefined;
-    return andThen(this.onForget?.(task, nodeid), () => this.#unpin(task, nodeid));
+    const forgotten = this.onForget?.(task, nodeid);
+    return forgotten instanceof Promise ? forgotten.then(() => this.#unpin(task, nodeid)) : this.#unpin(task, nodeid);
   }
 
   async forgetAll(task: Task): Promise<void> {

@@ -139,11 +139,21 @@ export class Session {
     }
     const task = this.newTask(header);
     // The answer belongs to the run, also when it is an error: once the run is over, the loop may go to sleep.
-    const result = this.sb.sched.run(() => this.#answer(handler, task, header, message));
+    const result = this.sb.sched.run(Session.#answerTo, this, handler, task, header, message);
     if (!(result instanceof Promise)) return;
     // It waits: its message stays with it, and a signal can find it.
     message.held = true;
     this.#pending.set(header.unique, { task, done: result });
+  }
+
+  static #answerTo(
+    s: Session,
+    handler: OpHandler,
+    task: Task,
+    header: RequestHeader,
+    message: Message,
+  ): Awaitable<void> {
+    return s.#answer(handler, task, header, message);
   }
 
   /** Run a handler to its end; what it throws is the answer. */
@@ -160,6 +170,10 @@ export class Session {
       task_end(task);
       return undefined;
     }
+    return this.#answerAfter(result, task, header, message);
+  }
+
+  #answerAfter(result: Promise<void>, task: Task, header: RequestHeader, message: Message): Promise<void> {
     return result
       .catch((error: unknown) => this.#fail(header, error))
       .then(() => {

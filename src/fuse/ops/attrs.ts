@@ -18,13 +18,13 @@ import type { RequestHeader, SetattrIn } from '../protocol/requests.js';
 import { encodeBytes, encodeGetxattr, encodeStatfs, encodeStatx } from '../protocol/write.js';
 import type { Session } from '../session.js';
 import { withDentry } from './names.js';
-import { attrValidity, inodeOf, replyAttr, replyOk, statOf } from './reply.js';
+import { attrValidity, inodeOf, replyAttr, replyDone, replyOk, statOf } from './reply.js';
 
 /** STATX_BASIC_STATS | STATX_BTIME */
 const STATX_FILLED = 0xfff;
 
 export function getattr(s: Session, task: Task, h: RequestHeader): Awaitable<void> {
-  return withDentry(s, task, h.nodeid, (dentry) => replyAttr(s, task, h, dentry));
+  return withDentry(s, task, h.nodeid, replyAttr, h);
 }
 
 export function statx(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
@@ -73,18 +73,24 @@ function announces(task: Task, dentry: Dentry, attr: Iattr): boolean {
 }
 
 export function setattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
-  const attr = iattrOf(s, decodeSetattr(m));
-  return withDentry(s, task, h.nodeid, (dentry) => {
-    const done = announces(task, dentry, attr) ? undefined : notify_change(task, dentry, attr);
-    return andThen(done, () => replyAttr(s, task, h, dentry));
-  });
+  return withDentry(s, task, h.nodeid, setAttrOf, h, iattrOf(s, decodeSetattr(m)));
+}
+
+function setAttrOf(dentry: Dentry, s: Session, task: Task, h: RequestHeader, attr: Iattr): Awaitable<void> {
+  const done = announces(task, dentry, attr) ? undefined : notify_change(task, dentry, attr);
+  return andThen(done, replyChanged, dentry, s, task, h);
+}
+
+function replyChanged(_done: void, dentry: Dentry, s: Session, task: Task, h: RequestHeader): Awaitable<void> {
+  return replyAttr(dentry, s, task, h);
 }
 
 export function access(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
-  const { mask } = decodeAccess(m);
-  return withDentry(s, task, h.nodeid, (dentry) =>
-    andThen(inode_permission(task, inodeOf(dentry), mask), () => replyOk(s, h)),
-  );
+  return withDentry(s, task, h.nodeid, mayAccess, h, decodeAccess(m).mask);
+}
+
+function mayAccess(dentry: Dentry, s: Session, task: Task, h: RequestHeader, mask: number): Awaitable<void> {
+  return andThen(inode_permission(task, inodeOf(dentry), mask), replyDone, s, h);
 }
 
 export function statfs(s: Session, task: Task, h: RequestHeader): Awaitable<void> {
@@ -122,9 +128,22 @@ function replyValue(s: Session, h: RequestHeader, value: Buffer, room: number): 
 
 export function getxattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { name, size } = decodeGetxattr(m);
-  return withDentry(s, task, h.nodeid, (dentry) =>
-    andThen(vfs_getxattr(task, dentry, name), (value) => replyValue(s, h, value, size)),
-  );
+  return withDentry(s, task, h.nodeid, getXattrOf, h, name, size);
+}
+
+function getXattrOf(
+  dentry: Dentry,
+  s: Session,
+  task: Task,
+  h: RequestHeader,
+  name: string,
+  room: number,
+): Awaitable<void> {
+  return andThen(vfs_getxattr(task, dentry, name), sendValue, s, h, room);
+}
+
+function sendValue(value: Buffer, s: Session, h: RequestHeader, room: number): void {
+  replyValue(s, h, value, room);
 }
 
 export function listxattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {

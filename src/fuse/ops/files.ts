@@ -1,14 +1,16 @@
 /** Open files: OPEN, CREATE, TMPFILE, READ, WRITE, FLUSH, RELEASE, FSYNC and what works on ranges of them. */
 import { vfs_copy_file_range } from '../../fs/copy-range.js';
+import type { Dentry } from '../../fs/dentry.js';
 import { vfs_fallocate } from '../../fs/fallocate.js';
 import type { File } from '../../fs/file.js';
 import { S_APPEND } from '../../fs/inode.js';
 import { locks_remove_posix } from '../../fs/locks.js';
-import { filp_flush, fput, open_or_create, vfs_open, vfs_tmpfile_open } from '../../fs/open.js';
+import { filp_flush, fput, type OpenedOrCreated, open_or_create, vfs_open, vfs_tmpfile_open } from '../../fs/open.js';
 import { O_ACCMODE, O_APPEND, O_DIRECT, O_DSYNC, O_NOATIME, O_RDWR, O_SYNC, O_WRONLY } from '../../fs/open-flags.js';
 import { vfs_iter_write, vfs_llseek } from '../../fs/read-write.js';
 import { vfs_fsync_range } from '../../fs/sync.js';
 import { atime_needs_update } from '../../fs/time.js';
+import type { Kstat } from '../../fs/types.js';
 import { folio_put } from '../../mm/filemap.js';
 import { IovIter, SourceMemory } from '../../mm/iov-iter.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../../sched/awaitable.js';
@@ -28,12 +30,12 @@ import {
   decodeWrite,
 } from '../protocol/read-files.js';
 import { decodeCreate, decodeTmpfile } from '../protocol/read-names.js';
-import type { ReadIn, RequestHeader, WriteIn } from '../protocol/requests.js';
+import type { CreateIn, OpenIn, ReadIn, RequestHeader, WriteIn } from '../protocol/requests.js';
 import { encodeCopyFileRange, encodeCreate, encodeLseek, encodeOpen, encodeWrite } from '../protocol/write.js';
 import type { Session } from '../session.js';
 import { lockOwner, releaseFlock } from './locks.js';
 import { withDentry, withPut } from './names.js';
-import { entryOf, replyOk, statOf, withFile, withReader } from './reply.js';
+import { entryOf, replyDone, replyOk, statOf, withFile, withReader } from './reply.js';
 import { read_whole } from './whole-read.js';
 
 /**
@@ -67,24 +69,32 @@ function effectiveFlags(s: Session, flags: number): number {
 }
 
 export function open(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
-  const { flags, open_flags } = decodeOpen(m);
+  const request = decodeOpen(m);
   if (s.negotiated?.mayRefuseOpen === true) throw errno('ENOSYS');
-  return withDentry(s, task, h.nodeid, (dentry) =>
-    andThen(vfs_open(task, dentry, effectiveFlags(s, flags), (open_flags & OPEN_KILL_SUIDGID) !== 0), (file) => {
-      s.transport.reply(h.unique, encodeOpen(s.transport.out, s.handles.add(file), openFlags(s, file)));
-    }),
-  );
+  return withDentry(s, task, h.nodeid, openDentry, h, request);
+}
+
+function openDentry(dentry: Dentry, s: Session, task: Task, h: RequestHeader, r: OpenIn): Awaitable<void> {
+  const killSuidgid = (r.open_flags & OPEN_KILL_SUIDGID) !== 0;
+  return andThen(vfs_open(task, dentry, effectiveFlags(s, r.flags), killSuidgid), replyOpened, s, h);
+}
+
+function replyOpened(file: File, s: Session, h: RequestHeader): void {
+  s.transport.reply(h.unique, encodeOpen(s.transport.out, s.handles.add(file), openFlags(s, file)));
 }
 
 export function create(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const request = decodeCreate(m, s.wire);
   task.umask = request.umask;
-  return withDentry(s, task, h.nodeid, (parent) => {
-    const flags = effectiveFlags(s, request.flags);
-    return andThen(open_or_create(task, parent, request.name, flags, request.mode), ({ file, dentry }) =>
-      withPut(task, dentry, () => replyCreated(s, task, h, file)),
-    );
-  });
+  return withDentry(s, task, h.nodeid, createIn, h, request);
+}
+
+function createIn(parent: Dentry, s: Session, task: Task, h: RequestHeader, r: CreateIn): Awaitable<void> {
+  return andThen(open_or_create(task, parent, r.name, effectiveFlags(s, r.flags), r.mode), answerCreated, s, task, h);
+}
+
+function answerCreated({ file, dentry }: OpenedOrCreated, s: Session, task: Task, h: RequestHeader): Awaitable<void> {
+  return withPut(s, task, dentry, replyCreated, h, file);
 }
 
 export async function tmpfile(s: Session, task: Task, h: RequestHeader, m: Message): Promise<void> {
@@ -94,81 +104,88 @@ export async function tmpfile(s: Session, task: Task, h: RequestHeader, m: Messa
     const file = await vfs_tmpfile_open(task, parent, effectiveFlags(s, request.flags), request.mode);
     // It has no name to find it by again: the kernel's knowledge keeps it.
     if (file.f_inode.i_nlink === 0) s.nodes.pinNew(task, file.f_inode);
-    await replyCreated(s, task, h, file);
+    await replyCreated(file.f_dentry, s, task, h, file);
   });
 }
 
-function replyCreated(s: Session, task: Task, h: RequestHeader, file: File): Awaitable<void> {
-  const stat = orElse(
-    () => statOf(task, file.f_dentry),
-    // Without an answer nobody ever releases it.
-    (error) =>
-      andThen(fput(task, file), () => {
-        throw error;
-      }),
-  );
-  return andThen(stat, (known) => {
-    const entry = entryOf(s, file.f_dentry, known);
-    // Where the kernel opens nothing, it also releases nothing.
-    const handle = s.negotiated?.mayRefuseOpen === true ? 0 : s.handles.add(file);
-    s.transport.reply(h.unique, encodeCreate(s.transport.out, entry, handle, openFlags(s, file)));
-    return handle === 0 ? fput(task, file) : undefined;
+function replyCreated(dentry: Dentry, s: Session, task: Task, h: RequestHeader, file: File): Awaitable<void> {
+  return andThen(orElse(statCreated, closeAndThrow, task, dentry, file), sendCreated, s, task, h, file);
+}
+
+function statCreated(task: Task, dentry: Dentry): Awaitable<Kstat> {
+  return statOf(task, dentry);
+}
+
+/** Without an answer nobody ever releases it. */
+function closeAndThrow(error: unknown, task: Task, _dentry: Dentry, file: File): Awaitable<never> {
+  return andThen(fput(task, file), () => {
+    throw error;
   });
+}
+
+function sendCreated(stat: Kstat, s: Session, task: Task, h: RequestHeader, file: File): Awaitable<void> {
+  const entry = entryOf(s, file.f_dentry, stat);
+  // Where the kernel opens nothing, it also releases nothing.
+  const handle = s.negotiated?.mayRefuseOpen === true ? 0 : s.handles.add(file);
+  s.transport.reply(h.unique, encodeCreate(s.transport.out, entry, handle, openFlags(s, file)));
+  return handle === 0 ? fput(task, file) : undefined;
 }
 
 /** READ: what was read goes out from where it lies in the page cache. */
 export function read(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
-  const request = decodeRead(m);
-  return withReader(s, task, h, request, (file) => readFile(s, task, h, file, request));
+  return withReader(s, task, h, decodeRead(m), readFile);
 }
 
-function readFile(
+function readFile(file: File, s: Session, task: Task, h: RequestHeader, request: ReadIn): Awaitable<void> {
+  const iter = IovIter.ofDest(Math.min(request.size, 1 << 20));
+  if (!readsPartly(request)) s.cached.filling(file.f_inode);
+  return withCleanup(readAndSend, endRead, s, task, h, file, iter, request);
+}
+
+/** Only reads that fill no pages of the kernel's cache say whose they are. */
+function readsPartly({ read_flags }: ReadIn): boolean {
+  return (read_flags & READ_LOCKOWNER) !== 0;
+}
+
+function readAndSend(
   s: Session,
   task: Task,
   h: RequestHeader,
   file: File,
-  { offset, size, flags, read_flags }: ReadIn,
+  iter: IovIter,
+  request: ReadIn,
 ): Awaitable<void> {
-  const iter = IovIter.ofDest(Math.min(size, 1 << 20));
-  const options = { direct: (flags & O_DIRECT) !== 0 && s.options.direct };
-  // Only reads that fill no pages of the kernel's cache say whose they are.
-  const partly = (read_flags & READ_LOCKOWNER) !== 0;
-  if (!partly) s.cached.filling(file.f_inode);
-  const end = (): void => {
-    releaseFolios(task, iter);
-    if (!partly) s.cached.filled(file.f_inode);
-  };
-  return withCleanup(
-    () => andThen(read_whole(task, file, iter, offset, options, partly), () => sendRead(s, h, iter)),
-    end,
-  );
+  const options = { direct: (request.flags & O_DIRECT) !== 0 && s.options.direct };
+  const done = read_whole(task, file, iter, request.offset, options, readsPartly(request));
+  return andThen(done, sendRead, s, h, iter);
 }
 
-function sendRead(s: Session, h: RequestHeader, iter: IovIter): void {
+function endRead(s: Session, task: Task, _h: RequestHeader, file: File, iter: IovIter, request: ReadIn): void {
+  for (const folio of iter.folios) folio_put(task, folio);
+  iter.folios.length = 0;
+  if (!readsPartly(request)) s.cached.filled(file.f_inode);
+}
+
+function sendRead(_done: unknown, s: Session, h: RequestHeader, iter: IovIter): void {
   const { data } = s.transport;
   for (const segment of iter.segments) data.add(segment, 0, segment.length);
   s.transport.replyData(h.unique, 0);
 }
 
-function releaseFolios(task: Task, iter: IovIter): void {
-  for (const folio of iter.folios) folio_put(task, folio);
-  iter.folios.length = 0;
-}
-
 export function write(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const request = decodeWrite(m);
   const { fh } = request;
-  if (fh !== 0) return writeFile(s, task, h, m, s.handles.get(fh), request);
+  if (fh !== 0) return writeFile(s.handles.get(fh), s, task, h, m, request);
   const append = (request.write_flags & WRITE.CACHE) === 0 && (request.flags & O_APPEND) !== 0;
-  return withFile(s, task, h, fh, append ? 'append' : 'write', (file) => writeFile(s, task, h, m, file, request));
+  return withFile(s, task, h, fh, append ? 'append' : 'write', writeFile, m, request);
 }
 
 function writeFile(
+  file: File,
   s: Session,
   task: Task,
   h: RequestHeader,
   m: Message,
-  file: File,
   { offset, size, write_flags, flags, start }: WriteIn,
 ): Awaitable<void> {
   const iter = IovIter.ofMemory(memoryOf(m, start), size);
@@ -184,12 +201,19 @@ function writeFile(
     killSuidgid: (write_flags & WRITE.KILL_SUIDGID) !== 0,
     killCaps: !cached,
   });
-  return andThen(done, (written) => {
-    const stale = direct ? s.cached.written(s, file.f_inode, offset, written) : undefined;
-    if (stale instanceof Promise) return stale.then(() => sendWritten(s, h, written));
-    sendWritten(s, h, written);
-    return undefined;
-  });
+  return andThen(done, answerWritten, s, h, direct ? file : undefined, offset);
+}
+
+/** @param direct the file, if it was written past the kernel's cache */
+function answerWritten(
+  written: number,
+  s: Session,
+  h: RequestHeader,
+  direct: File | undefined,
+  offset: number,
+): Awaitable<void> {
+  const stale = direct === undefined ? undefined : s.cached.written(s, direct.f_inode, offset, written);
+  return andThen(stale, sendWritten, s, h, written);
 }
 
 /** The buffer of a message as a source of writes, kept with it. */
@@ -200,7 +224,7 @@ function memoryOf(m: Message, start: number): SourceMemory {
   return memory;
 }
 
-function sendWritten(s: Session, h: RequestHeader, written: number): void {
+function sendWritten(_dropped: void, s: Session, h: RequestHeader, written: number): void {
   s.transport.reply(h.unique, encodeWrite(s.transport.out, written));
 }
 
@@ -209,24 +233,33 @@ export function flush(s: Session, task: Task, h: RequestHeader, m: Message): Awa
   const { fh, lock_owner } = decodeFlush(m);
   if (s.options.cache === 'always') throw errno('ENOSYS');
   const file = s.handles.get(fh);
-  return andThen(locks_remove_posix(task, file, lockOwner(lock_owner)), () =>
-    andThen(filp_flush(task, file), () => replyOk(s, h)),
-  );
+  const unlocked = locks_remove_posix(task, file, lockOwner(lock_owner));
+  return andThen(andThen(unlocked, flushFile, task, file), replyDone, s, h);
+}
+
+function flushFile(_unlocked: void, task: Task, file: File): Awaitable<void> {
+  return filp_flush(task, file);
 }
 
 export function release(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const request = decodeRelease(m);
   if (request.fh === 0 && s.mayLackHandle(h.opcode)) return replyOk(s, h);
   const file = s.handles.remove(request.fh);
-  return andThen(releaseFlock(task, file, request), () => andThen(fput(task, file), () => replyOk(s, h)));
+  return andThen(andThen(releaseFlock(task, file, request), putFile, task, file), replyDone, s, h);
+}
+
+function putFile(_unlocked: void, task: Task, file: File): Awaitable<void> {
+  return fput(task, file);
 }
 
 export function fsync(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { fh, fsync_flags } = decodeFsync(m);
   const datasync = (fsync_flags & FSYNC_FDATASYNC) !== 0;
-  return withFile(s, task, h, fh, 'read', (file) =>
-    andThen(vfs_fsync_range(task, file, 0, Number.MAX_SAFE_INTEGER, datasync), () => replyOk(s, h)),
-  );
+  return withFile(s, task, h, fh, 'read', syncFile, datasync);
+}
+
+function syncFile(file: File, s: Session, task: Task, h: RequestHeader, datasync: boolean): Awaitable<void> {
+  return andThen(vfs_fsync_range(task, file, 0, Number.MAX_SAFE_INTEGER, datasync), replyDone, s, h);
 }
 
 export function fallocate(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {

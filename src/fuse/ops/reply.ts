@@ -12,7 +12,7 @@ import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import type { Use } from '../anonymous.js';
 import { FUSE_ROOT_ID } from '../protocol/flags.js';
-import type { RequestHeader } from '../protocol/requests.js';
+import type { ReadIn, RequestHeader } from '../protocol/requests.js';
 import { type Attr, type Entry, encodeAttr, encodeEntry } from '../protocol/write.js';
 import type { Session } from '../session.js';
 
@@ -71,51 +71,79 @@ export function entryOf(s: Session, dentry: Dentry, stat: Kstat): Entry {
 }
 
 /** Answer with the entry of `dentry`. */
-export function replyEntry(s: Session, task: Task, h: RequestHeader, dentry: Dentry): Awaitable<void> {
-  return andThen(statOf(task, dentry), (stat) => {
-    s.transport.reply(h.unique, encodeEntry(s.transport.out, entryOf(s, dentry, stat)));
-  });
+export function replyEntry(dentry: Dentry, s: Session, task: Task, h: RequestHeader): Awaitable<void> {
+  return andThen(statOf(task, dentry), sendEntry, s, h, dentry);
+}
+
+function sendEntry(stat: Kstat, s: Session, h: RequestHeader, dentry: Dentry): void {
+  s.transport.reply(h.unique, encodeEntry(s.transport.out, entryOf(s, dentry, stat)));
 }
 
 /** Answer with the attributes of `dentry`. */
-export function replyAttr(s: Session, task: Task, h: RequestHeader, dentry: Dentry): Awaitable<void> {
-  return andThen(statOf(task, dentry), (stat) => {
-    s.transport.reply(h.unique, encodeAttr(s.transport.out, attrValidity(s, dentry, stat), stat));
-  });
+export function replyAttr(dentry: Dentry, s: Session, task: Task, h: RequestHeader): Awaitable<void> {
+  return andThen(statOf(task, dentry), sendAttr, s, h, dentry);
 }
+
+function sendAttr(stat: Kstat, s: Session, h: RequestHeader, dentry: Dentry): void {
+  s.transport.reply(h.unique, encodeAttr(s.transport.out, attrValidity(s, dentry, stat), stat));
+}
+
+/** What is given to a body besides the file, the session, the task and the request's header. */
+type Given = [a?: unknown, b?: unknown];
+type Body<T, G extends Given> = (file: File, s: Session, task: Task, h: RequestHeader, ...given: G) => Awaitable<T>;
 
 /**
  * Run `body` with the file of a handle. Where files or directories are not opened, requests come without one: then with the file of the request's node.
  * @throws EBADF for a handle that is not open
  */
+export function withFile<T, G extends Given>(
+  s: Session,
+  task: Task,
+  h: RequestHeader,
+  fh: number,
+  use: Use,
+  body: Body<T, G>,
+  ...given: G
+): Awaitable<T>;
 export function withFile<T>(
   s: Session,
   task: Task,
   h: RequestHeader,
   fh: number,
   use: Use,
-  body: (file: File) => Awaitable<T>,
+  body: Body<T, Given>,
+  a?: unknown,
+  b?: unknown,
 ): Awaitable<T> {
-  if (fh !== 0 || !s.mayLackHandle(h.opcode)) return body(s.handles.get(fh));
-  return withAnonymous(s, task, h, use, body);
+  if (fh !== 0 || !s.mayLackHandle(h.opcode)) return body(s.handles.get(fh), s, task, h, a, b);
+  return withAnonymous(s, task, h, use, body, a, b);
 }
 
 /**
  * As withFile, to read. fcntl(F_SETFL) is told to nobody: what holds is what the request says.
- * @param flags the flags of the open file, as READ and READDIR bring them along
+ * @param request brings the flags of the open file along, as READ and READDIR do
  */
 export function withReader<T>(
   s: Session,
   task: Task,
   h: RequestHeader,
-  { fh, flags }: { readonly fh: number; readonly flags: number },
-  body: (file: File) => Awaitable<T>,
+  request: ReadIn,
+  body: Body<T, [request: ReadIn]>,
 ): Awaitable<T> {
-  const quiet = flags & O_NOATIME;
-  return withFile(s, task, h, fh, quiet !== 0 ? 'quiet' : 'read', (file) => {
-    file.f_flags = (file.f_flags & ~O_NOATIME) | quiet;
-    return body(file);
-  });
+  const quiet = (request.flags & O_NOATIME) !== 0;
+  return withFile(s, task, h, request.fh, quiet ? 'quiet' : 'read', readQuietly<T>, request, body);
+}
+
+function readQuietly<T>(
+  file: File,
+  s: Session,
+  task: Task,
+  h: RequestHeader,
+  request: ReadIn,
+  body: Body<T, [request: ReadIn]>,
+): Awaitable<T> {
+  file.f_flags = (file.f_flags & ~O_NOATIME) | (request.flags & O_NOATIME);
+  return body(file, s, task, h, request);
 }
 
 async function withAnonymous<T>(
@@ -123,11 +151,13 @@ async function withAnonymous<T>(
   task: Task,
   h: RequestHeader,
   use: Use,
-  body: (file: File) => Awaitable<T>,
+  body: Body<T, Given>,
+  a: unknown,
+  b: unknown,
 ): Promise<T> {
   const file = await s.anonymous.get(task, h.nodeid, use);
   try {
-    return await body(file);
+    return await body(file, s, task, h, a, b);
   } finally {
     await fput(task, file);
   }
@@ -136,4 +166,9 @@ async function withAnonymous<T>(
 /** Answer with success and nothing else. */
 export function replyOk(s: Session, h: RequestHeader): void {
   s.transport.reply(h.unique, 0);
+}
+
+/** As replyOk, when something is done. */
+export function replyDone(_done: void, s: Session, h: RequestHeader): void {
+  replyOk(s, h);
 }
