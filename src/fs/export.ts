@@ -6,7 +6,7 @@ import { dget, dput } from './dcache.js';
 import { anyAlias, d_obtain_alias } from './dcache-alias.js';
 import { DCACHE_DISCONNECTED, type Dentry } from './dentry.js';
 import { iput } from './icache.js';
-import { isDir } from './inode.js';
+import { type Inode, isDir } from './inode.js';
 import { lookup_permitted } from './lookup.js';
 import type { SuperBlock } from './super-block.js';
 
@@ -22,13 +22,17 @@ export function dentry_of_ino(task: Task, sb: SuperBlock, ino: number, generatio
   if (alias !== undefined && (alias.d_flags & DCACHE_DISCONNECTED) === 0) return dget(alias);
   const { s_export_op: op } = sb;
   if (op === undefined) throw errno('ESTALE');
-  return andThen(op.get_inode(task, sb, ino, generation), (inode) =>
-    andThen(d_obtain_alias(task, inode), (dentry) => {
-      // One that was removed, and that somebody is still in, has no place.
-      if (!isDir(inode) || inode.i_nlink === 0 || (dentry.d_flags & DCACHE_DISCONNECTED) === 0) return dentry;
-      return reconnect(task, sb, dentry);
-    }),
-  );
+  return andThen(op.get_inode(task, sb, ino, generation), aliasOf, task);
+}
+
+function aliasOf(inode: Inode, task: Task): Awaitable<Dentry> {
+  return andThen(d_obtain_alias(task, inode), connected, task, inode);
+}
+
+/** A directory gets its place; one that was removed, and that somebody is still in, has none. */
+function connected(dentry: Dentry, task: Task, inode: Inode): Awaitable<Dentry> {
+  if (!isDir(inode) || inode.i_nlink === 0 || (dentry.d_flags & DCACHE_DISCONNECTED) === 0) return dentry;
+  return reconnect(task, inode.i_sb, dentry);
 }
 
 /**
