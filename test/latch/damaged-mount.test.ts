@@ -1,0 +1,163 @@
+/**
+ * A damaged image, or one that somebody has made to do harm, is refused or can be used: what hits the damage fails with an errno, and nothing else happens.
+ * Nothing hangs, no rule is broken, and fsck -y can repair what is left. DAMAGED=FROM-TO plays other seeds.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import t from 'tap';
+import { O_CREAT, O_DIRECT, O_RDWR, O_TRUNC } from '../../src/fs/open-flags.js';
+import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
+import { FormatError } from '../../src/latch/format/superblock.js';
+import { Lockdep } from '../../src/locking/lockdep.js';
+import { Errno } from '../../src/sched/errno.js';
+import { Damaged } from './damage.js';
+import { type Base, base } from './furnished.js';
+import { numbers, repaired, World } from './world.js';
+
+const [FROM = 1, TO = 30] = (process.env['DAMAGED'] ?? '').split('-').filter(Boolean).map(Number);
+const S_IFMT = 0o170000;
+const S_IFDIR = 0o040000;
+const S_IFREG = 0o100000;
+/** Directories can go round in circles. */
+const MOST = 600;
+
+/** Somebody who uses all that there is, and gives up nowhere. */
+class User {
+  readonly #sys: Syscalls;
+  readonly #choose: (n: number) => number;
+  readonly #paths = [''];
+  readonly outcomes = new Map<string, number>();
+
+  constructor(sys: Syscalls, choose: (n: number) => number) {
+    this.#sys = sys;
+    this.#choose = choose;
+  }
+
+  async #try<T>(body: () => Promise<T>): Promise<T | undefined> {
+    let result: T | undefined;
+    let outcome = 'ok';
+    try {
+      result = await body();
+    } catch (error) {
+      if (!(error instanceof Errno)) throw error;
+      outcome = error.code;
+    }
+    this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);
+    return result;
+  }
+
+  async #file(path: string, flags: number, body: (fd: number) => Promise<unknown>): Promise<void> {
+    const fd = await this.#try(() => this.#sys.open(path, flags, 0o644));
+    if (fd === undefined) return;
+    await this.#try(() => body(fd));
+    await this.#try(() => this.#sys.close(fd));
+  }
+
+  async look(): Promise<void> {
+    const sys = this.#sys;
+    for (let i = 0; i < this.#paths.length && i < MOST; i++) {
+      const path = this.#paths[i] ?? '';
+      const st = await this.#try(() => sys.lstat(path === '' ? '/' : path));
+      for (const name of (await this.#try(() => sys.llistxattr(path === '' ? '/' : path))) ?? []) {
+        await this.#try(() => sys.lgetxattr(path === '' ? '/' : path, name, 65_536));
+      }
+      if (st === undefined) continue;
+      const type = st.mode & S_IFMT;
+      if (type === S_IFREG) {
+        await this.#file(path, 0, async (fd) => {
+          for (const at of [0, 60_000, 3_200_000, Math.max(0, st.size - 5000)])
+            await this.#try(() => sys.pread(fd, 9000, at));
+          await sys.lseek(fd, 0, 3);
+          await sys.lseek(fd, 0, 4);
+        });
+      } else if (type === S_IFDIR) {
+        await this.#file(path === '' ? '/' : path, 0, async (fd) => {
+          for (const { name } of await sys.getdents(fd, MOST)) {
+            if (name !== '.' && name !== '..' && !name.includes('/') && path.length < 300)
+              this.#paths.push(`${path}/${name}`);
+          }
+        });
+      } else await this.#try(() => sys.readlink(path));
+    }
+  }
+
+  async change(): Promise<void> {
+    const sys = this.#sys;
+    const choose = this.#choose;
+    const path = this.#paths[1 + choose(Math.max(1, this.#paths.length - 1))] ?? '/large';
+    const other = this.#paths[1 + choose(Math.max(1, this.#paths.length - 1))] ?? '/large';
+    const at = choose(400) * 8192 + choose(5000);
+    const modes = [0, 1, 3, 0x10, 0x11, 8, 0x20];
+    const mode = modes[choose(modes.length)] ?? 0;
+    const calls: readonly (() => Promise<unknown>)[] = [
+      () => this.#file(path, O_RDWR, (fd) => sys.pwrite(fd, Buffer.alloc(1 + choose(20_000), 1), at)),
+      () => this.#file(path, O_RDWR | O_DIRECT, (fd) => sys.pwrite(fd, Buffer.alloc(4096, 1), at & ~4095)),
+      () =>
+        this.#file(path, O_RDWR, (fd) => sys.fallocate(fd, mode, mode === 8 || mode === 0x20 ? at & ~4095 : at, 8192)),
+      () => this.#file(path, O_RDWR | O_TRUNC, (fd) => sys.fsync(fd)),
+      () => this.#file(`${path}/new${choose(20)}`, O_RDWR | O_CREAT, (fd) => sys.pwrite(fd, Buffer.alloc(100), 0)),
+      () => sys.truncate(path, choose(2) === 0 ? choose(100_000) : choose(4_000_000)),
+      () => sys.unlink(path),
+      () => sys.rmdir(path),
+      () => sys.mkdir(`${path}/dir${choose(20)}`, 0o755),
+      () => sys.rename(path, other),
+      () => sys.renameat2(-100, path, -100, other, 2),
+      () => sys.rename(path, `${other}/moved${choose(20)}`),
+      () => sys.link(path, `${other}/linked${choose(20)}`),
+      () => sys.setxattr(path, 'user.b', Buffer.alloc(choose(3) === 0 ? 5000 : 100, 1)),
+      () => sys.removexattr(path, 'user.large'),
+      () => sys.chown(path, choose(5), choose(5)),
+      () => sys.sync(),
+    ];
+    await this.#try(calls[choose(calls.length)] ?? (() => sys.sync()));
+  }
+}
+
+async function use(image: Buffer, choose: (n: number) => number): Promise<{ left: Buffer; how: string } | undefined> {
+  let world: World;
+  try {
+    world = await World.mount(image, 0, choose(6) === 0);
+  } catch (error) {
+    if (error instanceof FormatError || error instanceof Errno) return undefined;
+    throw error;
+  }
+  const user = new Process(world.sb);
+  const busybody = new User(syscalls(user), choose);
+  await busybody.look();
+  for (let i = 0; i < 80; i++) {
+    if (choose(20) === 0) world.sched.fireTimers();
+    await busybody.change();
+  }
+  await busybody.look();
+  await user.exit();
+  const busy = await world.unmount();
+  if (busy > 0) throw new Error(`${busy} inodes are in use after the unmount`);
+  const { validator } = world.sb.machine;
+  if (validator instanceof Lockdep && validator.total > 0) throw new Error([...validator.counts().keys()].join('; '));
+  return { left: world.driver.now, how: [...busybody.outcomes].map(([what, n]) => `${what} ${n}`).join() };
+}
+
+async function play({ image, pieces }: Base, seed: number): Promise<string | undefined> {
+  const choose = numbers(seed);
+  const damaged = new Damaged(image, pieces, choose);
+  for (let left = 1 + choose(choose(2) === 0 ? 2 : 6); left > 0; left--) damaged.damage();
+  const tell = (what: string): string => `seed ${seed}: ${what}\n  ${damaged.log.join('\n  ')}`;
+  try {
+    const used = await Promise.race([use(damaged.image, choose), sleep(30_000, 'hangs' as const, { ref: false })]);
+    if (used === 'hangs') return tell('it hangs');
+    if (process.env['DAMAGED'] !== undefined) t.comment(`seed ${seed}: ${used?.how ?? 'refused'}`);
+    const { lines, result } = await repaired(used?.left ?? damaged.image);
+    return result.left > 0 ? tell(`left: ${lines.join(' | ')}`) : undefined;
+  } catch (error) {
+    return tell(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  }
+}
+
+t.test('a damaged filesystem is refused or does no harm', async (t) => {
+  const bases = [await base(1, false, false), await base(2, true, false), await base(4, true, true)];
+  for (let seed = FROM; seed <= TO; seed++) {
+    const one = bases[seed % bases.length];
+    const wrong = one === undefined ? 'no base' : await play(one, seed);
+    if (wrong !== undefined) t.fail(wrong);
+  }
+  t.pass(`${TO - FROM + 1} seeds`);
+});

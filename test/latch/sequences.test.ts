@@ -1,0 +1,31 @@
+/**
+ * Every sequence of up to three calls of a core set, some of them by chance, with a crash at moments of it. SEQUENCES=N plays N of each length instead,
+ * SEQUENCES_SEED=SEED others.
+ */
+import t from 'tap';
+import { changes, type Op, play, syncs } from './sequences.js';
+import { numbers } from './world.js';
+
+const COUNT = Number(process.env['SEQUENCES'] ?? 60);
+const SEED = Number(process.env['SEQUENCES_SEED'] ?? 1);
+const CUTS = Number(process.env['SEQUENCES_CUTS'] ?? 5);
+
+for (const length of [1, 2, 3]) {
+  t.test(`a crash in sequences of ${length}, with something synced`, async (t) => {
+    const choose = numbers(SEED * 10 + length);
+    const pick = (list: readonly Op[]): Op =>
+      list[choose(list.length)] ?? { name: 'nothing', run: async () => undefined };
+    let crashes = 0;
+    for (let i = 0; i < COUNT; i++) {
+      const ops = Array.from({ length }, () => pick(changes));
+      // In the midst or at the end somebody syncs.
+      ops.splice(choose(2) === 0 ? length : choose(length + 1), 0, pick(syncs));
+      try {
+        crashes += await play(ops, choose, CUTS);
+      } catch (error) {
+        t.fail(error instanceof Error ? error.message : String(error));
+      }
+    }
+    t.equal(crashes, COUNT * CUTS);
+  });
+}
