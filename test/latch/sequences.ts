@@ -246,7 +246,7 @@ async function inLife<T>(image: Buffer, body: (sys: Syscalls, world: World) => P
   const result = await body(syscalls(process), world);
   await process.exit();
   const busy = await world.unmount();
-  const said = world.said.filter((line) => !/: (replayed|removed|truncated) /.test(line));
+  const said = world.said.filter((line) => !/: (replayed|deleted) /.test(line));
   if (busy > 0) said.push(`${busy} inodes are in use after the unmount`);
   if (said.length > 0) throw new Error(said.join('; '));
   return result;
