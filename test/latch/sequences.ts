@@ -165,18 +165,18 @@ export const syncs: readonly Op[] = [
 ];
 
 /** What there is of one inode; `record` has all but the bytes. */
-interface Seen {
+export interface Seen {
   readonly record: string;
   readonly bytes: Buffer | undefined;
 }
 
-interface Snapshot {
+export interface Snapshot {
   readonly inodes: Map<number, Seen>;
   readonly paths: Map<string, number>;
 }
 
 /** All that can be seen, by inode. */
-async function look(sys: Syscalls): Promise<Snapshot> {
+export async function look(sys: Syscalls): Promise<Snapshot> {
   const records = new Map<number, string[]>();
   const bytes = new Map<number, Buffer>();
   const paths = new Map<string, number>();
@@ -214,7 +214,7 @@ async function look(sys: Syscalls): Promise<Snapshot> {
   return { inodes, paths };
 }
 
-function treeOf(snapshot: Snapshot): string {
+export function treeOf(snapshot: Snapshot): string {
   return [...snapshot.inodes]
     .sort(([a], [b]) => a - b)
     .map(([ino, { record }]) => `${ino}: ${record}`)
