@@ -12,7 +12,8 @@ import { mountpoint_of } from './namespace.js';
  */
 export function d_path(task: Task, start: Dentry, root: Dentry): string {
   const { d_dname } = start.d_op;
-  if (d_dname !== undefined && start.isRoot && start.d_name === '') {
+  // Where it is mounted, its root has the path of the place.
+  if (d_dname !== undefined && start !== start.d_sb.s_root) {
     return call(task, dentry_operations.d_dname, dentryLocksAndRcu(start), () => d_dname(task, start));
   }
   const names: string[] = [];

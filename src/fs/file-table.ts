@@ -2,7 +2,7 @@
 import { file_operations as rows } from '../contract/file.js';
 import { invoke } from '../locking/context.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
-import { errno } from '../sched/errno.js';
+import { Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { def_blk_fops } from './block-dev.js';
 import { d_real, dget, dput, putAndThrow } from './dcache.js';
@@ -148,7 +148,7 @@ export function get_file(file: File): File {
 
 /**
  * Give a reference to an open file back; the last one drops its locks and leases and releases it (__fput).
- * @throws what the filesystem reports: the file is closed all the same
+ * @throws what dropping its locks and its name reports: the file is closed all the same
  */
 export function fput(task: Task, file: File): Awaitable<void> {
   if (--file.f_count > 0) return undefined;
@@ -163,21 +163,27 @@ function unlock(task: Task, file: File): Awaitable<void> {
   return locks_remove_file(task, file);
 }
 
+/** What ->fasync and ->release say of it is nobody's business: the file is closed, and close(2) has told what ->flush has said. */
 function release(task: Task, file: File): Awaitable<void> {
   const { fasync } = file.f_op;
   const silenced =
     (file.f_flags & FASYNC) !== 0 && fasync !== undefined
-      ? invoke(task, rows.fasync, {}, fasync, -1, file, false)
+      ? orElse(() => invoke(task, rows.fasync, {}, fasync, -1, file, false), ignored)
       : undefined;
   return andThen(silenced, releaseFile, task, file);
 }
 
 function releaseFile(_silenced: unknown, task: Task, file: File): Awaitable<void> {
   const { release: operation } = file.f_op;
-  return operation === undefined ? undefined : invoke(task, rows.release, {}, operation, file.f_inode, file);
+  if (operation === undefined) return undefined;
+  try {
+    const released = invoke(task, rows.release, {}, operation, file.f_inode, file);
+    return released instanceof Promise ? released.catch(ignored) : undefined;
+  } catch (error) {
+    return ignored(error);
+  }
 }
 
-function putDentry(task: Task, file: File): Awaitable<void> {
-  file_unaccounts(file);
-  return dput(task, file.f_dentry);
+function ignored(error: unknown): void {
+  if (!(error instanceof Errno)) throw error;
 }

@@ -48,20 +48,24 @@ export function vfs_setlease(task: Task, file: File, lease: FileLock): Awaitable
   if ((inode.i_mode & S_IFMT) !== S_IFREG) throw errno('EINVAL');
   const { setlease } = file.f_op;
   if (setlease === undefined) return generic_setlease(task, file, lease);
-  const arg = lease.type === 'F_RDLCK' ? 0 : lease.type === 'F_WRLCK' ? 1 : 2;
+  const { type } = lease;
+  const arg = type === 'F_RDLCK' ? 0 : type === 'F_WRLCK' ? 1 : 2;
+  const before = recorded.get(task);
   return andThen(
     call(task, rows.setlease, {}, () => setlease(task, file, arg, lease)),
-    () => check_recorded(task, file, lease, setlease),
+    () => check_recorded(task, type, before, setlease),
   );
 }
 
-/** Whoever breaks leases looks at those that generic_setlease has recorded. */
-function check_recorded(task: Task, file: File, lease: FileLock, operation: object): void {
-  if (!task.validator.checking) return;
-  const recorded = file.f_inode.i_flctx?.hasLeaseOf(file) === true;
-  if (recorded === (lease.type !== 'F_UNLCK')) return;
+/** What each task has recorded last. A filesystem on top of another records the lease of the other's file. */
+const recorded = new WeakMap<Task, { readonly type: FileLockType }>();
+
+/** Whoever breaks leases looks at those that generic_setlease has recorded. @param before what the task had recorded before the operation */
+function check_recorded(task: Task, type: FileLockType, before: object | undefined, operation: object): void {
+  const last = recorded.get(task);
+  if (!task.validator.checking || (last !== before && last?.type === type)) return;
   task.validator.violation(task, 'promise', {
-    message: `setlease has ${recorded ? 'given up a lease that is still' : 'set a lease that is not'} recorded: it has not called generic_setlease`,
+    message: `setlease has ${type === 'F_UNLCK' ? 'given up a lease' : 'set a lease'} and has not called generic_setlease for that`,
     rule: 'file_operations.setlease#records-through-generic_setlease',
     row: rows.setlease,
     held: [...task.held],
@@ -72,26 +76,29 @@ function check_recorded(task: Task, file: File, lease: FileLock, operation: obje
 /** Record a lease, change it, or with F_UNLCK remove it (generic_setlease). Takes flc_lock. @throws EAGAIN where it is not to be had now */
 export function generic_setlease(task: Task, file: File, lease: FileLock): void {
   const { f_inode: inode } = file;
+  const { type } = lease;
   const context = locks_get_lock_context(inode);
   const held = context.flc_lock.lock(task);
   try {
     const mine = context.flc_lease(task).find((other) => other.file === file && other.owner === lease.owner);
-    if (lease.type === 'F_UNLCK') {
+    if (type === 'F_UNLCK') {
       if (mine === undefined) throw errno('EAGAIN');
       disposeLocked(task, context, changeLease(task, inode, context, mine, 'F_UNLCK'));
+      recorded.set(task, { type });
       return;
     }
-    check_conflicting_open(file, lease.type);
+    check_conflicting_open(file, type);
     for (const other of context.flc_lease(task)) {
       if (other === mine) continue;
       // Somebody is about to get what this lease excludes.
-      if (lease.type === 'F_WRLCK' || other.type === 'F_WRLCK' || other.break_to === 'F_UNLCK') throw errno('EAGAIN');
+      if (type === 'F_WRLCK' || other.type === 'F_WRLCK' || other.break_to === 'F_UNLCK') throw errno('EAGAIN');
     }
     if (mine === undefined) {
       context
         .flc_lease(task)
         .push({ ...locks_copy_lock(task, context, lease), kind: 'lease', start: 0, end: OFFSET_MAX });
-    } else changeLease(task, inode, context, mine, lease.type);
+    } else changeLease(task, inode, context, mine, type);
+    recorded.set(task, { type });
   } finally {
     held.release();
   }
@@ -107,7 +114,28 @@ function changeLease(
   const change = lease.fl_lmops?.lm_change;
   if (change === undefined) return lease_modify(task, inode, context, lease, type);
   call(task, lm_rows.lm_change, managerLocks(inode, context), () => change(task, lease, type));
+  check_changed(task, context, lease, type, change);
   return [];
+}
+
+/** lm_change is to change the lease, as lease_modify does: who waits for that would wait for ever. */
+function check_changed(
+  task: Task,
+  context: FileLockContext,
+  lease: FileLock,
+  type: FileLockType,
+  operation: object,
+): void {
+  if (!task.validator.checking) return;
+  const listed = context.hasLeaseOf(lease.file);
+  if (lease.type === type && listed === (type !== 'F_UNLCK')) return;
+  task.validator.violation(task, 'promise', {
+    message: `lm_change was to make it ${type}, and the lease is ${listed ? lease.type : 'gone'}`,
+    rule: 'lease#changes-as-told',
+    row: lm_rows.lm_change,
+    held: [...task.held],
+    operation,
+  });
 }
 
 /** Change a lease, flc_lock held (lease_modify). Whoever waits for it looks again. @returns the lease if it is gone */

@@ -26,6 +26,9 @@ import {
   type SuperBlock,
 } from './super-block.js';
 
+/** Symlinks that one path may lead through, and times that what belongs on one of its names is to be mounted. */
+export const MAXSYMLINKS = 40;
+
 /** One mount of a filesystem (struct vfsmount). */
 export interface VfsMount {
   readonly mnt_sb: SuperBlock;
@@ -134,7 +137,7 @@ export async function umount_submounts(task: Task, sb: SuperBlock): Promise<void
 /**
  * Go from a dentry to the root of what is mounted there, mounting it first where that is due (follow_managed). Takes over the reference to
  * `dentry` and returns one. At once where nothing is to be crossed.
- * @throws what ->d_manage and ->d_automount throw
+ * @throws ELOOP where ->d_automount says again and again that somebody has mounted it; what ->d_manage and ->d_automount throw
  */
 export function follow_managed(task: Task, dentry: Dentry): Awaitable<Dentry> {
   if ((dentry.d_flags & DCACHE_MANAGED_DENTRY) === 0) return dentry;
@@ -143,6 +146,7 @@ export function follow_managed(task: Task, dentry: Dentry): Awaitable<Dentry> {
 
 async function cross(task: Task, start: Dentry): Promise<Dentry> {
   let dentry = start;
+  let automounts = 0;
   try {
     for (;;) {
       const { d_manage, d_automount } = dentry.d_op;
@@ -156,6 +160,7 @@ async function cross(task: Task, start: Dentry): Promise<Dentry> {
         await dput(task, dentry);
         dentry = root;
       } else if ((dentry.d_flags & DCACHE_NEED_AUTOMOUNT) !== 0 && d_automount !== undefined) {
+        if (++automounts > MAXSYMLINKS) throw errno('ELOOP', 'what is to be mounted there never is');
         await automount(task, dentry, d_automount);
       } else return dentry;
     }

@@ -3,7 +3,7 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Dentry } from './dentry.js';
 import { isDir } from './inode.js';
-import { mountpoint_of } from './namespace.js';
+import { MAXSYMLINKS, mountpoint_of } from './namespace.js';
 
 /** A symlink at the end of the path is followed. */
 export const LOOKUP_FOLLOW = 0x1;
@@ -21,8 +21,6 @@ export const LOOKUP_CACHED = 0x200000;
 /** The walk stays beneath where it begins. */
 export const SCOPED = LOOKUP_BENEATH | LOOKUP_IN_ROOT;
 
-/** Symlinks that one path may lead through. */
-const MAXSYMLINKS = 40;
 const S_IFMT = 0o170000;
 const S_IFLNK = 0o120000;
 

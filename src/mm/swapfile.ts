@@ -44,13 +44,34 @@ async function setup_swap_extents(task: Task, si: SwapInfo): Promise<void> {
     await generic_swapfile_activate(task, si);
     return;
   }
-  await call(task, address_space_operations.swap_activate, header(si), () => swap_activate(task, si, si.swap_file));
+  const added = await call(task, address_space_operations.swap_activate, header(si), () =>
+    swap_activate(task, si, si.swap_file),
+  );
+  check_activated(task, si, added, swap_activate);
   si.flags |= SWP_ACTIVATED;
   const covered = si.extents.reduce((sum, extent) => sum + extent.nr_pages, 0);
   if ((si.flags & SWP_FS_OPS) === 0 && covered < si.max) si.max = covered;
   if (si.max >= 2) return;
   await deactivate(task, si);
   throw errno('EINVAL', 'the swap file has no blocks');
+}
+
+/** What swap_activate has said: how many extents it has added, and by SWP_FS_OPS that I/O is to go through swap_rw. */
+function check_activated(task: Task, si: SwapInfo, added: number, operation: object): void {
+  if (!task.validator.checking) return;
+  const tell = (rule: string, message: string): void =>
+    task.validator.violation(task, 'promise', {
+      message: `swap_activate has succeeded: ${message}`,
+      rule: `address_space_operations.swap_activate#${rule}`,
+      row: address_space_operations.swap_activate,
+      held: [...task.held],
+      operation,
+    });
+  const { length } = si.extents;
+  if (added !== length) tell('adds-extents', `it has added ${length} extents and says ${added}`);
+  if ((si.flags & SWP_FS_OPS) !== 0 && si.mapping.a_ops.swap_rw === undefined) {
+    tell('chooses-swap_rw', 'I/O is to go through swap_rw, and there is none');
+  }
 }
 
 /** Ask bmap for every page (generic_swapfile_activate). @throws EINVAL for a hole */

@@ -6,6 +6,7 @@ import { type Awaitable, allInTurn, andThen, orElse } from '../../sched/awaitabl
 import { errno } from '../../sched/errno.js';
 import { Task } from '../../sched/task.js';
 import type { SuperBlock } from '../super-block.js';
+import { check_wraps } from './dquot-check.js';
 import {
   DQ_ACTIVE,
   DQ_MOD,
@@ -70,6 +71,7 @@ async function activate(task: Task, dquot: Dquot, by: QuotaLock): Promise<Dquot>
   if ((dquot.dq_flags & DQ_ACTIVE) !== 0) return dquot;
   const op = operations(dquot.dq_sb);
   await call(task, rows.acquire_dquot, { sb: by }, () => op.acquire_dquot(task, dquot));
+  check_wraps(task, rows.acquire_dquot, (dquot.dq_flags & DQ_ACTIVE) === 0, op.acquire_dquot);
   return dquot;
 }
 
@@ -110,7 +112,9 @@ export async function release_dquot(task: Task, dquot: Dquot, by: QuotaLock): Pr
   if ((dquot.dq_flags & DQ_MOD) !== 0) await write_dquot(task, dquot, by);
   if ((dquot.dq_flags & DQ_ACTIVE) !== 0) {
     const op = operations(sb);
+    const { generic } = dquot;
     await call(task, rows.release_dquot, { sb: by }, () => op.release_dquot(task, dquot));
+    check_wraps(task, rows.release_dquot, dquot.generic === generic, op.release_dquot);
   } else forget(dquot);
 }
 
@@ -126,13 +130,25 @@ function forget(dquot: Dquot): void {
 /** Have the filesystem put a quota into its file. @param by the lock that the caller holds */
 export function write_dquot(task: Task, dquot: Dquot, by: QuotaLock): Awaitable<void> {
   const op = operations(dquot.dq_sb);
-  return call(task, rows.write_dquot, { sb: by }, () => op.write_dquot(task, dquot));
+  const { generic, dq_flags } = dquot;
+  return andThen(
+    call(task, rows.write_dquot, { sb: by }, () => op.write_dquot(task, dquot)),
+    () => {
+      const left = (dq_flags & dquot.dq_flags & DQ_MOD) !== 0 && dquot.generic === generic;
+      check_wraps(task, rows.write_dquot, left, op.write_dquot);
+    },
+  );
 }
 
 /** Tell the filesystem that the numbers of a quota have changed (mark_dquot_dirty). */
 export function mark_dquot_dirty(task: Task, dquot: Dquot): Awaitable<void> {
   const op = operations(dquot.dq_sb);
-  return call(task, rows.mark_dirty, {}, () => op.mark_dirty(task, dquot));
+  const { generic } = dquot;
+  return andThen(
+    call(task, rows.mark_dirty, {}, () => op.mark_dirty(task, dquot)),
+    () =>
+      check_wraps(task, rows.mark_dirty, (dquot.dq_flags & DQ_MOD) === 0 && dquot.generic === generic, op.mark_dirty),
+  );
 }
 
 /**
@@ -158,6 +174,7 @@ export function dquots_changed(task: Task, sb: SuperBlock, changed: readonly Dqu
 
 /** The generic mark_dirty (dquot_mark_dquot_dirty). */
 export function dquot_mark_dquot_dirty(_task: Task, dquot: Dquot): void {
+  dquot.generic++;
   dquot.dq_flags |= DQ_MOD;
   dquot.dq_sb.s_dquot.dirty.add(dquot);
 }
@@ -178,6 +195,7 @@ async function writeInfoIfDirty(task: Task, sb: SuperBlock, type: QuotaType): Pr
 /** The generic acquire_dquot (dquot_acquire): read it, and where it has no place in the file make one. Takes dq_lock, dqio_sem. @throws EIO */
 export async function dquot_acquire(task: Task, dquot: Dquot): Promise<void> {
   const { dq_sb: sb, dq_type: type } = dquot;
+  dquot.generic++;
   assert_quota_on(task, sb);
   using _lock = await dquot.dq_lock.lock(task);
   const { format, info } = loadedQuota(sb, type);
@@ -195,6 +213,7 @@ export async function dquot_acquire(task: Task, dquot: Dquot): Promise<void> {
 /** The generic write_dquot (dquot_commit). Takes dq_lock, dqio_sem. @throws EIO: it stays dirty */
 export async function dquot_commit(task: Task, dquot: Dquot): Promise<void> {
   const { dq_sb: sb, dq_type: type } = dquot;
+  dquot.generic++;
   assert_quota_on(task, sb);
   using _lock = await dquot.dq_lock.lock(task);
   if (!clear_dquot_dirty(dquot)) return;
@@ -213,6 +232,7 @@ export async function dquot_commit(task: Task, dquot: Dquot): Promise<void> {
 /** The generic release_dquot (dquot_release): one that says nothing leaves the file. Takes dq_lock, dqio_sem. @throws EIO: it is out of use all the same */
 export async function dquot_release(task: Task, dquot: Dquot): Promise<void> {
   const { dq_sb: sb, dq_type: type } = dquot;
+  dquot.generic++;
   assert_quota_on(task, sb);
   using _lock = await dquot.dq_lock.lock(task);
   // Somebody wants it again.
@@ -230,6 +250,7 @@ export async function dquot_release(task: Task, dquot: Dquot): Promise<void> {
 /** The generic write_info (dquot_commit_info). Takes dqio_sem. @throws EIO */
 export async function dquot_commit_info(task: Task, sb: SuperBlock, type: QuotaType): Promise<void> {
   guard_read(task, GUARDED.dquot_on, sb.s_dquot.dqonoff_sem);
+  sb.s_dquot.generic++;
   const { format, info } = loadedQuota(sb, type);
   await format.write_file_info(task, sb, type, info);
 }

@@ -8,6 +8,7 @@ import type { Task } from '../../sched/task.js';
 import type { Inode } from '../inode.js';
 import type { SuperBlock } from '../super-block.js';
 import { dqput, release_dquots, write_dquot } from './dquot.js';
+import { check_wraps } from './dquot-check.js';
 import {
   DQUOT_LIMITS_ENABLED,
   DQUOT_USAGE_ENABLED,
@@ -130,5 +131,7 @@ async function write_referenced(task: Task, dquot: Dquot): Promise<void> {
 export async function write_info(task: Task, sb: SuperBlock, type: QuotaType): Promise<void> {
   const { dq_op } = sb;
   if (dq_op === undefined) throw errno('ENOSYS');
+  const { generic } = sb.s_dquot;
   await call(task, rows.write_info, { sb: sb.s_dquot.dqonoff_sem }, () => dq_op.write_info(task, sb, type));
+  check_wraps(task, rows.write_info, sb.s_dquot.generic === generic, dq_op.write_info);
 }

@@ -96,6 +96,8 @@ export class Dquot {
   dq_count = 0;
   /** DQ_*. */
   dq_flags = 0;
+  /** How often the generic operations have been called for it. */
+  generic = 0;
   /** Where it is in the quota file, bytes; 0: nowhere. */
   dq_off = 0;
   readonly dq_dqb = newDqblk();
@@ -121,6 +123,8 @@ export class QuotaInfo {
   readonly dqptr_sem = new RwSem('dqptr_sem');
   readonly dqio_sem = new RwSem('dqio_sem');
   readonly dq_data_lock = new SpinLock('dq_data_lock');
+  /** How often what holds for all quotas of a type was put into the file. */
+  generic = 0;
   /** By type; undefined: off. */
   readonly loaded: (LoadedQuota | undefined)[] = [];
   /** Those in memory, by type and id. */
