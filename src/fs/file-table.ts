@@ -187,3 +187,8 @@ function releaseFile(_silenced: unknown, task: Task, file: File): Awaitable<void
 function ignored(error: unknown): void {
   if (!(error instanceof Errno)) throw error;
 }
+
+function putDentry(task: Task, file: File): Awaitable<void> {
+  file_unaccounts(file);
+  return dput(task, file.f_dentry);
+}

@@ -250,7 +250,7 @@ t.test('freezing waits for who is in, and keeps out who comes', async (t) => {
   );
 });
 
-t.test('a file whose release fails is closed all the same', async (t) => {
+t.test('a file whose release fails is closed all the same, and nobody is told', async (t) => {
   const world = await newWorld();
   const { root, run } = world;
   await run(async (task) => {
@@ -264,7 +264,7 @@ t.test('a file whose release fails is closed all the same', async (t) => {
       },
     };
     t.equal(inode.i_writecount, 1);
-    t.equal(await outcome(() => fput(task, file)), 'EIO');
+    t.equal(await outcome(() => fput(task, file)), 'ok');
     t.equal(inode.i_writecount, 0);
     await dput(task, dentry);
   });
