@@ -11,7 +11,7 @@ import { completed, type IOCB_QUEUED, type Kiocb } from '../mm/operations.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { file_kill_caps, file_remove_suid } from './attr-privs.js';
+import { file_remove_suid, has_caps, remove_caps } from './attr-privs.js';
 import { cached_direct_read, direct_write } from './direct.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import { file_dentry } from './file-table.js';
@@ -63,6 +63,8 @@ interface WriteKiocb extends Kiocb {
   readonly ki_filp: File;
   readonly killSuidgid: boolean | undefined;
   readonly killCaps: boolean;
+  /** The file had capabilities when it was looked at, before i_rwsem was taken: they go with the first byte. */
+  hasCaps?: boolean;
   readonly rlimitFsize: number | undefined;
 }
 
@@ -194,14 +196,14 @@ function sameCount<T>(_done: void, count: T): T {
 export function generic_file_write_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
   const file = iocb.ki_filp as File;
   const kills = (iocb as WriteKiocb).killCaps !== false;
-  const killed =
-    kills && (file.f_inode.i_flags & S_NOSEC) === 0
-      ? file_kill_caps(task, file_dentry(task, file), file.f_inode)
-      : undefined;
-  return andThen(killed, lockedWrite, task, iocb, iter, file);
+  // They are looked for without i_rwsem, as the row of xattr_handler.get demands, and removed with it.
+  const found =
+    kills && (file.f_inode.i_flags & S_NOSEC) === 0 && has_caps(task, file_dentry(task, file), file.f_inode);
+  return andThen(found, lockedWrite, task, iocb, iter, file);
 }
 
-function lockedWrite(_killed: unknown, task: Task, iocb: Kiocb, iter: IovIter, file: File): Awaitable<number> {
+function lockedWrite(caps: boolean, task: Task, iocb: Kiocb, iter: IovIter, file: File): Awaitable<number> {
+  if (caps) (iocb as WriteKiocb).hasCaps = true;
   const { i_rwsem } = file.f_inode;
   const locked = take(task, address_space_operations.write_begin, 'inode', i_rwsem, I_MUTEX_NORMAL);
   return andThen(andThen(locked, writeHolding, task, iocb, iter), syncWritten, task, iocb, file);
@@ -220,13 +222,25 @@ function syncWritten(count: number, task: Task, iocb: Kiocb, file: File): Awaita
 }
 
 /**
- * A write with i_rwsem held exclusively (__generic_file_write_iter): checks, setuid and setgid, times, then the data.
+ * A write with i_rwsem held exclusively (__generic_file_write_iter): checks, capabilities, setuid and setgid, times, then the data.
  * @throws as generic_write_checks; what writing throws
  */
 export function __generic_file_write_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
   const file = iocb.ki_filp as File;
   const { f_inode: inode } = file;
   if (generic_write_checks(iocb, iter) === 0) return 0;
+  const caps = (iocb as WriteKiocb).hasCaps === true ? remove_caps(task, file_dentry(task, file), inode) : undefined;
+  return andThen(caps, unprivilegedWrite, task, iocb, iter, file, inode);
+}
+
+function unprivilegedWrite(
+  _caps: unknown,
+  task: Task,
+  iocb: Kiocb,
+  iter: IovIter,
+  file: File,
+  inode: Inode,
+): Awaitable<number> {
   const removed =
     (inode.i_mode & SUID_SGID) === 0
       ? undefined

@@ -1,6 +1,7 @@
 /** Attributes: GETATTR, SETATTR, STATX, ACCESS, STATFS, and extended attributes. */
 
 import { notify_change, sets_nothing } from '../../fs/attr.js';
+import { mode_without_suidgid } from '../../fs/attr-privs.js';
 import type { Dentry } from '../../fs/dentry.js';
 import { inode_owner_or_capable } from '../../fs/inode-owner.js';
 import { inode_permission } from '../../fs/permission.js';
@@ -17,6 +18,7 @@ import { decodeGetxattr, decodeListxattr, decodeRemovexattr, decodeSetxattr } fr
 import type { RequestHeader, SetattrIn } from '../protocol/requests.js';
 import { encodeBytes, encodeGetxattr, encodeStatfs, encodeStatx } from '../protocol/write.js';
 import type { Session } from '../session.js';
+import { callsOtherThanChown } from './caller-memory.js';
 import { withDentry } from './names.js';
 import { attrValidity, inodeOf, replyAttr, replyDone, replyOk, statOf } from './reply.js';
 
@@ -65,11 +67,16 @@ function iattrOf(s: Session, request: SetattrIn): Iattr {
 }
 
 /**
- * A request that sets nothing is chown(2) of nobody to nobody, which takes setuid and setgid away, or announces a write that will do so itself: the kernel
- * sends the same for both, and checks for neither whose file it is.
+ * A request that sets nothing is chown(2) of nobody to nobody, which takes setuid and setgid away, or announces a write that will do so itself, where it does: the
+ * kernel sends the same for both, and checks for neither whose file it is. Who may keep these bits, and writes to a file that had capabilities, is known by his
+ * system call.
  */
-function announces(task: Task, dentry: Dentry, attr: Iattr): boolean {
-  return sets_nothing(attr) && !inode_owner_or_capable(task, inodeOf(dentry));
+function announces(task: Task, dentry: Dentry, attr: Iattr): Awaitable<boolean> {
+  if (!sets_nothing(attr)) return false;
+  const inode = inodeOf(dentry);
+  if (!inode_owner_or_capable(task, inode)) return true;
+  const loses = mode_without_suidgid(task, inode) !== (inode.i_mode & 0o7777);
+  return loses && task.cred.capable('CAP_FSETID') ? callsOtherThanChown(task.pid) : false;
 }
 
 export function setattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
@@ -77,8 +84,12 @@ export function setattr(s: Session, task: Task, h: RequestHeader, m: Message): A
 }
 
 function setAttrOf(dentry: Dentry, s: Session, task: Task, h: RequestHeader, attr: Iattr): Awaitable<void> {
-  const done = announces(task, dentry, attr) ? undefined : notify_change(task, dentry, attr);
+  const done = andThen(announces(task, dentry, attr), changeUnlessAnnounced, task, dentry, attr);
   return andThen(done, replyChanged, dentry, s, task, h);
+}
+
+function changeUnlessAnnounced(announced: boolean, task: Task, dentry: Dentry, attr: Iattr): Awaitable<void> {
+  return announced ? undefined : notify_change(task, dentry, attr);
 }
 
 function replyChanged(_done: void, dentry: Dentry, s: Session, task: Task, h: RequestHeader): Awaitable<void> {

@@ -1,5 +1,5 @@
-/** The memory of who calls, for what the kernel does not hand over. */
-import { open } from 'node:fs/promises';
+/** The memory and the system call of who calls, for what the kernel does not hand over. */
+import { open, readFile } from 'node:fs/promises';
 import { errno } from '../../sched/errno.js';
 
 /**
@@ -16,4 +16,20 @@ export async function callersBytes(pid: number, address: number, length: number)
     // Gone, of another user, or no such address.
   }
   throw errno('EFAULT', `${length} bytes at ${address} of process ${pid} cannot be read`);
+}
+
+/** chown, fchown, lchown and fchownat, and those that take 32 bits: of x86-64, of i386 and of what has the generic table. */
+const CHOWN: ReadonlySet<string> = new Set(
+  process.arch === 'x64' ? ['92', '93', '94', '260', '182', '95', '16', '212', '207', '198', '298'] : ['54', '55'],
+);
+
+/**
+ * Whether a thread that waits for the answer to its request is in another system call than chown(2).
+ * @param pid as the request says it @returns false also where that cannot be seen: for lack of privileges, or of one of the kernel's own
+ */
+export async function callsOtherThanChown(pid: number): Promise<boolean> {
+  if (pid === 0) return false;
+  const said = await readFile(`/proc/${pid}/syscall`, 'latin1').catch(() => '');
+  const number = /^(\d+) /.exec(said)?.[1];
+  return number !== undefined && !CHOWN.has(number);
 }

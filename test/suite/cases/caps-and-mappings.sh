@@ -18,4 +18,8 @@ def mapped():
 print('mapping', after(mapped), 'chmod', after(lambda: os.chmod('f', 0o700)), 'write', after(lambda: os.pwrite(fd, b'z', 5)))
 print('truncate', after(lambda: os.ftruncate(fd, 100)), 'chown', after(lambda: os.chown('f', 1, 1)), 'fallocate', after(lambda: os.posix_fallocate(fd, 0, 5000)))
 print(os.pread(fd, 6, 0))
+def bits(change):
+    os.chown('f', 0, 0); os.chmod('f', 0o6777)
+    return after(change), mode('f')
+print('setuid of root:', 'write', bits(lambda: os.pwrite(fd, b'z', 5)), 'truncate', bits(lambda: os.ftruncate(fd, 99)), 'fallocate', bits(lambda: os.posix_fallocate(fd, 0, 5000)), 'chown', bits(lambda: os.chown('f', -1, -1)))
 PY
