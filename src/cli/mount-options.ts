@@ -49,7 +49,7 @@ export const OPTION_HELP: readonly (readonly [string, string])[] = [
   ['ro, rw', 'mount read-only, or read-write (the default)'],
   ['allow_other', 'users other than the one who mounts may use it'],
   ['default_permissions', 'the kernel checks modes and ACLs (the default; no_default_permissions: latchfs alone does)'],
-  ['uid=N, gid=N', 'the owner of the root directory of a memory filesystem'],
+  ['uid=N, gid=N', 'the owner of the root directory of a memory filesystem; refused for an image, which has one'],
   ['enforce=LEVEL', 'what a locking violation does: off, warn (the default), error, panic'],
   [
     'usrquota, grpquota, prjquota',
@@ -58,7 +58,7 @@ export const OPTION_HELP: readonly (readonly [string, string])[] = [
   ['debug=all', 'record a stack at every lock that is taken'],
   ['cache=MODE', 'what the kernel may cache: none, auto (the default), always (dirty data too)'],
   ['transport=NAME', 'dev-fuse (the default), or fuse-native'],
-  ['size=SIZE', 'the size of a memory filesystem (the default is 4G)'],
+  ['size=SIZE', 'the size of a memory filesystem (the default is 4G); refused for an image of another size'],
   ['page_cache=SIZE', 'the most memory for cached pages'],
   ['log=FILE', 'append the log to FILE'],
   ['fsname=, subtype=', 'what /proc/mounts shows'],

@@ -8,6 +8,7 @@ import { MountError } from '../fuse/mount-options.js';
 import { daemonise, endWithParent, isDaemon, tellParent } from './daemon.js';
 import { CliError, describe } from './error.js';
 import { kernelOptions, type MountSettings, parseOptions, type TransportName } from './mount-options.js';
+import { checkSettings } from './mount-settings.js';
 import { isMemory } from './size.js';
 
 /** What commander gives of the command line. */
@@ -28,6 +29,9 @@ export async function mountCommand(given: string, mountpoint: string, flags: Mou
   settings.transport ??= flags.transport;
   const source = isMemory(given) ? given : absolute(given);
   if (settings.remount) return remount(mountpoint, settings);
+  // The daemon is given the same, and who waits for it has been told.
+  const hints = checkSettings(source, settings, flags.options);
+  if (!isDaemon()) for (const hint of hints) process.stderr.write(`latchfs: warning: ${hint}\n`);
   const passed = passedDescriptor(mountpoint);
   try {
     if (passed === undefined) {

@@ -1,6 +1,9 @@
 /** The options of a mount. */
+import { truncateSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { kernelFlags, parseOptions } from '../../src/cli/mount-options.js';
+import { checkSettings } from '../../src/cli/mount-settings.js';
 import { mountFlags } from '../../src/fuse/mount-direct.js';
 
 const flagsOf = (...lists: string[]): number => mountFlags(kernelFlags(parseOptions(lists).flags));
@@ -42,6 +45,21 @@ t.test('commas and backslashes in values', async (t) => {
   t.match(parseOptions(['fsname=a\\\\,ro']), { fsname: 'a\\', readOnly: true }, 'or a backslash');
   t.match(parseOptions(['fsname=C:\\x\\']), { fsname: 'C:\\x\\' }, 'others are what they are');
   t.match(parseOptions([',ro,,nocontrol,']), { readOnly: true, control: false }, 'what is empty is nothing');
+});
+
+t.test('what means nothing for the source', async (t) => {
+  const image = join(t.testdir({ image: '' }), 'image');
+  truncateSync(image, 1 << 20);
+  const check = (source: string, ...lists: string[]): string[] => checkSettings(source, parseOptions(lists), lists);
+  t.same(check('memory', 'size=1M,uid=5,gid=6'), []);
+  t.same(check('memory:1M', 'size=1024K'), [], 'the same, in other words');
+  t.throws(() => check('memory:1M', 'size=2M'), { message: /option size: memory:1M says another size/, status: 2 });
+  t.same(check(image, 'size=1M,cache=none'), []);
+  t.throws(() => check(image, 'size=2M'), { message: /option size: .* is as large as it is/, status: 2 });
+  t.throws(() => check(image, 'uid=0'), { message: /option uid: .*chown/, status: 2 });
+  t.throws(() => check(image, 'ro,gid=0'), { message: /option gid: .*chown/, status: 2 });
+  t.same(check('memory', 'transport=fuse-native'), []);
+  t.match(check('memory', 'transport=fuse-native,cache=auto'), [/option cache: it has no effect/]);
 });
 
 t.test('an unknown word is refused', async (t) => {
