@@ -10,7 +10,7 @@ import { BlockDevice, type Geometry, type OpenMode } from './block-device.js';
 import { fileBehind, isWriteProtected } from './host-disk.js';
 import { ImageFile } from './image-file.js';
 import { describeHolder, describeUse, mountOf } from './image-holder.js';
-import { sizeOfBlockDevice, tryLockFile } from './libc.js';
+import { raiseFileLimit, sizeOfBlockDevice, tryLockFile } from './libc.js';
 
 /** Milliseconds for which an image that is locked, but mounted nowhere, is waited for: its daemon is writing its last bytes. */
 const PATIENCE = 10_000;
@@ -146,6 +146,13 @@ async function lockBehind(task: Task, fd: number, patience: number): Promise<num
   }
 }
 
+/** @throws ImageError where this process may not write all of a file, because of a limit that it was started with */
+function checkLimit(path: string, size: number): void {
+  const most = raiseFileLimit();
+  if (size > most)
+    throw new ImageError(`${path} has ${size} bytes, of which only ${most} may be written here: raise 'ulimit -f'`);
+}
+
 export interface ImageOptions {
   /** Milliseconds for which opening waits for a lock that nobody who has it mounted holds. */
   readonly patience?: number;
@@ -171,6 +178,7 @@ export function imageDevice(
     size = sizeOf(fd, path);
     if (!readOnly && isWriteProtected(fd))
       throw new ImageError(`${path} is write-protected; mount it with -o ro to read it`);
+    if (!readOnly && fstatSync(fd).isFile()) checkLimit(path, size);
   } catch (error) {
     closeSync(fd);
     throw error instanceof ImageError ? error : new ImageError(`${path} cannot be used: ${codeOf(error)}`);

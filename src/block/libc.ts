@@ -10,6 +10,8 @@ const LOCK_NB = 4;
 const BLKROGET = 0x125e;
 const BLKGETSIZE64 = 0x80081272;
 const MADV_DONTNEED = 4;
+const RLIMIT_FSIZE = 1;
+const RLIM_INFINITY = 0xffffffffffffffffn;
 
 /** Bound at the first call, so that who only imports this touches nothing. */
 let bound: ReturnType<typeof bind> | undefined;
@@ -20,6 +22,8 @@ function bind() {
     flock: libc.func('int flock(int fd, int operation)'),
     fallocate: libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)'),
     ioctl: libc.func('int ioctl(int fd, unsigned long request, void *arg)'),
+    getrlimit: libc.func('int getrlimit(int resource, void *limit)'),
+    setrlimit: libc.func('int setrlimit(int resource, void *limit)'),
     madvise: libc.func('int madvise(void *start, size_t length, int advice)'),
   };
 }
@@ -55,6 +59,22 @@ export function punchHole(fd: number, offset: number, length: number): void {
 export function zeroRange(fd: number, offset: number, length: number): void {
   if (libc().fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, length) !== 0)
     throw lastError('fallocate');
+}
+
+/**
+ * How long files may be that this process writes (RLIMIT_FSIZE), after that was raised as far as it can be: with CAP_SYS_RESOURCE there is none,
+ * without it that which `ulimit -H -f` shows. @returns bytes, Infinity where there is no limit
+ */
+export function raiseFileLimit(): number {
+  const limit = Buffer.alloc(16);
+  if (libc().getrlimit(RLIMIT_FSIZE, limit) !== 0) return Number.POSITIVE_INFINITY;
+  if (limit.readBigUInt64LE(0) === RLIM_INFINITY) return Number.POSITIVE_INFINITY;
+  const none = Buffer.alloc(16, 0xff);
+  if (libc().setrlimit(RLIMIT_FSIZE, none) === 0) return Number.POSITIVE_INFINITY;
+  const hard = limit.readBigUInt64LE(8);
+  limit.writeBigUInt64LE(hard, 0);
+  libc().setrlimit(RLIMIT_FSIZE, limit);
+  return hard === RLIM_INFINITY ? Number.POSITIVE_INFINITY : Number(hard);
 }
 
 /** Bytes of an open block device. */

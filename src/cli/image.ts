@@ -1,6 +1,7 @@
 /** `latchfs mkfs`. */
 import { closeSync, existsSync, ftruncateSync, openSync, readSync, rmSync, statSync } from 'node:fs';
 import { type BlockDevice, blkdev_get, blkdev_put } from '../block/block-device.js';
+import { raiseFileLimit } from '../block/libc.js';
 import { MIN_JOURNALED_BYTES } from '../latch/format/layout.js';
 import { decodeSuper, LABEL_BYTES } from '../latch/format/superblock.js';
 import { mkfs } from '../latch/mkfs.js';
@@ -44,6 +45,7 @@ function resize(image: string, bytes: number, flags: 'r+' | 'wx'): void {
     throw new CliError(`${image} cannot be written: ${reason(error)}`);
   }
   try {
+    raiseFileLimit();
     ftruncateSync(fd, bytes);
   } catch (error) {
     if (flags === 'wx') rmSync(image, { force: true });

@@ -284,6 +284,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.stderr.write(`latchfs: standard output cannot be written: ${reason(error)}\n`);
   process.exit(1);
 });
+// A file that may not grow any more is an error that is told (EFBIG), and not the end of who serves a filesystem.
+process.on('SIGXFSZ', () => undefined);
 // Where not even that can be said, there is nothing more to say.
 process.stderr.on('error', () => undefined);
 process.exitCode = await main(process.argv.slice(2));

@@ -143,11 +143,37 @@ t.test('few files', async (t) => {
   await refused(t, ['mount', 'memory', empty], 1, /^latchfs: only 100 files may be open.*ulimit -n 1024'\n$/, limited);
 });
 
+t.test("a shell's limit of files", async (t) => {
+  const image = join(scratch, 'limited');
+  const limited = ['bash', '-c', 'ulimit -f 100; exec "$@"', '_'];
+  const soft = ['bash', '-c', 'ulimit -S -f 100; exec "$@"', '_'];
+  const user = process.geteuid?.() === 0 ? NOBODY : [];
+  const [command = '', ...rest] = [...soft, latchfs, 'mkfs', image, '--size', '16M'];
+  t.equal((await run(command, rest)).status, 0, 'a soft limit is raised');
+  if (user.length > 0) t.equal((await run('chown', ['65534', image])).status, 0);
+  await run('chmod', ['711', scratch]);
+  const only = /limited has 16777216 bytes, of which only 102400 may be written here: raise 'ulimit -f'\n$/;
+  await refused(t, ['fsck', '-y', image], 8, only, [...user, ...limited]);
+  await refused(t, ['mkfs', `${image}2`, '--size', '16M'], 1, /cannot be (made|written)/, [...user, ...limited]);
+  if (user.length === 0) return;
+  const dir = join(scratch, 'limits');
+  mkdirSync(dir);
+  const log = join(scratch, 'log');
+  const script = `ulimit -S -f 100; ${latchfs} mount ${image} ${dir} -o noblkdev,log=${log}`;
+  t.equal((await run('bash', ['-c', script])).status, 0, 'it is raised for the daemon');
+  t.equal((await run('bash', ['-c', `head -c 4M /dev/urandom > ${dir}/f && sync ${dir}/f`])).status, 0);
+  t.equal((await run(latchfs, ['umount', dir])).status, 0);
+  t.equal((await run(latchfs, ['fsck', image])).status, 0);
+});
+
 t.test('options', async (t) => {
   await refused(t, ['mount', 'memory', empty, '-o', 'frobnicate'], 2, /unknown option 'frobnicate'/);
   await refused(t, ['mount', 'memory', empty, '-o', 'cache=some'], 2, /must be one of none, auto, always/);
   await refused(t, ['mount', 'memory:lots', empty], 2, /'lots' is not a size/);
   await refused(t, ['mount', 'memory', empty, '-o', 'size=12q'], 2, /'12q' is not a size/);
+  await refused(t, ['mount', 'memory:1G', empty, '-o', 'size=2G'], 2, /memory:1G says another size/);
+  await refused(t, ['mount', join(scratch, 'file'), empty, '-o', 'size=1G'], 2, /file is as large as it is/);
+  await refused(t, ['mount', join(scratch, 'file'), empty, '-o', 'uid=5'], 2, /option uid: .*chown changes that/);
   await refused(t, ['mount', 'memory', empty, '--transport=pigeon'], 2, /pigeon/);
   await refused(
     t,
