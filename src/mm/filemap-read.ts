@@ -201,7 +201,14 @@ async function filemap_create_folio(
   held?: Shared<'invalidate_lock'>,
 ): Promise<Folio | undefined> {
   const folio = await folio_alloc(task, mapping, index);
-  using _invalidate = held === undefined ? await mapping.invalidate_lock.read(task) : undefined;
+  let taken: Shared<'invalidate_lock'> | undefined;
+  try {
+    taken = held === undefined ? await mapping.invalidate_lock.read(task) : undefined;
+  } catch (error) {
+    filemap_discard_folio(folio);
+    throw error;
+  }
+  using _invalidate = taken;
   folio_trylock(task, folio);
   if (!filemap_add_folio(task, mapping, folio)) {
     folio_unlock(task, folio);

@@ -234,3 +234,22 @@ t.test('writes leave nothing behind in the old generation', async (t) => {
   // A closure in the old generation for each write kept half of what was allocated alive, and each collection took a hundred times as long.
   t.ok(old() - before < 1e6, `${old() - before} bytes more after 50,000 writes`);
 });
+
+t.test('a page for which the cache cannot be locked is given back', async (t) => {
+  const f = stored(new World(), 'text');
+  const task = f.world.task();
+  const { pool } = f.mapping.memory;
+  const before = pool.used;
+  const held = await f.mapping.invalidate_lock.write(task);
+  // Readahead finds nothing to read, because the file is cut off at that moment.
+  const get = (): number => (new Error().stack?.includes('do_page_cache_ra') === true ? 0 : 4);
+  Object.defineProperty(f, 'i_size', { get });
+  await t.rejects(
+    Promise.resolve().then(() => filemap_read(task, f.iocb(0), IovIter.ofDest(10))),
+    { code: 'EDEADLK' },
+    'it is his own',
+  );
+  held.release();
+  t.equal(pool.used, before);
+  t.equal(f.mapping.nrpages, 0);
+});
