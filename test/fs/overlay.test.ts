@@ -218,3 +218,30 @@ t.test('a lookup that fails in a layer keeps nothing of those above', async (t) 
     t.same(await list(sys, '/m/d'), ['.', '..']);
   });
 });
+
+t.test('inodes are shown with the numbers of the layers, and directories with the links that they have', async (t) => {
+  const fill = async (sys: Syscalls): Promise<void> => {
+    for (const dir of ['/top/d', '/low/d', '/low/d/s', '/low/e', '/low/e/s']) await sys.mkdir(dir, 0o755);
+    await put(sys, '/top/d/x', '1');
+    await put(sys, '/low/d/y', '2');
+    await sys.link('/low/d/y', '/low/z');
+  };
+  await withOverlay(t, fill, async (sys) => {
+    const pairs: readonly (readonly [string, string])[] = [
+      ['/m', '/top'],
+      ['/m/d', '/top/d'],
+      ['/m/e', '/low/e'],
+      ['/m/d/x', '/top/d/x'],
+      ['/m/d/y', '/low/d/y'],
+      ['/m/z', '/low/d/y'],
+    ];
+    for (const [shown, real] of pairs) t.equal((await sys.stat(shown)).ino, (await sys.stat(real)).ino, shown);
+    t.same([(await sys.stat('/m/d')).nlink, (await sys.stat('/m/e')).nlink, (await sys.stat('/m/z')).nlink], [1, 3, 2]);
+    const fd = await sys.open('/m/d', O_DIRECTORY);
+    for (const { name, ino } of await sys.getdents(fd)) {
+      const path = name === '.' ? '/m/d' : name === '..' ? '/m' : `/m/d/${name}`;
+      t.equal(ino, (await sys.stat(path)).ino, name);
+    }
+    await sys.close(fd);
+  });
+});

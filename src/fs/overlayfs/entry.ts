@@ -13,10 +13,13 @@ export const OVL_XATTR_PREFIX = 'trusted.overlay.';
 export class OvlFs {
   /** Who has mounted it: by his rights the layers are looked at, once the caller's have been checked against the overlay (creator_cred). */
   readonly creator: Cred;
+  /** All layers are of one filesystem (ovl_same_fs). */
+  readonly sameFs: boolean;
   lastIno = 1;
 
-  constructor(creator: Cred) {
+  constructor(creator: Cred, sameFs: boolean) {
     this.creator = creator;
+    this.sameFs = sameFs;
   }
 }
 
@@ -47,6 +50,14 @@ export class OvlInode extends Inode {
     this.i_acl = this.i_default_acl = ACL_DONT_CACHE;
     this.i_rwsem.key = isDir(from) ? sb.i_mutex_dir_key : sb.i_mutex_key;
     sb.inodeHash.set(this.i_ino, this);
+  }
+
+  /**
+   * The number that it is shown with (ovl_map_dev_ino): that of the topmost layer, except for directories of layers on several filesystems. i_ino is another for each
+   * name, also where these are links.
+   */
+  get st_ino(): number {
+    return ovlFs(this.i_sb).sameFs || !isDir(this) ? this.real.i_ino : this.i_ino;
   }
 
   /** The inode of the topmost layer (ovl_inode_real). */

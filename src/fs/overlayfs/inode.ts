@@ -23,7 +23,8 @@ const common: inode_operations = {
   getattr: async (task, dentry, mask, flags) => {
     const inode = ovl(dentry.d_inode);
     const stat = await asCreator(task, inode.i_sb, () => vfs_getattr(task, realDentry(dentry), mask, flags));
-    return { ...stat, ino: inode.i_ino, nlink: inode.i_nlink };
+    // Subdirectories of several layers are not worth counting.
+    return { ...stat, ino: inode.st_ino, nlink: isDir(inode) && inode.layers.length > 1 ? 1 : stat.nlink };
   },
   listxattr: async (task, dentry) => {
     const names = await asCreator(task, dentry.d_sb, () => vfs_listxattr(task, realDentry(dentry)));

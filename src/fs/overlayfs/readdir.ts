@@ -75,8 +75,8 @@ export const ovl_dir_operations: file_operations = {
   iterate_shared: (_task, { f_inode: dir, f_dentry: { d_parent }, private_data: listing }, ctx) => {
     if (!(listing instanceof Listing)) throw errno('EBADF');
     const dots: readonly Listed[] = [
-      { name: '.', ino: dir.i_ino, type: DT_DIR },
-      { name: '..', ino: d_parent.d_inode?.i_ino ?? dir.i_ino, type: DT_DIR },
+      { name: '.', ino: ovl(dir).st_ino, type: DT_DIR },
+      { name: '..', ino: ovl(d_parent.d_inode ?? dir).st_ino, type: DT_DIR },
     ];
     for (;;) {
       const entry = dots[ctx.pos] ?? listing.entries[ctx.pos - dots.length];

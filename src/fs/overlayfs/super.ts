@@ -52,7 +52,10 @@ export function overlayFsType(lower: readonly Dentry[]): FileSystemType<undefine
       sb.s_magic = MAGIC;
       sb.s_maxbytes = Number.MAX_SAFE_INTEGER;
       sb_set_flags(task, sb, sb.s_flags | SB_POSIXACL);
-      sb.s_fs_info = new OvlFs(task.cred);
+      sb.s_fs_info = new OvlFs(
+        task.cred,
+        lower.every(({ d_sb }) => d_sb === lower[0]?.d_sb),
+      );
       sb.s_op = ovl_super_operations;
       sb.s_d_op = { d_real: ovl_d_real };
       sb.s_xattr = [
