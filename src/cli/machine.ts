@@ -1,9 +1,11 @@
 /** The machine that a filesystem lives on: scheduler, validator, memory; and the devices that sources name. */
 
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { BlockDevice } from '../block/block-device.js';
 import { ImageError, type ImageOptions, imageDevice } from '../block/image-device.js';
 import { MAX_MEMORY_DEVICE, memoryDevice } from '../block/memory-device.js';
-import type { Machine } from '../fs/super-block.js';
+import type { Machine, WritebackTimes } from '../fs/super-block.js';
 import { MountError } from '../fuse/mount-options.js';
 import { FormatError } from '../latch/format/superblock.js';
 import { Lockdep, type ViolationSink } from '../locking/lockdep.js';
@@ -57,7 +59,28 @@ export function newMachine(options: MachineOptions): ValidatedMachine {
   const limit = options.pageCache ?? pageCache;
   const printk = options.printk === undefined ? {} : { printk: options.printk };
   const memory = new MemoryControl(sched, { limit, inodes, validator, ...dirty });
-  return { sched, validator, memory, maxBuffers: buffers, ...printk };
+  return { sched, validator, memory, maxBuffers: buffers, writeback: hostWriteback(), ...printk };
+}
+
+/**
+ * What the administrator of this machine has set for all filesystems, at this moment; what cannot be read is as usual.
+ * @param dir where the settings are
+ */
+export function hostWriteback(dir = '/proc/sys/vm'): Partial<WritebackTimes> {
+  const times: Partial<Record<keyof WritebackTimes, number>> = {};
+  for (const [name, file, unit] of [
+    ['interval', 'dirty_writeback_centisecs', 10],
+    ['expire', 'dirty_expire_centisecs', 10],
+    ['dirtytime_expire', 'dirtytime_expire_seconds', 1000],
+  ] as const) {
+    try {
+      const text = readFileSync(join(dir, file), 'latin1').trim();
+      if (/^\d+$/.test(text)) times[name] = Number(text) * unit;
+    } catch {
+      // An older kernel, or a container that shows none.
+    }
+  }
+  return times;
 }
 
 /** The device that a source names. @param options of an image @throws CliError, ImageError */

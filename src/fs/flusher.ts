@@ -6,11 +6,6 @@ import type { Task } from '../sched/task.js';
 import { writeback_sb_inodes } from './fs-writeback.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';
 
-/** Milliseconds between two rounds for what is old (vm.dirty_writeback_centisecs). */
-export const DIRTY_WRITEBACK = 5_000;
-/** Milliseconds after which dirty data are old (vm.dirty_expire_centisecs). */
-export const DIRTY_EXPIRE = 30_000;
-
 /** The flusher of one mounted filesystem. It exists from the mount to the unmount and runs in a task of its own. */
 export class Flusher {
   readonly bdi: Bdi;
@@ -70,8 +65,9 @@ export class Flusher {
 
   /** A round in some seconds, unless one is planned. */
   #arm(): void {
-    if (this.#timer !== undefined || this.#stopped) return;
-    this.#timer = this.#sb.sched.timer(DIRTY_WRITEBACK, () => {
+    const { interval } = this.#sb.s_times;
+    if (this.#timer !== undefined || this.#stopped || interval === 0) return;
+    this.#timer = this.#sb.sched.timer(interval, () => {
       this.#timer = undefined;
       this.wake('periodic');
     });
@@ -89,7 +85,7 @@ export class Flusher {
     }
     await writeback_sb_inodes(task, this.#sb, {
       sync_mode: 'WBC_SYNC_NONE',
-      older_than: sched.monotonic() - DIRTY_EXPIRE,
+      older_than: sched.monotonic() - this.#sb.s_times.expire,
     });
     await this.#writeMany(task);
     // wb_check_background_flush

@@ -26,8 +26,6 @@ import {
 import { inode_add_lru, inode_busy, inode_idle, inode_wait_for_writeback, mark_inode_dirty } from './inode-dirty.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';
 
-/** Milliseconds after which times that were kept back are written (dirtytime_expire_interval): half a day. */
-export const DIRTYTIME_EXPIRE = 12 * 3600 * 1000;
 /** Pages that one inode may write before the next gets its turn (MIN_WRITEBACK_PAGES). */
 const WRITE_CHUNK = 1024;
 
@@ -87,8 +85,9 @@ async function __writeback_single_inode(task: Task, inode: Inode, wbc: Writeback
   if (failure !== undefined) throw failure.error;
 }
 
-function timesExpired(inode: Inode): boolean {
-  return inode.dirtied_time_when + DIRTYTIME_EXPIRE <= inode.i_sb.sched.monotonic();
+function timesExpired({ dirtied_time_when, i_sb: { s_times, sched } }: Inode): boolean {
+  const { dirtytime_expire } = s_times;
+  return dirtytime_expire > 0 && dirtied_time_when + dirtytime_expire <= sched.monotonic();
 }
 
 /** Where an inode belongs after it was written as far as `wbc` allowed (requeue_inode). i_lock is held. */
@@ -186,9 +185,8 @@ function queue_io(task: Task, sb: SuperBlock, work: WritebackWork): void {
     if (inode.dirtied_when > older_than) break;
     queue(inode);
   }
-  const times = work.sync_mode === 'WBC_SYNC_ALL' ? Number.POSITIVE_INFINITY : sb.sched.monotonic() - DIRTYTIME_EXPIRE;
   for (const inode of [...wb.b_dirty_time]) {
-    if (inode.dirtied_time_when > times) break;
+    if (work.sync_mode !== 'WBC_SYNC_ALL' && !timesExpired(inode)) break;
     queue(inode);
   }
 }

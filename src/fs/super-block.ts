@@ -33,10 +33,24 @@ export const SB_LAZYTIME = 1 << 25;
 export const SB_ACTIVE = 1 << 30;
 
 /** What a superblock needs of the machine that it lives on. */
+/** In milliseconds, as vm.dirty_writeback_centisecs and its neighbours say it. */
+export interface WritebackTimes {
+  /** Between two rounds for what is old; 0: there are none (dirty_writeback_interval). */
+  readonly interval: number;
+  /** After which dirty data are old (dirty_expire_interval). */
+  readonly expire: number;
+  /** After which times that were kept back are written; 0: only with something else (dirtytime_expire_interval). */
+  readonly dirtytime_expire: number;
+}
+
+export const WRITEBACK_TIMES: WritebackTimes = { interval: 5_000, expire: 30_000, dirtytime_expire: 12 * 3600 * 1000 };
+
 export interface Machine {
   readonly sched: Scheduler;
   readonly validator: Validator;
   readonly memory: MemoryControl;
+  /** When what is dirty is written back without being asked for; by default as Linux does it. */
+  readonly writeback?: Partial<WritebackTimes>;
   /** Tell the administrator something, in one line. */
   readonly printk?: (line: string) => void;
 }
@@ -114,7 +128,10 @@ export class SuperBlock {
   /** Quotas, which are off unless the filesystem loads them. */
   readonly s_dquot = new QuotaInfo();
 
+  readonly s_times: WritebackTimes;
+
   constructor(machine: Machine, type: string) {
+    this.s_times = { ...WRITEBACK_TIMES, ...machine.writeback };
     this.machine = machine;
     this.s_type = type;
     this.i_mutex_key = class_key('i_rwsem', 'rwsem', type);

@@ -4,7 +4,7 @@ import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { MS_STRICTATIME, SB_LAZYTIME, SB_NOATIME, SB_NODIRATIME, SB_RDONLY } from '../../src/fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import type { Timespec } from '../../src/sched/time.js';
-import { newWorld, StillClock, type World } from './world.js';
+import { newWorld, StillClock, type World, type WorldOptions } from './world.js';
 
 interface Still {
   readonly clock: StillClock;
@@ -13,9 +13,9 @@ interface Still {
   end(): Promise<void>;
 }
 
-async function still(flags = 0): Promise<Still> {
+async function still(flags = 0, options: WorldOptions = {}): Promise<Still> {
   const clock = new StillClock();
-  const world = await newWorld({ sched: clock, flags });
+  const world = await newWorld({ ...options, sched: clock, flags });
   const process = new Process(world.sb);
   return {
     clock,
@@ -147,6 +147,35 @@ t.test('lazytime keeps times back until something else is written, or half a day
   t.equal(wb.b_dirty_time.size, 0, 'half a day is enough');
   await sys.close(fd);
   await end();
+});
+
+t.test('how long is what the machine says', async (t) => {
+  const writeback = { interval: 1_000, expire: 2_000, dirtytime_expire: 60_000 };
+  const { clock, sys, world, end } = await still(SB_LAZYTIME, { writeback });
+  const { s_wb: wb } = world.sb;
+  const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
+  await sys.sync();
+  await sys.write(fd, Buffer.from('x'));
+  const [inode] = wb.b_dirty;
+  await clock.advance(3_500);
+  t.notOk(inode?.mappingIfAny?.i_pages.marked('dirty'), 'data');
+  await sys.fsync(fd);
+  await clock.advance(DAY + 1000);
+  await sys.pread(fd, 1, 0);
+  t.equal(wb.b_dirty_time.size, 1);
+  await clock.advance(30_000);
+  t.equal(wb.b_dirty_time.size, 1);
+  await clock.advance(32_000);
+  t.equal(wb.b_dirty_time.size, 0, 'times');
+  await sys.close(fd);
+  await end();
+  const never = await still(SB_LAZYTIME, { writeback: { interval: 0, dirtytime_expire: 0 } });
+  const kept = await never.sys.open('/f', O_CREAT | O_RDWR, 0o644);
+  await never.sys.write(kept, Buffer.from('x'));
+  await never.clock.advance(3 * DAY);
+  t.equal(never.world.sb.s_wb.count > 0, true, 'no rounds at all');
+  await never.sys.close(kept);
+  await never.end();
 });
 
 t.test('a read-only filesystem has no times to change', async (t) => {

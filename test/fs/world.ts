@@ -48,6 +48,7 @@ export interface WorldOptions {
   readonly faults?: FaultPolicy;
   /** Where the log goes. */
   readonly printk?: (line: string) => void;
+  readonly writeback?: Machine['writeback'];
 }
 
 export async function newWorld(options: WorldOptions = {}): Promise<World> {
@@ -55,8 +56,14 @@ export async function newWorld(options: WorldOptions = {}): Promise<World> {
   const violations: Violation[] = [];
   const validator = new Lockdep('warn', (violation) => violations.push(violation), { stacks: true });
   const memory = new MemoryControl(sched, { limit: options.memory ?? 64 * MIB, validator });
-  const { printk } = options;
-  const machine: Machine = { sched, validator, memory, ...(printk === undefined ? {} : { printk }) };
+  const { printk, writeback } = options;
+  const machine: Machine = {
+    sched,
+    validator,
+    memory,
+    ...(printk === undefined ? {} : { printk }),
+    ...(writeback === undefined ? {} : { writeback }),
+  };
   const device = memoryDevice(options.size ?? 64 * MIB, sched, validator);
   await mkfs(new Task(sched, validator, { comm: 'mkfs' }), device, {
     quota: options.quota === true,
