@@ -34,7 +34,10 @@ export const ACQUIRE_CREDITS = 3 * DQUOT_CREDITS;
  * @throws EIO EROFS
  */
 export function initQuota(task: Task, inode: LatchInode): Awaitable<void> {
-  if (!dquot_initialize_needed(inode)) return undefined;
+  return dquot_initialize_needed(inode) ? initInHandle(task, inode) : undefined;
+}
+
+function initInHandle(task: Task, inode: LatchInode): Awaitable<void> {
   return with_handle(task, infoOf(inode.i_sb), () => dquot_initialize(task, inode), ACQUIRE_CREDITS);
 }
 
@@ -106,32 +109,44 @@ export function inheritedProject(dir: LatchInode): number {
 
 /** Charge a fresh inode, whose owner and group are set. @throws EDQUOT EIO: nobody is charged then */
 export function chargeInode(task: Task, inode: LatchInode): Awaitable<void> {
-  if (!dquot_active(inode)) return undefined;
-  return orElse(
-    () => andThen(initQuota(task, inode), () => dquot_alloc_inode(task, inode)),
-    (error) => {
-      dquot_drop(task, inode);
-      throw error;
-    },
-  );
+  return dquot_active(inode) ? orElse(chargeActive, dropQuota, task, inode) : undefined;
+}
+
+function chargeActive(task: Task, inode: LatchInode): Awaitable<void> {
+  return andThen(initQuota(task, inode), () => dquot_alloc_inode(task, inode));
+}
+
+function dropQuota(error: unknown, task: Task, inode: LatchInode): never {
+  dquot_drop(task, inode);
+  throw error;
 }
 
 /**
- * Run `body`, which makes inodes of the caller in `dir`, with the quotas of those whom it will charge in memory: reading them is not a part of its transaction.
+ * Run `body` with what is being made, inodes of the caller in `dir`, with the quotas of those whom it will charge in memory: reading them is not a part of its transaction.
  * @throws EIO; what `body` throws
  */
-export function withOwners<T>(task: Task, dir: LatchInode, body: () => Awaitable<T>): Awaitable<T> {
-  return dquot_active(dir) ? readOwners(task, dir, body) : body();
+export function withOwners<T, M>(
+  task: Task,
+  dir: LatchInode,
+  body: (task: Task, making: M) => Awaitable<T>,
+  making: M,
+): Awaitable<T> {
+  return dquot_active(dir) ? readOwners(task, dir, body, making) : body(task, making);
 }
 
-async function readOwners<T>(task: Task, dir: LatchInode, body: () => Awaitable<T>): Promise<T> {
+async function readOwners<T, M>(
+  task: Task,
+  dir: LatchInode,
+  body: (task: Task, making: M) => Awaitable<T>,
+  making: M,
+): Promise<T> {
   await initQuota(task, dir);
   const gid = (dir.i_mode & S_ISGID) !== 0 ? dir.i_gid : task.cred.gid;
   const ids = [task.cred.uid, gid, inheritedProject(dir)] as const;
   const read = (): Promise<Dquot[]> => dquotsOf(task, dir.i_sb, ids);
   const held = await with_handle(task, infoOf(dir.i_sb), read, ACQUIRE_CREDITS);
   try {
-    return await body();
+    return await body(task, making);
   } finally {
     for (const dquot of held) dqput(dquot);
   }

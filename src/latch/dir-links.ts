@@ -3,11 +3,11 @@ import { d_instantiate } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
 import { type Inode, inode_links } from '../fs/inode.js';
 import { inode_set_ctime_current } from '../fs/time.js';
-import { type Awaitable, andThen, inTurn } from '../sched/awaitable.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { changed, checkEmpty, dirty, dropped, dtype, mayBeIn, namesToChange } from './dir-change.js';
-import { infoOf, with_handle } from './info.js';
+import { CREDITS, infoOf, with_handle } from './info.js';
 import { latchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
 
@@ -16,52 +16,67 @@ export function link(task: Task, old: Dentry, dir: Inode, dentry: Dentry): Await
   if (inode === undefined) throw errno('ENOENT');
   if (inode.i_nlink >= 65000) throw errno('EMLINK');
   mayBeIn(dir, inode);
-  const info = infoOf(dir.i_sb);
-  const done = with_handle(task, info, (handle) =>
-    inTurn(
-      () => namesToChange(task, dir).add(task, handle, dentry.d_name, inode.i_ino, dtype(inode)),
-      () => info.orphans.del(task, handle, latchInode(inode)),
-      () => {
-        inode_links(task, inode).i_nlink++;
-        inode_set_ctime_current(inode);
-        return changed(task, handle, inode);
-      },
-      () => dirty(task, handle, dir),
-    ),
-  );
-  return andThen(done, () => {
-    inode.i_count++;
-    d_instantiate(task, dentry, inode);
-  });
+  return andThen(with_handle(task, infoOf(dir.i_sb), linkIn, CREDITS, dir, dentry, inode), linked, task, dentry, inode);
+}
+
+function linked(_done: void, task: Task, dentry: Dentry, inode: Inode): void {
+  inode.i_count++;
+  d_instantiate(task, dentry, inode);
+}
+
+function linkIn(handle: Handle, task: Task, dir: Inode, dentry: Dentry, inode: Inode): Awaitable<void> {
+  const added = namesToChange(task, dir).add(task, handle, dentry.d_name, inode.i_ino, dtype(inode));
+  const named = andThen(andThen(added, notAnOrphan, task, handle, inode), oneMore, task, handle, inode);
+  return andThen(named, dirtyDir, task, handle, dir);
+}
+
+function notAnOrphan(_added: void, task: Task, handle: Handle, inode: Inode): Awaitable<void> {
+  return infoOf(inode.i_sb).orphans.del(task, handle, latchInode(inode));
+}
+
+function oneMore(_named: void, task: Task, handle: Handle, inode: Inode): Awaitable<void> {
+  inode_links(task, inode).i_nlink++;
+  inode_set_ctime_current(inode);
+  return changed(task, handle, inode);
+}
+
+function dirtyDir(_changed: void, task: Task, handle: Handle, dir: Inode): Awaitable<void> {
+  return dirty(task, handle, dir);
 }
 
 export function unlink(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
-  return with_handle(task, infoOf(dir.i_sb), (handle) =>
-    inTurn(
-      () => namesToChange(task, dir).remove(task, handle, dentry.d_name),
-      () => {
-        inode_links(task, inode).i_nlink--;
-        return dropped(task, handle, inode);
-      },
-      () => dirty(task, handle, dir),
-    ),
-  );
+  return with_handle(task, infoOf(dir.i_sb), unlinkIn, CREDITS, dir, dentry, inode);
+}
+
+function unlinkIn(handle: Handle, task: Task, dir: Inode, dentry: Dentry, inode: Inode): Awaitable<void> {
+  const removed = namesToChange(task, dir).remove(task, handle, dentry.d_name);
+  return andThen(andThen(removed, oneLess, task, handle, inode), dirtyDir, task, handle, dir);
+}
+
+function oneLess(_removed: void, task: Task, handle: Handle, inode: Inode): Awaitable<void> {
+  inode_links(task, inode).i_nlink--;
+  return dropped(task, handle, inode);
 }
 
 export function rmdir(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
-  const gone = (handle: Handle): Awaitable<void> =>
-    inTurn(
-      () => namesToChange(task, dir).remove(task, handle, dentry.d_name),
-      () => {
-        inode_links(task, inode).i_nlink = 0;
-        inode_links(task, dir).i_nlink--;
-        return dropped(task, handle, inode);
-      },
-      () => dirty(task, handle, dir),
-    );
-  return andThen(checkEmpty(task, inode), () => with_handle(task, infoOf(dir.i_sb), gone));
+  return andThen(checkEmpty(task, inode), rmdirEmpty, task, dir, dentry, inode);
+}
+
+function rmdirEmpty(_empty: void, task: Task, dir: Inode, dentry: Dentry, inode: Inode): Awaitable<void> {
+  return with_handle(task, infoOf(dir.i_sb), rmdirIn, CREDITS, dir, dentry, inode);
+}
+
+function rmdirIn(handle: Handle, task: Task, dir: Inode, dentry: Dentry, inode: Inode): Awaitable<void> {
+  const removed = namesToChange(task, dir).remove(task, handle, dentry.d_name);
+  return andThen(andThen(removed, noneLeft, task, handle, inode, dir), dirtyDir, task, handle, dir);
+}
+
+function noneLeft(_removed: void, task: Task, handle: Handle, inode: Inode, dir: Inode): Awaitable<void> {
+  inode_links(task, inode).i_nlink = 0;
+  inode_links(task, dir).i_nlink--;
+  return dropped(task, handle, inode);
 }

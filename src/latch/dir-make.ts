@@ -7,9 +7,9 @@ import { unlock_new_inode } from '../fs/icache.js';
 import { type Inode, i_size_init, inode_init, inode_links } from '../fs/inode.js';
 import { finish_open } from '../fs/open.js';
 import { O_CREAT } from '../fs/open-flags.js';
-import { posix_acl_create } from '../fs/posix-acl-ops.js';
+import { type CreatedAcls, posix_acl_create } from '../fs/posix-acl-ops.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
-import { type Awaitable, andThen, inTurn, orElse } from '../sched/awaitable.js';
+import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { acl_credits, init_acl } from './acl.js';
@@ -28,44 +28,100 @@ const S_IFREG = 0o100000;
 const S_IFLNK = 0o120000;
 const S_ISGID = 0o2000;
 
-type Fill = (handle: Handle, inode: LatchInode) => Awaitable<void>;
+/** An inode that is being made, and its name. */
+interface Making {
+  readonly dir: LatchInode;
+  readonly dentry: Dentry;
+  readonly rdev: number;
+  /** What is particular to its type. */
+  readonly fill: Fill | undefined;
+  /** Where a symlink leads. */
+  readonly target: string;
+  lists: CreatedAcls;
+  fresh: LatchInode | undefined;
+}
 
-/** Make an inode and give it its name, in one transaction; if that fails it goes again. @param fill what is particular to its type */
-function make(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number, fill?: Fill): Awaitable<void> {
-  const info = infoOf(dir.i_sb);
+type Fill = (task: Task, handle: Handle, inode: LatchInode, making: Making) => Awaitable<void>;
+
+/** Nobody has looked yet. */
+const NO_LISTS: CreatedAcls = { mode: 0, acl: undefined, default_acl: undefined };
+
+/** Make an inode and give it its name, in one transaction; if that fails it goes again. */
+function make(
+  task: Task,
+  dir: Inode,
+  dentry: Dentry,
+  mode: number,
+  rdev: number,
+  fill?: Fill,
+  target = '',
+): Awaitable<void> {
   guard_write(task, GUARDED.dir_entries, dir.i_rwsem);
-  return andThen(posix_acl_create(task, dir, mode), (lists) => {
-    let fresh: LatchInode | undefined;
-    const named = (handle: Handle, made: LatchInode): Awaitable<void> =>
-      inTurn(
-        () => fill?.(handle, made),
-        () => init_acl(task, handle, made, lists),
-        () => namesToChange(task, dir).add(task, handle, dentry.d_name, made.i_ino, dtype(made)),
-      );
-    const body = (handle: Handle): Awaitable<LatchInode> =>
-      andThen(newInode(task, handle, dir, lists.mode, rdev), (made) => {
-        fresh = made;
-        const done = orElse(
-          () => named(handle, made),
-          (error) => nameless(task, handle, made, error),
-        );
-        return andThen(done, () => {
-          if (isDir(made)) inode_links(task, dir).i_nlink++;
-          return andThen(changed(task, handle, made), () => andThen(dirty(task, handle, dir), () => made));
-        });
-      });
-    return andThen(
-      orElse(
-        () => withOwners(task, latchInode(dir), () => with_handle(task, info, body, CREDITS + acl_credits(lists))),
-        (error) => discard(task, fresh, error),
-      ),
-      (inode) => {
-        unlock_new_inode(task, inode);
-        d_instantiate(task, dentry, inode);
-        d_rehash(task, dentry);
-      },
-    );
-  });
+  const m: Making = { dir: latchInode(dir), dentry, rdev, fill, target, lists: NO_LISTS, fresh: undefined };
+  return andThen(andThen(posix_acl_create(task, dir, mode), makeOrDiscard, task, m), nameInMemory, task, dentry);
+}
+
+function makeOrDiscard(lists: CreatedAcls, task: Task, m: Making): Awaitable<LatchInode> {
+  m.lists = lists;
+  return orElse(makeCharged, discardMade, task, m);
+}
+
+function discardMade(error: unknown, task: Task, { fresh }: Making): Promise<never> {
+  return discard(task, fresh, error);
+}
+
+function makeCharged(task: Task, m: Making): Awaitable<LatchInode> {
+  return withOwners(task, m.dir, makeInHandle, m);
+}
+
+function makeInHandle(task: Task, m: Making): Awaitable<LatchInode> {
+  return with_handle(task, infoOf(m.dir.i_sb), makeInode, CREDITS + acl_credits(m.lists), m);
+}
+
+function makeInode(handle: Handle, task: Task, m: Making): Awaitable<LatchInode> {
+  return andThen(newInode(task, handle, m.dir, m.lists.mode, m.rdev), giveName, task, handle, m);
+}
+
+function giveName(made: LatchInode, task: Task, handle: Handle, m: Making): Awaitable<LatchInode> {
+  m.fresh = made;
+  return andThen(orElse(fillAndName, leaveNameless, task, handle, made, m), writeMade, task, handle, made, m);
+}
+
+function leaveNameless(error: unknown, task: Task, handle: Handle, made: LatchInode): Awaitable<never> {
+  return nameless(task, handle, made, error);
+}
+
+function fillAndName(task: Task, handle: Handle, made: LatchInode, m: Making): Awaitable<void> {
+  const { fill } = m;
+  const filled = fill === undefined ? undefined : fill(task, handle, made, m);
+  return andThen(andThen(filled, initAcl, task, handle, made, m), addName, task, handle, made, m);
+}
+
+function initAcl(_filled: void, task: Task, handle: Handle, made: LatchInode, { lists }: Making): Awaitable<void> {
+  return init_acl(task, handle, made, lists);
+}
+
+function addName(_set: void, task: Task, handle: Handle, made: LatchInode, { dir, dentry }: Making): Awaitable<void> {
+  return namesToChange(task, dir).add(task, handle, dentry.d_name, made.i_ino, dtype(made));
+}
+
+function writeMade(_named: void, task: Task, handle: Handle, made: LatchInode, m: Making): Awaitable<LatchInode> {
+  if (isDir(made)) inode_links(task, m.dir).i_nlink++;
+  return andThen(andThen(changed(task, handle, made), dirtyDir, task, handle, m), itself, made);
+}
+
+function dirtyDir(_written: void, task: Task, handle: Handle, { dir }: Making): Awaitable<void> {
+  return dirty(task, handle, dir);
+}
+
+function itself(_written: void, made: LatchInode): LatchInode {
+  return made;
+}
+
+function nameInMemory(inode: LatchInode, task: Task, dentry: Dentry): void {
+  unlock_new_inode(task, inode);
+  d_instantiate(task, dentry, inode);
+  d_rehash(task, dentry);
 }
 
 export function mknod(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number): Awaitable<void> {
@@ -85,30 +141,51 @@ export function atomic_open(
   flags: number,
   mode: number,
 ): Awaitable<Dentry | undefined> {
-  return andThen(d_in_lookup(dentry) ? lookup(task, dir, dentry) : undefined, (other) => {
-    if (!(other ?? dentry).isNegative) return other;
-    if ((flags & O_CREAT) === 0) throw errno('ENOENT');
-    return andThen(make(task, dir, dentry, mode, 0), () => {
-      file.f_mode |= FMODE_CREATED;
-      return andThen(finish_open(task, file), () => undefined);
-    });
-  });
+  const other = d_in_lookup(dentry) ? lookup(task, dir, dentry) : undefined;
+  return andThen(other, makeUnlessThere, task, dir, dentry, file, flags, mode);
+}
+
+function makeUnlessThere(
+  other: Dentry | undefined,
+  task: Task,
+  dir: Inode,
+  dentry: Dentry,
+  file: File,
+  flags: number,
+  mode: number,
+): Awaitable<Dentry | undefined> {
+  if (!(other ?? dentry).isNegative) return other;
+  if ((flags & O_CREAT) === 0) throw errno('ENOENT');
+  return andThen(andThen(make(task, dir, dentry, mode, 0), openMade, task, file), nothing);
+}
+
+function openMade(_made: void, task: Task, file: File): Awaitable<void> {
+  file.f_mode |= FMODE_CREATED;
+  return finish_open(task, file);
+}
+
+function nothing(): undefined {
+  return undefined;
 }
 
 export function mkdir(task: Task, dir: Inode, dentry: Dentry, mode: number): Awaitable<void> {
-  return make(task, dir, dentry, S_IFDIR | (mode & 0o7777), 0, (_handle, inode) => {
-    inode_init(inode).i_nlink = 2;
-    inode.parent = dir.i_ino;
-  });
+  return make(task, dir, dentry, S_IFDIR | (mode & 0o7777), 0, fillDir);
+}
+
+function fillDir(_task: Task, _handle: Handle, inode: LatchInode, { dir }: Making): void {
+  inode_init(inode).i_nlink = 2;
+  inode.parent = dir.i_ino;
 }
 
 export function symlink(task: Task, dir: Inode, dentry: Dentry, target: string): Awaitable<void> {
-  return make(task, dir, dentry, S_IFLNK | 0o777, 0, (handle, inode) => {
-    inode_init(inode).i_mode &= ~S_ISGID;
-    inode.i_link = target;
-    i_size_init(inode, target.length);
-    return target.length > AREA_SIZE ? writeLongLink(task, handle, inode, target) : undefined;
-  });
+  return make(task, dir, dentry, S_IFLNK | 0o777, 0, fillSymlink, target);
+}
+
+function fillSymlink(task: Task, handle: Handle, inode: LatchInode, { target }: Making): Awaitable<void> {
+  inode_init(inode).i_mode &= ~S_ISGID;
+  inode.i_link = target;
+  i_size_init(inode, target.length);
+  return target.length > AREA_SIZE ? writeLongLink(task, handle, inode, target) : undefined;
 }
 
 /** A file without a name, which is on the orphan list until it gets one. @throws ENOSPC EDQUOT EIO */
@@ -124,9 +201,9 @@ export async function tmpfile(task: Task, dir: Inode, file: File, mode: number):
     await changed(task, handle, made);
     return made;
   };
+  const credits = CREDITS + acl_credits(lists);
   const inode = await orElse(
-    () =>
-      withOwners(task, latchInode(dir), () => with_handle(task, infoOf(dir.i_sb), body, CREDITS + acl_credits(lists))),
+    () => withOwners(task, latchInode(dir), () => with_handle(task, infoOf(dir.i_sb), body, credits), undefined),
     (error) => discard(task, fresh, error),
   );
   unlock_new_inode(task, inode);

@@ -13,28 +13,43 @@ import type { Handle } from './journal/types.js';
 
 /** A fresh inode on the device, with one link, still I_NEW. @throws ENOSPC EDQUOT */
 export function newInode(task: Task, handle: Handle, dir: Inode, mode: number, rdev: number): Awaitable<LatchInode> {
-  const info = infoOf(dir.i_sb);
-  return andThen(info.inodes.allocate(task, handle, mode), (ino) => {
-    const inode = latchInode(new_inode(task, dir.i_sb));
-    inode.i_ino = ino;
-    inode_init_owner(task, inode, dir, mode);
-    inode.i_rdev = rdev;
-    inode.flags = inherited_flags(mode, latchInode(dir).flags);
-    if (inode.flags !== 0) applyFlags(inode, inode_init(inode));
-    inode.i_projid = inheritedProject(latchInode(dir));
-    inode.i_generation = info.super.generation;
-    info.super.generation = (info.super.generation + 1) >>> 0;
-    inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
-    setOps(inode);
-    const charged = orElse(
-      () => chargeInode(task, inode),
-      (error) => giveInode(task, handle, inode, error),
-    );
-    return andThen(charged, () => {
-      insert_inode_locked(task, inode);
-      return inode;
-    });
-  });
+  return andThen(infoOf(dir.i_sb).inodes.allocate(task, handle, mode), fillNew, task, handle, dir, mode, rdev);
+}
+
+function fillNew(
+  ino: number,
+  task: Task,
+  handle: Handle,
+  dir: Inode,
+  mode: number,
+  rdev: number,
+): Awaitable<LatchInode> {
+  const { super: disk } = infoOf(dir.i_sb);
+  const inode = latchInode(new_inode(task, dir.i_sb));
+  inode.i_ino = ino;
+  inode_init_owner(task, inode, dir, mode);
+  inode.i_rdev = rdev;
+  inode.flags = inherited_flags(mode, latchInode(dir).flags);
+  if (inode.flags !== 0) applyFlags(inode, inode_init(inode));
+  inode.i_projid = inheritedProject(latchInode(dir));
+  inode.i_generation = disk.generation;
+  disk.generation = (disk.generation + 1) >>> 0;
+  inode.i_atime = inode.i_mtime = inode.i_ctime = inode.i_btime = current_time(inode);
+  setOps(inode);
+  return andThen(orElse(chargeNew, giveNew, task, handle, inode), insertNew, task, inode);
+}
+
+function chargeNew(task: Task, _handle: Handle, inode: LatchInode): Awaitable<void> {
+  return chargeInode(task, inode);
+}
+
+function giveNew(error: unknown, task: Task, handle: Handle, inode: LatchInode): Awaitable<never> {
+  return giveInode(task, handle, inode, error);
+}
+
+function insertNew(_charged: void, task: Task, inode: LatchInode): LatchInode {
+  insert_inode_locked(task, inode);
+  return inode;
 }
 
 /** Nobody may be charged for a fresh inode that nobody has seen. */

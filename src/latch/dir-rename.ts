@@ -5,7 +5,7 @@ import { type Inode, inode_init, inode_links } from '../fs/inode.js';
 import { posix_acl_create } from '../fs/posix-acl-ops.js';
 import { inode_set_ctime_current } from '../fs/time.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
-import { type Awaitable, andThen, inTurn, orElse } from '../sched/awaitable.js';
+import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { acl_credits, init_acl } from './acl.js';
@@ -75,20 +75,25 @@ export function rename(
   if (inode === undefined) throw errno('ENOENT');
   mayBeIn(newDir, inode);
   const what = { from: latchInode(oldDir), old, inode, to: latchInode(newDir), target, victim };
-  return andThen(victim !== undefined && isDir(victim) ? checkEmpty(task, victim) : undefined, () => {
-    if ((flags & RENAME_WHITEOUT) !== 0) return whiteOut(task, what);
-    return with_handle(task, infoOf(oldDir.i_sb), (handle) =>
-      inTurn(
-        () => enter(task, handle, what),
-        () => namesToChange(task, what.from).remove(task, handle, old.d_name),
-        () => settle(task, handle, what),
-      ),
-    );
-  });
+  const empty = victim !== undefined && isDir(victim) ? checkEmpty(task, victim) : undefined;
+  return andThen(empty, (flags & RENAME_WHITEOUT) !== 0 ? whiteOut : move, task, what);
+}
+
+function move(_empty: void, task: Task, what: Renamed): Awaitable<void> {
+  return with_handle(task, infoOf(what.from.i_sb), moveIn, CREDITS, what);
+}
+
+function moveIn(handle: Handle, task: Task, what: Renamed): Awaitable<void> {
+  return andThen(andThen(enter(task, handle, what), leave, task, handle, what), settle, task, handle, what);
+}
+
+/** The old name stands for nothing. */
+function leave(_entered: void, task: Task, handle: Handle, { from, old }: Renamed): Awaitable<void> {
+  return namesToChange(task, from).remove(task, handle, old.d_name);
 }
 
 /** Rename, and leave a whiteout behind. */
-async function whiteOut(task: Task, what: Renamed): Promise<void> {
+async function whiteOut(_empty: void, task: Task, what: Renamed): Promise<void> {
   const { from, old } = what;
   const info = infoOf(from.i_sb);
   let whiteout: LatchInode | undefined;
@@ -105,11 +110,11 @@ async function whiteOut(task: Task, what: Renamed): Promise<void> {
     await info.orphans.del(task, handle, made);
     inode_init(made).i_nlink = 1;
     await changed(task, handle, made);
-    await settle(task, handle, what);
+    await settle(undefined, task, handle, what);
     return made;
   };
   const made = await orElse(
-    () => withOwners(task, from, () => with_handle(task, info, body, CREDITS + acl_credits(lists))),
+    () => withOwners(task, from, () => with_handle(task, info, body, CREDITS + acl_credits(lists)), undefined),
     (error) => discard(task, whiteout, error),
   );
   unlock_new_inode(task, made);
@@ -124,22 +129,30 @@ function enter(task: Task, handle: Handle, { to, target, inode, victim }: Rename
 }
 
 /** The names are right: links, '..' and times follow. */
-function settle(task: Task, handle: Handle, { from, to, inode, victim }: Renamed): Awaitable<void> {
-  return inTurn(
-    () => {
-      if (victim === undefined) return undefined;
-      if (isDir(victim)) {
-        inode_links(task, victim).i_nlink = 0;
-        inode_links(task, to).i_nlink--;
-      } else inode_links(task, victim).i_nlink--;
-      return dropped(task, handle, victim);
-    },
-    () => {
-      reparent(task, latchInode(inode), from, to);
-      inode_set_ctime_current(inode);
-      return changed(task, handle, inode);
-    },
-    () => dirty(task, handle, from),
-    () => (to === from ? undefined : dirty(task, handle, to)),
-  );
+function settle(_named: void, task: Task, handle: Handle, what: Renamed): Awaitable<void> {
+  const settled = andThen(loseVictim(task, handle, what), settleMoved, task, handle, what);
+  return andThen(andThen(settled, dirtyFrom, task, handle, what), dirtyTo, task, handle, what);
+}
+
+function loseVictim(task: Task, handle: Handle, { to, victim }: Renamed): Awaitable<void> {
+  if (victim === undefined) return undefined;
+  if (isDir(victim)) {
+    inode_links(task, victim).i_nlink = 0;
+    inode_links(task, to).i_nlink--;
+  } else inode_links(task, victim).i_nlink--;
+  return dropped(task, handle, victim);
+}
+
+function settleMoved(_lost: void, task: Task, handle: Handle, { from, to, inode }: Renamed): Awaitable<void> {
+  reparent(task, latchInode(inode), from, to);
+  inode_set_ctime_current(inode);
+  return changed(task, handle, inode);
+}
+
+function dirtyFrom(_moved: void, task: Task, handle: Handle, { from }: Renamed): Awaitable<void> {
+  return dirty(task, handle, from);
+}
+
+function dirtyTo(_dirty: void, task: Task, handle: Handle, { from, to }: Renamed): Awaitable<void> {
+  return to === from ? undefined : dirty(task, handle, to);
 }

@@ -10,6 +10,7 @@
  * i_data_sem is taken here: shared to look something up, exclusive to change something. The last extent found and the last hole are kept, until something changes.
  */
 import type { BufferHead } from '../block/buffer-head.js';
+import { type Held, release_held } from '../locking/held.js';
 import type { RwSem } from '../locking/rwsem.js';
 import { type Awaitable, andThen, inTurn, withCleanup } from '../sched/awaitable.js';
 import { type Errno, errno, isErrno } from '../sched/errno.js';
@@ -84,17 +85,26 @@ export class ExtentTree {
     const last = this.#last;
     if (last !== undefined && last.logical <= block && block < endOf(last)) return last;
     if (this.#hole <= block && block < this.#holeEnd) return undefined;
-    return this.#read(task, () =>
-      andThen(this.#next(task, block), (extent) => {
-        if (extent !== undefined && extent.logical <= block) {
-          this.#last = extent;
-          return extent;
-        }
-        this.#hole = block;
-        this.#holeEnd = extent?.logical ?? MAX_LOGICAL;
-        return undefined;
-      }),
-    );
+    return andThen(this.#sem.read(task, this.#subclass), ExtentTree.#findHeld, task, this, block);
+  }
+
+  static #findHeld(held: Held, task: Task, tree: ExtentTree, block: number): Awaitable<Extent | undefined> {
+    return withCleanup(ExtentTree.#findAndKeep, release_held, held, task, tree, block);
+  }
+
+  static #findAndKeep(_held: Held, task: Task, tree: ExtentTree, block: number): Awaitable<Extent | undefined> {
+    return andThen(tree.#next(task, block), ExtentTree.#keep, tree, block);
+  }
+
+  /** What was found is likely to be asked for again. */
+  static #keep(extent: Extent | undefined, tree: ExtentTree, block: number): Extent | undefined {
+    if (extent !== undefined && extent.logical <= block) {
+      tree.#last = extent;
+      return extent;
+    }
+    tree.#hole = block;
+    tree.#holeEnd = extent?.logical ?? MAX_LOGICAL;
+    return undefined;
   }
 
   /** Keep the whole tree in memory, until brelse of each node. Takes i_data_sem shared. @throws EIO */
@@ -320,9 +330,16 @@ export class ExtentTree {
   }
 
   #next(task: Task, block: number): Awaitable<Extent | undefined> {
-    return andThen(this.#floor(task, block), (extent) =>
-      extent !== undefined && endOf(extent) > block ? extent : this.#after(task, block),
-    );
+    return andThen(this.#floor(task, block), ExtentTree.#orAfter, task, this, block);
+  }
+
+  static #orAfter(
+    extent: Extent | undefined,
+    task: Task,
+    tree: ExtentTree,
+    block: number,
+  ): Awaitable<Extent | undefined> {
+    return extent !== undefined && endOf(extent) > block ? extent : tree.#after(task, block);
   }
 
   /**

@@ -2,6 +2,7 @@
 import type { BlockDevice } from '../block/block-device.js';
 import { brelse, sb_bread, sb_getblk } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
+import { type Held, release_held } from '../locking/held.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -61,20 +62,40 @@ export class InodeAllocator {
    * @throws ENOSPC EIO EROFS
    */
   allocate(task: Task, handle: Handle, mode: number): Awaitable<number> {
-    return andThen(this.#alloc.alloc_lock.lock(task), (lock) =>
-      withCleanup(
-        () => andThen(this.#changedSuper(task, handle), () => this.#allocate(task, handle, mode)),
-        () => lock.release(),
-      ),
-    );
+    return andThen(this.#alloc.alloc_lock.lock(task), InodeAllocator.#locked, task, handle, mode, this, allocateHeld);
   }
 
-  #allocate(task: Task, handle: Handle, mode: number): Awaitable<number> {
-    return andThen(this.#findRoom(task), (found) => {
-      if (found === undefined)
-        return this.#newBlock(task, handle).then((block) => this.#claim(task, handle, block, mode));
-      return this.#claim(task, handle, found, mode);
-    });
+  /** Do `body` under alloc_lock, and give that back. */
+  static #locked<T>(
+    lock: Held,
+    task: Task,
+    handle: Handle,
+    what: number,
+    inodes: InodeAllocator,
+    body: UnderLock<T>,
+  ): Awaitable<T> {
+    return withCleanup(body, release_held, lock, task, handle, what, inodes);
+  }
+
+  /** As allocate, with alloc_lock held. */
+  allocateLocked(task: Task, handle: Handle, mode: number): Awaitable<number> {
+    const found = andThen(this.#changedSuper(task, handle), InodeAllocator.#findIn, task, this);
+    return andThen(found, InodeAllocator.#claimIn, task, handle, mode, this);
+  }
+
+  static #findIn(_may: void, task: Task, inodes: InodeAllocator): Awaitable<number | undefined> {
+    return inodes.#findRoom(task);
+  }
+
+  static #claimIn(
+    found: number | undefined,
+    task: Task,
+    handle: Handle,
+    mode: number,
+    inodes: InodeAllocator,
+  ): Awaitable<number> {
+    if (found !== undefined) return inodes.#claim(task, handle, found, mode);
+    return inodes.#newBlock(task, handle).then((block) => inodes.#claim(task, handle, block, mode));
   }
 
   /** Inodes that blocks of inodes have room for. */
@@ -189,12 +210,16 @@ export class InodeAllocator {
 
   /** Give an inode back: its slot is zeroed. Its block goes too, when that was the last in it. Takes alloc_lock. @throws EIO EROFS */
   free(task: Task, handle: Handle, ino: number): Awaitable<void> {
-    return andThen(this.#alloc.alloc_lock.lock(task), (lock) =>
-      withCleanup(
-        () => andThen(this.#changedSuper(task, handle), () => this.#free(task, handle, ino)),
-        () => lock.release(),
-      ),
-    );
+    return andThen(this.#alloc.alloc_lock.lock(task), InodeAllocator.#locked, task, handle, ino, this, freeHeld);
+  }
+
+  /** As free, with alloc_lock held. */
+  freeLocked(task: Task, handle: Handle, ino: number): Awaitable<void> {
+    return andThen(this.#changedSuper(task, handle), InodeAllocator.#freeIn, task, handle, ino, this);
+  }
+
+  static #freeIn(_may: void, task: Task, handle: Handle, ino: number, inodes: InodeAllocator): Awaitable<void> {
+    return inodes.#free(task, handle, ino);
   }
 
   #free(task: Task, handle: Handle, ino: number): Awaitable<void> {
@@ -224,6 +249,22 @@ export class InodeAllocator {
     handle.forget(task, bh);
     await this.#alloc.freeLocked(task, handle, block, 1);
   }
+}
+
+type UnderLock<T> = (lock: Held, task: Task, handle: Handle, what: number, inodes: InodeAllocator) => Awaitable<T>;
+
+function allocateHeld(
+  _lock: Held,
+  task: Task,
+  handle: Handle,
+  mode: number,
+  inodes: InodeAllocator,
+): Awaitable<number> {
+  return inodes.allocateLocked(task, handle, mode);
+}
+
+function freeHeld(_lock: Held, task: Task, handle: Handle, ino: number, inodes: InodeAllocator): Awaitable<void> {
+  return inodes.freeLocked(task, handle, ino);
 }
 
 /** The first free slot from `from` on. */

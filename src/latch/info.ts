@@ -155,38 +155,77 @@ async function committed<T>(task: Task, { journal }: LatchInfo, { tid }: Handle,
 export const CREDITS = 48;
 
 /**
- * Do something in one transaction: start a handle, run `body` with it, and stop it whatever happens. Inside another one of the same task it is
+ * Do something in one transaction: start a handle, run `body` with it, the task and what is given, and stop it whatever happens. Inside another one of the same task it is
  * that one again. Where it is to be sync, the commit is waited for. Where hardly anything is free but what was freed lately, that is committed first.
  * @throws EROFS where the journal was aborted; EIO where the filesystem was shut down; what `body` throws
  */
+export function with_handle<T, G extends Given>(
+  task: Task,
+  info: LatchInfo,
+  body: (handle: Handle, task: Task, ...given: G) => Awaitable<T>,
+  credits?: number,
+  ...given: G
+): Awaitable<T>;
 export function with_handle<T>(
   task: Task,
   info: LatchInfo,
-  body: (handle: Handle) => Awaitable<T>,
+  body: Body<T>,
   credits = CREDITS,
+  a?: unknown,
+  b?: unknown,
+  c?: unknown,
 ): Awaitable<T> {
   // Who has a handle open ends what it has begun.
   if (info.forced_shutdown && task.journal_info === undefined) info.assert_running();
   const { s_writers: writers } = info.sb;
   if (writers.frozen === SB_FREEZE_COMPLETE) guard_read(task, GUARDED.changes, writers.fs);
-  const start = (): Awaitable<T> =>
-    andThen(
-      journal_start(task, info.journal, Math.min(credits + info.quotaCredits, info.journal.maxCredits)),
-      (handle) =>
-        andThen(
-          withCleanup(
-            () => body(handle),
-            () => handle.stop(task),
-          ),
-          (value) =>
-            handle.sync && info.journaled && task.journal_info === undefined
-              ? committed(task, info, handle, value)
-              : value,
-        ),
-    );
   // Inside another handle it is too late for that.
   const tight = info.alloc.tight && task.journal_info === undefined;
-  return tight ? info.journal.force_commit(task).then(start) : start();
+  const room = tight ? info.journal.force_commit(task) : undefined;
+  return andThen(
+    andThen(room, startHandle, task, info, credits),
+    runInHandle,
+    task,
+    info,
+    body,
+    a,
+    b,
+    c,
+  ) as Awaitable<T>;
+}
+
+/** What is given to a body besides the handle and the task. */
+type Given = [a?: unknown, b?: unknown, c?: unknown];
+type Body<T> = (handle: Handle, task: Task, ...given: Given) => Awaitable<T>;
+
+function startHandle(
+  _room: void,
+  task: Task,
+  { journal, quotaCredits }: LatchInfo,
+  credits: number,
+): Awaitable<Handle> {
+  return journal_start(task, journal, Math.min(credits + quotaCredits, journal.maxCredits));
+}
+
+function runInHandle<T>(
+  handle: Handle,
+  task: Task,
+  info: LatchInfo,
+  body: Body<T>,
+  a: unknown,
+  b: unknown,
+  c: unknown,
+): Awaitable<T> {
+  return andThen(withCleanup(body, stopHandle, handle, task, a, b, c), commitIfSync<T>, task, info, handle);
+}
+
+function stopHandle(handle: Handle, task: Task): Awaitable<void> {
+  return handle.stop(task);
+}
+
+function commitIfSync<T>(value: T, task: Task, info: LatchInfo, handle: Handle): Awaitable<T> {
+  const mine = task.journal_info === undefined;
+  return handle.sync && info.journaled && mine ? committed(task, info, handle, value) : value;
 }
 
 export function infoOf(sb: SuperBlock): LatchInfo {

@@ -108,6 +108,32 @@ export function invoke<T>(
   return checked(task, row, stated, true, operation, undefined, a, b, c, d, e, f);
 }
 
+/** As `invoke`, of an operation whose result tells of locks. @param outcome as of `call` */
+export function invoke_telling<R extends Row, T, G extends Given>(
+  task: Task,
+  row: R,
+  participants: ParticipantsOf<R>,
+  outcome: Outcome<T>,
+  operation: (task: Task, ...given: G) => Awaitable<T>,
+  ...given: G
+): Awaitable<T>;
+export function invoke_telling<T>(
+  task: Task,
+  row: Row,
+  stated: object,
+  outcome: Outcome<T>,
+  operation: Operation<T>,
+  a?: unknown,
+  b?: unknown,
+  c?: unknown,
+  d?: unknown,
+  e?: unknown,
+  f?: unknown,
+): Awaitable<T> {
+  if (!task.validator.checking) return operation(task, a, b, c, d, e, f);
+  return checked(task, row, stated, true, operation, outcome, a, b, c, d, e, f);
+}
+
 /** As `invoke`, of an operation that is not given the task: those that make inodes and let them go. */
 export function invoke_taskless<R extends Row, A, T>(
   task: Task,

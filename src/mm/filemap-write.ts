@@ -1,6 +1,6 @@
 /** Writing through the page cache (generic_perform_write in mm/filemap.c): write_begin, copy, write_end, page after page. */
 import { address_space_operations as rows } from '../contract/address-space.js';
-import { call, type Participants, type ParticipantsOf } from '../locking/context.js';
+import { invoke, invoke_telling, type Participants, type ParticipantsOf } from '../locking/context.js';
 import { RepeatedCall } from '../locking/repeated-call.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -35,6 +35,8 @@ type Ending = { readonly inode: AddressSpace['host']['i_rwsem']; folio: Folio['l
 
 /** The lock with which write_begin has returned. */
 const lockOf = ({ folio }: WriteBegun): Folio['lock'] => folio.lock;
+/** The same, as `call` wants it. */
+const withLock = ({ folio }: WriteBegun): Participants => ({ folio: folio.lock });
 
 /** One write under way. What is the same for all of its pages is made once. */
 class BufferedWrite {
@@ -42,15 +44,13 @@ class BufferedWrite {
   readonly #iocb: Kiocb;
   readonly #iter: IovIter;
   readonly #mapping: AddressSpace;
+  readonly #write_begin: NonNullable<AOps['write_begin']>;
+  readonly #write_end: NonNullable<AOps['write_end']>;
   readonly #host: ParticipantsOf<typeof rows.write_begin>;
   readonly #ending: Ending;
-  /** What write_begin has returned with: its folio, locked. */
-  readonly #locked: (begun: WriteBegun) => Participants;
-  readonly #begin: () => Awaitable<WriteBegun>;
-  readonly #end: () => Awaitable<number>;
   /** The two calls, where the write has more than one page. */
-  readonly #begins: RepeatedCall<WriteBegun> | undefined;
-  readonly #ends: RepeatedCall<number> | undefined;
+  #begins: RepeatedCall<WriteBegun> | undefined;
+  #ends: RepeatedCall<number> | undefined;
   /** The present page: bytes of the write that lie in it, bytes that were copied, and what write_begin has said. */
   #length = 0;
   #copied = 0;
@@ -63,33 +63,38 @@ class BufferedWrite {
     write_begin: NonNullable<AOps['write_begin']>,
     write_end: NonNullable<AOps['write_end']>,
   ) {
-    const { ki_filp: file } = iocb;
-    const { f_mapping: mapping } = file;
     this.#task = task;
     this.#iocb = iocb;
     this.#iter = iter;
-    this.#mapping = mapping;
-    this.#host = { inode: mapping.host.i_rwsem };
-    const ending: Ending = { inode: mapping.host.i_rwsem, folio: undefined };
-    this.#ending = ending;
+    this.#mapping = iocb.ki_filp.f_mapping;
+    this.#write_begin = write_begin;
+    this.#write_end = write_end;
+    const { i_rwsem } = this.#mapping.host;
+    this.#host = { inode: i_rwsem };
+    this.#ending = { inode: i_rwsem, folio: undefined };
+    if (iter.count > PAGE_SIZE) this.#repeat();
+  }
+
+  /** What is called for each page is made once. */
+  #repeat(): void {
     // Made as constants first: V8 allocates a function that is assigned to a property in the old generation, where it keeps alive whatever the write knew
     // until the next full collection.
-    const locked = (begun: WriteBegun): Participants => {
-      ending.folio = begun.folio.lock;
-      return ending;
-    };
-    const begin = (): Awaitable<WriteBegun> => write_begin(task, file, mapping, iocb.ki_pos, this.#length);
-    const end = (): Awaitable<number> => {
-      const begun = this.#begun;
-      if (begun === undefined) throw errno('EIO', 'write_end without write_begin');
-      return write_end(task, file, mapping, iocb.ki_pos, this.#length, this.#copied, begun);
-    };
-    this.#locked = locked;
-    this.#begin = begin;
-    this.#end = end;
-    if (iter.count <= PAGE_SIZE) return;
-    this.#begins = new RepeatedCall(task, rows.write_begin, this.#host, this.#begin, lockOf);
-    this.#ends = new RepeatedCall(task, rows.write_end, ending, this.#end);
+    const begin = (): Awaitable<WriteBegun> => this.#callBegin();
+    const end = (): Awaitable<number> => this.#callEnd();
+    this.#begins = new RepeatedCall(this.#task, rows.write_begin, this.#host, begin, lockOf);
+    this.#ends = new RepeatedCall(this.#task, rows.write_end, this.#ending, end);
+  }
+
+  #callBegin(): Awaitable<WriteBegun> {
+    const write_begin = this.#write_begin;
+    return write_begin(this.#task, this.#iocb.ki_filp, this.#mapping, this.#iocb.ki_pos, this.#length);
+  }
+
+  #callEnd(): Awaitable<number> {
+    const write_end = this.#write_end;
+    const { ki_filp: file, ki_pos: pos } = this.#iocb;
+    if (this.#begun === undefined) throw errno('EIO', 'write_end without write_begin');
+    return write_end(this.#task, file, this.#mapping, pos, this.#length, this.#copied, this.#begun);
   }
 
   run(): Awaitable<number> {
@@ -129,17 +134,46 @@ class BufferedWrite {
   /** Write the part of the rest that lies in one page. @returns bytes accepted @throws EINTR where the process is being killed: what was written so far counts */
   #chunk(): Awaitable<number> {
     const throttled = balance_dirty_pages_ratelimited(this.#task, this.#mapping);
-    return throttled === undefined ? this.#page() : throttled.then(() => this.#page());
+    return throttled === undefined ? this.#page() : this.#pageAfter(throttled);
+  }
+
+  #pageAfter(throttled: Promise<void>): Promise<number> {
+    return throttled.then(() => this.#page());
   }
 
   #page(): Awaitable<number> {
     if (this.#task.killed) throw errno('EINTR');
     this.#length = Math.min(PAGE_SIZE - (this.#iocb.ki_pos & (PAGE_SIZE - 1)), this.#iter.count);
-    const begun =
-      this.#begins === undefined
-        ? call(this.#task, rows.write_begin, this.#host, this.#begin, this.#locked)
-        : this.#begins.run();
-    return begun instanceof Promise ? begun.then((b) => this.#copyAndEnd(b)) : this.#copyAndEnd(begun);
+    const begun = this.#begins === undefined ? this.#beginOne() : this.#begins.run();
+    return begun instanceof Promise ? this.#endLater(begun) : this.#copyAndEnd(begun);
+  }
+
+  #endLater(begun: Promise<WriteBegun>): Promise<number> {
+    return begun.then((b) => this.#copyAndEnd(b));
+  }
+
+  #beginOne(): Awaitable<WriteBegun> {
+    const { ki_filp: file, ki_pos: pos } = this.#iocb;
+    const [task, mapping, length] = [this.#task, this.#mapping, this.#length];
+    const write_begin = this.#write_begin;
+    return invoke_telling(task, rows.write_begin, this.#host, withLock, write_begin, file, mapping, pos, length);
+  }
+
+  #endOne(begun: WriteBegun): Awaitable<number> {
+    const { ki_filp: file, ki_pos: pos } = this.#iocb;
+    const write_end = this.#write_end;
+    return invoke(
+      this.#task,
+      rows.write_end,
+      this.#ending,
+      write_end,
+      file,
+      this.#mapping,
+      pos,
+      this.#length,
+      this.#copied,
+      begun,
+    );
   }
 
   #copyAndEnd(begun: WriteBegun): Awaitable<number> {
@@ -147,7 +181,7 @@ class BufferedWrite {
     const { folio } = begun;
     if (!folio_locked_by(this.#task, folio)) {
       // Reported already: what is written to the page must not be torn all the same.
-      return andThen(folio_lock(this.#task, folio), () => this.#copyAndEnd(begun));
+      return this.#lockAndEnd(begun);
     }
     const copied = iter.copy_from_iter(folio.data, this.#iocb.ki_pos & (PAGE_SIZE - 1), this.#length);
     folio.referenced = true;
@@ -156,19 +190,24 @@ class BufferedWrite {
     let accepted: Awaitable<number>;
     try {
       this.#ending.folio = folio.lock;
-      accepted =
-        this.#ends === undefined
-          ? call(this.#task, rows.write_end, this.#ending, this.#end)
-          : this.#ends.run(folio.lock);
+      accepted = this.#ends === undefined ? this.#endOne(begun) : this.#ends.run(folio.lock);
     } catch (error) {
       iter.revert(copied);
       throw error;
     }
     if (!(accepted instanceof Promise)) return this.#advance(copied, accepted);
+    return this.#advanceLater(accepted, copied);
+  }
+
+  #lockAndEnd(begun: WriteBegun): Awaitable<number> {
+    return andThen(folio_lock(this.#task, begun.folio), () => this.#copyAndEnd(begun));
+  }
+
+  #advanceLater(accepted: Promise<number>, copied: number): Promise<number> {
     return accepted.then(
       (n) => this.#advance(copied, n),
       (error: unknown) => {
-        iter.revert(copied);
+        this.#iter.revert(copied);
         throw error;
       },
     );

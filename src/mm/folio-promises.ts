@@ -1,6 +1,6 @@
 /** Operations that promise something about a locked folio, called and held to it: release_folio, launder_folio, invalidate_folio, free_folio. */
 import { address_space_operations as rows } from '../contract/address-space.js';
-import { call } from '../locking/context.js';
+import { call, invoke } from '../locking/context.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -28,13 +28,11 @@ export function call_release_folio(task: Task, folio: Folio, gfp: Gfp): Awaitabl
   }
   const release = folio.mapping?.a_ops.release_folio;
   if (release === undefined) return try_to_free_buffers(folio);
-  const released = call(task, rows.release_folio, { folio: folio.lock }, () => release(task, folio, gfp));
-  return released instanceof Promise
-    ? released.then((answer) => is_gone(task, folio, answer))
-    : is_gone(task, folio, released);
+  const released = invoke(task, rows.release_folio, { folio: folio.lock }, release, folio, gfp);
+  return andThen(released, is_gone, task, folio);
 }
 
-function is_gone(task: Task, folio: Folio, answer: boolean): boolean {
+function is_gone(answer: boolean, task: Task, folio: Folio): boolean {
   if (!answer || folio.private === undefined) return answer;
   folio_violation(
     task,
@@ -107,15 +105,13 @@ export function folio_invalidate(
     if (!try_to_free_buffers(folio)) folio.private = undefined;
     return undefined;
   }
-  const participants = { folio: folio.lock, ...(inUse ? { mapping: mapping.invalidate_lock } : {}) };
-  const invalidated = call(task, rows.invalidate_folio, participants, () =>
-    invalidate_folio(task, folio, offset, length),
-  );
-  return andThen(invalidated, () => checkInvalidated(task, folio, offset, length));
+  const participants = { folio: folio.lock, mapping: inUse ? mapping.invalidate_lock : undefined };
+  const invalidated = invoke(task, rows.invalidate_folio, participants, invalidate_folio, folio, offset, length);
+  return andThen(invalidated, checkInvalidated, task, folio, offset, length);
 }
 
 /** A folio that went away as a whole has nothing of the filesystem's left. */
-function checkInvalidated(task: Task, folio: Folio, offset: number, length: number): void {
+function checkInvalidated(_done: void, task: Task, folio: Folio, offset: number, length: number): void {
   if (offset !== 0 || length !== PAGE_SIZE || folio.private === undefined) return;
   folio.private = undefined;
   folio_violation(
@@ -129,7 +125,7 @@ function checkInvalidated(task: Task, folio: Folio, offset: number, length: numb
 export function call_free_folio(task: Task, mapping: AddressSpace, folio: Folio): void {
   const { free_folio } = mapping.a_ops;
   if (free_folio === undefined) return;
-  call(task, rows.free_folio, { folio: folio.lock }, () => free_folio(task, folio));
+  invoke(task, rows.free_folio, { folio: folio.lock }, free_folio, folio);
   if (folio.mapping === undefined && mapping.i_pages.load(folio.index) !== folio) return;
   if (mapping.i_pages.load(folio.index) === folio) tree_of(mapping).erase(folio.index);
   fields_of(folio).mapping = undefined;

@@ -217,15 +217,25 @@ async function sweep(
 
 /** Take a locked folio out of the cache, once it is not under writeback, and unlock it. */
 function dropLocked(task: Task, mapping: AddressSpace, folio: Folio, inUse: boolean): Awaitable<void> {
-  return withCleanup(
-    () => {
-      if (folio.mapping !== mapping) return undefined;
-      return andThen(folio.writeback.isSet ? folio_wait_writeback(task, folio) : undefined, () =>
-        andThen(truncate_cleanup_folio(task, mapping, folio, inUse), () => filemap_remove_folio(task, folio)),
-      );
-    },
-    () => folio_unlock(task, folio),
-  );
+  return withCleanup(drop, unlock, task, folio, mapping, inUse);
+}
+
+function unlock(task: Task, folio: Folio): void {
+  folio_unlock(task, folio);
+}
+
+function drop(task: Task, folio: Folio, mapping: AddressSpace, inUse: boolean): Awaitable<void> {
+  if (folio.mapping !== mapping) return undefined;
+  const written = folio.writeback.isSet ? folio_wait_writeback(task, folio) : undefined;
+  return andThen(andThen(written, cleanUp, task, folio, mapping, inUse), remove, task, folio);
+}
+
+function cleanUp(_written: void, task: Task, folio: Folio, mapping: AddressSpace, inUse: boolean): Awaitable<void> {
+  return truncate_cleanup_folio(task, mapping, folio, inUse);
+}
+
+function remove(_clean: void, task: Task, folio: Folio): void {
+  filemap_remove_folio(task, folio);
 }
 
 /** A locked folio that is about to leave the cache: out of the page tables, without private data (truncate_cleanup_folio). */
