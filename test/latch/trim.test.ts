@@ -197,11 +197,12 @@ t.test('it ends where the filesystem is shut down', async (t) => {
   await unmounted(m);
 });
 
-t.test('a signal ends it', async (t) => {
+t.test('a fatal signal ends it', async (t) => {
   const m = await mounted(40 * MIB);
   m.world.driver.delay = () => 5;
   const trimming = outcome(() => trim(m));
-  m.process.signal('SIGTERM');
+  m.process.signal('SIGUSR1');
+  m.process.signal('SIGKILL');
   t.equal(await trimming, 'EINTR');
   await unmounted(m);
 });
