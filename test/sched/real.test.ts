@@ -49,6 +49,7 @@ t.test('where a second begins between the clocks, it is counted once', (t) => {
     const sched = new RealScheduler();
     t.same(sched.realtime(), { sec: 1_700_000_000, nsec: wallMsec * MSEC }, `${wallMsec} ms at ${monoNsec} ns`);
     mono = [6, monoNsec];
+    wall += 1000;
     t.same(sched.realtime(), { sec: 1_700_000_001, nsec: wallMsec * MSEC }, 'and a second later');
   }
   t.end();
@@ -73,5 +74,32 @@ t.test('it follows a clock that is set, and not one that trembles', (t) => {
   mono = [9, 0];
   wall += 2000 - 3_600_000;
   t.same(sched.realtime(), { sec: 1_699_996_404, nsec: MSEC }, 'an hour is');
+  wall += 86_400_000;
+  t.same(sched.realtime(), { sec: 1_700_082_804, nsec: MSEC }, 'and a day at once');
+  t.end();
+});
+
+t.test('it believes no difference that comes of losing the processor between the clocks', (t) => {
+  const { hrtime } = process;
+  const { now } = Date;
+  t.teardown(() => {
+    process.hrtime = hrtime;
+    Date.now = now;
+  });
+  const begin = 1_700_000_000_000;
+  let mono: [number, number] = [5, 0];
+  let lost = 0;
+  const read = (): [number, number] => [mono[0], mono[1]];
+  process.hrtime = Object.assign(read, { bigint: () => BigInt(mono[0]) * 1_000_000_000n + BigInt(mono[1]) });
+  Date.now = () => {
+    mono = [mono[0], mono[1] + lost * MSEC];
+    lost = 0;
+    return begin + (mono[0] - 5) * 1000 + Math.floor(mono[1] / MSEC);
+  };
+  const sched = new RealScheduler();
+  sched.realtime();
+  lost = 40;
+  t.same(sched.realtime(), { sec: 1_700_000_000, nsec: 0 }, 'the time when it was asked');
+  t.same(sched.realtime(), { sec: 1_700_000_000, nsec: 40 * MSEC }, 'and 40 ms later');
   t.end();
 });
