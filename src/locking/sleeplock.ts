@@ -86,16 +86,20 @@ export abstract class SleepLock<L extends LockName> implements Releasable {
     return this.#tickets?.map((ticket) => ticket.task) ?? [];
   }
 
-  /** Those who must do something before a waiting task can have it: its holders, and who waits in front of it. */
+  /** Whom a waiting task waits for: the holders, or who wants to write in front of a reader that could share it with them. */
   blockers(task: Task): Task[] {
-    const found: Task[] = [];
     const holder = this.writer?.task;
-    if (holder !== undefined) found.push(holder);
-    const own = this.#tickets?.findIndex((ticket) => ticket.task === task) ?? -1;
-    const mode = this.#tickets?.[own]?.mode ?? 'write';
-    for (const ticket of this.#tickets?.slice(0, Math.max(0, own)) ?? []) {
-      if (mode === 'write' || ticket.mode === 'write') found.push(ticket.task);
+    if (holder !== undefined) return [holder];
+    const tickets = this.#tickets ?? [];
+    const own = tickets.findLastIndex((ticket) => ticket.task === task);
+    // Those before it wait for the same, and for nothing else: it is enough to know why it does not overtake them.
+    if (tickets[own]?.mode === 'read') {
+      for (let i = own - 1; i >= 0; i--) {
+        const before = tickets[i];
+        if (before?.mode === 'write') return [before.task];
+      }
     }
+    const found: Task[] = [];
     // Readers are not listed here, but who waits in a circle waits: of those asleep the ones that hold it.
     if (this.#readers > 0) for (const asleep of task.validator.asleep()) if (heldBy(asleep, this)) found.push(asleep);
     return found;

@@ -300,3 +300,23 @@ t.test('so does a mutex', async (t) => {
     ),
   );
 });
+
+t.test('thousands may wait for one lock', async (t) => {
+  const { task } = machine();
+  const sem = new RwSem('i_rwsem');
+  const owner = task();
+  const held = await sem.write(owner);
+  const before = process.cpuUsage();
+  let done = 0;
+  const waits = Array.from({ length: 3_000 }, async (_, i) => {
+    const own = task();
+    const lock = await (i % 3 === 0 ? sem.read(own) : sem.write(own));
+    lock.release();
+    done++;
+  });
+  held.release();
+  await Promise.all(waits);
+  t.equal(done, 3_000);
+  const { user, system } = process.cpuUsage(before);
+  t.ok(user + system < 20_000_000, 'whether they wait in a circle is not asked of each pair');
+});
