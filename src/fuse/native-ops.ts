@@ -6,6 +6,7 @@ import { notify_change } from '../fs/attr.js';
 import { dget, dput } from '../fs/dcache.js';
 import type { Dentry } from '../fs/dentry.js';
 import type { File } from '../fs/file.js';
+import { S_APPEND } from '../fs/inode.js';
 import {
   do_link,
   do_mkdir,
@@ -122,7 +123,9 @@ export class NativeOps {
     write: (_path: string, fd: number, bytes: Buffer, length: number, offset: number, done: Done) =>
       this.#on('write', fd, counted(done), async (task, file) => {
         const iter = IovIter.ofSource(bytes.subarray(0, length));
-        return [await vfs_iter_write(task, file, iter, offset, {})];
+        // The kernel knows where the file ends, has fcntl(2)'s flags, and takes capabilities away itself: the package tells none of these.
+        const append = (file.f_inode.i_flags & S_APPEND) !== 0;
+        return [await vfs_iter_write(task, file, iter, offset, { append, killCaps: false })];
       }),
     flush: (_path: string, fd: number, done: Done) => this.#on('flush', fd, done, filp_flush),
     release: (_path: string, fd: number, done: Done) =>

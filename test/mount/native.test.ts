@@ -55,6 +55,19 @@ t.test('files and directories', { skip }, async (t) => {
     }
     const small = await run('python3', ['-c', `import os; os.setxattr('${dir}/c', 'user.long', b'x' * 300)`]);
     t.equal(small.status, 0, small.stderr);
+    await ok(
+      `: > end; python3 -c "import fcntl, os
+fd = os.open('end', os.O_RDWR | os.O_APPEND); os.write(fd, b'base'); os.lseek(fd, 0, 0); os.write(fd, b'-one')
+fcntl.fcntl(fd, fcntl.F_SETFL, 0); os.pwrite(fd, b'B', 0); os.close(fd)"; cat end; echo -two >> end; cat end`,
+      'Base-oneBase-one-two\n',
+    );
+    await ok(
+      `python3 -c "import mmap, os
+cap = bytes.fromhex('0100000200040000000000000000000000000000'); os.setxattr('end', 'security.capability', cap)
+fd = os.open('end', os.O_RDWR); map = mmap.mmap(fd, 8); map[0] = 98; map.flush()
+print('security.capability' in os.listxattr('end')); os.write(fd, b'B'); print('security.capability' in os.listxattr('end'))"`,
+      'True\nFalse\n',
+    );
     await ok('rm -rf ./*; ls -A', '');
     await ok('df --output=fstype,source . | tail -1', 'fuse.latchfs memory:256M\n');
     t.notMatch(log(), /violation|request failed/);
