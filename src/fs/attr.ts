@@ -8,12 +8,12 @@ import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { has_caps, mode_without_suidgid, remove_caps } from './attr-privs.js';
+import { break_lease, try_break_deleg, waiting_for_delegations } from './break-lease.js';
 import type { Dentry } from './dentry.js';
 import { type File, FMODE_WRITE } from './file.js';
 import { get_write_access, put_write_access } from './file-table.js';
 import { I_MUTEX_NORMAL, type Inode, inode_attrs, isDir, S_APPEND, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 import { inGroup, inode_owner_or_capable } from './inode-owner.js';
-import { break_lease } from './leases.js';
 import { O_WRONLY } from './open-flags.js';
 import { inode_permission, MAY_WRITE } from './permission.js';
 import { assert_sb_write_started, mnt_want_write, sb_end_write, type Writing, withWrite } from './super-freeze.js';
@@ -171,7 +171,11 @@ function complete(task: Task, inode: Inode, given: Iattr): Iattr {
 export function notify_change(task: Task, dentry: Dentry, given: Iattr): Awaitable<void> {
   const inode = inodeOf(dentry);
   if (given.mode !== undefined && (inode.i_mode & S_IFMT) === S_IFLNK) throw errno('EOPNOTSUPP');
-  return andThen(mnt_want_write(task, inode.i_sb), changeAsWriter, task, dentry, given);
+  return waiting_for_delegations(changeOnce, task, dentry, given);
+}
+
+function changeOnce(task: Task, dentry: Dentry, given: Iattr): Awaitable<void> {
+  return andThen(mnt_want_write(task, inodeOf(dentry).i_sb), changeAsWriter, task, dentry, given);
 }
 
 function changeAsWriter(writing: Writing, task: Task, dentry: Dentry, given: Iattr): Awaitable<void> {
@@ -205,6 +209,7 @@ function notify_change_locked(_held: Held, task: Task, dentry: Dentry, given: Ia
   // Who may is a question about what was asked for; what follows from it is not asked.
   const asked = { ...given };
   setattr_prepare(task, dentry, asked);
+  try_break_deleg(task, inode);
   const attr = complete(task, inode, asked);
   return andThen(caps ? remove_caps(task, dentry, inode) : undefined, callSetattr, task, dentry, inode, attr);
 }

@@ -4,6 +4,7 @@ import { call } from '../locking/context.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { type FileOwner, f_getown, f_setown } from './fasync.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import type { FileLock, FileLockType } from './file-lock.js';
 import { S_APPEND } from './inode.js';
@@ -93,8 +94,8 @@ export function fcntl_getlk(task: Task, file: File, flock: Flock, owner: LockOwn
   });
 }
 
-/** F_SETLEASE (fcntl_setlease). @throws EACCES EINVAL EAGAIN */
-export function fcntl_setlease(task: Task, file: File, type: FileLockType): Awaitable<void> {
+/** F_SETLEASE (fcntl_setlease). @param owner who is told when somebody wants what the lease excludes @throws EACCES EINVAL EAGAIN */
+export function fcntl_setlease(task: Task, file: File, type: FileLockType, owner?: FileOwner): Awaitable<void> {
   return vfs_setlease(task, file, {
     kind: 'lease',
     type,
@@ -104,7 +105,13 @@ export function fcntl_setlease(task: Task, file: File, type: FileLockType): Awai
     start: 0,
     end: OFFSET_MAX,
     wait: false,
-    fl_lmops: lease_manager_ops,
+    fl_lmops: {
+      ...lease_manager_ops,
+      // Who is told already stays (__f_setown without force).
+      lm_setup: () => {
+        if (f_getown(file) === undefined) f_setown(file, owner);
+      },
+    },
   });
 }
 

@@ -17,8 +17,10 @@ export interface lock_manager_operations {
   lm_notify?(task: Task, lock: FileLock): void;
   /** A lock asked for asynchronously was granted (`error` undefined) or refused. */
   lm_grant?(task: Task, lock: FileLock, error: Error | undefined): void;
-  /** Somebody wants what the lease excludes: ask its holder to give it up. With flc_lock held. @returns true where the lease may go at once */
+  /** Somebody wants what the lease excludes: ask its holder to give it up. With flc_lock held. @returns true where the lease goes at once */
   lm_break?(task: Task, lease: FileLock): boolean;
+  /** The lease was recorded, or changed: its holder prepares to be told (lm_setup, which has no row in the document). With flc_lock held; may not block. */
+  lm_setup?(task: Task, lease: FileLock): void;
   /** Change a lease to `type`, F_UNLCK removes it. With flc_lock held. Absent: as lease_modify. */
   lm_change?(task: Task, lease: FileLock, type: FileLockType): void;
   /** The one who breaks is the holder itself. With flc_lock held. */

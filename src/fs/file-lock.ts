@@ -36,8 +36,10 @@ export interface FileLock {
   fl_lmops?: lock_manager_operations;
   /** What fl_ops keep here (fl_u). */
   fl_private?: object | undefined;
-  /** A lease under break: what it must become (FL_UNLOCK_PENDING, FL_DOWNGRADE_PENDING). */
-  break_to?: FileLockType | undefined;
-  /** When its holder loses a lease that is being broken, monotonic milliseconds (fl_break_time). */
-  break_time?: number;
+  /** A lease of a server's client, which it is told of more by (FL_DELEG). */
+  deleg?: boolean;
+  /** A lease that is to be given up: when its holder loses it, monotonic milliseconds (FL_UNLOCK_PENDING, fl_break_time). */
+  fl_break_time?: number;
+  /** A lease that is to become one for reading: when it does (FL_DOWNGRADE_PENDING, fl_downgrade_time). */
+  fl_downgrade_time?: number;
 }

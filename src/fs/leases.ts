@@ -1,4 +1,4 @@
-/** Leases: to be told before somebody else opens the file (fs/locks.c, fcntl F_SETLEASE). */
+/** Leases: to be told before somebody else opens the file (fs/locks.c, fcntl F_SETLEASE). They are broken in break-lease.ts. */
 
 import { file_operations as rows } from '../contract/file.js';
 import { file_lock_operations as fl_rows } from '../contract/file-lock.js';
@@ -6,9 +6,9 @@ import { lock_manager_operations as lm_rows } from '../contract/lock-manager.js'
 import { call } from '../locking/context.js';
 import { GUARDED, guard_read } from '../locking/guarded.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
-import { errno, isErrno } from '../sched/errno.js';
+import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { f_getown } from './fasync.js';
+import { f_getown, f_setown } from './fasync.js';
 import { type File, FMODE_WRITE } from './file.js';
 import type { FileLock, FileLockType } from './file-lock.js';
 import type { FileLockContext } from './file-lock-context.js';
@@ -16,17 +16,11 @@ import type { lock_manager_operations } from './file-lock-operations.js';
 import type { Inode } from './inode.js';
 import {
   locks_copy_lock,
-  locks_delete_block,
   locks_get_lock_context,
-  locks_insert_block,
   locks_wake_up_blocks,
   managerLocks,
   OFFSET_MAX,
 } from './lock-list.js';
-import { O_ACCMODE, O_NONBLOCK } from './open-flags.js';
-
-/** Seconds that a holder has to give up its lease (lease_break_time). */
-export const LEASE_BREAK_TIME = 45;
 
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
@@ -80,6 +74,7 @@ export function generic_setlease(task: Task, file: File, lease: FileLock): void 
   const context = locks_get_lock_context(inode);
   const held = context.flc_lock.lock(task);
   try {
+    time_out_leases(task, inode, context);
     const mine = context.flc_lease(task).find((other) => other.file === file && other.owner === lease.owner);
     if (type === 'F_UNLCK') {
       if (mine === undefined) throw errno('EAGAIN');
@@ -91,13 +86,16 @@ export function generic_setlease(task: Task, file: File, lease: FileLock): void 
     for (const other of context.flc_lease(task)) {
       if (other === mine) continue;
       // Somebody is about to get what this lease excludes.
-      if (type === 'F_WRLCK' || other.type === 'F_WRLCK' || other.break_to === 'F_UNLCK') throw errno('EAGAIN');
+      if (type === 'F_WRLCK' || other.type === 'F_WRLCK' || other.fl_break_time !== undefined) throw errno('EAGAIN');
     }
     if (mine === undefined) {
-      context
-        .flc_lease(task)
-        .push({ ...locks_copy_lock(task, context, lease), kind: 'lease', start: 0, end: OFFSET_MAX });
-    } else changeLease(task, inode, context, mine, type);
+      const fresh: FileLock = { ...locks_copy_lock(task, context, lease), kind: 'lease', start: 0, end: OFFSET_MAX };
+      context.flc_lease(task).push(fresh);
+      fresh.fl_lmops?.lm_setup?.(task, fresh);
+    } else {
+      changeLease(task, inode, context, mine, type);
+      mine.fl_lmops?.lm_setup?.(task, mine);
+    }
     recorded.set(task, { type });
   } finally {
     held.release();
@@ -147,10 +145,13 @@ export function lease_modify(
   type: FileLockType,
 ): FileLock[] {
   lease.type = type;
-  lease.break_to = undefined;
-  delete lease.break_time;
+  // Who has asked for all of it is not content with less (lease_clear_pending).
+  if (type === 'F_UNLCK') delete lease.fl_break_time;
+  if (type !== 'F_WRLCK') delete lease.fl_downgrade_time;
   locks_wake_up_blocks(task, inode.i_sb, [lease]);
   if (type !== 'F_UNLCK') return [];
+  // The process that had it is not told of anything else either.
+  if (lease.file !== undefined) f_setown(lease.file, undefined);
   const leases = context.flc_lease(task);
   const at = leases.indexOf(lease);
   if (at >= 0) leases.splice(at, 1);
@@ -173,8 +174,18 @@ export const lease_manager_ops: lock_manager_operations = {
   },
 };
 
+/** Holders who had their time lose what they were to give up (time_out_leases). flc_lock is held. */
+export function time_out_leases(task: Task, inode: Inode, context: FileLockContext): void {
+  const now = task.sched.monotonic();
+  const due = (time: number | undefined): boolean => time !== undefined && time <= now;
+  for (const lease of [...context.flc_lease(task)]) {
+    if (due(lease.fl_downgrade_time)) lease_modify(task, inode, context, lease, 'F_RDLCK');
+    if (due(lease.fl_break_time)) disposeLocked(task, context, lease_modify(task, inode, context, lease, 'F_UNLCK'));
+  }
+}
+
 /** A lease that is gone is released under flc_lock, as the row of fl_release_private says of leases. */
-function disposeLocked(task: Task, context: FileLockContext, gone: readonly FileLock[]): void {
+export function disposeLocked(task: Task, context: FileLockContext, gone: readonly FileLock[]): void {
   for (const lease of gone) {
     const release = lease.fl_ops?.fl_release_private;
     if (release === undefined) continue;
@@ -182,104 +193,13 @@ function disposeLocked(task: Task, context: FileLockContext, gone: readonly File
   }
 }
 
-/** Whether opening as `mode` says breaks the lease: for writing every lease, for reading a write lease (leases_conflict). */
-function breaks(task: Task, inode: Inode, context: FileLockContext, lease: FileLock, writes: boolean): boolean {
-  const owns = lease.fl_lmops?.lm_breaker_owns_lease;
-  if (owns !== undefined) {
-    const own = call(task, lm_rows.lm_breaker_owns_lease, managerLocks(inode, context), () => owns(task, lease));
-    if (own === true) return false;
-  }
-  return writes || lease.type === 'F_WRLCK';
-}
-
-/**
- * Before an open or a truncation: leases that stand against it are broken, and waited for (__break_lease). Their holders have 45 seconds.
- * @param flags O_* of the open; with O_NONBLOCK it does not wait
- * @throws EAGAIN where it would have to wait and may not; EINTR by a signal
- */
-export function break_lease(task: Task, inode: Inode, flags: number): Awaitable<void> {
-  const context = inode.i_flctx;
-  if (context === undefined || !context.hasLease) return undefined;
-  return breakAndWait(task, inode, context, flags);
-}
-
-async function breakAndWait(task: Task, inode: Inode, context: FileLockContext, flags: number): Promise<void> {
-  const writes = (flags & O_ACCMODE) !== 0;
-  for (;;) {
-    const blocker = breakOnce(task, inode, context, writes, flags);
-    if (blocker === undefined) return;
-    await waitForLease(task, inode, context, blocker);
-  }
-}
-
-/** Ask the holders of every lease in the way. @returns a lease to wait for, with a request that waits for it */
-function breakOnce(
-  task: Task,
-  inode: Inode,
-  context: FileLockContext,
-  writes: boolean,
-  flags: number,
-): FileLock | undefined {
-  const held = context.flc_lock.lock(task);
-  try {
-    const now = task.sched.monotonic();
-    for (const lease of [...context.flc_lease(task)]) {
-      // The holder had its time.
-      if (lease.break_to !== undefined && (lease.break_time ?? 0) <= now) {
-        disposeLocked(task, context, lease_modify(task, inode, context, lease, lease.break_to));
-      }
-    }
-    const inTheWay = context.flc_lease(task).filter((lease) => breaks(task, inode, context, lease, writes));
-    const to: FileLockType = writes ? 'F_UNLCK' : 'F_RDLCK';
-    for (const lease of inTheWay) {
-      if (lease.break_to === 'F_UNLCK' || lease.break_to === to) continue;
-      lease.break_to = to;
-      lease.break_time = now + LEASE_BREAK_TIME * 1000;
-      const { lm_break } = lease.fl_lmops ?? {};
-      if (lm_break === undefined) continue;
-      const mayGo = call(task, lm_rows.lm_break, managerLocks(inode, context), () => lm_break(task, lease));
-      if (mayGo === true) disposeLocked(task, context, lease_modify(task, inode, context, lease, to));
-    }
-    const left = inTheWay.find(
-      (lease) => context.flc_lease(task).includes(lease) && breaks(task, inode, context, lease, writes),
-    );
-    if (left === undefined) return undefined;
-    if ((flags & O_NONBLOCK) !== 0) throw errno('EAGAIN');
-    const request: FileLock = {
-      kind: 'lease',
-      type: writes ? 'F_WRLCK' : 'F_RDLCK',
-      owner: task,
-      pid: task.pid,
-      file: undefined,
-      start: 0,
-      end: OFFSET_MAX,
-      wait: true,
-      break_time: left.break_time ?? now,
-    };
-    locks_insert_block(task, inode, context, left, request, false);
-    return request;
-  } finally {
-    held.release();
-  }
-}
-
-async function waitForLease(task: Task, inode: Inode, context: FileLockContext, request: FileLock): Promise<void> {
-  const timeout = Math.max(0, (request.break_time ?? 0) - task.sched.monotonic());
-  try {
-    await request.queue?.wait(task, { interruptible: true, timeout, what: 'lease', lock: context });
-  } catch (error) {
-    if (!isErrno(error, 'ETIMEDOUT')) throw error;
-  } finally {
-    locks_delete_block(task, inode.i_sb, request);
-  }
-}
-
 /** The type of the lease by that open file, F_UNLCK where there is none; of one under break what it is about to become (fcntl_getlease). */
 export function fcntl_getlease(task: Task, file: File): FileLockType {
   const context = file.f_inode.i_flctx;
   if (context === undefined) return 'F_UNLCK';
-  const held = context.flc_lock.lock(task);
+  using _lock = context.flc_lock.lock(task);
+  time_out_leases(task, file.f_inode, context);
   const lease = context.flc_lease(task).find((other) => other.file === file);
-  held.release();
-  return lease?.break_to ?? lease?.type ?? 'F_UNLCK';
+  if (lease === undefined || lease.fl_break_time !== undefined) return 'F_UNLCK';
+  return lease.fl_downgrade_time === undefined ? lease.type : 'F_RDLCK';
 }

@@ -5,6 +5,7 @@ import { type Held, release_held } from '../locking/held.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { try_break_deleg, waiting_for_delegations } from './break-lease.js';
 import { d_delete, dput, shrink_dcache_parent } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import { ihold, iput } from './icache.js';
@@ -15,6 +16,10 @@ import { mnt_want_write, sb_end_write, type Writing } from './super-freeze.js';
 
 /** Remove a name that is not a directory's (do_unlinkat). What had it is freed when the directory is unlocked. @throws ENOENT EISDIR EACCES EPERM EROFS */
 export function do_unlink(task: Task, parent: Dentry, name: string): Awaitable<void> {
+  return waiting_for_delegations(unlinkOnce, task, parent, name);
+}
+
+function unlinkOnce(task: Task, parent: Dentry, name: string): Awaitable<void> {
   return removing(task, new Removing(rows.unlink, parent, name, vfs_unlink));
 }
 
@@ -107,6 +112,7 @@ function unlinkLocked(held: Held, task: Task, dir: Inode, dentry: Dentry, victim
 function unlinkInode(_held: Held, task: Task, dir: Inode, dentry: Dentry, victim: Inode): Awaitable<void> {
   const { unlink } = dir.i_op;
   if (unlink === undefined || (victim.i_flags & S_SWAPFILE) !== 0) throw errno('EPERM');
+  try_break_deleg(task, victim);
   return invoke(task, rows.unlink, { dir: dir.i_rwsem, victim: victim.i_rwsem }, unlink, dir, dentry);
 }
 

@@ -5,6 +5,7 @@ import type { Held } from '../locking/held.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { try_break_deleg, waiting_for_delegations } from './break-lease.js';
 import { dput, shrink_dcache_parent } from './dcache.js';
 import { d_exchange, d_move } from './dcache-alias.js';
 import type { Dentry } from './dentry.js';
@@ -129,6 +130,17 @@ export function do_rename(
 ): Awaitable<void> {
   checkFlags(flags);
   if (oldParent.d_sb !== newParent.d_sb) throw errno('EXDEV');
+  return waiting_for_delegations(renameOnce, task, oldParent, oldName, newParent, newName, flags);
+}
+
+function renameOnce(
+  task: Task,
+  oldParent: Dentry,
+  oldName: string,
+  newParent: Dentry,
+  newName: string,
+  flags: number,
+): Awaitable<void> {
   const r = new Rename(oldParent, oldName, newParent, newName, flags);
   return andThen(mnt_want_write(task, oldParent.d_sb), renameAsWriter, task, r);
 }
@@ -275,6 +287,8 @@ function renameLocked(
   if (source === undefined || rename === undefined) throw errno('EPERM');
   if (((source.i_flags | (victim?.i_flags ?? 0)) & S_SWAPFILE) !== 0) throw errno('EPERM');
   checkLinks(r, source, victim);
+  if (!isDir(source)) try_break_deleg(task, source);
+  if (victim !== undefined && !isDir(victim)) try_break_deleg(task, victim);
   const moved = oldDir !== newDir;
   const participants = {
     old_dir: oldDir.i_rwsem,

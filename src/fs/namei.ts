@@ -6,6 +6,7 @@ import { type Held, release_held } from '../locking/held.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { try_break_deleg, waiting_for_delegations } from './break-lease.js';
 import { d_rehash, dput, putAndThrow } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import {
@@ -207,6 +208,10 @@ function vfs_symlink(task: Task, dir: Inode, dentry: Dentry, { target = '' }: Cr
  * @throws EPERM for a directory, an immutable or append-only file; ENOENT for one that has no name left; EMLINK EXDEV; and as do_create
  */
 export function do_link(task: Task, old: Dentry, parent: Dentry, name: string): Awaitable<Dentry> {
+  return waiting_for_delegations(linkOnce, task, old, parent, name);
+}
+
+function linkOnce(task: Task, old: Dentry, parent: Dentry, name: string): Awaitable<Dentry> {
   const inode = old.d_inode;
   if (inode === undefined) throw errno('ENOENT');
   return creating(task, { row: rows.link, parent, name, make: vfs_link, mode: 0, old });
@@ -231,6 +236,7 @@ function linkInode(_held: Held, task: Task, old: Dentry, inode: Inode, dir: Inod
   if (link === undefined) throw errno('EPERM');
   if (inode.i_nlink === 0 && (inode.i_state & I_LINKABLE) === 0) throw errno('ENOENT');
   checkLinks(inode);
+  try_break_deleg(task, inode);
   const locks = { dir: dir.i_rwsem, inode: inode.i_rwsem };
   return andThen(invoke(task, rows.link, locks, link, old, dir, dentry), unlinkable, task, inode);
 }

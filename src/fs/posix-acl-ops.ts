@@ -5,6 +5,7 @@ import { invoke, take } from '../locking/context.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { try_break_deleg, waiting_for_delegations } from './break-lease.js';
 import type { Dentry } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode, isDir, S_APPEND, S_IMMUTABLE } from './inode.js';
 import { inGroup, inode_owner_or_capable } from './inode-owner.js';
@@ -131,6 +132,10 @@ export function vfs_set_acl(task: Task, dentry: Dentry, acl: PosixAcl | undefine
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
   if (acl !== undefined) posix_acl_valid(acl);
+  return waiting_for_delegations(setOnce, task, dentry, inode, acl, type);
+}
+
+function setOnce(task: Task, dentry: Dentry, inode: Inode, acl: PosixAcl | undefined, type: AclType): Awaitable<void> {
   return withWrite(task, inode.i_sb, () =>
     andThen(take(task, xattr_rows.set, 'inode', inode.i_rwsem, I_MUTEX_NORMAL), (held) =>
       withCleanup(
@@ -157,6 +162,7 @@ function setLocked(
     return undefined;
   }
   if (!task.permitted && !inode_owner_or_capable(task, inode)) throw errno('EPERM');
+  try_break_deleg(task, inode);
   return set_acl(task, dentry, acl, type);
 }
 

@@ -253,7 +253,7 @@ export class RemoteClient {
    */
   delegate(task: Task, state: number, type: FileLockType): Promise<void> {
     return this.#using(task, state, ({ file }) => {
-      const lease: FileLock = { ...this.#lock(file, { type, start: 0, length: 0 }, 'try'), kind: 'lease' };
+      const lease: FileLock = { ...this.#lock(file, { type, start: 0, length: 0 }, 'try'), kind: 'lease', deleg: true };
       return vfs_setlease(task, file, { ...lease, fl_lmops: delegation_ops });
     });
   }

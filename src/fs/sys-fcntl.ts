@@ -95,9 +95,7 @@ export function fcntl_ofd_testlock(task: Task, p: Process, fd: number, request: 
 
 /** F_SETLEASE: the process is told with SIGIO when somebody wants what the lease excludes. @throws EACCES EINVAL EAGAIN */
 export function fcntl_lease(task: Task, p: Process, fd: number, type: FileLockType): Awaitable<void> {
-  const file = p.files.get(fd);
-  if (type !== 'F_UNLCK' && f_getown(file) === undefined) f_setown(file, p);
-  return fcntl_setlease(task, file, type);
+  return fcntl_setlease(task, p.files.get(fd), type, p);
 }
 
 /** F_GETLEASE. */

@@ -6,6 +6,7 @@ import { call, invoke, take } from '../locking/context.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { try_break_deleg, waiting_for_delegations } from './break-lease.js';
 import type { Dentry } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode, inode_attrs, isDir, S_APPEND, S_IMMUTABLE, S_NOSEC } from './inode.js';
 import { inode_owner_or_capable } from './inode-owner.js';
@@ -125,8 +126,17 @@ export function vfs_removexattr(task: Task, dentry: Dentry, name: string): Await
 }
 
 function change(task: Task, dentry: Dentry, name: string, value: Buffer | undefined, flags: number): Awaitable<void> {
-  const { i_sb: sb } = inodeOf(dentry);
-  return withWrite(task, sb, () => changePermitted(task, dentry, name, value, flags));
+  return waiting_for_delegations(changeOnce, task, dentry, name, value, flags);
+}
+
+function changeOnce(
+  task: Task,
+  dentry: Dentry,
+  name: string,
+  value: Buffer | undefined,
+  flags: number,
+): Awaitable<void> {
+  return withWrite(task, inodeOf(dentry).i_sb, () => changePermitted(task, dentry, name, value, flags));
 }
 
 function changePermitted(
@@ -145,6 +155,7 @@ function changePermitted(
       withCleanup(
         () => {
           assert_sb_write_started(task, inode.i_sb);
+          try_break_deleg(task, inode);
           if (value !== undefined && name.startsWith('security.')) inode_attrs(task, inode).i_flags &= ~S_NOSEC;
           return call(task, rows.set, { inode: inode.i_rwsem }, () => set(task, dentry, inode, suffix, value, flags));
         },
