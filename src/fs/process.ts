@@ -1,5 +1,6 @@
 /** Processes of ours: who they are, where they are, what they have open (struct task_struct, as far as system calls on files ask). */
 import { task_end } from '../locking/context.js';
+import { run_as } from '../locking/held.js';
 import { type Awaitable, allInTurn, isPromise } from '../sched/awaitable.js';
 import { Errno, errno } from '../sched/errno.js';
 import { type Cred, ROOT_CRED, Task } from '../sched/task.js';
@@ -83,7 +84,7 @@ export class Process {
     task.syscall = name;
     this.#running.add(task);
     try {
-      const result = sched.run(() => body(task));
+      const result = sched.run(() => run_as(task, () => body(task)));
       return isPromise(result) ? await result : result;
     } finally {
       this.#running.delete(task);

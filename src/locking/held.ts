@@ -1,10 +1,23 @@
 /** The guard of a lock: proof that it is held, the record of it on the task, and the way to release it. */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { LockName, Row } from '../contract/row.js';
 import type { Task } from '../sched/task.js';
 import type { HeldLock, LockWatch } from '../sched/validator.js';
 import type { LockClassKey } from './lockdep/class.js';
 
 export type HeldMode = 'read' | 'write';
+
+/** For whom the code runs that runs now, where the deep checks are on: the task of a process's system call. */
+const current = new AsyncLocalStorage<Task>();
+/** Those of whom that is known. Others may be begun by one of them and go on behind it: a flusher, a journal. */
+const known = new WeakSet<Task>();
+
+/** Run `body` as `task` (current): with the deep checks on, what it gives back without having it is told from what its owner does. */
+export function run_as<T>(task: Task, body: () => T): T {
+  if (!task.validator.stacks) return body();
+  known.add(task);
+  return current.run(task, body);
+}
 
 /** What a guard calls to give its lock back. */
 export interface Releasable {
@@ -55,7 +68,7 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
   }
 
   /**
-   * Give the lock back. A second release is a violation (unlock by a non-owner), and so is one while its owner sleeps, who cannot be the one that gives it back.
+   * Give the lock back. A second release is a violation (unlock by a non-owner), and so is one by another task than its owner: it is known to be one where the owner sleeps, and with the deep checks on.
    * @throws with enforce=error EIO; in the second case it is still held then
    */
   release(): void {
@@ -63,7 +76,10 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
       this.#again();
       return;
     }
-    if (this.task?.waitingFor !== undefined) this.#whileAsleep(this.task);
+    const { task } = this;
+    if (task !== undefined && (task.waitingFor !== undefined || (task.validator.stacks && isAnother(task)))) {
+      this.#byAnother(task);
+    }
     this.released = true;
     this.forget();
     this.lock.release(this);
@@ -90,10 +106,10 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
     });
   }
 
-  #whileAsleep(owner: Task): void {
+  #byAnother(owner: Task): void {
     const { takenIn } = this;
     owner.validator.violation(undefined, 'unlock-not-owner', {
-      message: `${this.name} is released while ${owner.comm}/${owner.pid} #${owner.id}, who holds it, sleeps: by somebody else`,
+      message: `${this.name} is released by another task than ${owner.comm}/${owner.pid} #${owner.id}, who holds it`,
       rule: 'lock#released-once-by-its-owner',
       lock: this.name,
       held: [...owner.held],
@@ -151,6 +167,12 @@ export class Held<L extends LockName = LockName, M extends HeldMode = HeldMode> 
     }
     task.validator.released(task, this, last);
   }
+}
+
+/** Whether another runs than that task. */
+function isAnother(task: Task): boolean {
+  const now = current.getStore();
+  return now !== undefined && now !== task && known.has(task);
 }
 
 /** Only the deep checks pay for this; the text is made when somebody reads it. */

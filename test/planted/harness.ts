@@ -1,6 +1,7 @@
 /** What the planted filesystems need: one of them mounted in this process, processes that use it, and reports to compare. */
 import { memoryDevice } from '../../src/block/memory-device.js';
 import { kill_litter_super } from '../../src/fs/libfs.js';
+import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { vfs_mount } from '../../src/fs/super.js';
 import type { Machine, SuperBlock } from '../../src/fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
@@ -123,6 +124,15 @@ export async function reclaim({ sched, validator, memory }: Machine): Promise<vo
   await shrink_node(task, memory, 1, 4);
   inside.release();
   task_end(task);
+}
+
+/** Swap to a file for a while. */
+export async function swapping({ sys }: Stage): Promise<void> {
+  const fd = await sys.open('/s', O_CREAT | O_RDWR, 0o600);
+  await sys.pwrite(fd, Buffer.alloc(32_768), 0);
+  await sys.fsync(fd);
+  await sys.swapon(fd);
+  await sys.swapoff(fd);
 }
 
 /** The number of a file, as the argument of an ioctl. */

@@ -1,26 +1,17 @@
 /** swap_activate adds one extent, and says that it has added as many as the file has pages. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { add_swap_extent, type SwapInfo } from '../../../src/mm/swap-info.js';
 import type { Task } from '../../../src/sched/task.js';
-import type { Planted, Stage } from '../harness.js';
+import { type Planted, swapping } from '../harness.js';
 
 function swap_activate(_task: Task, sis: SwapInfo): number {
   add_swap_extent(sis, 0, 8, 64);
   return 8;
 }
 
-async function provoke({ sys }: Stage): Promise<void> {
-  const fd = await sys.open('/s', O_CREAT | O_RDWR, 0o600);
-  await sys.pwrite(fd, Buffer.alloc(8 * 4096), 0);
-  await sys.fsync(fd);
-  await sys.swapon(fd);
-  await sys.swapoff(fd);
-}
-
 export const planted: Planted = {
   bug: 'swap_activate counts pages instead of extents',
   changes: { aops: { swap_activate } },
-  provoke,
+  provoke: swapping,
   reports: [
     {
       kind: 'promise',
