@@ -71,7 +71,10 @@ export const OPTION_HELP: readonly (readonly [string, string])[] = [
   ['noatime, nodiratime, lazytime', 'access times are not kept, not those of directories, not written for themselves'],
   ['strictatime', 'every read moves the access time, not only the first after a change'],
   ['sync, dirsync', 'every change, or every change of a directory, waits for the device'],
-  ['dev, suid, noexec, …', 'device nodes and set-user-id bits count (where root mounts), nothing is executed'],
+  [
+    'dev, suid, noexec, nosymfollow, …',
+    'device nodes and set-user-id bits count (where root mounts), nothing is executed, no symbolic link is followed',
+  ],
 ];
 
 /** fstab's own words, which mean nothing to a mounted filesystem. */
@@ -239,6 +242,8 @@ const FLAG_WORDS = {
   nodev: ['dev', false],
   exec: ['noexec', false],
   noexec: ['noexec', true],
+  symfollow: ['nosymfollow', false],
+  nosymfollow: ['nosymfollow', true],
   atime: ['noatime', false],
   noatime: ['noatime', true],
   diratime: ['nodiratime', false],
@@ -254,6 +259,7 @@ export interface KernelFlags {
   suid: boolean;
   dev: boolean;
   noexec: boolean;
+  nosymfollow: boolean;
   noatime: boolean;
   nodiratime: boolean;
   strictatime: boolean;
@@ -271,6 +277,7 @@ export function kernelFlags(words: readonly string[]): KernelFlags {
     suid: false,
     dev: false,
     noexec: false,
+    nosymfollow: false,
     noatime: false,
     nodiratime: false,
     strictatime: false,

@@ -13,6 +13,7 @@ const MS_NODEV = 4;
 const MS_NOEXEC = 8;
 const MS_SYNCHRONOUS = 16;
 const MS_DIRSYNC = 128;
+const MS_NOSYMFOLLOW = 256;
 const MS_NOATIME = 1024;
 const MS_NODIRATIME = 2048;
 const MS_STRICTATIME = 1 << 24;
@@ -28,6 +29,7 @@ export function mountFlags(options: MountOptions): number {
     (options.noexec === true ? MS_NOEXEC : 0) |
     (options.sync === true ? MS_SYNCHRONOUS : 0) |
     (options.dirsync === true ? MS_DIRSYNC : 0) |
+    (options.nosymfollow === true ? MS_NOSYMFOLLOW : 0) |
     (options.noatime === true ? MS_NOATIME : 0) |
     (options.nodiratime === true ? MS_NODIRATIME : 0) |
     (options.strictatime === true ? MS_STRICTATIME : 0)

@@ -21,6 +21,7 @@ export function fusermountOptions(options: MountOptions): string {
   const quoted = (value: string) => value.replace(/[\\,]/g, '\\$&');
   const list = [options.readOnly === true ? 'ro' : 'rw', 'nosuid', 'nodev'];
   if (options.noexec === true) list.push('noexec');
+  if (options.nosymfollow === true) list.push('nosymfollow');
   if (options.noatime === true) list.push('noatime');
   if (options.nodiratime === true) list.push('nodiratime');
   if (options.sync === true) list.push('sync');

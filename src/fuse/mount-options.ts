@@ -24,6 +24,8 @@ export interface MountOptions {
   /** of the kernel's flags only shown: the server keeps the times; fusermount3 does not know it */
   readonly strictatime?: boolean;
   readonly noexec?: boolean;
+  /** symbolic links are not followed; a fusermount3 that does not know it refuses to mount */
+  readonly nosymfollow?: boolean;
   /** every write, or every change of a directory, waits for the device */
   readonly sync?: boolean;
   readonly dirsync?: boolean;

@@ -25,6 +25,8 @@ t.test("the kernel's flags reach mount(2)", async (t) => {
   t.equal(flagsOf('nodev,nosuid,dev,suid'), 0);
   t.equal(flagsOf('suid,dev,noexec'), NOEXEC);
   t.equal(flagsOf('suid,dev,noexec,exec'), 0);
+  t.equal(flagsOf('suid,dev,nosymfollow'), 256);
+  t.equal(flagsOf('suid,dev,nosymfollow,symfollow'), 0);
   t.equal(flagsOf('suid,dev,sync,dirsync'), SYNCHRONOUS | DIRSYNC);
   t.equal(flagsOf('suid,dev,noatime,nodiratime'), NOATIME | NODIRATIME);
   t.equal(flagsOf('suid,dev,noatime,nodiratime,sync,atime,diratime,async'), 0, 'each has a word that takes it back');
