@@ -1,4 +1,4 @@
-# A history of 2,000 commits: imported, cloned with links and through the pack protocol, checked, changed, pushed and packed again.
+# A history of 2,000 commits: imported, cloned with links and through the pack protocol, checked, changed, pushed, packed again, merged, stashed and searched.
 export HOME=$PWD GIT_CONFIG_NOSYSTEM=1
 git config --global user.name n && git config --global user.email n@localhost && git config --global gc.auto 0
 git init -q --bare -b main origin.git
@@ -17,4 +17,16 @@ git checkout -q HEAD~500 && git checkout -q main
 [ -z "$(git status --porcelain)" ]
 git gc -q && git fsck --strict --no-progress
 git -C ../far pull -q && diff -r --exclude=.git . ../far
-cd .. && rm -rf copy far origin.git .gitconfig
+unchanged() { [ -z "$(git status --porcelain)" ] && git diff-files --quiet; }
+git worktree add -q ../tree HEAD~30
+(cd ../tree; unchanged; git mv d3/f3 renamed; chmod +x d4/f4; git commit -qam renamed; unchanged)
+git merge -q -m merged "$(git -C ../tree rev-parse HEAD)"
+unchanged; [ -x d4/f4 ]; git worktree remove ../tree
+echo stashed >>d4/f4; : >untracked; git stash -q -u
+unchanged; git stash pop -q
+[ "$(git status --porcelain | wc -l)" = 2 ]; git checkout -q d4/f4; rm untracked
+unchanged; git bisect start HEAD HEAD~100 >../bisect 2>&1
+git bisect run sh -c '[ "$(git rev-list --count HEAD)" -lt 1950 ]' >>../bisect 2>&1
+[ "$(git rev-list --count refs/bisect/bad)" = 1950 ]; git bisect reset >>../bisect 2>&1
+unchanged
+cd .. && rm -rf bisect copy far origin.git .gitconfig
