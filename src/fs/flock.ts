@@ -7,9 +7,11 @@ import type { FileLockContext } from './file-lock-context.js';
 import type { Inode } from './inode.js';
 import {
   locks_copy_lock,
+  locks_delete_block,
   locks_dispose_list,
   locks_get_lock_context,
   locks_insert_block,
+  locks_move_blocks,
   locks_wake_up_blocks,
   typesConflict,
 } from './lock-list.js';
@@ -18,6 +20,11 @@ import { sleep } from './posix-locks.js';
 interface Attempt {
   readonly blocked: boolean;
   readonly gone: readonly FileLock[];
+}
+
+/** Whether a lock that is held stands in the way of another (flock_locks_conflict). */
+function flock_locks_conflict(held: FileLock, wanted: FileLock): boolean {
+  return held.owner !== wanted.owner && typesConflict(held, wanted);
 }
 
 /**
@@ -38,13 +45,15 @@ function flock_lock_inode(task: Task, inode: Inode, context: FileLockContext, re
       locks_wake_up_blocks(task, inode.i_sb, gone);
     }
     if (request.type === 'F_UNLCK') return { blocked: false, gone };
-    const blocker = list.find((lock) => lock.owner !== request.owner && typesConflict(lock, request));
+    const blocker = list.find((lock) => flock_locks_conflict(lock, request));
     if (blocker === undefined) {
-      list.push(locks_copy_lock(task, context, request));
+      const lock = locks_copy_lock(task, context, request);
+      list.push(lock);
+      locks_move_blocks(task, inode.i_sb, lock, request);
       return { blocked: false, gone };
     }
     if (!request.wait) return { blocked: true, gone };
-    locks_insert_block(task, inode, context, blocker, request, false);
+    locks_insert_block(task, inode, context, blocker, request, flock_locks_conflict, false);
     return { blocked: true, gone };
   } finally {
     held.release();
@@ -67,10 +76,14 @@ export function flock_lock_file(task: Task, file: File, request: FileLock): Awai
 }
 
 async function flock_wait(task: Task, inode: Inode, context: FileLockContext, request: FileLock): Promise<void> {
-  for (;;) {
-    await sleep(task, inode, context, request);
-    const { blocked, gone } = flock_lock_inode(task, inode, context, request);
-    await locks_dispose_list(task, context, gone);
-    if (!blocked) return;
+  try {
+    for (;;) {
+      await sleep(task, context, request);
+      const { blocked, gone } = flock_lock_inode(task, inode, context, request);
+      await locks_dispose_list(task, context, gone);
+      if (!blocked) return;
+    }
+  } finally {
+    locks_delete_block(task, inode.i_sb, request);
   }
 }

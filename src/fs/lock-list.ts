@@ -95,7 +95,9 @@ export function locks_dispose_list(task: Task, context: FileLockContext, gone: r
 }
 
 /**
- * `request` waits for `blocker` from now on (locks_insert_block). With flc_lock of the blocker's inode held; takes blocked_lock_lock.
+ * `request` waits for `blocker` from now on (locks_insert_block), or for one that waits for that and would be in its way, too: so that of many who want the same only the
+ * first is woken. With flc_lock of the blocker's inode held; takes blocked_lock_lock.
+ * @param conflict whether one lock, if it were held, would stand in the way of another
  * @param searched it is entered where deadlocks are searched for: POSIX locks only, whose owners can wait for each other
  */
 export function locks_insert_block(
@@ -104,16 +106,24 @@ export function locks_insert_block(
   context: FileLockContext,
   blocker: FileLock,
   request: FileLock,
+  conflict: (held: FileLock, wanted: FileLock) => boolean,
   searched: boolean,
 ): void {
   guard_read(task, GUARDED.flc_lists, context.flc_lock);
   const requests = blockedOf(inode.i_sb);
   const held = requests.blocked_lock_lock.lock(task);
   guard_write(task, GUARDED.blocked_locks, requests.blocked_lock_lock);
-  request.blocker = blocker;
+  let before = blocker;
+  for (let next: FileLock | undefined = blocker; next !== undefined; ) {
+    before = next;
+    next = before.blocked_requests?.find((waiter) => conflict(waiter, request));
+  }
+  // Those who wait for it may not be in the way of, nor blocked by, what it waits for now.
+  wakeWaiters(task, requests, request);
+  request.blocker = before;
   request.queue ??= new WaitQueue();
-  blocker.blocked_requests ??= [];
-  blocker.blocked_requests.push(request);
+  before.blocked_requests ??= [];
+  before.blocked_requests.push(request);
   if (searched) {
     const same = requests.byOwner.get(request.owner);
     if (same === undefined) requests.byOwner.set(request.owner, [request]);
@@ -122,18 +132,35 @@ export function locks_insert_block(
   held.release();
 }
 
-/** `request` waits no more, whether or not it did (locks_delete_block). Takes blocked_lock_lock. @returns whether it did */
-export function locks_delete_block(task: Task, sb: SuperBlock, request: FileLock): boolean {
-  if (request.blocker === undefined) return false;
+/** Those who wait for `request` wait for `lock`, which it has become (locks_move_blocks). With flc_lock held; takes blocked_lock_lock. */
+export function locks_move_blocks(task: Task, sb: SuperBlock, lock: FileLock, request: FileLock): void {
+  const waiters = request.blocked_requests;
+  if (waiters === undefined || lock === request) return;
   const requests = blockedOf(sb);
   const held = requests.blocked_lock_lock.lock(task);
   guard_write(task, GUARDED.blocked_locks, requests.blocked_lock_lock);
-  const waiters = request.blocker.blocked_requests;
-  const at = waiters?.indexOf(request) ?? -1;
-  if (at >= 0) waiters?.splice(at, 1);
-  unhash(requests, request);
+  delete request.blocked_requests;
+  for (const waiter of waiters) waiter.blocker = lock;
+  lock.blocked_requests = [...(lock.blocked_requests ?? []), ...waiters];
   held.release();
-  return true;
+}
+
+/** `request` waits no more, whether or not it did, and who waits for it asks again (locks_delete_block). Takes blocked_lock_lock. @returns whether it did */
+export function locks_delete_block(task: Task, sb: SuperBlock, request: FileLock): boolean {
+  const { blocker } = request;
+  if (blocker === undefined && request.blocked_requests === undefined) return false;
+  const requests = blockedOf(sb);
+  const held = requests.blocked_lock_lock.lock(task);
+  guard_write(task, GUARDED.blocked_locks, requests.blocked_lock_lock);
+  wakeWaiters(task, requests, request);
+  if (blocker !== undefined) {
+    const waiters = blocker.blocked_requests;
+    const at = waiters?.indexOf(request) ?? -1;
+    if (at >= 0) waiters?.splice(at, 1);
+    unhash(requests, request);
+  }
+  held.release();
+  return blocker !== undefined;
 }
 
 function unhash(requests: BlockedRequests, request: FileLock): void {
@@ -152,17 +179,24 @@ export function locks_wake_up_blocks(task: Task, sb: SuperBlock, locks: readonly
   if (!locks.some(({ blocked_requests: waiters }) => waiters !== undefined && waiters.length > 0)) return;
   const requests = blockedOf(sb);
   const held = requests.blocked_lock_lock.lock(task);
-  for (const lock of locks) {
-    const waiters = lock.blocked_requests;
-    if (waiters === undefined) continue;
-    delete lock.blocked_requests;
-    guard_write(task, GUARDED.blocked_locks, requests.blocked_lock_lock);
-    for (const waiter of waiters) {
-      unhash(requests, waiter);
-      const notify = waiter.fl_lmops?.lm_notify;
-      if (notify === undefined) waiter.queue?.wake_all();
-      else call(task, lm_rows.lm_notify, { locks: requests.blocked_lock_lock }, () => notify(task, waiter));
+  for (const lock of locks) wakeWaiters(task, requests, lock);
+  held.release();
+}
+
+/** With blocked_lock_lock held (__locks_wake_up_blocks). */
+function wakeWaiters(task: Task, requests: BlockedRequests, lock: FileLock): void {
+  const waiters = lock.blocked_requests;
+  if (waiters === undefined) return;
+  delete lock.blocked_requests;
+  guard_write(task, GUARDED.blocked_locks, requests.blocked_lock_lock);
+  for (const waiter of waiters) {
+    unhash(requests, waiter);
+    const notify = waiter.fl_lmops?.lm_notify;
+    if (notify === undefined) waiter.queue?.wake_all();
+    else {
+      call(task, lm_rows.lm_notify, { locks: requests.blocked_lock_lock }, () => notify(task, waiter));
+      // Whether it asks again nobody knows.
+      wakeWaiters(task, requests, waiter);
     }
   }
-  held.release();
 }

@@ -16,6 +16,7 @@ import {
   locks_dispose_list,
   locks_get_lock_context,
   locks_insert_block,
+  locks_move_blocks,
   locks_wake_up_blocks,
   managerLocks,
   overlaps,
@@ -38,8 +39,10 @@ function posix_locks_deadlock(inode: Inode, wanted: FileLock, blocker: FileLock)
   let block = blocker;
   for (let i = 0; i <= MAX_DEADLK_ITERATIONS; i++) {
     if (block.kind === 'posix' && block.owner === wanted.owner) return true;
-    const waits = byOwner.get(block.owner)?.[0]?.blocker;
+    let waits = byOwner.get(block.owner)?.[0]?.blocker;
     if (waits === undefined) return false;
+    // In front of it others may wait: what all of them wait for counts.
+    while (waits.blocker !== undefined) waits = waits.blocker;
     block = waits;
   }
   return false;
@@ -72,6 +75,8 @@ function posix_lock_inode(task: Task, inode: Inode, context: FileLockContext, re
       }
     }
     const gone = insert(task, context, request);
+    const lock = request.blocked_requests && heldFor(context.flc_posix(task), request);
+    if (lock !== undefined) locks_move_blocks(task, inode.i_sb, lock, request);
     locks_wake_up_blocks(task, inode.i_sb, gone);
     return { blocker: undefined, gone };
   } finally {
@@ -99,7 +104,7 @@ function block(task: Task, inode: Inode, context: FileLockContext, blocker: File
   const deadlock = posix_locks_deadlock(inode, request, blocker);
   held.release();
   if (deadlock) throw errno('EDEADLK');
-  locks_insert_block(task, inode, context, blocker, request, request.kind === 'posix');
+  locks_insert_block(task, inode, context, blocker, request, posix_locks_conflict, request.kind === 'posix');
 }
 
 /**
@@ -113,10 +118,7 @@ function insert(task: Task, context: FileLockContext, request: FileLock): FileLo
   const unlock = request.type === 'F_UNLCK';
   let { start, end } = request;
   // Whole, it is neither merged nor split, and keeps its identity.
-  const same = list.find(
-    (lock) => isSame(lock, request) && lock.type === request.type && lock.start <= start && lock.end >= end,
-  );
-  if (same !== undefined) return [];
+  if (heldFor(list, request) !== undefined) return [];
   const gone: FileLock[] = [];
   const others: FileLock[] = [];
   const kept: FileLock[] = [];
@@ -148,6 +150,12 @@ function insert(task: Task, context: FileLockContext, request: FileLock): FileLo
   return gone;
 }
 
+/** The lock that has all of what was asked for. */
+function heldFor(list: readonly FileLock[], request: FileLock): FileLock | undefined {
+  const { type, start, end } = request;
+  return list.find((lock) => isSame(lock, request) && lock.type === type && lock.start <= start && lock.end >= end);
+}
+
 function isSame(lock: FileLock, request: FileLock): boolean {
   return lock.owner === request.owner && lock.kind === request.kind;
 }
@@ -168,7 +176,15 @@ function part(task: Task, context: FileLockContext, lock: FileLock, start: numbe
 export function posix_lock_file(task: Task, file: File, request: FileLock): Awaitable<LockOutcome> {
   const { f_inode: inode } = file;
   const context = locks_get_lock_context(inode);
-  const { blocker, gone, expire } = posix_lock_inode(task, inode, context, request);
+  let attempt: Attempt;
+  try {
+    attempt = posix_lock_inode(task, inode, context, request);
+  } catch (error) {
+    // A lock manager has asked again: others may wait for what it does not get.
+    locks_delete_block(task, inode.i_sb, request);
+    throw error;
+  }
+  const { blocker, gone, expire } = attempt;
   if (blocker !== undefined) return posix_lock_wait(task, inode, context, request, expire);
   const disposed = locks_dispose_list(task, context, gone);
   return disposed === undefined ? 'granted' : andThen(disposed, () => 'granted' as const);
@@ -182,16 +198,23 @@ async function posix_lock_wait(
   expire: Attempt['expire'],
 ): Promise<LockOutcome> {
   let takeAway = expire;
-  for (;;) {
-    if (takeAway !== undefined) await expireLock(task, inode, context, takeAway);
-    else if (request.fl_lmops?.lm_notify !== undefined) return 'deferred';
-    else await sleep(task, inode, context, request);
-    const attempt = posix_lock_inode(task, inode, context, request);
-    if (attempt.blocker === undefined) {
-      await locks_dispose_list(task, context, attempt.gone);
-      return 'granted';
+  let deferred = false;
+  try {
+    for (;;) {
+      if (takeAway !== undefined) await expireLock(task, inode, context, takeAway);
+      else if (request.fl_lmops?.lm_notify !== undefined) {
+        deferred = true;
+        return 'deferred';
+      } else await sleep(task, context, request);
+      const attempt = posix_lock_inode(task, inode, context, request);
+      if (attempt.blocker === undefined) {
+        await locks_dispose_list(task, context, attempt.gone);
+        return 'granted';
+      }
+      takeAway = attempt.expire;
     }
-    takeAway = attempt.expire;
+  } finally {
+    if (!deferred) locks_delete_block(task, inode.i_sb, request);
   }
 }
 
@@ -204,14 +227,10 @@ async function expireLock(
   await call(task, lm_rows.lm_expire_lock, managerLocks(inode, context), () => expire(task));
 }
 
-/** Sleep until the lock in the way is gone or changed. @throws EINTR */
-export async function sleep(task: Task, inode: Inode, context: FileLockContext, request: FileLock): Promise<void> {
-  try {
-    while (request.blocker !== undefined && request.queue !== undefined) {
-      await request.queue.wait(task, { interruptible: true, what: `${request.kind} lock`, lock: context });
-    }
-  } finally {
-    locks_delete_block(task, inode.i_sb, request);
+/** Sleep until the lock in the way is gone or changed; the caller sees to it that the request waits no more (locks_delete_block). @throws EINTR */
+export async function sleep(task: Task, context: FileLockContext, request: FileLock): Promise<void> {
+  while (request.blocker !== undefined && request.queue !== undefined) {
+    await request.queue.wait(task, { interruptible: true, what: `${request.kind} lock`, lock: context });
   }
 }
 
