@@ -287,21 +287,31 @@ function raised(floor: Floor, synced: Synced, snapshots: readonly Snapshot[]): F
   return { names, data };
 }
 
-/** @returns what is wrong with the bytes of a file that can have been any of `versions` */
-function wrongBytes(found: Buffer, versions: readonly Buffer[]): string | undefined {
+/**
+ * @param moved what the file holds may have been moved within it: blocks that are written in place stand at another place then, if the move is lost
+ * @returns what is wrong with the bytes of a file that can have been any of `versions`
+ */
+function wrongBytes(found: Buffer, versions: readonly Buffer[], moved: boolean): string | undefined {
   const sizes = versions.map(({ length }) => length);
   if (found.length < Math.min(...sizes) || found.length > Math.max(...sizes)) {
     return `${found.length} bytes, which may be ${sizes.join()}`;
   }
+  const anywhere = new Set(moved ? Buffer.concat(versions) : []);
   const at = found.findIndex((byte, i) => {
-    if (versions.some((version) => version[i] === byte && i < version.length)) return false;
+    if (anywhere.has(byte) || versions.some((version) => version[i] === byte && i < version.length)) return false;
     return byte !== 0 || versions.every((version) => i < version.length && version[i] !== 0);
   });
   if (at < 0) return undefined;
   return `byte ${at} is ${found[at]}, which may be ${versions.map((version) => version[at] ?? 'beyond the end').join()}`;
 }
 
-function judge(found: Snapshot, snapshots: readonly Snapshot[], floor: Floor, until: number): string | undefined {
+function judge(
+  found: Snapshot,
+  snapshots: readonly Snapshot[],
+  floor: Floor,
+  until: number,
+  moved: boolean,
+): string | undefined {
   const tree = treeOf(found);
   let like = -1;
   for (let i = floor.names; i <= until; i++) {
@@ -319,7 +329,7 @@ function judge(found: Snapshot, snapshots: readonly Snapshot[], floor: Floor, un
       // Before it was made there was nothing in it.
       versions.push(snapshots[i]?.inodes.get(ino)?.bytes ?? Buffer.alloc(0));
     }
-    const wrong = wrongBytes(bytes, versions);
+    const wrong = wrongBytes(bytes, versions, moved);
     if (wrong !== undefined) return `inode ${ino} at ${like}: ${wrong}`;
   }
   return undefined;
@@ -358,6 +368,7 @@ export async function play(ops: readonly Op[], choose: (n: number) => number, cu
     }
     return { events: driver.events.length, crash: (cut: number, how: (n: number) => number) => driver.crash(cut, how) };
   });
+  const moved = ops.some(({ name }) => /^fallocate (8|32) /.test(name));
   const ways: ((n: number) => number)[] = [(n) => n - 1, () => 0, choose, choose];
   for (let i = 0; i < cuts; i++) {
     const cut = i < 2 ? events : choose(events + 1);
@@ -372,7 +383,7 @@ export async function play(ops: readonly Op[], choose: (n: number) => number, cu
       );
     const problems = await problemsOf(left);
     if (problems.length > 0) throw tell(problems.join('; '));
-    const wrong = judge(await inLife(left, look), snapshots, floor, until);
+    const wrong = judge(await inLife(left, look), snapshots, floor, until, moved);
     if (wrong !== undefined) throw tell(wrong);
   }
   return cuts;
