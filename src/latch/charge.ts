@@ -65,7 +65,8 @@ function chargeSome(task: Task, inode: LatchInode, blocks: number, flags?: Charg
 /** Blocks are given back. */
 export function unchargeBlocks(task: Task, inode: LatchInode, blocks: number): Awaitable<void> {
   const count = (): void => {
-    inode.i_blocks -= blocks * SECTORS;
+    // A damaged inode may say that it has fewer than it gives back.
+    inode.i_blocks = Math.max(inode.delayed * SECTORS, inode.i_blocks - blocks * SECTORS);
   };
   if (!dquot_active(inode)) return count();
   return andThen(initQuota(task, inode), () => dquot_free_space(task, inode, blocks * BLOCK_SIZE, count));

@@ -1,6 +1,6 @@
 /** What changes in directories have in common: which locks they need, and what else changes with the entries. */
 import { FS_PROJINHERIT_FL } from '../fs/fileattr.js';
-import type { Inode } from '../fs/inode.js';
+import { type Inode, inode_links } from '../fs/inode.js';
 import { IS_DIRSYNC } from '../fs/sync-flags.js';
 import { dir_changed, inode_set_ctime_current } from '../fs/time.js';
 import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
@@ -35,6 +35,12 @@ export function dirty(task: Task, handle: Handle, dir: Inode): Awaitable<void> {
   if (IS_DIRSYNC(dir)) handle.sync = true;
   dir_changed(dir);
   return changed(task, handle, dir);
+}
+
+/** A link less, but never fewer than there can be: a damaged inode may say too few (ext4_dec_count). i_rwsem is held exclusively. */
+export function dec_count(task: Task, inode: Inode): void {
+  const links = inode_links(task, inode);
+  if (inode.i_nlink > (isDir(inode) ? 2 : 0)) links.i_nlink--;
 }
 
 /** A name of an inode is gone: without any it is on the orphan list until nobody has it open. */

@@ -6,7 +6,7 @@ import { inode_set_ctime_current } from '../fs/time.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { changed, checkEmpty, dirty, dropped, dtype, mayBeIn, namesToChange } from './dir-change.js';
+import { changed, checkEmpty, dec_count, dirty, dropped, dtype, mayBeIn, namesToChange } from './dir-change.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
 import { latchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
@@ -56,7 +56,7 @@ function unlinkIn(handle: Handle, task: Task, dir: Inode, dentry: Dentry, inode:
 }
 
 function oneLess(_removed: void, task: Task, handle: Handle, inode: Inode): Awaitable<void> {
-  inode_links(task, inode).i_nlink--;
+  dec_count(task, inode);
   return dropped(task, handle, inode);
 }
 
@@ -77,6 +77,6 @@ function rmdirIn(handle: Handle, task: Task, dir: Inode, dentry: Dentry, inode: 
 
 function noneLeft(_removed: void, task: Task, handle: Handle, inode: Inode, dir: Inode): Awaitable<void> {
   inode_links(task, inode).i_nlink = 0;
-  inode_links(task, dir).i_nlink--;
+  dec_count(task, dir);
   return dropped(task, handle, inode);
 }

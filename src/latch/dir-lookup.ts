@@ -6,14 +6,20 @@ import type { File } from '../fs/file.js';
 import type { Inode } from '../fs/inode.js';
 import type { DirContext } from '../fs/types.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
+import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { adoptCasefold } from './casefold.js';
 import { namesToRead } from './dir-change.js';
-import { infoOf } from './info.js';
+import { infoOf, type LatchInfo } from './info.js';
 import { latch_iget, latchInode } from './inode.js';
 
 const DT_DIR = 4;
+
+/** A name stands for an inode that is none: that is damage. */
+function stale(error: unknown, _task: Task, _info: LatchInfo, ino: number): never {
+  throw isErrno(error, 'ESTALE') ? errno('EIO', `a name stands for inode ${ino}, which is deleted`) : error;
+}
 
 /** ->lookup. @throws EIO */
 export function lookup(task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry | undefined> {
@@ -24,7 +30,7 @@ export function lookup(task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry
       if (!IS_CASEFOLDED(dir)) d_add(task, dentry, undefined);
       return undefined;
     }
-    return andThen(latch_iget(task, info, entry.ino), (inode) => {
+    return andThen(orElse(latch_iget, stale, task, info, entry.ino), (inode) => {
       adoptCasefold(dentry, inode);
       return d_splice_alias(task, inode, dentry);
     });

@@ -10,7 +10,7 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { acl_credits, init_acl } from './acl.js';
 import { withOwners } from './charge.js';
-import { changed, checkEmpty, dirty, dropped, dtype, isDir, mayBeIn, namesToChange } from './dir-change.js';
+import { changed, checkEmpty, dec_count, dirty, dropped, dtype, isDir, mayBeIn, namesToChange } from './dir-change.js';
 import { discard, newInode } from './dir-new.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
@@ -27,7 +27,7 @@ function reparent(task: Task, inode: LatchInode, from: Inode, to: Inode): void {
   if (!isDir(inode) || from === to) return;
   guard_write(task, GUARDED.dotdot, inode.i_sb.s_vfs_rename_sem);
   inode.parent = to.i_ino;
-  inode_links(task, from).i_nlink--;
+  dec_count(task, from);
   inode_links(task, to).i_nlink++;
 }
 
@@ -138,8 +138,8 @@ function loseVictim(task: Task, handle: Handle, { to, victim }: Renamed): Awaita
   if (victim === undefined) return undefined;
   if (isDir(victim)) {
     inode_links(task, victim).i_nlink = 0;
-    inode_links(task, to).i_nlink--;
-  } else inode_links(task, victim).i_nlink--;
+    dec_count(task, to);
+  } else dec_count(task, victim);
   return dropped(task, handle, victim);
 }
 

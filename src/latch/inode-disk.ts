@@ -11,6 +11,8 @@ import type { Handle } from './journal/types.js';
 
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
+/** What an inode has room for. */
+const MAX_SECTORS = 2 ** 48 - 1;
 
 /** What the checksum of an inode begins with. */
 export function seedOf(info: LatchInfo, inode: LatchInode): number {
@@ -77,7 +79,8 @@ function fillInode(info: LatchInfo, inode: LatchInode, bytes: Buffer, at: number
     projid: inode.i_projid,
     nlink: inode.i_nlink,
     size: (inode.i_mode & S_IFMT) === S_IFREG ? inode.i_disksize : inode.i_size,
-    blocks: inode.i_blocks - inode.delayed * (BLOCK_SIZE / 512),
+    // A damaged inode may have as many as it can say.
+    blocks: Math.min(inode.i_blocks - inode.delayed * (BLOCK_SIZE / 512), MAX_SECTORS),
     generation: inode.i_generation,
     flags: inode.flags,
     rdev: inode.i_rdev,

@@ -239,7 +239,7 @@ export function setOps(inode: LatchInode): void {
 
 /**
  * The inode of that number, with a reference. At once where it is in memory.
- * @throws ESTALE where it is free
+ * @throws ESTALE where it is free, or has no links without being the orphan that is dealt with: whoever lets go of it would delete it; EIO
  */
 export function latch_iget(task: Task, info: LatchInfo, ino: number): Awaitable<LatchInode> {
   return andThen(iget_locked(task, info.sb, ino), (found) => {
@@ -274,6 +274,9 @@ async function readInode(task: Task, info: LatchInfo, inode: LatchInode): Promis
     if (disk.mode === 0) throw errno('ESTALE', `inode ${inode.i_ino}`);
     if (info.checked && !inodeIsSealed(bytes, seedOf(info, inode))) {
       throw errno('EIO', `the checksum of inode ${inode.i_ino} is wrong`);
+    }
+    if (disk.nlink === 0 && inode.i_ino !== info.super.orphan) {
+      throw errno('ESTALE', `inode ${inode.i_ino} has no links`);
     }
     fillFrom(inode, disk);
     // It may have been changed and left memory since the last commit: fsync is to find that out.

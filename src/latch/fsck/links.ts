@@ -2,7 +2,9 @@
 import { ROOT_INO } from '../format/layout.js';
 import type { FsckContext } from './context.js';
 import { setParent } from './dirs.js';
-import { isDirectory, type Seen } from './seen.js';
+import { isDirectory, type Seen, typeOf } from './seen.js';
+
+const S_IFREG = 0o100000;
 
 /** The orphan list: each of its inodes is one, and it ends. @returns the list as it shall be, where it is damaged */
 export function checkOrphans(context: FsckContext): number[] | undefined {
@@ -19,10 +21,16 @@ export function checkOrphans(context: FsckContext): number[] | undefined {
     else if (seen.orphan) tell(from, `the orphan list goes on with inode ${ino}, where it has been`);
     else if (ino === ROOT_INO) tell(from, 'the orphan list goes on with the root');
     if (seen === undefined || seen.orphan || ino === ROOT_INO) break;
-    seen.orphan = true;
-    list.push(ino);
+    const next = seen.disk.nextOrphan;
+    if (isLeft(seen) || typeOf(seen.disk) === S_IFREG) {
+      seen.orphan = true;
+      list.push(ino);
+    } else {
+      tell(from, `the orphan list goes on with inode ${ino}, which is neither deleted nor to be truncated`);
+      setNext(seen, 0);
+    }
     from = `inode ${ino}`;
-    ino = seen.disk.nextOrphan;
+    ino = next;
   }
   for (const seen of context.inodes.values()) {
     const { ino, orphan, disk } = seen;
