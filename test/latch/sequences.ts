@@ -4,7 +4,7 @@
  */
 import { O_CREAT, O_DIRECT, O_RDWR, O_SYNC } from '../../src/fs/open-flags.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
-import { Errno } from '../../src/sched/errno.js';
+import { Errno, errno } from '../../src/sched/errno.js';
 import { settle } from './journal/crash-device.js';
 import { freshImage, problemsOf, World } from './world.js';
 
@@ -60,7 +60,7 @@ function mapped(path: string, page: number, sync: boolean): Op {
     `store to ${path} page ${page}${sync ? ' and msync' : ''}`,
     (sys, _world, fill) =>
       withFile(sys, path, O_RDWR, async (fd) => {
-        if ((await sys.fstat(fd)).size <= page * 4096) return;
+        if ((await sys.fstat(fd)).size <= page * 4096) throw errno('ENXIO', 'there is no such page');
         const at = await sys.mmap(0, 4096, 3, 1, fd, page * 4096);
         await sys.store(at + 100, Buffer.alloc(700, fill));
         if (sync) await sys.msync(at, 4096, 4);
