@@ -63,6 +63,41 @@ function field(which: Bitmap): 'blockBitmap' | 'inodeBitmap' | 'roomBitmap' {
   return which === BLOCK_BITMAP ? 'blockBitmap' : which === INODE_BITMAP ? 'inodeBitmap' : 'roomBitmap';
 }
 
+/** @throws EIO where the bitmap is not what the descriptor says */
+function verify(bh: BufferHead, group: Group, which: Bitmap, descriptor: GroupDescriptor): BufferHead {
+  if (bh.verified) return bh;
+  if (crc32(bh.b_data, group.seed) !== descriptor[field(which)]) {
+    brelse(bh);
+    throw errno('EIO', `group ${group.number}: the checksum of bitmap ${which} is wrong`);
+  }
+  bh.verified = true;
+  return bh;
+}
+
+function bitmapAccess(_touched: void, task: Task, handle: Handle, bh: BufferHead): Awaitable<void> {
+  return handle.get_write_access(task, bh);
+}
+
+async function whenReady(ready: Promise<void>, bh: BufferHead): Promise<BufferHead> {
+  try {
+    await ready;
+    return bh;
+  } catch (error) {
+    brelse(bh);
+    throw error;
+  }
+}
+
+function touchDescriptor(bh: BufferHead, task: Task, handle: Handle, group: Group): Awaitable<void> {
+  return andThen(handle.get_write_access(task, bh), touched, task, handle, group, bh);
+}
+
+function touched(_may: void, task: Task, handle: Handle, group: Group, bh: BufferHead): void {
+  handle.dirty_metadata(task, bh);
+  brelse(bh);
+  group.tid = handle.tid;
+}
+
 export class Groups {
   readonly count: number;
   readonly journaled: boolean;
@@ -83,8 +118,10 @@ export class Groups {
 
   /** @throws EIO where it cannot be read or is damaged */
   load(task: Task, number: number): Awaitable<Group> {
-    const known = this.#groups[number];
-    if (known !== undefined) return known;
+    return this.#groups[number] ?? this.#readGroup(task, number);
+  }
+
+  #readGroup(task: Task, number: number): Awaitable<Group> {
     return andThen(sb_bread(task, this.#bdev, number * GROUP_BLOCKS), (bh) => {
       const { blocks, uuid } = this.#super;
       const seed = groupSeed(uuid, number);
@@ -101,17 +138,9 @@ export class Groups {
 
   /** A bitmap to be read, with a reference; undefined where the group was never used. @throws EIO also where it is damaged */
   read(task: Task, group: Group, which: Bitmap): Awaitable<BufferHead | undefined> {
-    const { descriptor } = group;
-    if (descriptor === undefined) return undefined;
-    return andThen(sb_bread(task, this.#bdev, group.base + which), (bh) => {
-      if (bh.verified || !this.#checked) return bh;
-      if (crc32(bh.b_data, group.seed) !== descriptor[field(which)]) {
-        brelse(bh);
-        throw errno('EIO', `group ${group.number}: the checksum of bitmap ${which} is wrong`);
-      }
-      bh.verified = true;
-      return bh;
-    });
+    if (group.descriptor === undefined) return undefined;
+    const read = sb_bread(task, this.#bdev, group.base + which);
+    return this.#checked ? andThen(read, verify, group, which, group.descriptor) : read;
   }
 
   /**
@@ -120,18 +149,19 @@ export class Groups {
    */
   access(task: Task, handle: Handle, group: Group, which: Bitmap): Awaitable<BufferHead> {
     if (group.descriptor === undefined) return this.#make(task, handle, group, which);
-    return andThen(this.read(task, group, which), (bh) => {
-      if (bh === undefined) throw errno('EIO', `group ${group.number} has vanished`);
-      const ready = andThen(this.#touch(task, handle, group), () => handle.get_write_access(task, bh));
-      if (!(ready instanceof Promise)) return bh;
-      return ready.then(
-        () => bh,
-        (error: unknown) => {
-          brelse(bh);
-          throw error;
-        },
-      );
-    });
+    return andThen(this.read(task, group, which), Groups.#accessTo, task, handle, group, this);
+  }
+
+  static #accessTo(
+    bh: BufferHead | undefined,
+    task: Task,
+    handle: Handle,
+    group: Group,
+    groups: Groups,
+  ): Awaitable<BufferHead> {
+    if (bh === undefined) throw errno('EIO', `group ${group.number} has vanished`);
+    const ready = andThen(groups.#touch(task, handle, group), bitmapAccess, task, handle, bh);
+    return ready instanceof Promise ? whenReady(ready, bh) : bh;
   }
 
   /** The bytes of a bitmap were changed; gives its reference back. */
@@ -176,13 +206,7 @@ export class Groups {
   /** The descriptor's block is part of the transaction. */
   #touch(task: Task, handle: Handle, group: Group): Awaitable<void> {
     if (!this.journaled || group.tid === handle.tid) return undefined;
-    return andThen(sb_bread(task, this.#bdev, group.base), (bh) =>
-      andThen(handle.get_write_access(task, bh), () => {
-        handle.dirty_metadata(task, bh);
-        brelse(bh);
-        group.tid = handle.tid;
-      }),
-    );
+    return andThen(sb_bread(task, this.#bdev, group.base), touchDescriptor, task, handle, group);
   }
 
   /**

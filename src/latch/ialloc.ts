@@ -123,10 +123,20 @@ export class InodeAllocator {
 
   /** A block of inodes with a free slot. */
   #findRoom(task: Task): Awaitable<number | undefined> {
-    const number = this.#group;
-    return andThen(this.#groups.load(task, number), (group) =>
-      andThen(this.#roomIn(task, group), (block) => block ?? this.#roomElsewhere(task, number)),
-    );
+    return andThen(this.#groups.load(task, this.#group), InodeAllocator.#roomFrom, task, this);
+  }
+
+  static #roomFrom(group: Group, task: Task, inodes: InodeAllocator): Awaitable<number | undefined> {
+    return andThen(inodes.#roomIn(task, group), InodeAllocator.#orElsewhere, task, group, inodes);
+  }
+
+  static #orElsewhere(
+    block: number | undefined,
+    task: Task,
+    { number }: Group,
+    inodes: InodeAllocator,
+  ): Awaitable<number | undefined> {
+    return block ?? inodes.#roomElsewhere(task, number);
   }
 
   async #roomElsewhere(task: Task, but: number): Promise<number | undefined> {
@@ -141,40 +151,57 @@ export class InodeAllocator {
 
   #roomIn(task: Task, group: Group): Awaitable<number | undefined> {
     if (group.full || group.descriptor === undefined) return undefined;
-    return andThen(this.#groups.read(task, group, ROOM_BITMAP), (bh) => {
-      if (bh === undefined) return undefined;
-      const from = group.number === this.#group ? this.#at : 0;
-      const at = firstSet(bh.b_data, from, group.size) ?? firstSet(bh.b_data, 0, from);
-      brelse(bh);
-      if (at === undefined) {
-        group.full = true;
-        return undefined;
-      }
-      this.#group = group.number;
-      this.#at = at;
-      return group.base + at;
-    });
+    return andThen(this.#groups.read(task, group, ROOM_BITMAP), InodeAllocator.#firstRoom, group, this);
+  }
+
+  static #firstRoom(bh: BufferHead | undefined, group: Group, inodes: InodeAllocator): number | undefined {
+    if (bh === undefined) return undefined;
+    const from = group.number === inodes.#group ? inodes.#at : 0;
+    const at = firstSet(bh.b_data, from, group.size) ?? firstSet(bh.b_data, 0, from);
+    brelse(bh);
+    if (at === undefined) {
+      group.full = true;
+      return undefined;
+    }
+    inodes.#group = group.number;
+    inodes.#at = at;
+    return group.base + at;
   }
 
   #claim(task: Task, handle: Handle, block: number, mode: number): Awaitable<number> {
-    return andThen(sb_bread(task, this.#bdev, block), (bh) =>
-      andThen(handle.get_write_access(task, bh), () => {
-        const slot = freeSlot(bh, 0);
-        if (slot === undefined) {
-          brelse(bh);
-          throw errno('EIO', `block ${block} has no free inode though the room bitmap says so`);
-        }
-        bh.b_data.fill(0, slot * INODE_SIZE, (slot + 1) * INODE_SIZE);
-        put32(bh.b_data, mode, slot * INODE_SIZE);
-        handle.dirty_metadata(task, bh);
-        const last = freeSlot(bh, slot + 1) === undefined;
-        brelse(bh);
-        this.#super.inodes++;
-        if (this.#spare === block) this.#spare = undefined;
-        const ino = block * INODES_PER_BLOCK + slot;
-        return last ? andThen(this.#mark(task, handle, ROOM_BITMAP, block, false), () => ino) : ino;
-      }),
-    );
+    return andThen(sb_bread(task, this.#bdev, block), InodeAllocator.#access, task, handle, mode, this, claimSlotOf);
+  }
+
+  /** Do `body` with a block of inodes that may be written to. */
+  static #access<T>(
+    bh: BufferHead,
+    task: Task,
+    handle: Handle,
+    what: number,
+    inodes: InodeAllocator,
+    body: InBlock<T>,
+  ): Awaitable<T> {
+    return andThen(handle.get_write_access(task, bh), body, bh, task, handle, what, inodes);
+  }
+
+  /** Take a slot of a block that may be written to; gives the block's reference back. @throws EIO where none is free */
+  claimSlot(task: Task, handle: Handle, bh: BufferHead, mode: number): Awaitable<number> {
+    const { b_blocknr: block } = bh;
+    const slot = freeSlot(bh, 0);
+    if (slot === undefined) {
+      brelse(bh);
+      throw errno('EIO', `block ${block} has no free inode though the room bitmap says so`);
+    }
+    bh.b_data.fill(0, slot * INODE_SIZE, (slot + 1) * INODE_SIZE);
+    put32(bh.b_data, mode, slot * INODE_SIZE);
+    handle.dirty_metadata(task, bh);
+    const last = freeSlot(bh, slot + 1) === undefined;
+    brelse(bh);
+    this.#super.inodes++;
+    if (this.#spare === block) this.#spare = undefined;
+    const ino = block * INODES_PER_BLOCK + slot;
+    if (!last) return ino;
+    return andThen(this.#mark(task, handle, { which: ROOM_BITMAP, block, on: false }), itself, ino);
   }
 
   /** Make a block of inodes. */
@@ -190,22 +217,15 @@ export class InodeAllocator {
       brelse(bh);
     }
     this.#super.inodeBlocks++;
-    await this.#mark(task, handle, INODE_BITMAP, block, true);
-    await this.#mark(task, handle, ROOM_BITMAP, block, true);
+    await this.#mark(task, handle, { which: INODE_BITMAP, block, on: true });
+    await this.#mark(task, handle, { which: ROOM_BITMAP, block, on: true });
     this.#group = groupOf(block);
     this.#at = block % GROUP_BLOCKS;
     return block;
   }
 
-  #mark(task: Task, handle: Handle, which: Bitmap, block: number, on: boolean): Awaitable<void> {
-    return andThen(this.#groups.load(task, groupOf(block)), (group) =>
-      andThen(this.#groups.access(task, handle, group, which), (bh) => {
-        if (on) setBit(bh.b_data, block - group.base);
-        else clearBit(bh.b_data, block - group.base);
-        if (on && which === ROOM_BITMAP) group.full = false;
-        this.#groups.changed(task, handle, group, which, bh);
-      }),
-    );
+  #mark(task: Task, handle: Handle, mark: Mark): Awaitable<void> {
+    return andThen(this.#groups.load(task, groupOf(mark.block)), markIn, task, handle, mark, this.#groups);
   }
 
   /** Give an inode back: its slot is zeroed. Its block goes too, when that was the last in it. Takes alloc_lock. @throws EIO EROFS */
@@ -224,28 +244,30 @@ export class InodeAllocator {
 
   #free(task: Task, handle: Handle, ino: number): Awaitable<void> {
     const block = Math.floor(ino / INODES_PER_BLOCK);
-    return andThen(sb_bread(task, this.#bdev, block), (bh) =>
-      andThen(handle.get_write_access(task, bh), () => {
-        const at = (ino % INODES_PER_BLOCK) * INODE_SIZE;
-        const wasFull = freeSlot(bh, 0) === undefined;
-        bh.b_data.fill(0, at, at + INODE_SIZE);
-        handle.dirty_metadata(task, bh);
-        this.#super.inodes--;
-        const empty = isEmpty(bh);
-        if (empty && block !== ROOT_BLOCK && block !== this.#spare) {
-          if (this.#spare !== undefined) return this.#freeBlock(task, handle, block, bh);
-          this.#spare = block;
-        }
-        brelse(bh);
-        return wasFull ? this.#mark(task, handle, ROOM_BITMAP, block, true) : undefined;
-      }),
-    );
+    return andThen(sb_bread(task, this.#bdev, block), InodeAllocator.#access, task, handle, ino, this, freeSlotOf);
+  }
+
+  /** Zero the slot of an inode in a block that may be written to; gives the block's reference back, or the block. */
+  freeSlot(task: Task, handle: Handle, bh: BufferHead, ino: number): Awaitable<void> {
+    const { b_blocknr: block } = bh;
+    const at = (ino % INODES_PER_BLOCK) * INODE_SIZE;
+    const wasFull = freeSlot(bh, 0) === undefined;
+    bh.b_data.fill(0, at, at + INODE_SIZE);
+    handle.dirty_metadata(task, bh);
+    this.#super.inodes--;
+    const empty = isEmpty(bh);
+    if (empty && block !== ROOT_BLOCK && block !== this.#spare) {
+      if (this.#spare !== undefined) return this.#freeBlock(task, handle, block, bh);
+      this.#spare = block;
+    }
+    brelse(bh);
+    return wasFull ? this.#mark(task, handle, { which: ROOM_BITMAP, block, on: true }) : undefined;
   }
 
   async #freeBlock(task: Task, handle: Handle, block: number, bh: BufferHead): Promise<void> {
     this.#super.inodeBlocks--;
-    await this.#mark(task, handle, INODE_BITMAP, block, false);
-    await this.#mark(task, handle, ROOM_BITMAP, block, false);
+    await this.#mark(task, handle, { which: INODE_BITMAP, block, on: false });
+    await this.#mark(task, handle, { which: ROOM_BITMAP, block, on: false });
     handle.forget(task, bh);
     await this.#alloc.freeLocked(task, handle, block, 1);
   }
@@ -265,6 +287,66 @@ function allocateHeld(
 
 function freeHeld(_lock: Held, task: Task, handle: Handle, ino: number, inodes: InodeAllocator): Awaitable<void> {
   return inodes.freeLocked(task, handle, ino);
+}
+
+type InBlock<T> = (
+  may: void,
+  bh: BufferHead,
+  task: Task,
+  handle: Handle,
+  what: number,
+  inodes: InodeAllocator,
+) => Awaitable<T>;
+
+function claimSlotOf(
+  _may: void,
+  bh: BufferHead,
+  task: Task,
+  handle: Handle,
+  mode: number,
+  inodes: InodeAllocator,
+): Awaitable<number> {
+  return inodes.claimSlot(task, handle, bh, mode);
+}
+
+function freeSlotOf(
+  _may: void,
+  bh: BufferHead,
+  task: Task,
+  handle: Handle,
+  ino: number,
+  inodes: InodeAllocator,
+): Awaitable<void> {
+  return inodes.freeSlot(task, handle, bh, ino);
+}
+
+/** A bit of a bitmap that is to change. */
+interface Mark {
+  readonly which: Bitmap;
+  readonly block: number;
+  readonly on: boolean;
+}
+
+function markIn(group: Group, task: Task, handle: Handle, mark: Mark, groups: Groups): Awaitable<void> {
+  return andThen(groups.access(task, handle, group, mark.which), changeBit, task, handle, group, mark, groups);
+}
+
+function changeBit(
+  bh: BufferHead,
+  task: Task,
+  handle: Handle,
+  group: Group,
+  { which, block, on }: Mark,
+  groups: Groups,
+): void {
+  if (on) setBit(bh.b_data, block - group.base);
+  else clearBit(bh.b_data, block - group.base);
+  if (on && which === ROOM_BITMAP) group.full = false;
+  groups.changed(task, handle, group, which, bh);
+}
+
+function itself(_done: void, ino: number): number {
+  return ino;
 }
 
 /** The first free slot from `from` on. */

@@ -1,5 +1,6 @@
 /** An inode's fields on the device: taken from there, and put into the block that holds it. */
 import { brelse, sb_bread } from '../block/buffer-cache.js';
+import type { BufferHead } from '../block/buffer-head.js';
 import { i_size_init, inode_init } from '../fs/inode.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
@@ -55,19 +56,44 @@ export function writeInode(
   inode: LatchInode,
   timesOnly = false,
 ): Awaitable<void> {
-  return andThen(sb_bread(task, info.bdev, Math.floor(inode.i_ino / INODES_PER_BLOCK)), (bh) =>
-    withCleanup(
-      () =>
-        andThen(handle.get_write_access(task, bh), () => {
-          const at = (inode.i_ino % INODES_PER_BLOCK) * INODE_SIZE;
-          fillInode(info, inode, bh.b_data, at);
-          handle.dirty_metadata(task, bh);
-          inode.i_sync_tid = handle.tid;
-          if (!timesOnly) inode.i_datasync_tid = handle.tid;
-        }),
-      () => brelse(bh),
-    ),
-  );
+  const block = Math.floor(inode.i_ino / INODES_PER_BLOCK);
+  return andThen(sb_bread(task, info.bdev, block), writeInto, task, handle, info, inode, timesOnly);
+}
+
+function writeInto(
+  bh: BufferHead,
+  task: Task,
+  handle: Handle,
+  info: LatchInfo,
+  inode: LatchInode,
+  timesOnly: boolean,
+): Awaitable<void> {
+  return withCleanup(accessAndWrite, brelse, bh, task, handle, info, inode, timesOnly ? writeTimes : writeAll);
+}
+
+type Write = (_may: void, bh: BufferHead, task: Task, handle: Handle, info: LatchInfo, inode: LatchInode) => void;
+
+function accessAndWrite(
+  bh: BufferHead,
+  task: Task,
+  handle: Handle,
+  info: LatchInfo,
+  inode: LatchInode,
+  write: Write,
+): Awaitable<void> {
+  return andThen(handle.get_write_access(task, bh), write, bh, task, handle, info, inode);
+}
+
+function writeTimes(_may: void, bh: BufferHead, task: Task, handle: Handle, info: LatchInfo, inode: LatchInode): void {
+  const at = (inode.i_ino % INODES_PER_BLOCK) * INODE_SIZE;
+  fillInode(info, inode, bh.b_data, at);
+  handle.dirty_metadata(task, bh);
+  inode.i_sync_tid = handle.tid;
+}
+
+function writeAll(may: void, bh: BufferHead, task: Task, handle: Handle, info: LatchInfo, inode: LatchInode): void {
+  writeTimes(may, bh, task, handle, info, inode);
+  inode.i_datasync_tid = handle.tid;
 }
 
 /** @param at where the inode begins in `bytes` */

@@ -13,12 +13,11 @@ import type { BTree, Path, Step } from './tree.js';
  * @throws ENOSPC, EIO, EROFS: then nothing has changed
  */
 export function put(tree: BTree, task: Task, handle: Handle, key: number, record: Buffer): Awaitable<void> {
-  return andThen(tree.descend(task, key), (path) =>
-    withCleanup(
-      () => putAt(tree, task, handle, path, key, record),
-      () => tree.releasePath(path),
-    ),
-  );
+  return andThen(tree.descend(task, key), putOn, tree, task, handle, key, record);
+}
+
+function putOn(path: Path, tree: BTree, task: Task, handle: Handle, key: number, record: Buffer): Awaitable<void> {
+  return withCleanup(putAt, releasePath, tree, path, task, handle, key, record);
 }
 
 /**
@@ -26,26 +25,57 @@ export function put(tree: BTree, task: Task, handle: Handle, key: number, record
  * @returns false where there is none with that key
  * @throws EIO, EROFS
  */
-export function update(
+export function update(tree: BTree, task: Task, handle: Handle, key: number, change: Change): Awaitable<boolean> {
+  return andThen(tree.descend(task, key), updateOn, tree, task, handle, key, change);
+}
+
+type Change = (data: Buffer, at: number) => void;
+
+function updateOn(
+  path: Path,
   tree: BTree,
   task: Task,
   handle: Handle,
   key: number,
-  change: (data: Buffer, at: number) => void,
+  change: Change,
 ): Awaitable<boolean> {
-  return andThen(tree.descend(task, key), (path) =>
-    withCleanup(
-      () => {
-        const { node, index } = leafOf(path);
-        if (index < 0 || node.key(index) !== key) return false;
-        return andThen(tree.access(task, handle, node), () => {
-          change(node.data, node.at(index));
-          return andThen(tree.changed(task, handle, node), () => true);
-        });
-      },
-      () => tree.releasePath(path),
-    ),
-  );
+  return withCleanup(updateAt, releasePath, tree, path, task, handle, key, change);
+}
+
+function updateAt(
+  tree: BTree,
+  path: Path,
+  task: Task,
+  handle: Handle,
+  key: number,
+  change: Change,
+): Awaitable<boolean> {
+  const leaf = leafOf(path);
+  const { node, index } = leaf;
+  if (index < 0 || node.key(index) !== key) return false;
+  return andThen(tree.access(task, handle, node), changeIn, tree, task, handle, leaf, change);
+}
+
+function changeIn(
+  _may: void,
+  tree: BTree,
+  task: Task,
+  handle: Handle,
+  { node, index }: Step,
+  change: Change,
+): Awaitable<boolean> {
+  change(node.data, node.at(index));
+  return andThen(tree.changed(task, handle, node), done);
+}
+
+/** What is returned once a record was found and changed. */
+export function done(): boolean {
+  return true;
+}
+
+/** Give the references of a path back, whatever else the caller has. */
+export function releasePath(tree: BTree, path: Path): void {
+  tree.releasePath(path);
 }
 
 export function leafOf(path: Path): Step {
@@ -54,18 +84,40 @@ export function leafOf(path: Path): Step {
   return leaf;
 }
 
-function putAt(tree: BTree, task: Task, handle: Handle, path: Path, key: number, record: Buffer): Awaitable<void> {
-  const { node, index } = leafOf(path);
+function putAt(tree: BTree, path: Path, task: Task, handle: Handle, key: number, record: Buffer): Awaitable<void> {
+  const leaf = leafOf(path);
+  const { node, index } = leaf;
   const replaces = index >= 0 && node.key(index) === key;
   const gained = replaces ? node.sizeAt(node.at(index)) + SLOT : 0;
   if (node.room + gained < record.length + SLOT) {
     return new Splitter(tree, task, handle, path, record, replaces).run();
   }
-  return andThen(tree.access(task, handle, node), () => {
-    if (replaces) node.remove(index);
-    node.insert(replaces ? index : index + 1, record, 0, record.length);
-    return tree.changed(task, handle, node);
-  });
+  return andThen(tree.access(task, handle, node), replaces ? replaceIn : insertIn, tree, task, handle, leaf, record);
+}
+
+function replaceIn(
+  _may: void,
+  tree: BTree,
+  task: Task,
+  handle: Handle,
+  { node, index }: Step,
+  record: Buffer,
+): Awaitable<void> {
+  node.remove(index);
+  node.insert(index, record, 0, record.length);
+  return tree.changed(task, handle, node);
+}
+
+function insertIn(
+  _may: void,
+  tree: BTree,
+  task: Task,
+  handle: Handle,
+  { node, index }: Step,
+  record: Buffer,
+): Awaitable<void> {
+  node.insert(index + 1, record, 0, record.length);
+  return tree.changed(task, handle, node);
 }
 
 /** A `put` for which nodes must be split. */

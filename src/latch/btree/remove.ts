@@ -5,7 +5,7 @@ import type { Task } from '../../sched/task.js';
 import { BODY_HEAD } from '../format/tree.js';
 import type { Handle } from '../journal/types.js';
 import type { Node } from './node.js';
-import { leafOf } from './put.js';
+import { done, leafOf, releasePath } from './put.js';
 import type { BTree, Path } from './tree.js';
 
 /**
@@ -14,22 +14,29 @@ import type { BTree, Path } from './tree.js';
  * @throws EIO, EROFS: then it is still there
  */
 export function remove(tree: BTree, task: Task, handle: Handle, key: number): Awaitable<boolean> {
-  return andThen(tree.descend(task, key), (path) =>
-    withCleanup(
-      () => {
-        const { node, index } = leafOf(path);
-        if (index < 0 || node.key(index) !== key) return false;
-        return andThen(tree.access(task, handle, node), () => {
-          node.remove(index);
-          return andThen(tree.changed(task, handle, node), () => {
-            if (node === tree.root || node.used > lowWater(node) || isOnly(tree, node)) return true;
-            return shrink(tree, task, handle, path).then(() => true);
-          });
-        });
-      },
-      () => tree.releasePath(path),
-    ),
-  );
+  return andThen(tree.descend(task, key), removeOn, tree, task, handle, key);
+}
+
+function removeOn(path: Path, tree: BTree, task: Task, handle: Handle, key: number): Awaitable<boolean> {
+  return withCleanup(removeAt, releasePath, tree, path, task, handle, key);
+}
+
+function removeAt(tree: BTree, path: Path, task: Task, handle: Handle, key: number): Awaitable<boolean> {
+  const { node, index } = leafOf(path);
+  if (index < 0 || node.key(index) !== key) return false;
+  return andThen(tree.access(task, handle, node), takeOut, tree, task, handle, path);
+}
+
+function takeOut(_may: void, tree: BTree, task: Task, handle: Handle, path: Path): Awaitable<boolean> {
+  const { node, index } = leafOf(path);
+  node.remove(index);
+  return andThen(tree.changed(task, handle, node), shrinkIfLow, tree, task, handle, path);
+}
+
+function shrinkIfLow(_changed: void, tree: BTree, task: Task, handle: Handle, path: Path): Awaitable<boolean> {
+  const { node } = leafOf(path);
+  if (node === tree.root || node.used > lowWater(node) || isOnly(tree, node)) return true;
+  return shrink(tree, task, handle, path).then(done);
 }
 
 /** Bytes in use at which a node looks for a neighbour to be joined with. */
