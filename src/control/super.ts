@@ -9,6 +9,7 @@ import {
   simple_offset_dir_operations,
   simple_super_operations,
 } from '../fs/libfs.js';
+import { S_IFDIR, S_IFREG } from '../fs/stat-mode.js';
 import type { FileSystemType } from '../fs/super.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { current_time } from '../fs/time.js';
@@ -24,8 +25,6 @@ import { TASK_DIR, TASK_DIR_INO, TaskTree } from './task-dir.js';
 
 /** "lctl" */
 export const CONTROL_MAGIC = 0x6c63746c;
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
 const ROOT_INO = 1;
 
 function newInode(sb: SuperBlock, ino: number, mode: number, owner: ControlOwner): Inode {

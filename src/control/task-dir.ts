@@ -12,6 +12,7 @@ import { lookup_one } from '../fs/namei.js';
 import type { dentry_operations, export_operations, file_operations, inode_operations } from '../fs/operations.js';
 import { generic_file_llseek } from '../fs/seek.js';
 import { generic_fillattr } from '../fs/stat.js';
+import { S_IFDIR, S_IFLNK, S_IFREG } from '../fs/stat-mode.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { current_time } from '../fs/time.js';
 import type { DirContext } from '../fs/types.js';
@@ -34,9 +35,6 @@ const PER_TASK = 4;
 const NAMES: readonly string[] = ['', 'status', 'blocker'];
 const [DIRECTORY, STATUS, BLOCKER] = [0, 1, 2];
 
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
-const S_IFLNK = 0o120000;
 const DT_DIR = 4;
 /** Of each part of a task. */
 const TYPES: readonly number[] = [DT_DIR, 8, 10];

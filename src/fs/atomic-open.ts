@@ -22,9 +22,9 @@ import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, LOOKUP_OPEN, lookup_dcache, NAME_MAX
 import { vfs_prepare_mode } from './namei.js';
 import { O_CREAT, O_EXCL, O_TRUNC } from './open-flags.js';
 import { inode_permission, MAY_EXEC, MAY_WRITE } from './permission.js';
+import { S_IFREG } from './stat-mode.js';
 import { assert_sb_write_started } from './super-freeze.js';
 
-const S_IFREG = 0o100000;
 const ANY_PERMISSION = 0o7777;
 
 /** The last name of a path that is to be opened, and how. */

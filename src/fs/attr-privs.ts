@@ -10,13 +10,9 @@ import type { Dentry } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode, inode_attrs, inode_set_nosec, isDir, S_NOSEC } from './inode.js';
 import { inGroup } from './inode-owner.js';
 import type { xattr_handler } from './operations.js';
+import { S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP } from './stat-mode.js';
 import type { Iattr } from './types.js';
 
-const S_ISUID = 0o4000;
-const S_ISGID = 0o2000;
-const S_IXGRP = 0o010;
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
 const SECURITY = 'security.';
 const CAPABILITY = 'capability';
 

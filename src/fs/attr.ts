@@ -16,16 +16,12 @@ import { I_MUTEX_NORMAL, type Inode, inode_attrs, isDir, S_APPEND, S_IMMUTABLE, 
 import { inGroup, inode_owner_or_capable } from './inode-owner.js';
 import { O_WRONLY } from './open-flags.js';
 import { inode_permission, MAY_WRITE } from './permission.js';
+import { S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from './stat-mode.js';
 import { assert_sb_write_started, mnt_want_write, sb_end_write, type Writing, withWrite } from './super-freeze.js';
 import { inode_set_ctime_current, timestamp_truncate } from './time.js';
 import type { Iattr } from './types.js';
 
 export { file_remove_privs } from './attr-privs.js';
-
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
-const S_IFLNK = 0o120000;
-const S_ISGID = 0o2000;
 
 function inodeOf(dentry: Dentry): Inode {
   const inode = dentry.d_inode;

@@ -8,13 +8,12 @@ import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import { isDir, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 import { O_APPEND } from './open-flags.js';
 import { generic_write_check_limits, vfs_iter_read, vfs_iter_write } from './read-write.js';
+import { S_IFMT, S_IFREG } from './stat-mode.js';
 import { sb_end_write, sb_start_write } from './super-freeze.js';
 
 /** Bytes that are read and written in one step, and after which others get their turn. */
 const CHUNK = 64 * 1024;
 const TURN = 1024 * 1024;
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
 
 /** Whether a range passes the end of 64 bits, in which the kernel adds a position, negative or not, and a length. */
 function wraps(pos: number, length: number): boolean {

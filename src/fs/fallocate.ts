@@ -9,6 +9,7 @@ import { file_kill_caps } from './attr-privs.js';
 import { type File, FMODE_WRITE } from './file.js';
 import { file_dentry } from './file-table.js';
 import { type Inode, S_APPEND, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
+import { S_IFBLK, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG } from './stat-mode.js';
 import { sb_end_write, sb_start_write } from './super-freeze.js';
 
 export const FALLOC_FL_KEEP_SIZE = 0x01;
@@ -17,12 +18,6 @@ export const FALLOC_FL_COLLAPSE_RANGE = 0x08;
 export const FALLOC_FL_ZERO_RANGE = 0x10;
 export const FALLOC_FL_INSERT_RANGE = 0x20;
 export const FALLOC_FL_UNSHARE_RANGE = 0x40;
-
-const S_IFMT = 0o170000;
-const S_IFIFO = 0o010000;
-const S_IFDIR = 0o040000;
-const S_IFBLK = 0o060000;
-const S_IFREG = 0o100000;
 
 /** Only one mode at a time; each says of itself whether it keeps the size. @throws EOPNOTSUPP */
 function checkMode(mode: number): void {

@@ -13,12 +13,7 @@ import type { Inode } from './inode.js';
 import { locks_remove_file } from './locks.js';
 import { FASYNC, O_ACCMODE, O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC } from './open-flags.js';
 import { fifo_open, pipefifo_fops } from './pipe.js';
-
-const S_IFMT = 0o170000;
-const S_IFSOCK = 0o140000;
-const S_IFCHR = 0o020000;
-const S_IFBLK = 0o060000;
-const S_IFIFO = 0o010000;
+import { S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK } from './stat-mode.js';
 
 /** FMODE_* of O_* (OPEN_FMODE). */
 export function modeOf(flags: number): number {

@@ -31,10 +31,9 @@ import {
 } from './inode-dirty.js';
 import { call_free_inode, check_completed, check_evict, check_freed } from './inode-free.js';
 import type { LruStatus } from './lru.js';
+import { S_IFDIR, S_IFMT } from './stat-mode.js';
 import { SB_ACTIVE, type SuperBlock } from './super-block.js';
 
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
 const I_DIRTY_ALL = I_DIRTY | I_DIRTY_TIME;
 
 /** A fresh inode of the filesystem, with one reference, not in the hash (new_inode). */

@@ -16,10 +16,8 @@ import type { LruEntry, Membership } from './lru.js';
 import type { file_operations, inode_operations } from './operations.js';
 import type { PosixAcl } from './posix-acl-types.js';
 import type { Dquot } from './quota/types.js';
+import { S_IFDIR, S_IFMT } from './stat-mode.js';
 import type { SuperBlock } from './super-block.js';
-
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
 
 /** i_state bits. */
 export const I_NEW = 1;

@@ -10,6 +10,7 @@ import { ioctl_fiemap } from './fiemap.js';
 import type { File } from './file.js';
 import { file_dentry } from './file-table.js';
 import { fileattr_fill_flags, fileattr_fill_xflags, vfs_fileattr_get, vfs_fileattr_set } from './fileattr.js';
+import { S_IFMT, S_IFREG } from './stat-mode.js';
 import { freeze_super, thaw_super } from './super-freeze.js';
 import type { FileAttr } from './types.js';
 
@@ -45,8 +46,6 @@ export const FS_IOC_ZERO_RANGE = 0x40305839;
 const NOTHING = Buffer.alloc(0);
 /** Bytes of struct fsxattr. */
 const FSXATTR = 28;
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
 
 function word(value: number): Buffer {
   const bytes = Buffer.alloc(4);

@@ -21,9 +21,7 @@ import {
   managerLocks,
   OFFSET_MAX,
 } from './lock-list.js';
-
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
+import { S_IFMT, S_IFREG } from './stat-mode.js';
 
 /** Whether the state of the file allows the lease: nobody writes, or nobody else has it open at all (check_conflicting_open). */
 function check_conflicting_open(file: File, type: FileLockType): void {

@@ -25,13 +25,10 @@ import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import { fput, get_file } from './file-table.js';
 import { type Inode, inode_attrs, S_APPEND, S_SWAPFILE } from './inode.js';
 import { vfs_iter_read } from './read-write.js';
+import { S_IFBLK, S_IFMT, S_IFREG } from './stat-mode.js';
 import { sb_end_write, sb_start_pagefault } from './super-freeze.js';
 import { vfs_fsync_range } from './sync.js';
 import { file_update_time } from './time.js';
-
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
-const S_IFBLK = 0o060000;
 
 /** An open file in a mapping. */
 export class MappedFile implements VmFile {

@@ -22,6 +22,7 @@ import {
 import { mode_strip_sgid } from './inode-owner.js';
 import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, lookup_locked, PATH_MAX } from './lookup.js';
 import { may_create } from './permission.js';
+import { S_IALLUGO, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } from './stat-mode.js';
 import { SB_POSIXACL } from './super-block.js';
 import {
   assert_sb_write_started,
@@ -35,15 +36,6 @@ import { touch_atime } from './time.js';
 export { dirOf, lookup_locked, lookup_one, NAME_MAX, PATH_MAX } from './lookup.js';
 export { do_rmdir, do_unlink, vfs_rmdir, vfs_unlink } from './namei-remove.js';
 export { do_rename, RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from './namei-rename.js';
-
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
-const S_IFDIR = 0o040000;
-const S_IFCHR = 0o020000;
-const S_IFBLK = 0o060000;
-const S_IFIFO = 0o010000;
-const S_IFSOCK = 0o140000;
-const S_IALLUGO = 0o7777;
 
 /**
  * The mode with which a filesystem is asked to make a file (vfs_prepare_mode): without setgid where the caller may not give it, and without

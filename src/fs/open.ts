@@ -27,6 +27,7 @@ import {
 import { vfs_create, vfs_prepare_mode } from './namei.js';
 import { O_ACCMODE, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_TRUNC } from './open-flags.js';
 import { inode_permission, MAY_EXEC, MAY_OPEN, MAY_READ, MAY_WRITE } from './permission.js';
+import { S_IFLNK, S_IFMT, S_IFREG } from './stat-mode.js';
 import {
   assert_sb_write_started,
   mnt_want_write_or_refusal,
@@ -38,9 +39,6 @@ import {
 
 export { filp_flush, fput, get_file } from './file-table.js';
 
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
-const S_IFLNK = 0o120000;
 const ANY_PERMISSION = 0o7777;
 
 /** MAY_* that opening with O_* asks for (ACC_MODE). */

@@ -11,6 +11,7 @@ import { type Inode, isDir, S_APPEND, S_DEAD, S_IMMUTABLE, S_SWAPFILE } from './
 import { posix_acl_permission } from './posix-acl.js';
 import { get_acl_rcu, get_inode_acl } from './posix-acl-ops.js';
 import type { PosixAcl } from './posix-acl-types.js';
+import { S_IFDIR, S_IFMT, S_IRWXG, S_ISVTX } from './stat-mode.js';
 import { SB_POSIXACL, SB_RDONLY } from './super-block.js';
 import { assert_sb_write_started } from './super-freeze.js';
 
@@ -24,10 +25,6 @@ export const MAY_CHDIR = 0x40;
 /** In rcu-walk: answer at once, or throw ECHILD. */
 export const MAY_NOT_BLOCK = 0x80;
 
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
-const S_ISVTX = 0o1000;
-const S_IRWXG = 0o070;
 const RWX = 7;
 const NONE: Participants = {};
 

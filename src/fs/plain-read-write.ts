@@ -8,10 +8,8 @@ import type { Task } from '../sched/task.js';
 import type { File } from './file.js';
 import { isDir } from './inode.js';
 import type { file_operations } from './operations.js';
+import { S_IFMT, S_IFREG } from './stat-mode.js';
 import { file_end_write, file_start_write } from './super-freeze.js';
-
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
 
 /** Read at `pos` by ->read. @returns bytes @throws EISDIR for a directory; EINVAL where there is no ->read, and for a negative position; what it throws */
 export function plain_read(task: Task, file: File, iter: IovIter, pos: number): Awaitable<number> {

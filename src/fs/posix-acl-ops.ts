@@ -18,12 +18,9 @@ import {
   posix_acl_valid,
 } from './posix-acl.js';
 import { ACL_DONT_CACHE, type PosixAcl } from './posix-acl-types.js';
+import { S_IFLNK, S_IFMT, S_ISGID } from './stat-mode.js';
 import { SB_POSIXACL } from './super-block.js';
 import { withWrite } from './super-freeze.js';
-
-const S_IFMT = 0o170000;
-const S_IFLNK = 0o120000;
-const S_ISGID = 0o2000;
 
 function isSymlink(mode: number): boolean {
   return (mode & S_IFMT) === S_IFLNK;

@@ -3,6 +3,7 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Inode } from './inode.js';
 import type { PosixAcl, PosixAclEntry } from './posix-acl-types.js';
+import { S_IRWXUGO } from './stat-mode.js';
 
 export const ACL_USER_OBJ = 0x01;
 export const ACL_USER = 0x02;
@@ -12,7 +13,6 @@ export const ACL_MASK = 0x10;
 export const ACL_OTHER = 0x20;
 
 const RWX = 7;
-const S_IRWXUGO = 0o777;
 
 function entry(tag: number, perm: number, id?: number): PosixAclEntry {
   return { tag, perm, id };

@@ -18,6 +18,7 @@ import { file_dentry } from './file-table.js';
 import { I_MUTEX_NORMAL, type Inode, S_NOSEC, S_SWAPFILE } from './inode.js';
 import { O_APPEND, O_DIRECT, O_DSYNC, O_SYNC } from './open-flags.js';
 import { plain_read, plain_write } from './plain-read-write.js';
+import { S_IFMT, S_IFREG } from './stat-mode.js';
 import { type FileWriting, file_end_write, file_start_write } from './super-freeze.js';
 import { vfs_fsync_range } from './sync.js';
 import { IS_SYNC } from './sync-flags.js';
@@ -35,8 +36,6 @@ export {
 } from './seek.js';
 
 const SUID_SGID = 0o6000;
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
 
 /** What is absent follows from the flags that the file was opened with. */
 export interface ReadOptions {

@@ -8,15 +8,13 @@ import { isDir, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 import { inode_owner_or_capable } from './inode-owner.js';
 import { O_APPEND } from './open-flags.js';
 import { inode_permission, MAY_WRITE } from './permission.js';
+import { S_IFMT, S_IFREG } from './stat-mode.js';
 import { sb_end_write, sb_start_write } from './super-freeze.js';
 
 /** The ranges must be equal: deduplication (REMAP_FILE_DEDUP). */
 export const REMAP_FILE_DEDUP = 1;
 /** Less than all of it may be done (REMAP_FILE_CAN_SHORTEN). */
 export const REMAP_FILE_CAN_SHORTEN = 2;
-
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
 
 /** @throws EISDIR EINVAL EBADF EPERM ETXTBSY (generic_file_rw_checks) */
 function check(from: File, to: File): void {

@@ -10,10 +10,8 @@ import { all_clean, all_written } from '../mm/writepages-check.js';
 import type { Task } from '../sched/task.js';
 import type { File } from './file.js';
 import { I_DIRTY_DATASYNC, I_DIRTY_SYNC, type Inode, isDir } from './inode.js';
+import { S_IFMT, S_IFREG } from './stat-mode.js';
 import type { SuperBlock } from './super-block.js';
-
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
 
 /** How things stood before a file was synced. */
 interface BeforeSync {

@@ -14,6 +14,7 @@ import type { File } from './file.js';
 import { sync_inodes_sb, writeback_inodes_sb } from './fs-writeback.js';
 import { I_DIRTY_SYNC, I_DIRTY_TIME } from './inode.js';
 import { mark_inode_dirty } from './inode-dirty.js';
+import { S_IFMT } from './stat-mode.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';
 import { before_fsync, check_fsync, check_sync_fs } from './sync-check.js';
 
@@ -22,7 +23,6 @@ export const SYNC_FILE_RANGE_WRITE = 2;
 export const SYNC_FILE_RANGE_WAIT_AFTER = 4;
 const ALL_FLAGS = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
 
-const S_IFMT = 0o170000;
 /** Positions are signed numbers of 64 bits. */
 const LOFF_MAX = 2 ** 63;
 

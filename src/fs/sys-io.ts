@@ -17,6 +17,7 @@ import { vfs_iter_read, vfs_iter_write, type WriteOptions } from './read-write.j
 import { iterate_dir_from_pos } from './readdir.js';
 import { vfs_remap_file_range } from './remap-range.js';
 import { vfs_llseek } from './seek.js';
+import { S_IFMT, S_IFREG } from './stat-mode.js';
 import { sync_file_range as do_sync_file_range, sync_filesystem, vfs_fsync_range, vfs_syncfs } from './sync.js';
 import { AT_FDCWD, user_path_at, withPath } from './sys-path.js';
 
@@ -30,8 +31,6 @@ const RWF_ALL = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND;
 
 /** The most that one call moves (MAX_RW_COUNT). */
 const MAX_RW_COUNT = 0x7ffff000;
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
 
 /** What was read, as bytes of the caller's. */
 async function readInto(task: Task, file: File, count: number, pos: number, flags: number): Promise<Buffer> {

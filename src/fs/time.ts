@@ -11,6 +11,7 @@ import type { File } from './file.js';
 import { I_DIRTY_SYNC, I_DIRTY_TIME, type Inode, S_NOATIME } from './inode.js';
 import { mark_inode_dirty } from './inode-dirty.js';
 import { O_NOATIME } from './open-flags.js';
+import { S_IFDIR, S_IFMT } from './stat-mode.js';
 import { MS_STRICTATIME, SB_LAZYTIME, SB_NOATIME, SB_NODIRATIME, SB_RDONLY } from './super-block.js';
 import { sb_end_write, sb_start_write_trylock, type Writing } from './super-freeze.js';
 
@@ -20,8 +21,6 @@ export const S_MTIME = 2;
 export const S_CTIME = 4;
 export const S_VERSION = 8;
 
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
 const DAY = 86_400;
 /** The kernel's clock for timestamps ticks every 4 ms (CONFIG_HZ=250), which spares an inode update at each of many writes. */
 const TICK = 4_000_000;

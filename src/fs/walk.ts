@@ -4,6 +4,7 @@ import type { Task } from '../sched/task.js';
 import type { Dentry } from './dentry.js';
 import { isDir } from './inode.js';
 import { MAXSYMLINKS, mountpoint_of } from './namespace.js';
+import { S_IFLNK, S_IFMT } from './stat-mode.js';
 
 /** A symlink at the end of the path is followed. */
 export const LOOKUP_FOLLOW = 0x1;
@@ -20,9 +21,6 @@ export const LOOKUP_IN_ROOT = 0x100000;
 export const LOOKUP_CACHED = 0x200000;
 /** The walk stays beneath where it begins. */
 export const SCOPED = LOOKUP_BENEATH | LOOKUP_IN_ROOT;
-
-const S_IFMT = 0o170000;
-const S_IFLNK = 0o120000;
 
 /** Where a process is in the tree of names (struct fs_struct). */
 export interface FsStruct {

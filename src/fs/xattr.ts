@@ -19,6 +19,7 @@ import {
   XATTR_NAME_POSIX_ACL_ACCESS,
   XATTR_NAME_POSIX_ACL_DEFAULT,
 } from './posix-acl-xattr.js';
+import { S_IFMT, S_IFREG, S_ISVTX } from './stat-mode.js';
 import { SB_POSIXACL } from './super-block.js';
 import { assert_sb_write_started, withWrite } from './super-freeze.js';
 
@@ -27,10 +28,6 @@ export const XATTR_NAME_MAX = 255;
 export const XATTR_SIZE_MAX = 65536;
 export const XATTR_CREATE = 1;
 export const XATTR_REPLACE = 2;
-
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
-const S_ISVTX = 0o1000;
 
 function inodeOf(dentry: Dentry): Inode {
   const inode = dentry.d_inode;

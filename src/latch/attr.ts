@@ -8,6 +8,7 @@ import { posix_acl_chmod } from '../fs/posix-acl-ops.js';
 import { dquot_active } from '../fs/quota/charge.js';
 import { dquot_transfer } from '../fs/quota/transfer.js';
 import { generic_fillattr, STATX_ATTR_NODUMP } from '../fs/stat.js';
+import { S_IFMT, S_IFREG } from '../fs/stat-mode.js';
 import { IS_SYNC } from '../fs/sync-flags.js';
 import { generic_update_time, inode_set_ctime_current } from '../fs/time.js';
 import type { FileAttr, Iattr, Kstat } from '../fs/types.js';
@@ -28,9 +29,6 @@ import { setSize } from './truncate.js';
 
 /** The id above it is none (INVALID_PROJID). */
 const MAX_PROJECT = 0xfffffffe;
-
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
 
 function inodeOf(dentry: Dentry): LatchInode {
   const { d_inode: inode } = dentry;

@@ -13,6 +13,7 @@ import {
 import { dqput } from '../fs/quota/dquot.js';
 import type { ChargeFlags } from '../fs/quota/limits.js';
 import type { Dquot } from '../fs/quota/types.js';
+import { S_ISGID } from '../fs/stat-mode.js';
 import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -22,7 +23,6 @@ import { infoOf, with_handle } from './info.js';
 import type { LatchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
 
-const S_ISGID = 0o2000;
 const SECTORS = BLOCK_SIZE / 512;
 /** Blocks that reading a quota may dirty, where it is new to its file: the tree, and the file's own growth. */
 export const DQUOT_CREDITS = 16;

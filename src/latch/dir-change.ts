@@ -1,6 +1,7 @@
 /** What changes in directories have in common: which locks they need, and what else changes with the entries. */
 import { FS_PROJINHERIT_FL } from '../fs/fileattr.js';
 import { type Inode, inode_links } from '../fs/inode.js';
+import { S_IFDIR, S_IFMT } from '../fs/stat-mode.js';
 import { IS_DIRSYNC } from '../fs/sync-flags.js';
 import { dir_changed, inode_set_ctime_current } from '../fs/time.js';
 import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
@@ -12,9 +13,6 @@ import { infoOf } from './info.js';
 import { latchInode } from './inode.js';
 import { writeInode } from './inode-disk.js';
 import type { Handle } from './journal/types.js';
-
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
 
 /** DT_* of an inode. */
 export function dtype(inode: Inode): number {

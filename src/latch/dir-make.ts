@@ -8,6 +8,7 @@ import { type Inode, i_size_init, inode_init, inode_links } from '../fs/inode.js
 import { finish_open } from '../fs/open.js';
 import { O_CREAT } from '../fs/open-flags.js';
 import { type CreatedAcls, posix_acl_create } from '../fs/posix-acl-ops.js';
+import { S_IFDIR, S_IFLNK, S_IFREG, S_ISGID } from '../fs/stat-mode.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -22,11 +23,6 @@ import { CREDITS, infoOf, with_handle } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
 import { writeLongLink } from './link-ops.js';
-
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
-const S_IFLNK = 0o120000;
-const S_ISGID = 0o2000;
 
 /** An inode that is being made, and its name. */
 interface Making {

@@ -3,6 +3,7 @@ import type { Dentry } from '../fs/dentry.js';
 import { iput, unlock_new_inode } from '../fs/icache.js';
 import { type Inode, inode_init, inode_links } from '../fs/inode.js';
 import { posix_acl_create } from '../fs/posix-acl-ops.js';
+import { S_IFCHR } from '../fs/stat-mode.js';
 import { inode_set_ctime_current } from '../fs/time.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
@@ -18,7 +19,6 @@ import type { Handle } from './journal/types.js';
 
 const RENAME_EXCHANGE = 2;
 const RENAME_WHITEOUT = 4;
-const S_IFCHR = 0o020000;
 
 /** A directory has moved from one parent to another: '..' and the link counts follow. */
 function reparent(task: Task, inode: LatchInode, from: Inode, to: Inode): void {

@@ -10,10 +10,7 @@ import {
   FS_SECRM_FL,
   FS_SYNC_FL,
 } from '../fs/fileattr.js';
-
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
+import { S_IFDIR, S_IFMT, S_IFREG } from '../fs/stat-mode.js';
 
 /** Flags that can be set. */
 export const SETTABLE =

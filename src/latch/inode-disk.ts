@@ -2,6 +2,7 @@
 import { brelse, sb_bread } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
 import { i_size_init, inode_init } from '../fs/inode.js';
+import { S_IFMT, S_IFREG } from '../fs/stat-mode.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import { AREA, type DiskInode, encodeInode, inodeSeed, sealInode } from './format/inode.js';
@@ -10,8 +11,6 @@ import type { LatchInfo } from './info.js';
 import type { LatchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
 
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
 /** What an inode has room for. */
 const MAX_SECTORS = 2 ** 48 - 1;
 

@@ -27,6 +27,7 @@ import {
   S_NOQUOTA,
   S_SYNC,
 } from '../fs/inode.js';
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../fs/stat-mode.js';
 import { RwSem } from '../locking/rwsem.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -44,10 +45,6 @@ import type { Handle } from './journal/types.js';
 
 /** The nesting level of i_data_sem of quota files (I_DATA_SEM_QUOTA). */
 const I_DATA_SEM_QUOTA = 2;
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
-const S_IFLNK = 0o120000;
 
 /** An area with the root of an empty tree. */
 function emptyArea(kind: number): Buffer {

@@ -4,6 +4,7 @@ import { emptyQuotaFile, v2_format_ops } from '../fs/quota/quota-v2.js';
 import { dquot_quotactl_ops as generic } from '../fs/quota/quotactl.js';
 import { dquot_load_quota_sb } from '../fs/quota/switch.js';
 import { QUOTA_TYPES, type QuotaType } from '../fs/quota/types.js';
+import { S_IFREG } from '../fs/stat-mode.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -15,8 +16,6 @@ import { writeInode } from './inode-disk.js';
 import type { Handle } from './journal/types.js';
 import { write_quota_file } from './quota-file.js';
 import { countUsage, type UsageCount } from './quota-usage.js';
-
-const S_IFREG = 0o100000;
 
 /**
  * Make the quota files that are not there. Until all is counted they are orphans: a crash leaves nothing of them. The superblock names them in the transaction that makes them whole.

@@ -1,5 +1,6 @@
 /** Damage of every kind to a filesystem that is known, planted by chance, and who must not be harmed by it. */
 import { crc32 } from 'node:zlib';
+import { S_IFMT } from '../../src/fs/stat-mode.js';
 import { checkTree } from '../../src/latch/btree/check.js';
 import { Node, type TreeFormat } from '../../src/latch/btree/node.js';
 import { BODY_BYTES } from '../../src/latch/btree/tree.js';
@@ -36,8 +37,6 @@ export interface Piece {
   readonly ino?: number;
   readonly format?: TreeFormat;
 }
-
-const S_IFMT = 0o170000;
 
 /** All metadata of an image that is sound, and whose log is empty. */
 export async function pieces(image: Buffer): Promise<Piece[]> {

@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { O_CREAT, O_DIRECT, O_RDWR, O_TRUNC } from '../../src/fs/open-flags.js';
+import { S_IFDIR, S_IFMT, S_IFREG } from '../../src/fs/stat-mode.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import type { DiskInode } from '../../src/latch/format/inode.js';
 import { INODE_SIZE, ROOT_INO } from '../../src/latch/format/layout.js';
@@ -17,9 +18,6 @@ import { Victim } from './victim.js';
 import { freshImage, numbers, repaired, World } from './world.js';
 
 const [FROM = 1, TO = 6] = (process.env['DAMAGED'] ?? '').split('-').filter(Boolean).map(Number);
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
 /** Directories can go round in circles. */
 const MOST = 600;
 

@@ -1,5 +1,6 @@
 /** Filesystems with something of each kind in them, to be damaged. FUZZ_MIB=SIZE makes larger images: from 136 on they have two groups. */
 import { createHash } from 'node:crypto';
+import { S_IFDIR, S_IFMT } from '../../src/fs/stat-mode.js';
 import { vfs_getxattr, vfs_listxattr } from '../../src/fs/xattr.js';
 import { type Piece, pieces } from './damage.js';
 import { freshImage, numbers, World } from './world.js';
@@ -8,8 +9,6 @@ const MIB = Number(process.env['FUZZ_MIB'] ?? 8);
 const SIZE = MIB << 20;
 /** No file of ours is as large, in bytes. */
 const LARGE = 1 << 25;
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
 
 export interface Base {
   readonly image: Buffer;

@@ -3,6 +3,7 @@
  * what was synced; and in each file bytes that it held at some time since it was synced.
  */
 import { O_CREAT, O_DIRECT, O_RDWR, O_SYNC } from '../../src/fs/open-flags.js';
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../src/fs/stat-mode.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { Errno, errno } from '../../src/sched/errno.js';
 import { settle } from './journal/crash-device.js';
@@ -13,10 +14,6 @@ const SIZE = 4 << 20;
 const TRACE = 'T';
 const RENAME_EXCHANGE = 2;
 const AT_FDCWD = -100;
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
-const S_IFLNK = 0o120000;
 
 /** Whom a call has synced: a path, everything, or nobody. */
 type Synced = 'all' | 'none' | { readonly path: string; readonly data: boolean; readonly names: boolean };

@@ -21,6 +21,7 @@ import type {
   super_operations,
   xattr_handler,
 } from '../../src/fs/operations.js';
+import { S_IFDIR, S_IFMT, S_IFREG } from '../../src/fs/stat-mode.js';
 import type { FileSystemType } from '../../src/fs/super.js';
 import type { SuperBlock } from '../../src/fs/super-block.js';
 import { current_time, dir_changed, inode_set_ctime_current } from '../../src/fs/time.js';
@@ -33,10 +34,6 @@ import type { Scheduler } from '../../src/sched/scheduler.js';
 import type { Task } from '../../src/sched/task.js';
 import type { Validator } from '../../src/sched/validator.js';
 import { FILE_PAGES, inodeOf, plain_aops, plain_file_inode_operations, plain_fops } from './plain-file.js';
-
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
-const S_IFMT = 0o170000;
 
 /** What a wrong filesystem does in its own way. */
 export interface Changes {

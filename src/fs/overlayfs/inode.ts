@@ -9,15 +9,13 @@ import { vfs_get_link } from '../namei.js';
 import type { inode_operations } from '../operations.js';
 import { get_cached_acl, get_inode_acl } from '../posix-acl-ops.js';
 import { vfs_getattr } from '../stat.js';
+import { S_IFLNK, S_IFMT } from '../stat-mode.js';
 import { SB_POSIXACL, type SuperBlock } from '../super-block.js';
 import { vfs_listxattr } from '../xattr.js';
 import { asCreator, OVL_XATTR_PREFIX, OvlInode, ovl, realDentry } from './entry.js';
 import { ovl_file_operations } from './file.js';
 import { lookupLayers } from './namei.js';
 import { ovl_dir_operations } from './readdir.js';
-
-const S_IFMT = 0o170000;
-const S_IFLNK = 0o120000;
 
 const common: inode_operations = {
   getattr: async (task, dentry, mask, flags) => {

@@ -5,12 +5,11 @@ import { dput } from '../dcache.js';
 import type { Dentry } from '../dentry.js';
 import { isDir } from '../inode.js';
 import { lookup_one } from '../lookup.js';
+import { S_IFCHR, S_IFMT } from '../stat-mode.js';
 import { vfs_getxattr } from '../xattr.js';
 import { OVL_XATTR_PREFIX } from './entry.js';
 
 const OPAQUE = `${OVL_XATTR_PREFIX}opaque`;
-const S_IFMT = 0o170000;
-const S_IFCHR = 0o020000;
 
 /** Whether it hides what the layers below have (ovl_is_whiteout). */
 export function isWhiteout({ d_inode: inode }: Dentry): boolean {

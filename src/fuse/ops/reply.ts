@@ -6,6 +6,7 @@ import type { Inode } from '../../fs/inode.js';
 import { fput } from '../../fs/open.js';
 import { O_NOATIME } from '../../fs/open-flags.js';
 import { vfs_getattr } from '../../fs/stat.js';
+import { S_IFMT, S_IFREG } from '../../fs/stat-mode.js';
 import type { Kstat } from '../../fs/types.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
@@ -42,8 +43,6 @@ export function mayChange({ d_sb: sb, d_parent: parent }: Dentry): boolean {
   return sb.generated || IS_CASEFOLDED(parent.d_inode);
 }
 
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
 const S_ISUID_ISGID = 0o6000;
 
 /**

@@ -1,10 +1,10 @@
 /** Checking directories: that entries name what exists, and that everything hangs together (passes 2 and 3 of e2fsck). */
+
+import { S_IFMT } from '../../fs/stat-mode.js';
 import { ROOT_INO } from '../format/layout.js';
 import type { FsckContext } from './context.js';
 import { type DirEntry, editsOf, isDirectory, type Seen } from './seen.js';
 import { forEachEntry } from './trees.js';
-
-const S_IFMT = 0o170000;
 
 /** A name of a directory. */
 interface Place {

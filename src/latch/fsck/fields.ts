@@ -1,15 +1,14 @@
 /** Checking the fields of one inode, and its target where it is a symlink. What can be known is put right in the Seen. */
 
+import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG } from '../../fs/stat-mode.js';
 import { checkTree } from '../btree/check.js';
 import { extent_format } from '../extents.js';
 import { SETTABLE } from '../flags.js';
 import { AREA_SIZE, decodeExtent, type Extent } from '../format/inode.js';
 import { BLOCK_SIZE, MAX_FILE_BYTES } from '../format/layout.js';
 import { type FsckContext, hostOf } from './context.js';
-import { S_IFDIR, S_IFLNK, S_IFREG, type Seen, typeOf } from './seen.js';
+import { type Seen, typeOf } from './seen.js';
 
-const S_IFCHR = 0o020000;
-const S_IFBLK = 0o060000;
 const TYPES = new Set([0o010000, S_IFCHR, S_IFDIR, S_IFBLK, S_IFREG, S_IFLNK, 0o140000]);
 const NSEC = 1_000_000_000;
 /** INVALID_PROJID */

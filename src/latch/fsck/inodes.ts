@@ -1,4 +1,6 @@
 /** Finding the blocks of inodes, and checking every inode by itself (pass 1 of e2fsck): its checksum, its fields, its blocks. */
+
+import { S_IFDIR, S_IFLNK, S_IFREG } from '../../fs/stat-mode.js';
 import { firstSet, isSet } from '../bitmap.js';
 import { Node } from '../btree/node.js';
 import { dir_format } from '../dir.js';
@@ -10,7 +12,7 @@ import type { FsckContext } from './context.js';
 import { checkFields, checkInlineLink, checkLongLink, checkSizes, isType } from './fields.js';
 import type { ReadGroup } from './groups.js';
 import { findLostNodes } from './lost-nodes.js';
-import { newSeen, S_IFDIR, S_IFLNK, S_IFREG, type Seen, typeOf } from './seen.js';
+import { newSeen, type Seen, typeOf } from './seen.js';
 import { checkAttributes, checkDirTree, scanExtents } from './trees.js';
 
 /** What a block looks like that is said to hold inodes. */

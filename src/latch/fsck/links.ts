@@ -1,10 +1,10 @@
 /** The orphan list, link counts, and inodes without a name, which get one in lost+found (pass 4 of e2fsck). */
+
+import { S_IFREG } from '../../fs/stat-mode.js';
 import { ROOT_INO } from '../format/layout.js';
 import type { FsckContext } from './context.js';
 import { setParent } from './dirs.js';
 import { isDirectory, type Seen, typeOf } from './seen.js';
-
-const S_IFREG = 0o100000;
 
 /** The orphan list: each of its inodes is one, and it ends. @returns the list as it shall be, where it is damaged */
 export function checkOrphans(context: FsckContext): number[] | undefined {

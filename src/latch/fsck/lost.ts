@@ -1,4 +1,6 @@
 /** Names in /lost+found for what has none, and a root where there is none (pass 3 of e2fsck). */
+
+import { S_IFMT } from '../../fs/stat-mode.js';
 import { emptyDirectory } from '../format/inode.js';
 import { ROOT_INO } from '../format/layout.js';
 import type { FsckContext } from './context.js';
@@ -8,7 +10,6 @@ import type { Space } from './space.js';
 import { forEachEntry } from './trees.js';
 
 const NAME = 'lost+found';
-const S_IFMT = 0o170000;
 const DT_DIR = 4;
 
 /** Give every inode without a name one: '#' and its number. @throws ENOSPC */

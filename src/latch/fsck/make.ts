@@ -1,4 +1,6 @@
 /** Making the trees of an inode anew: extents, entries, attributes. */
+
+import { S_IFLNK, S_IFREG } from '../../fs/stat-mode.js';
 import { buildTree, type KeyedRecord } from '../btree/build.js';
 import { BODY_BYTES } from '../btree/tree.js';
 import { dir_format, encodeEntry } from '../dir.js';
@@ -10,7 +12,7 @@ import { encodeXattr, INLINE_VALUE, initXattrRoot, type Run, sealXattrRoot, xatt
 import { putBlock } from './buffers.js';
 import type { FsckContext } from './context.js';
 import { keyed } from './names.js';
-import { type Attribute, type DirEntry, isDirectory, S_IFLNK, S_IFREG, type Seen, typeOf } from './seen.js';
+import { type Attribute, type DirEntry, isDirectory, type Seen, typeOf } from './seen.js';
 import type { Space } from './space.js';
 import { forEachEntry } from './trees.js';
 

@@ -1,10 +1,7 @@
 /** An inode in use, as fsck sees it. */
-import type { DiskInode, Extent } from '../format/inode.js';
 
-const S_IFMT = 0o170000;
-export const S_IFDIR = 0o040000;
-export const S_IFREG = 0o100000;
-export const S_IFLNK = 0o120000;
+import { S_IFDIR, S_IFMT } from '../../fs/stat-mode.js';
+import type { DiskInode, Extent } from '../format/inode.js';
 
 /** An entry of a directory. */
 export interface DirEntry {

@@ -11,6 +11,7 @@ import { add_disk, del_gendisk } from '../../../fs/disks.js';
 import { DROP_PAGECACHE, drop_caches } from '../../../fs/drop-caches.js';
 import { FIBMAP } from '../../../fs/ioctl.js';
 import { O_RDWR } from '../../../fs/open-flags.js';
+import { S_IFBLK } from '../../../fs/stat-mode.js';
 import { kill_sb, vfs_mount } from '../../../fs/super.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../../fs/syscalls.js';
@@ -23,7 +24,6 @@ import { Task } from '../../../sched/task.js';
 import { create, type Scene, said, sum } from './scene.js';
 
 const MIB = 2 ** 20;
-const S_IFBLK = 0o060000;
 const NOTHING = Buffer.alloc(0);
 
 /** Plug a disk in, make a node for it, and open that for as long as `body` runs. */
