@@ -56,11 +56,10 @@ export function sb_find_get_block(bdev: BlockDevice, block: number): BufferHead 
 export function sb_bread(task: Task, bdev: BlockDevice, block: number): Awaitable<BufferHead> {
   const bh = sb_getblk(task, bdev, block);
   if (bh.uptodate) return bh;
-  const locked = bh.lock.lock(task);
-  return locked instanceof Promise ? locked.then((held) => readLocked(task, bh, held)) : readLocked(task, bh, locked);
+  return andThen(bh.lock.lock(task), readLocked, task, bh);
 }
 
-function readLocked(task: Task, bh: BufferHead, held: Held<'bh', 'write'>): Awaitable<BufferHead> {
+function readLocked(held: Held<'bh', 'write'>, task: Task, bh: BufferHead): Awaitable<BufferHead> {
   if (bh.uptodate) {
     held.release();
     return bh;

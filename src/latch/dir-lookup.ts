@@ -10,6 +10,7 @@ import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { adoptCasefold } from './casefold.js';
+import type { Entry } from './dir.js';
 import { namesToRead } from './dir-change.js';
 import { infoOf, type LatchInfo } from './info.js';
 import { latch_iget, latchInode } from './inode.js';
@@ -23,18 +24,22 @@ function stale(error: unknown, _task: Task, _info: LatchInfo, ino: number): neve
 
 /** ->lookup. @throws EIO */
 export function lookup(task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry | undefined> {
-  const info = infoOf(dir.i_sb);
-  return andThen(namesToRead(task, dir).lookup(task, dentry.d_name), (entry) => {
-    if (entry === undefined) {
-      // Where a name can be written in many ways it is not kept that there is none.
-      if (!IS_CASEFOLDED(dir)) d_add(task, dentry, undefined);
-      return undefined;
-    }
-    return andThen(orElse(latch_iget, stale, task, info, entry.ino), (inode) => {
-      adoptCasefold(dentry, inode);
-      return d_splice_alias(task, inode, dentry);
-    });
-  });
+  return andThen(namesToRead(task, dir).lookup(task, dentry.d_name), getAndAdd, task, dir, dentry);
+}
+
+function getAndAdd(entry: Entry | undefined, task: Task, dir: Inode, dentry: Dentry): Awaitable<Dentry | undefined> {
+  if (entry === undefined) {
+    // Where a name can be written in many ways it is not kept that there is none.
+    if (!IS_CASEFOLDED(dir)) d_add(task, dentry, undefined);
+    return undefined;
+  }
+  const got = orElse(latch_iget, stale, task, infoOf(dir.i_sb), entry.ino);
+  return andThen(got, splice, task, dentry);
+}
+
+function splice(inode: Inode, task: Task, dentry: Dentry): Awaitable<Dentry | undefined> {
+  adoptCasefold(dentry, inode);
+  return d_splice_alias(task, inode, dentry);
 }
 
 /** ->iterate_shared. Positions: 0 '.', 1 '..', and the key of an entry plus 2. */

@@ -89,6 +89,70 @@ export function nameRules(keyOf: (name: string) => number, casefold: boolean): N
   return { keyOf: (name) => keyOf(utf8_casefold(name)), fold: utf8_casefold };
 }
 
+/** A look for a name among the records of its hash. */
+class Search {
+  readonly name: string;
+  /** What the name is where case does not count. */
+  readonly folded: string | undefined;
+  /** The lowest key of the hash. */
+  readonly first: number;
+  /** The key of the name, or -1; and what it stands for. */
+  key = -1;
+  entry: Entry | undefined;
+  /** The numbers that other names of this hash have. */
+  taken: number[] | undefined;
+
+  constructor(name: string, folded: string | undefined, first: number) {
+    this.name = name;
+    this.folded = folded;
+    this.first = first;
+  }
+}
+
+function compare(data: Buffer, at: number, key: number, search: Search): boolean {
+  const { first, folded, name } = search;
+  if (key >= first + KEYS_OF_HASH) return false;
+  if (folded === undefined ? isNameAt(data, at, name) : utf8_casefold(nameAt(data, at)) === folded) {
+    search.key = key;
+    search.entry = entryAt(data, at);
+    return false;
+  }
+  search.taken ??= [];
+  search.taken.push(key - first);
+  return true;
+}
+
+function ended(_walked: boolean, search: Search): Search {
+  return search;
+}
+
+function entryFound({ entry }: Search): Entry | undefined {
+  return entry;
+}
+
+function addFree(
+  { key: found, name, first, taken }: Search,
+  tree: BTree,
+  task: Task,
+  handle: Handle,
+  ino: number,
+  type: number,
+): Awaitable<void> {
+  if (found >= 0) throw errno('EEXIST');
+  let number = 0;
+  while (taken?.includes(number)) number++;
+  if (number >= KEYS_OF_HASH) throw errno('ENOSPC', 'too many names of one hash');
+  const key = first + number;
+  return put(tree, task, handle, key, encodeEntry(key, name, ino, type));
+}
+
+function removeFound({ key }: Search, tree: BTree, task: Task, handle: Handle): Awaitable<void> {
+  if (key < 0) throw errno('ENOENT');
+  return andThen(remove(tree, task, handle, key), nothing);
+}
+
+function nothing(): void {}
+
 export class Directory {
   readonly tree: BTree;
   readonly #keyOf: (name: string) => number;
@@ -111,36 +175,13 @@ export class Directory {
 
   /** @returns what the name stands for, or undefined. With i_rwsem held. @throws EIO */
   lookup(task: Task, name: string): Awaitable<Entry | undefined> {
-    let found: Entry | undefined;
-    return andThen(
-      this.#find(task, name, (data, at) => {
-        found = entryAt(data, at);
-      }),
-      () => found,
-    );
+    return andThen(this.#find(task, name), entryFound);
   }
 
-  /**
-   * @returns the key of the name, or -1
-   * @param visit called with its record
-   * @param taken the numbers that names of this hash have
-   */
-  #find(task: Task, name: string, visit?: (data: Buffer, at: number) => void, taken?: number[]): Awaitable<number> {
+  #find(task: Task, name: string): Awaitable<Search> {
     const folded = this.#isFolded() ? utf8_casefold(name) : undefined;
-    const first = this.#keyOf(folded ?? name);
-    let found = -1;
-    const walked = this.tree.walk(task, first, (data, at, key) => {
-      if (key >= first + KEYS_OF_HASH) return false;
-      const same = folded === undefined ? isNameAt(data, at, name) : utf8_casefold(nameAt(data, at)) === folded;
-      if (same) {
-        found = key;
-        visit?.(data, at);
-        return false;
-      }
-      taken?.push(key - first);
-      return true;
-    });
-    return andThen(walked, () => found);
+    const search = new Search(name, folded, this.#keyOf(folded ?? name));
+    return andThen(this.tree.walk(task, search.first, compare, search), ended, search);
   }
 
   /**
@@ -148,28 +189,17 @@ export class Directory {
    * @throws EEXIST; ENOSPC for a block of the tree, or where 256 names have one hash; EIO
    */
   add(task: Task, handle: Handle, name: string, ino: number, type: number): Awaitable<void> {
-    const taken: number[] = [];
-    return andThen(this.#find(task, name, undefined, taken), (found) => {
-      if (found >= 0) throw errno('EEXIST');
-      let number = 0;
-      while (taken.includes(number)) number++;
-      if (number >= KEYS_OF_HASH) throw errno('ENOSPC', 'too many names of one hash');
-      const key = this.#keyOf(this.#isFolded() ? utf8_casefold(name) : name) + number;
-      return put(this.tree, task, handle, key, encodeEntry(key, name, ino, type));
-    });
+    return andThen(this.#find(task, name), addFree, this.tree, task, handle, ino, type);
   }
 
   /** Take a name out. With i_rwsem held exclusively. @throws ENOENT, EIO */
   remove(task: Task, handle: Handle, name: string): Awaitable<void> {
-    return andThen(this.#find(task, name), (key) => {
-      if (key < 0) throw errno('ENOENT');
-      return andThen(remove(this.tree, task, handle, key), () => undefined);
-    });
+    return andThen(this.#find(task, name), removeFound, this.tree, task, handle);
   }
 
   /** Let a name stand for another inode. With i_rwsem held exclusively. @throws ENOENT, EIO */
   set(task: Task, handle: Handle, name: string, ino: number, type: number): Awaitable<void> {
-    return andThen(this.#find(task, name), (key) => {
+    return andThen(this.#find(task, name), ({ key }) => {
       if (key < 0) throw errno('ENOENT');
       const changed = update(this.tree, task, handle, key, (data, at) => {
         put48(data, ino, at + INO);

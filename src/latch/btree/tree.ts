@@ -47,6 +47,8 @@ export interface Step {
 }
 export type Path = Step[];
 
+type Visit = (data: Buffer, at: number, key: number, given?: unknown) => boolean;
+
 /** What is wrong with a node that was read. */
 export function nodeProblem(host: TreeHost, node: Node): string | undefined {
   const { data, bh } = node;
@@ -157,63 +159,92 @@ export class BTree {
     key: number,
     visit: (data: Buffer, at: number, key: number) => T,
   ): Awaitable<T | undefined> {
-    const found = andThen(this.child(task, node, i), (child) =>
-      withCleanup(
-        () => this.#floor(task, child, key, visit),
-        () => this.release(child),
-      ),
-    );
-    return andThen(found, (value) =>
-      value !== undefined || i === 0 ? value : this.#floorBefore(task, node, i - 1, key, visit),
-    );
+    const found = andThen(this.child(task, node, i), BTree.#floorOf<T>, this, task, key, visit);
+    if (found instanceof Promise) return this.#floorLater(found, task, node, i, key, visit);
+    return found !== undefined || i === 0 ? found : this.#floorBefore(task, node, i - 1, key, visit);
+  }
+
+  async #floorLater<T>(
+    found: Promise<T | undefined>,
+    task: Task,
+    node: Node,
+    i: number,
+    key: number,
+    visit: (data: Buffer, at: number, key: number) => T,
+  ): Promise<T | undefined> {
+    const value = await found;
+    return value !== undefined || i === 0 ? value : await this.#floorBefore(task, node, i - 1, key, visit);
+  }
+
+  static #floorOf<T>(
+    child: Node,
+    tree: BTree,
+    task: Task,
+    key: number,
+    visit: (data: Buffer, at: number, key: number) => T,
+  ): Awaitable<T | undefined> {
+    return withCleanup(BTree.#floorIn<T>, BTree.#releaseNode, tree, child, task, key, visit);
+  }
+
+  static #floorIn<T>(
+    tree: BTree,
+    node: Node,
+    task: Task,
+    key: number,
+    visit: (data: Buffer, at: number, key: number) => T,
+  ): Awaitable<T | undefined> {
+    return tree.#floor(task, node, key, visit);
+  }
+
+  static #releaseNode(tree: BTree, node: Node): void {
+    tree.release(node);
   }
 
   /**
-   * Call `visit` with the records from `from` on, in the order of the keys, until it returns false. It must not keep the bytes, nor change the tree.
+   * Call `visit` with the records from `from` on, and what it is given, in the order of the keys, until it returns false. It must not keep the bytes, nor
+   * change the tree.
    * @returns false where it ended that
    * @throws EIO
    */
-  walk(task: Task, from: number, visit: (data: Buffer, at: number, key: number) => boolean): Awaitable<boolean> {
-    return this.#walk(task, this.root, from, visit);
+  walk<G extends [given?: unknown]>(
+    task: Task,
+    from: number,
+    visit: (data: Buffer, at: number, key: number, ...given: G) => boolean,
+    ...given: G
+  ): Awaitable<boolean>;
+  walk(task: Task, from: number, visit: Visit, given?: unknown): Awaitable<boolean> {
+    return this.#walk(task, this.root, from, visit, given);
   }
 
-  #walk(
-    task: Task,
-    node: Node,
-    from: number,
-    visit: (data: Buffer, at: number, key: number) => boolean,
-  ): Awaitable<boolean> {
+  #walk(task: Task, node: Node, from: number, visit: Visit, given: unknown): Awaitable<boolean> {
     const first = node.search(from);
-    if (node.level > 0) return this.#walkChildren(task, node, Math.max(0, first), from, visit);
+    if (node.level > 0) return this.#walkChildren(task, node, Math.max(0, first), from, visit, given);
     const { count } = node;
     for (let i = Math.max(0, first); i < count; i++) {
       const at = node.at(i);
       const key = node.keyOf(at);
-      if (key >= from && !visit(node.data, at, key)) return false;
+      if (key >= from && !visit(node.data, at, key, given)) return false;
     }
     return true;
   }
 
-  #walkChildren(
-    task: Task,
-    node: Node,
-    first: number,
-    from: number,
-    visit: (data: Buffer, at: number, key: number) => boolean,
-  ): Awaitable<boolean> {
+  #walkChildren(task: Task, node: Node, first: number, from: number, visit: Visit, given: unknown): Awaitable<boolean> {
     for (let i = first; i < node.count; i++) {
-      const more = andThen(this.child(task, node, i), (child) =>
-        withCleanup(
-          () => this.#walk(task, child, from, visit),
-          () => this.release(child),
-        ),
-      );
+      const more = andThen(this.child(task, node, i), BTree.#walkOf, this, task, from, visit, given);
       if (more instanceof Promise) {
-        return more.then((go) => (go ? this.#walkChildren(task, node, i + 1, from, visit) : false));
+        return andThen(more, (go) => (go ? this.#walkChildren(task, node, i + 1, from, visit, given) : false));
       }
       if (!more) return false;
     }
     return true;
+  }
+
+  static #walkOf(child: Node, tree: BTree, task: Task, from: number, visit: Visit, given: unknown): Awaitable<boolean> {
+    return withCleanup(BTree.#walkIn, BTree.#releaseNode, tree, child, task, from, visit, given);
+  }
+
+  static #walkIn(tree: BTree, node: Node, task: Task, from: number, visit: Visit, given: unknown): Awaitable<boolean> {
+    return tree.#walk(task, node, from, visit, given);
   }
 
   /** Read every node and keep a reference to it, for brelse: until then no look-up waits for the device. @throws EIO */
