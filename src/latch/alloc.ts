@@ -4,6 +4,7 @@ import { blkdev_issue_discard } from '../block/bio.js';
 import type { BlockDevice } from '../block/block-device.js';
 import { brelse } from '../block/buffer-cache.js';
 import { BLOCK_SIZE, type BufferHead } from '../block/buffer-head.js';
+import { type Held, release_held } from '../locking/held.js';
 import { Mutex } from '../locking/mutex.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -121,12 +122,12 @@ export class Allocator {
    * @throws ENOSPC also where all that is free was freed in a transaction that has not committed; EIO EROFS
    */
   allocate(task: Task, handle: Handle, want: number, goal?: number, promised = false): Awaitable<Run> {
-    return andThen(this.alloc_lock.lock(task), (lock) =>
-      withCleanup(
-        () => this.allocateLocked(task, handle, want, goal, promised),
-        () => lock.release(),
-      ),
-    );
+    const wanted: Wanted = { want, goal, promised };
+    return andThen(this.alloc_lock.lock(task), Allocator.#allocateUnder, task, handle, wanted, this);
+  }
+
+  static #allocateUnder(lock: Held, task: Task, handle: Handle, wanted: Wanted, alloc: Allocator): Awaitable<Run> {
+    return withCleanup(allocateHeld, release_held, lock, task, handle, wanted, alloc);
   }
 
   /** As allocate, with alloc_lock held. */
@@ -135,16 +136,26 @@ export class Allocator {
     if (this.#super.freeBlocks <= kept) throw errno('ENOSPC');
     const start = goal === undefined || goal >= this.#super.blocks ? this.#cursor : goal;
     const first = Math.min(groupOf(start), this.#groups.count - 1);
-    return andThen(this.#inGroup(task, handle, first, start % GROUP_BLOCKS, want), (run) => {
-      if (run === undefined) return this.#elsewhere(task, handle, first, want);
-      this.#cursor = run.start + run.length;
-      return run;
-    });
+    const run = this.#inGroup(task, handle, first, { start: start % GROUP_BLOCKS, length: want });
+    return andThen(run, Allocator.#orElsewhere, task, handle, first, want, this);
+  }
+
+  static #orElsewhere(
+    run: Run | undefined,
+    task: Task,
+    handle: Handle,
+    but: number,
+    want: number,
+    alloc: Allocator,
+  ): Awaitable<Run> {
+    if (run === undefined) return alloc.#elsewhere(task, handle, but, want);
+    alloc.#cursor = run.start + run.length;
+    return run;
   }
 
   async #elsewhere(task: Task, handle: Handle, but: number, want: number): Promise<Run> {
     for (let i = 1; i < this.#groups.count && this.#super.freeBlocks > 0; i++) {
-      const run = await this.#inGroup(task, handle, (but + i) % this.#groups.count, 0, want);
+      const run = await this.#inGroup(task, handle, (but + i) % this.#groups.count, { start: 0, length: want });
       if (run === undefined) continue;
       this.#cursor = run.start + run.length;
       return run;
@@ -152,18 +163,30 @@ export class Allocator {
     throw errno('ENOSPC');
   }
 
-  #inGroup(task: Task, handle: Handle, number: number, from: number, want: number): Awaitable<Run | undefined> {
-    return andThen(this.#groups.load(task, number), (group) => {
-      if (group.freeBlocks - group.busyCount <= 0) return undefined;
-      return andThen(this.#changedSuper(task, handle), () =>
-        andThen(this.#groups.access(task, handle, group, BLOCK_BITMAP), (bh) =>
-          this.#take(task, handle, group, bh, from, want),
-        ),
-      );
-    });
+  /** @param wanted from which block of the group on, and how many */
+  #inGroup(task: Task, handle: Handle, number: number, wanted: Run): Awaitable<Run | undefined> {
+    return andThen(this.#groups.load(task, number), Allocator.#takeIn, task, handle, wanted, this);
   }
 
-  #take(task: Task, handle: Handle, group: Group, bh: BufferHead, from: number, want: number): Run | undefined {
+  static #takeIn(group: Group, task: Task, handle: Handle, wanted: Run, alloc: Allocator): Awaitable<Run | undefined> {
+    if (group.freeBlocks - group.busyCount <= 0) return undefined;
+    const bh = andThen(alloc.#changedSuper(task, handle), Allocator.#bitmap, task, handle, group, alloc);
+    return andThen(bh, Allocator.#take, task, handle, group, wanted, alloc);
+  }
+
+  /** The bitmap of a group, to be changed. */
+  static #bitmap(_may: void, task: Task, handle: Handle, group: Group, alloc: Allocator): Awaitable<BufferHead> {
+    return alloc.#groups.access(task, handle, group, BLOCK_BITMAP);
+  }
+
+  static #take(
+    bh: BufferHead,
+    task: Task,
+    handle: Handle,
+    group: Group,
+    { start: from, length: want }: Run,
+    alloc: Allocator,
+  ): Run | undefined {
     const run =
       search(bh.b_data, group, Math.max(from, GROUP_HEAD), group.size, want) ??
       search(bh.b_data, group, GROUP_HEAD, Math.min(group.size, Math.max(from, GROUP_HEAD)), want);
@@ -173,9 +196,9 @@ export class Allocator {
       return undefined;
     }
     fillBits(bh.b_data, run.start, run.length, true);
-    this.#groups.changed(task, handle, group, BLOCK_BITMAP, bh);
+    alloc.#groups.changed(task, handle, group, BLOCK_BITMAP, bh);
     descriptor.freeBlocks -= run.length;
-    this.#super.freeBlocks -= run.length;
+    alloc.#super.freeBlocks -= run.length;
     return { start: group.base + run.start, length: run.length };
   }
 
@@ -184,38 +207,47 @@ export class Allocator {
    * @throws EIO where one of them is free, or none that can be in use; EROFS
    */
   free(task: Task, handle: Handle, start: number, length: number): Awaitable<void> {
-    return andThen(this.alloc_lock.lock(task), (lock) =>
-      withCleanup(
-        () => this.freeLocked(task, handle, start, length),
-        () => lock.release(),
-      ),
-    );
+    return andThen(this.alloc_lock.lock(task), Allocator.#freeUnder, task, handle, start, length, this);
+  }
+
+  static #freeUnder(
+    lock: Held,
+    task: Task,
+    handle: Handle,
+    start: number,
+    length: number,
+    alloc: Allocator,
+  ): Awaitable<void> {
+    return withCleanup(freeHeld, release_held, lock, task, handle, start, length, alloc);
   }
 
   /** As free, with alloc_lock held. */
   freeLocked(task: Task, handle: Handle, start: number, length: number): Awaitable<void> {
     const at = start % GROUP_BLOCKS;
     const here = Math.min(length, GROUP_BLOCKS - at);
-    const done = this.#freeIn(task, handle, groupOf(start), at, here);
+    const done = this.#freeIn(task, handle, groupOf(start), { start: at, length: here });
     if (here === length) return done;
     return andThen(done, () => this.freeLocked(task, handle, start + here, length - here));
   }
 
-  #freeIn(task: Task, handle: Handle, number: number, at: number, count: number): Awaitable<void> {
+  /** @param blocks by their numbers in the group */
+  #freeIn(task: Task, handle: Handle, number: number, blocks: Run): Awaitable<void> {
     if (number >= this.#groups.count) throw errno('EIO', `group ${number} is none of the device's`);
-    return andThen(this.#groups.load(task, number), (group) => {
-      if (group.descriptor === undefined || at < GROUP_HEAD || at + count > group.size) {
-        throw errno('EIO', `blocks ${group.base + at} and ${count - 1} more cannot be in use`);
-      }
-      return andThen(this.#changedSuper(task, handle), () =>
-        andThen(this.#groups.access(task, handle, group, BLOCK_BITMAP), (bh) =>
-          this.#giveBack(task, handle, group, bh, at, count),
-        ),
-      );
-    });
+    return andThen(this.#groups.load(task, number), Allocator.#giveBackIn, task, handle, blocks, this);
   }
 
-  #giveBack(task: Task, handle: Handle, group: Group, bh: BufferHead, at: number, count: number): Awaitable<void> {
+  static #giveBackIn(group: Group, task: Task, handle: Handle, blocks: Run, alloc: Allocator): Awaitable<void> {
+    const { start: at, length: count } = blocks;
+    if (group.descriptor === undefined || at < GROUP_HEAD || at + count > group.size) {
+      throw errno('EIO', `blocks ${group.base + at} and ${count - 1} more cannot be in use`);
+    }
+    const bh = andThen(alloc.#changedSuper(task, handle), Allocator.#bitmap, task, handle, group, alloc);
+    return andThen(bh, giveBackTo, task, handle, group, blocks, alloc);
+  }
+
+  /** Clear the bits of blocks in the bitmap of their group, which may be changed; gives its reference back. @throws EIO where one is free */
+  giveBack(task: Task, handle: Handle, group: Group, bh: BufferHead, blocks: Run): Awaitable<void> {
+    const { start: at, length: count } = blocks;
     const { descriptor } = group;
     for (let i = at; i < at + count; i++) {
       if (isSet(bh.b_data, i) && descriptor !== undefined) continue;
@@ -263,6 +295,45 @@ export class Allocator {
       if (group.busyCount === 0) group.busy = undefined;
     }
   }
+}
+
+/** What is asked of `allocate`. */
+interface Wanted {
+  readonly want: number;
+  readonly goal: number | undefined;
+  readonly promised: boolean;
+}
+
+function allocateHeld(
+  _lock: Held,
+  task: Task,
+  handle: Handle,
+  { want, goal, promised }: Wanted,
+  alloc: Allocator,
+): Awaitable<Run> {
+  return alloc.allocateLocked(task, handle, want, goal, promised);
+}
+
+function freeHeld(
+  _lock: Held,
+  task: Task,
+  handle: Handle,
+  start: number,
+  length: number,
+  alloc: Allocator,
+): Awaitable<void> {
+  return alloc.freeLocked(task, handle, start, length);
+}
+
+function giveBackTo(
+  bh: BufferHead,
+  task: Task,
+  handle: Handle,
+  group: Group,
+  blocks: Run,
+  alloc: Allocator,
+): Awaitable<void> {
+  return alloc.giveBack(task, handle, group, bh, blocks);
 }
 
 /** The first run of free blocks that is as long as wanted, or good enough; the longest where there is none. */
