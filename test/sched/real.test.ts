@@ -1,5 +1,5 @@
 /** The clock of the real scheduler: the wall clock's time, with digits that it does not have, and never back within a step of it. */
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { RealScheduler } from '../../src/sched/real.js';
 import type { Timespec } from '../../src/sched/time.js';
 
@@ -8,6 +8,22 @@ const MSEC = 1_000_000;
 /** Nanoseconds from a wall clock's milliseconds to a time. */
 function since(time: Timespec, wall: number): number {
   return (time.sec - Math.floor(wall / 1000)) * 1000 * MSEC + time.nsec - (wall % 1000) * MSEC;
+}
+
+/** Puts what `mono` (seconds, nanoseconds) and `wall` (milliseconds) answer in place of the process's clocks until the test ends. */
+function replaceClocks(t: Test, mono: () => [number, number], wall: () => number): void {
+  const { hrtime } = process;
+  const { now } = Date;
+  t.teardown(() => {
+    process.hrtime = hrtime;
+    Date.now = now;
+  });
+  const bigint = (): bigint => {
+    const [sec, nsec] = mono();
+    return BigInt(sec) * 1_000_000_000n + BigInt(nsec);
+  };
+  process.hrtime = Object.assign(() => mono(), { bigint });
+  Date.now = wall;
 }
 
 t.test('it tells the time of the wall clock, and goes on from there', (t) => {
@@ -28,16 +44,13 @@ t.test('it tells the time of the wall clock, and goes on from there', (t) => {
 });
 
 t.test('where a second begins between the clocks, it is counted once', (t) => {
-  const { hrtime } = process;
-  const { now } = Date;
-  t.teardown(() => {
-    process.hrtime = hrtime;
-    Date.now = now;
-  });
   let mono: [number, number] = [5, 0];
   let wall = 0;
-  process.hrtime = Object.assign(() => mono, { bigint: () => BigInt(mono[0]) * 1_000_000_000n + BigInt(mono[1]) });
-  Date.now = () => wall;
+  replaceClocks(
+    t,
+    () => mono,
+    () => wall,
+  );
   for (const [monoNsec, wallMsec] of [
     [999_999_999, 1],
     [1, 999],
@@ -56,16 +69,13 @@ t.test('where a second begins between the clocks, it is counted once', (t) => {
 });
 
 t.test('it follows a clock that is set, and not one that trembles', (t) => {
-  const { hrtime } = process;
-  const { now } = Date;
-  t.teardown(() => {
-    process.hrtime = hrtime;
-    Date.now = now;
-  });
   let mono: [number, number] = [5, 0];
   let wall = 1_700_000_000_000;
-  process.hrtime = Object.assign(() => mono, { bigint: () => BigInt(mono[0]) * 1_000_000_000n + BigInt(mono[1]) });
-  Date.now = () => wall;
+  replaceClocks(
+    t,
+    () => mono,
+    () => wall,
+  );
   const sched = new RealScheduler();
   sched.realtime();
   mono = [7, 0];
@@ -80,22 +90,15 @@ t.test('it follows a clock that is set, and not one that trembles', (t) => {
 });
 
 t.test('it believes no difference that comes of losing the processor between the clocks', (t) => {
-  const { hrtime } = process;
-  const { now } = Date;
-  t.teardown(() => {
-    process.hrtime = hrtime;
-    Date.now = now;
-  });
   const begin = 1_700_000_000_000;
   let mono: [number, number] = [5, 0];
   let lost = 0;
-  const read = (): [number, number] => [mono[0], mono[1]];
-  process.hrtime = Object.assign(read, { bigint: () => BigInt(mono[0]) * 1_000_000_000n + BigInt(mono[1]) });
-  Date.now = () => {
+  const wall = (): number => {
     mono = [mono[0], mono[1] + lost * MSEC];
     lost = 0;
     return begin + (mono[0] - 5) * 1000 + Math.floor(mono[1] / MSEC);
   };
+  replaceClocks(t, () => mono, wall);
   const sched = new RealScheduler();
   sched.realtime();
   lost = 40;
