@@ -136,30 +136,31 @@ if (process.getuid?.() !== 0) fail('it mounts and pins as root: sudo scripts/ben
 // Memory behind every file of the run, so that no disk is measured.
 const bench: Bench = { scratch: mkdtempSync('/tmp/latchfs-bench-'), pin: pin(given) };
 execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1G', 'bench', bench.scratch]);
-try {
-  compile(bench.scratch);
-  mkdirSync(join(bench.scratch, 'out'));
-  const scale = { seconds: Number(given.seconds), files: Number(given.files), tree: Number(given.tree) };
-  const { results, targets } = await compare(bench, given, scale);
-  const names = targets.map(({ name }) => name);
-  const base = names.find((name) => name === 'c-loop') ?? names.find((name) => name === 'js-loop') ?? names[0] ?? '';
-  const machine = {
-    cpu: cpus()[Number(given.cpu)]?.model ?? 'unknown',
-    pinned: Number(given.cpu),
-    kernel: release(),
-    node: process.version,
-    load: readFileSync('/proc/loadavg', 'utf8').split(' ')[0],
-    rounds: Number(given.rounds),
-  };
-  if (given.json === true) console.log(json(results, base, CHECKS, machine));
-  else {
-    console.log(table(results, names, base, CHECKS));
-    console.log(
-      `Medians of ${machine.rounds} round${machine.rounds === 1 ? '' : 's'}, pinned to CPU ${machine.pinned} (${machine.cpu}), Linux ${machine.kernel}, Node ${machine.node}. ` +
-        `In brackets: how many times as fast as ${base}. The checks' part is that of the throughput of ${CHECKS.off} that ${CHECKS.on} lacks.`,
-    );
-  }
-} finally {
+// However it ends: with a message, by an exception or by a signal. What is mounted within goes with it.
+process.on('exit', () => {
   execFileSync('umount', ['-l', bench.scratch]);
   rmSync(bench.scratch, { recursive: true, force: true });
+});
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1));
+compile(bench.scratch);
+mkdirSync(join(bench.scratch, 'out'));
+const scale = { seconds: Number(given.seconds), files: Number(given.files), tree: Number(given.tree) };
+const { results, targets } = await compare(bench, given, scale);
+const names = targets.map(({ name }) => name);
+const base = names.find((name) => name === 'c-loop') ?? names.find((name) => name === 'js-loop') ?? names[0] ?? '';
+const machine = {
+  cpu: cpus()[Number(given.cpu)]?.model ?? 'unknown',
+  pinned: Number(given.cpu),
+  kernel: release(),
+  node: process.version,
+  load: readFileSync('/proc/loadavg', 'utf8').split(' ')[0],
+  rounds: Number(given.rounds),
+};
+if (given.json === true) console.log(json(results, base, CHECKS, machine));
+else {
+  console.log(table(results, names, base, CHECKS));
+  console.log(
+    `Medians of ${machine.rounds} round${machine.rounds === 1 ? '' : 's'}, pinned to CPU ${machine.pinned} (${machine.cpu}), Linux ${machine.kernel}, Node ${machine.node}. ` +
+      `In brackets: how many times as fast as ${base}. The checks' part is that of the throughput of ${CHECKS.off} that ${CHECKS.on} lacks.`,
+  );
 }

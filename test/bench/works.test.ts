@@ -1,4 +1,5 @@
 /** Which works a round of the benchmark does, and that some of them can be done alone. */
+import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { steps, works } from '../../scripts/bench/works.js';
 import { type Ran, root, run } from '../mount/harness.js';
@@ -9,6 +10,13 @@ const skip = needsRoot || (await lacking('cc', 'git', 'taskset'));
 /** Without scripts/bench/run, which builds first: other tests are running. */
 function bench(...args: string[]): Promise<Ran> {
   return run(process.execPath, [`${root}/dist/scripts/bench/mounts.js`, ...args], { timeout: 120_000 });
+}
+
+/** What benchmarks have mounted for themselves. */
+function scratches(): string[] {
+  return readFileSync('/proc/mounts', 'latin1')
+    .split('\n')
+    .filter((line) => line.startsWith('bench '));
 }
 
 function shown(pattern: RegExp): string[] {
@@ -36,7 +44,9 @@ t.test('several rounds of one work', { skip, timeout: 300_000 }, async (t) => {
     t.match(results, [{ work: new RegExp(only) }]);
     t.equal(results.length, 1);
   }
+  const before = scratches();
   const none = await bench('--only', 'nothing', ...scale);
   t.equal(none.status, 2);
   t.match(none.stderr, /no work matches 'nothing'/);
+  t.same(scratches(), before, 'nothing stays mounted');
 });
