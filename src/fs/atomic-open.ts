@@ -2,7 +2,7 @@
 
 import { inode_operations as rows } from '../contract/inode.js';
 import { invoke } from '../locking/context.js';
-import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
+import { type Awaitable, andThen, nothing, orElse, withCleanup } from '../sched/awaitable.js';
 import { Errno, errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import {
@@ -53,10 +53,6 @@ function refusal(task: Task, { parent, refused }: LastName): Awaitable<Errno | u
 
 function permitted(task: Task, dir: Inode): Awaitable<Errno | undefined> {
   return andThen(inode_permission(task, dir, MAY_WRITE | MAY_EXEC), nothing);
-}
-
-function nothing(): undefined {
-  return undefined;
 }
 
 function refusedBy(error: unknown): Errno {
@@ -132,7 +128,7 @@ function atomicFailed(
   refused: Errno | undefined,
 ): Awaitable<never> {
   const why = refused !== undefined && isErrno(error, 'ENOENT') ? refused : error;
-  return andThen(dput(task, dentry), () => putAndThrow(task, dentry, why));
+  return andThen(dput(task, dentry), () => putAndThrow(why, task, dentry));
 }
 
 function atomicDone(found: Dentry | undefined, task: Task, dentry: Dentry, file: File): Awaitable<Looked> {

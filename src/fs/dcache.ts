@@ -4,7 +4,7 @@ import { dentry_operations as rows } from '../contract/dentry.js';
 import { call, invoke } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Rcu } from '../locking/rcu.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { type Awaitable, andThen, nothing } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import { WaitQueue } from '../sched/wait.js';
 import {
@@ -195,8 +195,8 @@ export function dput(task: Task, dentry: Dentry): Awaitable<void> {
   return dputLast(task, dentry);
 }
 
-/** Give back the reference to a dentry of which nothing came, and throw why. */
-export function putAndThrow(task: Task, dentry: Dentry, error: unknown): Awaitable<never> {
+/** Give back the reference to a dentry of which nothing came, and throw why: for orElse. */
+export function putAndThrow(error: unknown, task: Task, dentry: Dentry): Awaitable<never> {
   return andThen(dput(task, dentry), () => {
     throw error;
   });
@@ -301,10 +301,6 @@ export function d_delete(task: Task, dentry: Dentry): Awaitable<void> {
 function trim_dcache(task: Task, sb: SuperBlock): Awaitable<void> {
   if (task.journal_info !== undefined || task.atomic > 0) return undefined;
   return andThen(prune_dcache_sb(task, sb, 4), nothing);
-}
-
-function nothing(): void {
-  // How many went is of no interest.
 }
 
 /** Look at `nr` unused dentries, oldest first, and free those that were not used again (prune_dcache_sb). @returns how many went */

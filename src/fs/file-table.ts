@@ -1,7 +1,7 @@
 /** Open files: from the opening of an inode to the last close (fs/open.c do_dentry_open, fs/file_table.c). */
 import { file_operations as rows } from '../contract/file.js';
 import { invoke } from '../locking/context.js';
-import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
+import { type Awaitable, andThen, instead, orElse, withCleanup } from '../sched/awaitable.js';
 import { Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { def_blk_fops } from './block-dev.js';
@@ -84,11 +84,7 @@ export function do_dentry_open(
   if (inode.mappingIfAny !== undefined || inode.i_fop.read_iter !== undefined) {
     file.f_wb_err = file.f_mapping.wb_err.sample();
   }
-  return andThen(orElse(callOpen, openFailed, task, inode, file, flags), itself, file);
-}
-
-function itself(_opened: void, file: File): File {
-  return file;
+  return andThen(orElse(callOpen, openFailed, task, inode, file, flags), instead, file);
 }
 
 function callOpen(task: Task, inode: Inode, file: File, flags: number): Awaitable<void> {
@@ -103,7 +99,7 @@ function openUnleased(_broken: void, task: Task, inode: Inode, file: File): Awai
 
 function openFailed(error: unknown, task: Task, _inode: Inode, file: File): Awaitable<never> {
   file_unaccounts(file);
-  return putAndThrow(task, file.f_dentry, error);
+  return putAndThrow(error, task, file.f_dentry);
 }
 
 /** The end of opening a file whose inode has come only now: it is counted, and ->open called. @throws ETXTBSY; what ->open throws */

@@ -3,7 +3,7 @@ import { super_operations as rows } from '../contract/super.js';
 import { invoke, invoke_taskless } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import { truncate_inode_pages_final } from '../mm/truncate.js';
-import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
+import { type Awaitable, andThen, nothing, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { write_inode_now } from './fs-writeback.js';
@@ -201,10 +201,6 @@ async function writeAndEvict(task: Task, inode: Inode): Promise<void> {
 function trim_icache(task: Task, sb: SuperBlock): Awaitable<void> {
   if (task.journal_info !== undefined || task.atomic > 0) return undefined;
   return andThen(prune_icache_sb(task, sb, 4), nothing);
-}
-
-function nothing(): void {
-  // How many went is of no interest.
 }
 
 /** What is to become of an unused inode: one that is used, or dirty, leaves the list, and one that was used since has another turn (inode_lru_isolate). */

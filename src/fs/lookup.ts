@@ -168,7 +168,7 @@ function askFilesystem(task: Task, dir: Inode, dentry: Dentry, flags: number): A
 
 function lookupFailed(error: unknown, task: Task, _dir: Inode, dentry: Dentry): Awaitable<never> {
   d_lookup_done(dentry);
-  return putAndThrow(task, dentry, error);
+  return putAndThrow(error, task, dentry);
 }
 
 function lookupDone(other: Dentry | undefined, task: Task, dentry: Dentry): Awaitable<Dentry> {

@@ -101,11 +101,7 @@ function lookUpAndCreate(_held: Held, task: Task, c: Creating, refused: Errno | 
 }
 
 function createFound(dentry: Dentry, task: Task, c: Creating, refused: Errno | undefined): Awaitable<Dentry> {
-  return orElse(makeNamed, putNamed, task, dentry, c, refused);
-}
-
-function putNamed(error: unknown, task: Task, dentry: Dentry): Awaitable<never> {
-  return putAndThrow(task, dentry, error);
+  return orElse(makeNamed, putAndThrow, task, dentry, c, refused);
 }
 
 function makeNamed(task: Task, dentry: Dentry, c: Creating, refused: Errno | undefined): Awaitable<Dentry> {

@@ -234,7 +234,7 @@ function opened(file: File, { dentry, created }: Looked): OpenedOrCreated {
 }
 
 function putLooked(error: unknown, task: Task, { dentry, file }: Looked): Awaitable<never> {
-  return andThen(file === undefined ? undefined : fput(task, file), () => putAndThrow(task, dentry, error));
+  return andThen(file === undefined ? undefined : fput(task, file), () => putAndThrow(error, task, dentry));
 }
 
 function openLooked(task: Task, { dentry, created, file }: Looked, flags: number): Awaitable<File> {
@@ -273,7 +273,7 @@ function lookup_or_create(task: Task, last: LastName): Awaitable<Looked> {
 
 function createUnlessThere(dentry: Dentry, task: Task, last: LastName): Awaitable<Looked> {
   if (!dentry.isNegative) return { dentry, created: false };
-  return orElse(createNegative, putNegative, task, dentry, last);
+  return orElse(createNegative, putAndThrow, task, dentry, last);
 }
 
 function createNegative(task: Task, dentry: Dentry, last: LastName): Awaitable<Looked> {
@@ -284,10 +284,6 @@ function createNegative(task: Task, dentry: Dentry, last: LastName): Awaitable<L
 
 function createPermitted(_may: void, task: Task, dentry: Dentry, { parent, mode, flags }: LastName): Awaitable<void> {
   return vfs_create(task, dirOf(parent), dentry, mode, (flags & O_EXCL) !== 0);
-}
-
-function putNegative(error: unknown, task: Task, dentry: Dentry): Awaitable<never> {
-  return putAndThrow(task, dentry, error);
 }
 
 /**

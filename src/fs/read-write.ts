@@ -8,7 +8,7 @@ import { filemap_read } from '../mm/filemap-read.js';
 import { generic_perform_write } from '../mm/filemap-write.js';
 import type { IovIter } from '../mm/iov-iter.js';
 import { completed, type IOCB_QUEUED, type Kiocb } from '../mm/operations.js';
-import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
+import { type Awaitable, andThen, instead, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { file_remove_suid, has_caps, remove_caps } from './attr-privs.js';
@@ -182,11 +182,7 @@ export function readDirect(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<nu
 
 /** The file was read, which may move its atime. @returns `count` */
 export function read_accessed<T>(count: T, task: Task, iocb: Kiocb): Awaitable<T> {
-  return andThen(file_accessed(task, iocb.ki_filp as File), sameCount<T>, count);
-}
-
-function sameCount<T>(_done: void, count: T): T {
-  return count;
+  return andThen(file_accessed(task, iocb.ki_filp as File), instead, count);
 }
 
 /**
@@ -284,5 +280,5 @@ export function generic_write_check_limits(file: File, pos: number, count: numbe
 export function generic_write_sync(task: Task, iocb: Kiocb, file: File, count: number): Awaitable<number> {
   if (iocb.sync === false || count <= 0) return count;
   const done = vfs_fsync_range(task, file, iocb.ki_pos - count, iocb.ki_pos - 1, iocb.sync === 'dsync');
-  return andThen(done, sameCount<number>, count);
+  return andThen(done, instead, count);
 }

@@ -10,7 +10,7 @@ import { O_CREAT } from '../fs/open-flags.js';
 import { type CreatedAcls, posix_acl_create } from '../fs/posix-acl-ops.js';
 import { S_IFDIR, S_IFLNK, S_IFREG, S_ISGID } from '../fs/stat-mode.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
-import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
+import { type Awaitable, andThen, instead, nothing, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { acl_credits, init_acl } from './acl.js';
@@ -103,15 +103,11 @@ function addName(_set: void, task: Task, handle: Handle, made: LatchInode, { dir
 
 function writeMade(_named: void, task: Task, handle: Handle, made: LatchInode, m: Making): Awaitable<LatchInode> {
   if (isDir(made)) inode_links(task, m.dir).i_nlink++;
-  return andThen(andThen(changed(task, handle, made), dirtyDir, task, handle, m), itself, made);
+  return andThen(andThen(changed(task, handle, made), dirtyDir, task, handle, m), instead, made);
 }
 
 function dirtyDir(_written: void, task: Task, handle: Handle, { dir }: Making): Awaitable<void> {
   return dirty(task, handle, dir);
-}
-
-function itself(_written: void, made: LatchInode): LatchInode {
-  return made;
 }
 
 function nameInMemory(inode: LatchInode, task: Task, dentry: Dentry): void {
@@ -158,10 +154,6 @@ function makeUnlessThere(
 function openMade(_made: void, task: Task, file: File): Awaitable<void> {
   file.f_mode |= FMODE_CREATED;
   return finish_open(task, file);
-}
-
-function nothing(): undefined {
-  return undefined;
 }
 
 export function mkdir(task: Task, dir: Inode, dentry: Dentry, mode: number): Awaitable<void> {

@@ -12,7 +12,7 @@
  * i_rwsem of the directory protects all of it. The callers mark the inode dirty in the same handle.
  */
 import { utf8_casefold } from '../fs/unicode.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { type Awaitable, andThen, nothing } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { putKey, type TreeFormat } from './btree/node.js';
@@ -150,8 +150,6 @@ function removeFound({ key }: Search, tree: BTree, task: Task, handle: Handle): 
   if (key < 0) throw errno('ENOENT');
   return andThen(remove(tree, task, handle, key), nothing);
 }
-
-function nothing(): void {}
 
 export class Directory {
   readonly tree: BTree;

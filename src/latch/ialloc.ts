@@ -3,7 +3,7 @@ import type { BlockDevice } from '../block/block-device.js';
 import { brelse, sb_bread, sb_getblk } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
 import { type Held, release_held } from '../locking/held.js';
-import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
+import { type Awaitable, andThen, instead, withCleanup } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { ALLOC_CREDITS, type Allocator } from './alloc.js';
@@ -201,7 +201,7 @@ export class InodeAllocator {
     if (this.#spare === block) this.#spare = undefined;
     const ino = block * INODES_PER_BLOCK + slot;
     if (!last) return ino;
-    return andThen(this.#mark(task, handle, { which: ROOM_BITMAP, block, on: false }), itself, ino);
+    return andThen(this.#mark(task, handle, { which: ROOM_BITMAP, block, on: false }), instead, ino);
   }
 
   /** Make a block of inodes. */
@@ -343,10 +343,6 @@ function changeBit(
   else clearBit(bh.b_data, block - group.base);
   if (on && which === ROOM_BITMAP) group.full = false;
   groups.changed(task, handle, group, which, bh);
-}
-
-function itself(_done: void, ino: number): number {
-  return ino;
 }
 
 /** The first free slot from `from` on. */

@@ -38,6 +38,16 @@ export function andThen<T, U>(
   return value instanceof Promise ? afterwards(value, next, a, b, c, d, e, f) : next(value, a, b, c, d, e, f);
 }
 
+/** For andThen: what came before is of no interest. */
+export function nothing(): undefined {
+  return undefined;
+}
+
+/** For andThen: this counts, and not what came before. */
+export function instead<T>(_before: unknown, value: T): T {
+  return value;
+}
+
 /** Apart, because its closure would cost every call of andThen a context. */
 function afterwards<T, U>(
   value: Promise<T>,
