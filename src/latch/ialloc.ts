@@ -62,7 +62,15 @@ export class InodeAllocator {
    * @throws ENOSPC EIO EROFS
    */
   allocate(task: Task, handle: Handle, mode: number): Awaitable<number> {
-    return andThen(this.#alloc.alloc_lock.lock(task), InodeAllocator.#locked, task, handle, mode, this, allocateHeld);
+    return andThen(
+      this.#alloc.alloc_lock.lock(task),
+      InodeAllocator.#locked,
+      task,
+      handle,
+      mode,
+      this,
+      InodeAllocator.#allocateHeld,
+    );
   }
 
   /** Do `body` under alloc_lock, and give that back. */
@@ -77,10 +85,15 @@ export class InodeAllocator {
     return withCleanup(body, release_held, lock, task, handle, what, inodes);
   }
 
-  /** As allocate, with alloc_lock held. */
-  allocateLocked(task: Task, handle: Handle, mode: number): Awaitable<number> {
-    const found = andThen(this.#changedSuper(task, handle), InodeAllocator.#findIn, task, this);
-    return andThen(found, InodeAllocator.#claimIn, task, handle, mode, this);
+  static #allocateHeld(
+    _lock: Held,
+    task: Task,
+    handle: Handle,
+    mode: number,
+    inodes: InodeAllocator,
+  ): Awaitable<number> {
+    const found = andThen(inodes.#changedSuper(task, handle), InodeAllocator.#findIn, task, inodes);
+    return andThen(found, InodeAllocator.#claimIn, task, handle, mode, inodes);
   }
 
   static #findIn(_may: void, task: Task, inodes: InodeAllocator): Awaitable<number | undefined> {
@@ -230,12 +243,19 @@ export class InodeAllocator {
 
   /** Give an inode back: its slot is zeroed. Its block goes too, when that was the last in it. Takes alloc_lock. @throws EIO EROFS */
   free(task: Task, handle: Handle, ino: number): Awaitable<void> {
-    return andThen(this.#alloc.alloc_lock.lock(task), InodeAllocator.#locked, task, handle, ino, this, freeHeld);
+    return andThen(
+      this.#alloc.alloc_lock.lock(task),
+      InodeAllocator.#locked,
+      task,
+      handle,
+      ino,
+      this,
+      InodeAllocator.#freeHeld,
+    );
   }
 
-  /** As free, with alloc_lock held. */
-  freeLocked(task: Task, handle: Handle, ino: number): Awaitable<void> {
-    return andThen(this.#changedSuper(task, handle), InodeAllocator.#freeIn, task, handle, ino, this);
+  static #freeHeld(_lock: Held, task: Task, handle: Handle, ino: number, inodes: InodeAllocator): Awaitable<void> {
+    return andThen(inodes.#changedSuper(task, handle), InodeAllocator.#freeIn, task, handle, ino, inodes);
   }
 
   static #freeIn(_may: void, task: Task, handle: Handle, ino: number, inodes: InodeAllocator): Awaitable<void> {
@@ -274,20 +294,6 @@ export class InodeAllocator {
 }
 
 type UnderLock<T> = (lock: Held, task: Task, handle: Handle, what: number, inodes: InodeAllocator) => Awaitable<T>;
-
-function allocateHeld(
-  _lock: Held,
-  task: Task,
-  handle: Handle,
-  mode: number,
-  inodes: InodeAllocator,
-): Awaitable<number> {
-  return inodes.allocateLocked(task, handle, mode);
-}
-
-function freeHeld(_lock: Held, task: Task, handle: Handle, ino: number, inodes: InodeAllocator): Awaitable<void> {
-  return inodes.freeLocked(task, handle, ino);
-}
 
 type InBlock<T> = (
   may: void,
