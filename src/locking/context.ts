@@ -4,7 +4,7 @@
  * is stated in the row and nowhere else.
  */
 import type { LockName, Row } from '../contract/row.js';
-import type { Awaitable, Given } from '../sched/awaitable.js';
+import type { Awaitable, Given, Next } from '../sched/awaitable.js';
 import { OpNode, OpNodes } from '../sched/op-node.js';
 import type { Task } from '../sched/task.js';
 import type { LockWatch } from '../sched/validator.js';
@@ -150,15 +150,7 @@ function taskless(_task: Task, operation?: unknown, a?: unknown): unknown {
   return (operation as (a: unknown) => unknown)(a);
 }
 
-type Operation<T> = (
-  task: Task,
-  a?: unknown,
-  b?: unknown,
-  c?: unknown,
-  d?: unknown,
-  e?: unknown,
-  f?: unknown,
-) => Awaitable<T>;
+type Operation<T> = Next<Task, Awaitable<T>>;
 
 /** What reports are given to find an operation that was called itself: a function that has it under a name which they know. */
 function naming(called: object, first: unknown): object {

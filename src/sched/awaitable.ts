@@ -16,7 +16,7 @@ export function isPromise<T>(value: Awaitable<T>): value is Promise<T> {
 export type Given = [a?: unknown, b?: unknown, c?: unknown, d?: unknown, e?: unknown, f?: unknown];
 
 /** A continuation, whatever it is given. */
-type Next<T, U> = (value: T, a?: unknown, b?: unknown, c?: unknown, d?: unknown, e?: unknown, f?: unknown) => U;
+export type Next<T, U> = (value: T, a?: unknown, b?: unknown, c?: unknown, d?: unknown, e?: unknown, f?: unknown) => U;
 type Body<T> = (a?: unknown, b?: unknown, c?: unknown, d?: unknown, e?: unknown, f?: unknown) => Awaitable<T>;
 
 /** Continue with `next`, and what it is given beside the value, at once when the value is there already, and after it otherwise. */
