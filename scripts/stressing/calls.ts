@@ -17,16 +17,16 @@ import {
   O_TRUNC,
 } from '../../src/fs/open-flags.js';
 import { SEEK_DATA, SEEK_HOLE } from '../../src/fs/seek.js';
-import { LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN } from '../../src/fs/sys-fcntl.js';
-import { RWF_HIPRI } from '../../src/fs/sys-io.js';
+import { LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN } from '../../src/fs/syscalls/fcntl.js';
+import { RWF_HIPRI } from '../../src/fs/syscalls/io.js';
 import {
   RESOLVE_BENEATH,
   RESOLVE_CACHED,
   RESOLVE_IN_ROOT,
   RESOLVE_NO_SYMLINKS,
   RESOLVE_NO_XDEV,
-} from '../../src/fs/sys-open.js';
-import { AT_FDCWD } from '../../src/fs/sys-path.js';
+} from '../../src/fs/syscalls/open.js';
+import { AT_FDCWD } from '../../src/fs/syscalls/path.js';
 import { fs_reclaim } from '../../src/locking/lock-map.js';
 import { compact_memory } from '../../src/mm/compaction.js';
 import { folio_get, folio_put } from '../../src/mm/folio.js';

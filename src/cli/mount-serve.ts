@@ -11,7 +11,7 @@ import {
   SB_SYNCHRONOUS,
   type SuperBlock,
 } from '../fs/super-block.js';
-import { do_quotactl, Q_QUOTAON } from '../fs/sys-quota.js';
+import { do_quotactl, Q_QUOTAON } from '../fs/syscalls/quota.js';
 import { mountsDisk } from '../fuse/mount.js';
 import { mkfs } from '../latch/mkfs.js';
 import { latch_fs } from '../latch/super.js';

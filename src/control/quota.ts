@@ -18,7 +18,7 @@ import {
   Q_SETINFO,
   Q_SETQUOTA,
   type QuotaArgument,
-} from '../fs/sys-quota.js';
+} from '../fs/syscalls/quota.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { ControlFile } from './file.js';

@@ -2,7 +2,7 @@
 import type { Task } from '../sched/task.js';
 import type { Dentry } from './dentry.js';
 import { type Inode, S_CASEFOLD } from './inode.js';
-import { LOOKUP_CREATE, LOOKUP_RENAME_TARGET } from './lookup.js';
+import { LOOKUP_CREATE, LOOKUP_RENAME_TARGET } from './namei/lookup.js';
 import type { dentry_operations } from './operations.js';
 import { utf8_casefold } from './unicode.js';
 

@@ -7,7 +7,7 @@ import { anyAlias, d_obtain_alias } from './dcache-alias.js';
 import { DCACHE_DISCONNECTED, type Dentry } from './dentry.js';
 import { iput } from './icache.js';
 import { type Inode, isDir } from './inode.js';
-import { lookup_permitted } from './lookup.js';
+import { lookup_permitted } from './namei/lookup.js';
 import type { SuperBlock } from './super-block.js';
 
 /**

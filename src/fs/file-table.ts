@@ -5,11 +5,11 @@ import { type Awaitable, andThen, instead, orElse, withCleanup } from '../sched/
 import { Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { def_blk_fops } from './block-dev.js';
-import { break_lease } from './break-lease.js';
 import { d_real, dget, dput, putAndThrow } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import { File, FMODE_LSEEK, FMODE_OPENED, FMODE_READ, FMODE_WRITE } from './file.js';
 import type { Inode } from './inode.js';
+import { break_lease } from './locks/break-lease.js';
 import { locks_remove_file } from './locks.js';
 import { FASYNC, O_ACCMODE, O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC } from './open-flags.js';
 import { fifo_open, pipefifo_fops } from './pipe.js';

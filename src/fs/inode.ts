@@ -11,7 +11,7 @@ import type { Task } from '../sched/task.js';
 import { EPOCH, type Timespec } from '../sched/time.js';
 import type { WaitQueue } from '../sched/wait.js';
 import type { Dentry } from './dentry.js';
-import type { FileLockContext } from './file-lock-context.js';
+import type { FileLockContext } from './locks/file-lock-context.js';
 import type { LruEntry, Membership } from './lru.js';
 import type { file_operations, inode_operations } from './operations.js';
 import type { PosixAcl } from './posix-acl-types.js';

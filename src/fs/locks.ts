@@ -1,14 +1,14 @@
-/** File locks as callers ask for them: by the filesystem's own operation where it has one, else by the lists of the VFS (fs/locks.c). */
+/** File locks as callers ask for them: by the filesystem's own operation where it has one, else by the lists of the VFS (fs/locks.c, here locks/). */
 import { file_operations as rows } from '../contract/file.js';
 import { call } from '../locking/context.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import type { File } from './file.js';
-import type { FileLock, LockOutcome } from './file-lock.js';
-import { flock_lock_file } from './flock.js';
-import { lease_modify } from './leases.js';
-import { locks_delete_block, locks_dispose_list, OFFSET_MAX } from './lock-list.js';
-import { posix_lock_file, posix_test_lock } from './posix-locks.js';
+import type { FileLock, LockOutcome } from './locks/file-lock.js';
+import { flock_lock_file } from './locks/flock.js';
+import { lease_modify } from './locks/leases.js';
+import { locks_delete_block, locks_dispose_list, OFFSET_MAX } from './locks/lock-list.js';
+import { posix_lock_file, posix_test_lock } from './locks/posix-locks.js';
 
 export const F_GETLK = 5;
 export const F_SETLK = 6;

@@ -1,4 +1,4 @@
-/** Making names, and reading symlinks (fs/namei.c). Looking names up is in lookup.ts, removing them in namei-remove.ts, rename in namei-rename.ts, walking paths in path-walk.ts. */
+/** Making names, and reading symlinks (fs/namei.c). All else that fs/namei.c does is in namei/: looking names up (lookup.ts), removing them, rename, permission, walking paths (path-walk.ts). */
 
 import { inode_operations as rows } from '../contract/inode.js';
 import { call, invoke, take } from '../locking/context.js';
@@ -6,7 +6,6 @@ import { type Held, release_held } from '../locking/held.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { try_break_deleg, waiting_for_delegations } from './break-lease.js';
 import { d_rehash, dput, putAndThrow } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import {
@@ -20,8 +19,9 @@ import {
   S_IMMUTABLE,
 } from './inode.js';
 import { mode_strip_sgid } from './inode-owner.js';
-import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, lookup_locked, PATH_MAX } from './lookup.js';
-import { may_create } from './permission.js';
+import { try_break_deleg, waiting_for_delegations } from './locks/break-lease.js';
+import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, lookup_locked, PATH_MAX } from './namei/lookup.js';
+import { may_create } from './namei/permission.js';
 import { S_IALLUGO, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } from './stat-mode.js';
 import { SB_POSIXACL } from './super-block.js';
 import {
@@ -33,9 +33,9 @@ import {
 } from './super-freeze.js';
 import { touch_atime } from './time.js';
 
-export { dirOf, lookup_locked, lookup_one, NAME_MAX, PATH_MAX } from './lookup.js';
-export { do_rmdir, do_unlink, vfs_rmdir, vfs_unlink } from './namei-remove.js';
-export { do_rename, RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from './namei-rename.js';
+export { dirOf, lookup_locked, lookup_one, NAME_MAX, PATH_MAX } from './namei/lookup.js';
+export { do_rmdir, do_unlink, vfs_rmdir, vfs_unlink } from './namei/remove.js';
+export { do_rename, RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from './namei/rename.js';
 
 /**
  * The mode with which a filesystem is asked to make a file (vfs_prepare_mode): without setgid where the caller may not give it, and without

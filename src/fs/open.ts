@@ -6,7 +6,6 @@ import { type Held, release_held } from '../locking/held.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { type LastName, type Looked, lookup_open_atomic, lookup_open_shared } from './atomic-open.js';
 import { do_truncate } from './attr.js';
 import { file_remove_privs } from './attr-privs.js';
 import { d_alloc, dput, putAndThrow } from './dcache.js';
@@ -15,6 +14,7 @@ import { File, FMODE_CREATED, FMODE_OPENED } from './file.js';
 import { do_dentry_open, file_finish, fput, get_write_access, modeOf, put_write_access } from './file-table.js';
 import { I_LINKABLE, I_MUTEX_NORMAL, type Inode, inode_state_change, isDir, S_APPEND, S_DEAD } from './inode.js';
 import { inode_owner_or_capable } from './inode-owner.js';
+import { type LastName, type Looked, lookup_open_atomic, lookup_open_shared } from './namei/atomic-open.js';
 import {
   dirOf,
   LOOKUP_CREATE,
@@ -23,10 +23,10 @@ import {
   lookup_dcache,
   lookup_locked,
   lookup_permitted,
-} from './lookup.js';
+} from './namei/lookup.js';
+import { inode_permission, MAY_EXEC, MAY_OPEN, MAY_READ, MAY_WRITE } from './namei/permission.js';
 import { vfs_create, vfs_prepare_mode } from './namei.js';
 import { O_ACCMODE, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_TRUNC } from './open-flags.js';
-import { inode_permission, MAY_EXEC, MAY_OPEN, MAY_READ, MAY_WRITE } from './permission.js';
 import { S_IFLNK, S_IFMT, S_IFREG } from './stat-mode.js';
 import {
   assert_sb_write_started,

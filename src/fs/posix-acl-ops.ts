@@ -5,10 +5,10 @@ import { invoke, take } from '../locking/context.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { try_break_deleg, waiting_for_delegations } from './break-lease.js';
 import type { Dentry } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode, isDir, S_APPEND, S_IMMUTABLE } from './inode.js';
 import { inGroup, inode_owner_or_capable } from './inode-owner.js';
+import { try_break_deleg, waiting_for_delegations } from './locks/break-lease.js';
 import type { AclType, inode_operations as inode_ops } from './operations.js';
 import {
   posix_acl_chmod_masq,

@@ -6,8 +6,8 @@ import type { Task } from '../sched/task.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import { isDir, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 import { inode_owner_or_capable } from './inode-owner.js';
+import { inode_permission, MAY_WRITE } from './namei/permission.js';
 import { O_APPEND } from './open-flags.js';
-import { inode_permission, MAY_WRITE } from './permission.js';
 import { S_IFMT, S_IFREG } from './stat-mode.js';
 import { sb_end_write, sb_start_write } from './super-freeze.js';
 

@@ -3,18 +3,18 @@
  * `new Process(sb)`; `syscalls(process)` has the calls, each of which runs in a task of its own with the process's identity, and holds nothing afterwards.
  */
 import type { Task } from '../sched/task.js';
-import type { Process } from './process.js';
-import * as attr from './sys-attr.js';
-import * as fcntl from './sys-fcntl.js';
-import * as fs from './sys-fs.js';
-import * as io from './sys-io.js';
-import * as mm from './sys-mm.js';
-import * as names from './sys-names.js';
-import * as opening from './sys-open.js';
-import * as descriptors from './sys-poll.js';
-import * as quota from './sys-quota.js';
+import * as attr from './syscalls/attr.js';
+import * as fcntl from './syscalls/fcntl.js';
+import * as fs from './syscalls/fs.js';
+import * as io from './syscalls/io.js';
+import * as mm from './syscalls/mm.js';
+import * as names from './syscalls/names.js';
+import * as opening from './syscalls/open.js';
+import * as descriptors from './syscalls/poll.js';
+import type { Process } from './syscalls/process.js';
+import * as quota from './syscalls/quota.js';
 
-export { Process, type ProcessOptions } from './process.js';
+export { Process, type ProcessOptions } from './syscalls/process.js';
 
 /** A system call as it is written: with its task and its process. */
 type Call = (task: Task, process: Process, ...args: never[]) => unknown;

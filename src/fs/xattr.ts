@@ -6,12 +6,12 @@ import { call, invoke, take } from '../locking/context.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { try_break_deleg, waiting_for_delegations } from './break-lease.js';
 import type { Dentry } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode, inode_attrs, isDir, S_APPEND, S_IMMUTABLE, S_NOSEC } from './inode.js';
 import { inode_owner_or_capable } from './inode-owner.js';
+import { try_break_deleg, waiting_for_delegations } from './locks/break-lease.js';
+import { inode_permission, MAY_READ, MAY_WRITE } from './namei/permission.js';
 import type { AclType, xattr_handler } from './operations.js';
-import { inode_permission, MAY_READ, MAY_WRITE } from './permission.js';
 import { vfs_get_acl, vfs_set_acl } from './posix-acl-ops.js';
 import {
   posix_acl_from_xattr,

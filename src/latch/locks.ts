@@ -4,16 +4,16 @@
  */
 import { lock_manager_operations as lm_rows } from '../contract/lock-manager.js';
 import type { File } from '../fs/file.js';
-import type { FileLock, LockOutcome } from '../fs/file-lock.js';
-import type { file_lock_operations } from '../fs/file-lock-operations.js';
 import { fput, get_file } from '../fs/file-table.js';
-import { flock_lock_file } from '../fs/flock.js';
 import { ihold, iput } from '../fs/icache.js';
 import { Inode } from '../fs/inode.js';
-import { generic_setlease } from '../fs/leases.js';
-import { locks_get_lock_context, managerLocks } from '../fs/lock-list.js';
+import type { FileLock, LockOutcome } from '../fs/locks/file-lock.js';
+import type { file_lock_operations } from '../fs/locks/file-lock-operations.js';
+import { flock_lock_file } from '../fs/locks/flock.js';
+import { generic_setlease } from '../fs/locks/leases.js';
+import { locks_get_lock_context, managerLocks } from '../fs/locks/lock-list.js';
+import { posix_lock_file, posix_test_lock } from '../fs/locks/posix-locks.js';
 import { F_CANCELLK, F_GETLK } from '../fs/locks.js';
-import { posix_lock_file, posix_test_lock } from '../fs/posix-locks.js';
 import { call, task_end } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';

@@ -3,7 +3,7 @@ import t from 'tap';
 import { attachControl, CONTROL_NAME } from '../../src/control/automount.js';
 import { lookup_mnt } from '../../src/fs/namespace.js';
 import { FASYNC, O_DIRECT, O_NONBLOCK, O_RDWR } from '../../src/fs/open-flags.js';
-import { MNT_FORCE } from '../../src/fs/sys-fs.js';
+import { MNT_FORCE } from '../../src/fs/syscalls/fs.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
 import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
 import { ViolationHistory } from '../../src/report/violations.js';

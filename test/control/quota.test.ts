@@ -3,7 +3,7 @@ import t from 'tap';
 import { quotaFile } from '../../src/control/quota.js';
 import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { GRPQUOTA, USRQUOTA } from '../../src/fs/quota/types.js';
-import { Q_GETINFO, Q_GETQUOTA } from '../../src/fs/sys-quota.js';
+import { Q_GETINFO, Q_GETQUOTA } from '../../src/fs/syscalls/quota.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
 import { newWorld, outcome, user } from '../fs/world.js';
 

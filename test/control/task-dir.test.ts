@@ -6,8 +6,13 @@ import { dput, shrink_dcache_sb } from '../../src/fs/dcache.js';
 import { dentry_of_ino } from '../../src/fs/export.js';
 import { lookup_mnt } from '../../src/fs/namespace.js';
 import { O_CREAT, O_DIRECTORY, O_RDWR } from '../../src/fs/open-flags.js';
-import { RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV } from '../../src/fs/sys-open.js';
-import { AT_FDCWD } from '../../src/fs/sys-path.js';
+import {
+  RESOLVE_BENEATH,
+  RESOLVE_NO_MAGICLINKS,
+  RESOLVE_NO_SYMLINKS,
+  RESOLVE_NO_XDEV,
+} from '../../src/fs/syscalls/open.js';
+import { AT_FDCWD } from '../../src/fs/syscalls/path.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
 import { WaitQueue } from '../../src/sched/wait.js';
 import { newWorld, outcome } from '../fs/world.js';

@@ -2,7 +2,7 @@
 import t from 'tap';
 import { d_lookup, dput, prune_dcache_sb } from '../../src/fs/dcache.js';
 import type { Dentry } from '../../src/fs/dentry.js';
-import { LOOKUP_RCU } from '../../src/fs/lookup.js';
+import { LOOKUP_RCU } from '../../src/fs/namei/lookup.js';
 import { lookup_one } from '../../src/fs/namei.js';
 import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import type { dentry_operations } from '../../src/fs/operations.js';

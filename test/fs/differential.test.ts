@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
-import { AT_FDCWD } from '../../src/fs/sys-path.js';
+import { AT_FDCWD } from '../../src/fs/syscalls/path.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { ROOT_CRED } from '../../src/sched/task.js';
 import { newWorld, user } from './world.js';

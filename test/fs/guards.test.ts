@@ -3,11 +3,11 @@ import t from 'tap';
 import { Dentry } from '../../src/fs/dentry.js';
 import { setfl } from '../../src/fs/fcntl.js';
 import { File, FMODE_READ } from '../../src/fs/file.js';
-import { FileLockContext } from '../../src/fs/file-lock-context.js';
 import { writeback_sb_inodes } from '../../src/fs/fs-writeback.js';
 import { I_DIRTY_PAGES, I_DIRTY_SYNC, I_DIRTY_TIME } from '../../src/fs/inode.js';
+import { FileLockContext } from '../../src/fs/locks/file-lock-context.js';
+import { may_create } from '../../src/fs/namei/permission.js';
 import { FASYNC, O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
-import { may_create } from '../../src/fs/permission.js';
 import {
   file_end_write,
   file_start_write,

@@ -25,10 +25,10 @@ import {
 import { POLLHUP, POLLIN, POLLOUT } from '../../src/fs/pipe.js';
 import { SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET } from '../../src/fs/seek.js';
 import { SB_NOATIME, SB_RDONLY } from '../../src/fs/super-block.js';
-import { LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN } from '../../src/fs/sys-fcntl.js';
-import { MNT_FORCE } from '../../src/fs/sys-fs.js';
-import { RESOLVE_BENEATH, RESOLVE_CACHED, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS } from '../../src/fs/sys-open.js';
-import { AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW } from '../../src/fs/sys-path.js';
+import { LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN } from '../../src/fs/syscalls/fcntl.js';
+import { MNT_FORCE } from '../../src/fs/syscalls/fs.js';
+import { RESOLVE_BENEATH, RESOLVE_CACHED, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS } from '../../src/fs/syscalls/open.js';
+import { AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW } from '../../src/fs/syscalls/path.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { newWorld, outcome, user, type World } from './world.js';
 

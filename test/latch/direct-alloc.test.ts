@@ -3,7 +3,7 @@ import t from 'tap';
 import type { FaultPolicy } from '../../src/block/faulty-device.js';
 import { O_CREAT, O_DIRECT, O_RDWR } from '../../src/fs/open-flags.js';
 import { USRQUOTA } from '../../src/fs/quota/types.js';
-import { Q_GETQUOTA, Q_QUOTAON, Q_SETQUOTA } from '../../src/fs/sys-quota.js';
+import { Q_GETQUOTA, Q_QUOTAON, Q_SETQUOTA } from '../../src/fs/syscalls/quota.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { infoOf } from '../../src/latch/info.js';
 import { latchInode } from '../../src/latch/inode.js';

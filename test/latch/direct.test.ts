@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import type { FaultPolicy } from '../../src/block/faulty-device.js';
 import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
-import { RWF_HIPRI, RWF_NOWAIT } from '../../src/fs/sys-io.js';
+import { RWF_HIPRI, RWF_NOWAIT } from '../../src/fs/syscalls/io.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../src/mm/mmap.js';
 import { SWP_FS_OPS } from '../../src/mm/swap-info.js';

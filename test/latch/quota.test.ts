@@ -4,7 +4,7 @@ import { FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR } from '../../src/fs/ioctl.js';
 import { O_CREAT, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY } from '../../src/fs/open-flags.js';
 import { GRPQUOTA, PRJQUOTA, USRQUOTA } from '../../src/fs/quota/types.js';
 import { SB_RDONLY } from '../../src/fs/super-block.js';
-import { Q_GETQUOTA, Q_QUOTAOFF, Q_QUOTAON, Q_SETQUOTA, type QuotaArgument } from '../../src/fs/sys-quota.js';
+import { Q_GETQUOTA, Q_QUOTAOFF, Q_QUOTAON, Q_SETQUOTA, type QuotaArgument } from '../../src/fs/syscalls/quota.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { decodeSuper, encodeSuper } from '../../src/latch/format/superblock.js';
 import { infoOf } from '../../src/latch/info.js';

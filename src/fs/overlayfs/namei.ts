@@ -4,7 +4,7 @@ import type { Task } from '../../sched/task.js';
 import { dput } from '../dcache.js';
 import type { Dentry } from '../dentry.js';
 import { isDir } from '../inode.js';
-import { lookup_one } from '../lookup.js';
+import { lookup_one } from '../namei/lookup.js';
 import { S_IFCHR, S_IFMT } from '../stat-mode.js';
 import { vfs_getxattr } from '../xattr.js';
 import { OVL_XATTR_PREFIX } from './entry.js';

@@ -5,7 +5,7 @@ import { dput } from '../dcache.js';
 import type { Dentry } from '../dentry.js';
 import { FMODE_PATH } from '../file.js';
 import { fput } from '../file-table.js';
-import { lookup_one } from '../lookup.js';
+import { lookup_one } from '../namei/lookup.js';
 import { vfs_open } from '../open.js';
 import { O_NOATIME } from '../open-flags.js';
 import type { file_operations } from '../operations.js';

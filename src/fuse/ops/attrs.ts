@@ -4,7 +4,7 @@ import { notify_change, sets_nothing } from '../../fs/attr.js';
 import { mode_without_suidgid } from '../../fs/attr-privs.js';
 import type { Dentry } from '../../fs/dentry.js';
 import { inode_owner_or_capable } from '../../fs/inode-owner.js';
-import { inode_permission } from '../../fs/permission.js';
+import { inode_permission } from '../../fs/namei/permission.js';
 import { vfs_statfs } from '../../fs/super.js';
 import type { Iattr } from '../../fs/types.js';
 import { vfs_getxattr, vfs_listxattr, vfs_removexattr, vfs_setxattr } from '../../fs/xattr.js';

@@ -1,6 +1,6 @@
 /** Record locks and flock: GETLK, SETLK, SETLKW. */
 import type { File } from '../../fs/file.js';
-import type { FileLock, FileLockType } from '../../fs/file-lock.js';
+import type { FileLock, FileLockType } from '../../fs/locks/file-lock.js';
 import { vfs_flock, vfs_lock, vfs_test_lock } from '../../fs/locks.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';

@@ -1,7 +1,7 @@
 /** quotactl(2) on a filesystem that does nothing but quotas. */
 import t from 'tap';
-import { Process } from '../../../src/fs/process.js';
 import { GRPQUOTA, USRQUOTA } from '../../../src/fs/quota/types.js';
+import { Process } from '../../../src/fs/syscalls/process.js';
 import {
   Q_GETFMT,
   Q_GETINFO,
@@ -14,7 +14,7 @@ import {
   Q_SYNC,
   type QuotaArgument,
   quotactl,
-} from '../../../src/fs/sys-quota.js';
+} from '../../../src/fs/syscalls/quota.js';
 import { ROOT_CRED } from '../../../src/sched/task.js';
 import { newWorld, outcome, user } from '../world.js';
 import { FakeFs } from './fake.js';

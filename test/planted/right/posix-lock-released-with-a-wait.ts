@@ -1,9 +1,9 @@
 /** What a filesystem keeps with a POSIX lock is given up with a wait: unlike that of a lease it may be. getattr locks the file that it looks at, which its caller must not have done. */
 import type { Dentry } from '../../../src/fs/dentry.js';
 import type { File } from '../../../src/fs/file.js';
-import type { FileLock, LockOutcome } from '../../../src/fs/file-lock.js';
+import type { FileLock, LockOutcome } from '../../../src/fs/locks/file-lock.js';
+import { posix_lock_file } from '../../../src/fs/locks/posix-locks.js';
 import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
-import { posix_lock_file } from '../../../src/fs/posix-locks.js';
 import { generic_fillattr } from '../../../src/fs/stat.js';
 import type { Kstat } from '../../../src/fs/types.js';
 import type { Task } from '../../../src/sched/task.js';

@@ -3,7 +3,7 @@ import { attachControl } from '../../../control/automount.js';
 import { controlFiles } from '../../../control/files.js';
 import { FASYNC, O_RDWR } from '../../../fs/open-flags.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
-import { MNT_FORCE } from '../../../fs/sys-fs.js';
+import { MNT_FORCE } from '../../../fs/syscalls/fs.js';
 import { infoOf } from '../../../latch/info.js';
 import { latch_force_shutdown } from '../../../latch/shutdown.js';
 import { Lockdep } from '../../../locking/lockdep.js';

@@ -2,7 +2,7 @@
 import { FS_IOC_SETFLAGS } from '../../../fs/ioctl.js';
 import { O_CREAT, O_DIRECT, O_RDWR } from '../../../fs/open-flags.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
-import { RWF_HIPRI } from '../../../fs/sys-io.js';
+import { RWF_HIPRI } from '../../../fs/syscalls/io.js';
 import type { Syscalls } from '../../../fs/syscalls.js';
 import { fs_reclaim } from '../../../locking/lock-map.js';
 import { compact_memory } from '../../../mm/compaction.js';

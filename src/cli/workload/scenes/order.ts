@@ -1,7 +1,7 @@
 /** Scenes of who is locked first, where several are, and of those who come while others have what they want. */
 import { O_APPEND, O_DIRECTORY, O_RDWR, O_TRUNC } from '../../../fs/open-flags.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
-import { AT_FDCWD } from '../../../fs/sys-path.js';
+import { AT_FDCWD } from '../../../fs/syscalls/path.js';
 import type { Syscalls } from '../../../fs/syscalls.js';
 import type { RwSem } from '../../../locking/rwsem.js';
 import { Task } from '../../../sched/task.js';

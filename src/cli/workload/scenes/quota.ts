@@ -13,7 +13,7 @@ import {
   Q_SETQUOTA,
   Q_SYNC,
   type QuotaArgument,
-} from '../../../fs/sys-quota.js';
+} from '../../../fs/syscalls/quota.js';
 import { Process, syscalls } from '../../../fs/syscalls.js';
 import { Task, userCred } from '../../../sched/task.js';
 import { type Scene, said } from './scene.js';

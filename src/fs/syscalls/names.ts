@@ -1,0 +1,232 @@
+/** System calls on names: making, linking, removing, renaming; and where a process is (fs/namei.c, fs/open.c). Opening is in open.ts. */
+import type { Awaitable } from '../../sched/awaitable.js';
+import { errno } from '../../sched/errno.js';
+import type { Task } from '../../sched/task.js';
+import { d_path } from '../d-path.js';
+import { dget, dput } from '../dcache.js';
+import type { Dentry } from '../dentry.js';
+import { isDir } from '../inode.js';
+import { lookup_permitted } from '../namei/lookup.js';
+import { path_lookup, path_parent } from '../namei/path-walk.js';
+import { inode_permission, MAY_CHDIR, MAY_EXEC } from '../namei/permission.js';
+import { type Last, LOOKUP_DIRECTORY, LOOKUP_EMPTY, LOOKUP_FOLLOW } from '../namei/walk.js';
+import { do_link, do_mkdir, do_mknod, do_rename, do_rmdir, do_symlink, do_unlink, vfs_readlink } from '../namei.js';
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_REMOVEDIR,
+  AT_SYMLINK_FOLLOW,
+  AT_SYMLINK_NOFOLLOW,
+  startOf,
+  user_path_at,
+  withPath,
+} from './path.js';
+import { type Process, set_fs_pwd } from './process.js';
+
+/** Run `body` with the directory and the last name of a path that is to be made, removed or renamed. */
+async function withParent<T>(
+  task: Task,
+  p: Process,
+  dirfd: number,
+  name: string,
+  body: (parent: Dentry, last: Last) => Promise<T>,
+): Promise<T> {
+  const { path, last } = await path_parent(task, p.fs, startOf(p, dirfd), name, 0);
+  try {
+    return await body(path, last);
+  } finally {
+    await dput(task, path);
+  }
+}
+
+/** Make a name. @param directory a slash may follow it */
+function making(
+  task: Task,
+  p: Process,
+  dirfd: number,
+  name: string,
+  directory: boolean,
+  make: (parent: Dentry, name: string) => Awaitable<Dentry>,
+): Promise<void> {
+  return withParent(task, p, dirfd, name, async (parent, last) => {
+    if (last.type !== 'norm') throw errno('EEXIST');
+    if (last.slash && !directory) {
+      // What is there exists; what is not cannot be made with this name (filename_create).
+      const dentry = await lookup_permitted(task, parent, last.name, 0);
+      const there = !dentry.isNegative;
+      await dput(task, dentry);
+      throw errno(there ? 'EEXIST' : 'ENOENT');
+    }
+    await dput(task, await make(parent, last.name));
+  });
+}
+
+export function mkdirat(task: Task, p: Process, dirfd: number, name: string, mode: number): Promise<void> {
+  return making(task, p, dirfd, name, true, (parent, last) => do_mkdir(task, parent, last, mode));
+}
+
+/** @param dev as the kernel's new_encode_dev */
+export function mknodat(task: Task, p: Process, dirfd: number, name: string, mode: number, dev = 0): Promise<void> {
+  return making(task, p, dirfd, name, false, (parent, last) => do_mknod(task, parent, last, mode, dev));
+}
+
+export function symlinkat(task: Task, p: Process, target: string, dirfd: number, name: string): Promise<void> {
+  return making(task, p, dirfd, name, false, (parent, last) => do_symlink(task, parent, last, target));
+}
+
+/** @param flags AT_SYMLINK_FOLLOW, AT_EMPTY_PATH */
+export function linkat(
+  task: Task,
+  p: Process,
+  olddirfd: number,
+  oldname: string,
+  newdirfd: number,
+  newname: string,
+  flags: number,
+): Promise<void> {
+  if ((flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) !== 0) throw errno('EINVAL');
+  const how = (flags & AT_EMPTY_PATH) | ((flags & AT_SYMLINK_FOLLOW) === 0 ? AT_SYMLINK_NOFOLLOW : 0);
+  return withPath(task, user_path_at(task, p, olddirfd, oldname, how), (old) =>
+    making(task, p, newdirfd, newname, false, (parent, last) => {
+      if (parent.d_sb !== old.d_sb) throw errno('EXDEV');
+      return do_link(task, old, parent, last);
+    }),
+  );
+}
+
+/** @param flags AT_REMOVEDIR */
+export function unlinkat(task: Task, p: Process, dirfd: number, name: string, flags: number): Promise<void> {
+  if ((flags & ~AT_REMOVEDIR) !== 0) throw errno('EINVAL');
+  const directory = (flags & AT_REMOVEDIR) !== 0;
+  return withParent(task, p, dirfd, name, async (parent, last) => {
+    if (directory) {
+      const refused = { dot: 'EINVAL', dotdot: 'ENOTEMPTY', root: 'EBUSY', norm: undefined } as const;
+      const code = refused[last.type];
+      if (code !== undefined) throw errno(code);
+      return do_rmdir(task, parent, last.name);
+    }
+    if (last.type !== 'norm') throw errno('EISDIR');
+    if (last.slash) {
+      const dentry = await lookup_permitted(task, parent, last.name, 0);
+      const { d_inode: inode } = dentry;
+      await dput(task, dentry);
+      throw errno(inode === undefined ? 'ENOENT' : isDir(inode) ? 'EISDIR' : 'ENOTDIR');
+    }
+    return do_unlink(task, parent, last.name);
+  });
+}
+
+/** @param flags RENAME_* */
+export function renameat2(
+  task: Task,
+  p: Process,
+  olddirfd: number,
+  oldname: string,
+  newdirfd: number,
+  newname: string,
+  flags: number,
+): Promise<void> {
+  return withParent(task, p, olddirfd, oldname, (from, old) =>
+    withParent(task, p, newdirfd, newname, async (to, target) => {
+      if (from.d_sb !== to.d_sb) throw errno('EXDEV');
+      if (old.type !== 'norm') throw errno('EBUSY');
+      if (target.type !== 'norm') throw errno((flags & 1) !== 0 ? 'EEXIST' : 'EBUSY');
+      if (old.slash || target.slash) await slashesNeedDirectory(task, from, old);
+      await do_rename(task, from, old.name, to, target.name, flags);
+    }),
+  );
+}
+
+/** @throws ENOTDIR where a name with slashes behind is not a directory's */
+async function slashesNeedDirectory(task: Task, parent: Dentry, last: Last): Promise<void> {
+  const dentry = await lookup_permitted(task, parent, last.name, 0);
+  const { d_inode: inode } = dentry;
+  await dput(task, dentry);
+  if (inode !== undefined && !isDir(inode)) throw errno('ENOTDIR');
+}
+
+export function mkdir(task: Task, p: Process, name: string, mode: number): Promise<void> {
+  return mkdirat(task, p, AT_FDCWD, name, mode);
+}
+
+export function mknod(task: Task, p: Process, name: string, mode: number, dev = 0): Promise<void> {
+  return mknodat(task, p, AT_FDCWD, name, mode, dev);
+}
+
+export function symlink(task: Task, p: Process, target: string, name: string): Promise<void> {
+  return symlinkat(task, p, target, AT_FDCWD, name);
+}
+
+export function link(task: Task, p: Process, oldname: string, newname: string): Promise<void> {
+  return linkat(task, p, AT_FDCWD, oldname, AT_FDCWD, newname, 0);
+}
+
+export function unlink(task: Task, p: Process, name: string): Promise<void> {
+  return unlinkat(task, p, AT_FDCWD, name, 0);
+}
+
+export function rmdir(task: Task, p: Process, name: string): Promise<void> {
+  return unlinkat(task, p, AT_FDCWD, name, AT_REMOVEDIR);
+}
+
+export function rename(task: Task, p: Process, oldname: string, newname: string): Promise<void> {
+  return renameat2(task, p, AT_FDCWD, oldname, AT_FDCWD, newname, 0);
+}
+
+export function readlink(task: Task, p: Process, name: string): Promise<string> {
+  return readlinkat(task, p, AT_FDCWD, name);
+}
+
+export function readlinkat(task: Task, p: Process, dirfd: number, name: string): Promise<string> {
+  return withPath(task, path_lookup(task, p.fs, startOf(p, dirfd), name, LOOKUP_EMPTY), (path) =>
+    vfs_readlink(task, path),
+  );
+}
+
+/** @throws ENOTDIR EACCES */
+export async function chdir(task: Task, p: Process, name: string): Promise<void> {
+  const path = await path_lookup(task, p.fs, p.fs.cwd, name, LOOKUP_FOLLOW | LOOKUP_DIRECTORY);
+  await enter(task, p, path);
+}
+
+export async function fchdir(task: Task, p: Process, fd: number): Promise<void> {
+  await enter(task, p, dget(startOf(p, fd)));
+}
+
+async function enter(task: Task, p: Process, path: Dentry): Promise<void> {
+  try {
+    const { d_inode: inode } = path;
+    if (inode === undefined || !isDir(inode)) throw errno('ENOTDIR');
+    await inode_permission(task, inode, MAY_EXEC | MAY_CHDIR, { inode: inode.i_rwsem });
+  } catch (error) {
+    await dput(task, path);
+    throw error;
+  }
+  await set_fs_pwd(task, p, path);
+}
+
+/** @throws EPERM */
+export async function chroot(task: Task, p: Process, name: string): Promise<void> {
+  const path = await path_lookup(task, p.fs, p.fs.cwd, name, LOOKUP_FOLLOW | LOOKUP_DIRECTORY);
+  if (!task.cred.capable('CAP_SYS_ADMIN')) {
+    await dput(task, path);
+    throw errno('EPERM');
+  }
+  const { root } = p.fs;
+  p.fs.root = path;
+  await dput(task, root);
+}
+
+/** @throws ENOENT where it was removed */
+export function getcwd(task: Task, p: Process): string {
+  const path = d_path(task, p.fs.cwd, p.fs.root);
+  if (path.endsWith(' (deleted)')) throw errno('ENOENT');
+  return path;
+}
+
+/** umask(2). @returns the one before */
+export function umask(_task: Task, p: Process, mask: number): number {
+  const before = p.umask;
+  p.umask = mask & 0o777;
+  return before;
+}
