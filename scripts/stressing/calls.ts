@@ -1,10 +1,20 @@
 /** The system calls of the stress, each with how often it is made compared with the others. They may fail; what they may not do is break a rule, hang or go wrong. */
+
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../src/fs/drop-caches.js';
 import { igrab, iput } from '../../src/fs/icache.js';
 import type { Inode } from '../../src/fs/inode.js';
-import { FIFREEZE, FITHAW, FS_IOC_FIEMAP, FS_IOC_GETFLAGS } from '../../src/fs/ioctl.js';
+import { fs_reclaim } from '../../src/locking/lock-map.js';
+import { compact_memory } from '../../src/mm/compaction.js';
+import { folio_get, folio_put } from '../../src/mm/folio.js';
+import { shrink_node } from '../../src/mm/vmscan.js';
+import { Task } from '../../src/sched/task.js';
 import {
+  AT_FDCWD,
   FASYNC,
+  LOCK_EX,
+  LOCK_NB,
+  LOCK_SH,
+  LOCK_UN,
   O_APPEND,
   O_CREAT,
   O_DIRECT,
@@ -15,24 +25,15 @@ import {
   O_SYNC,
   O_TMPFILE,
   O_TRUNC,
-} from '../../src/fs/open-flags.js';
-import { SEEK_DATA, SEEK_HOLE } from '../../src/fs/seek.js';
-import { LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN } from '../../src/fs/syscalls/fcntl.js';
-import { RWF_HIPRI } from '../../src/fs/syscalls/io.js';
-import {
   RESOLVE_BENEATH,
   RESOLVE_CACHED,
   RESOLVE_IN_ROOT,
   RESOLVE_NO_SYMLINKS,
   RESOLVE_NO_XDEV,
-} from '../../src/fs/syscalls/open.js';
-import { AT_FDCWD } from '../../src/fs/syscalls/path.js';
-import { fs_reclaim } from '../../src/locking/lock-map.js';
-import { compact_memory } from '../../src/mm/compaction.js';
-import { folio_get, folio_put } from '../../src/mm/folio.js';
-import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../src/mm/mmap.js';
-import { shrink_node } from '../../src/mm/vmscan.js';
-import { Task } from '../../src/sched/task.js';
+} from '../../src/uapi/fcntl.js';
+import { RWF_HIPRI, SEEK_DATA, SEEK_HOLE } from '../../src/uapi/fs.js';
+import { FIFREEZE, FITHAW, FS_IOC_FIEMAP, FS_IOC_GETFLAGS } from '../../src/uapi/ioctl.js';
+import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../src/uapi/mman.js';
 import type { Actor } from './actor.js';
 
 interface Call {

@@ -1,10 +1,12 @@
 /** A device in an image file or on a block device: what is opened, and who may. The image is locked against every other mount; its bytes are image-file.ts's. */
+
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { Errno, errno, isErrno } from '../sched/errno.js';
 import type { Scheduler } from '../sched/scheduler.js';
 import type { Task } from '../sched/task.js';
 import type { Validator } from '../sched/validator.js';
 import { WaitQueue } from '../sched/wait.js';
+import { LO_FLAGS_READ_ONLY, LOOP_GET_STATUS64 } from '../uapi/ioctl.js';
 import { SECTOR_SIZE } from './bio.js';
 import { BlockDevice, type Geometry, type OpenMode } from './block-device.js';
 import { fileBehind, isWriteProtected } from './host-disk.js';
@@ -18,10 +20,7 @@ const LOOK_AGAIN = 20;
 
 const GEO_HEADS = 64;
 const GEO_SECTORS = 32;
-/** LOOP_GET_STATUS64: which file is behind a loop device, which an image is much like. */
-export const LOOP_GET_STATUS64 = 0x4c05;
 const LOOP_INFO_SIZE = 232;
-const LO_FLAGS_READ_ONLY = 1;
 const LO_FLAGS_AT = 52;
 const LO_FILE_NAME_AT = 56;
 const LO_NAME_SIZE = 64;

@@ -1,29 +1,29 @@
 /** ioctl(2) on a block device (block/ioctl.c): what every device can do is answered here, the rest by its driver. */
+
 import { block_device_operations as rows } from '../contract/block-device.js';
 import { call } from '../locking/context.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import {
+  BLKBSZGET,
+  BLKBSZGET_32,
+  BLKDISCARD,
+  BLKFLSBUF,
+  BLKGETSIZE,
+  BLKGETSIZE64,
+  BLKGETSIZE64_32,
+  BLKPBSZGET,
+  BLKROGET,
+  BLKRRPART,
+  BLKSSZGET,
+  BLKZEROOUT,
+  HDIO_GETGEO,
+} from '../uapi/ioctl.js';
 import { blkdev_issue_discard, blkdev_issue_zeroout, SECTOR_SIZE } from './bio.js';
 import { type BlockDevice, blkdev_getgeo, disk_unlock_native_capacity, type OpenMode } from './block-device.js';
 import { invalidate_bdev, sync_blockdev } from './buffer-cache.js';
 import { BLOCK_SIZE } from './buffer-head.js';
-
-export const BLKROGET = 0x125e;
-export const BLKGETSIZE = 0x1260;
-export const BLKFLSBUF = 0x1261;
-export const BLKSSZGET = 0x1268;
-export const BLKDISCARD = 0x1277;
-export const BLKZEROOUT = 0x127f;
-export const BLKPBSZGET = 0x127b;
-export const BLKBSZGET = 0x80081270;
-export const BLKGETSIZE64 = 0x80081272;
-/** Read the partition table again: here, look how large the device is by now. */
-export const BLKRRPART = 0x125f;
-export const HDIO_GETGEO = 0x0301;
-/** BLKBSZGET and BLKGETSIZE64 with the size of a 32-bit pointer in their number. */
-export const BLKBSZGET_32 = 0x80041270;
-export const BLKGETSIZE64_32 = 0x80041272;
 
 /** An answer of 4 or 8 bytes, little-endian as on the machines that this runs on. */
 function answer(value: number, bytes: 4 | 8): Buffer {

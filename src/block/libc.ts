@@ -1,15 +1,12 @@
 /** The system calls that Node does not offer and devices need: locks on files, holes in them, and memory given back. */
+
 import koffi from 'koffi';
 import { ERRNO, type Errno, type ErrnoName, errno } from '../sched/errno.js';
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from '../uapi/falloc.js';
+import { LOCK_EX, LOCK_NB } from '../uapi/fcntl.js';
+import { BLKGETSIZE64, BLKROGET } from '../uapi/ioctl.js';
+import { MADV_DONTNEED } from '../uapi/mman.js';
 
-const FALLOC_FL_KEEP_SIZE = 1;
-const FALLOC_FL_PUNCH_HOLE = 2;
-const FALLOC_FL_ZERO_RANGE = 16;
-const LOCK_EX = 2;
-const LOCK_NB = 4;
-const BLKROGET = 0x125e;
-const BLKGETSIZE64 = 0x80081272;
-const MADV_DONTNEED = 4;
 const RLIMIT_FSIZE = 1;
 const RLIM_INFINITY = 0xffffffffffffffffn;
 

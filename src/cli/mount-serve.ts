@@ -1,8 +1,8 @@
 /** The process that serves a mount: machine, device, filesystem, the kernel's mount, and the way back. */
+
 import { blkdev_get, blkdev_put } from '../block/block-device.js';
 import { kill_sb, vfs_mount } from '../fs/super.js';
 import {
-  MS_STRICTATIME,
   SB_DIRSYNC,
   SB_LAZYTIME,
   SB_NOATIME,
@@ -11,7 +11,7 @@ import {
   SB_SYNCHRONOUS,
   type SuperBlock,
 } from '../fs/super-block.js';
-import { do_quotactl, Q_QUOTAON } from '../fs/syscalls/quota.js';
+import { do_quotactl } from '../fs/syscalls/quota.js';
 import { mountsDisk } from '../fuse/mount.js';
 import { mkfs } from '../latch/mkfs.js';
 import { latch_fs } from '../latch/super.js';
@@ -20,6 +20,8 @@ import { LogFile } from '../report/log-file.js';
 import { ViolationHistory } from '../report/violations.js';
 import { Task } from '../sched/task.js';
 import type { LockObserver } from '../sched/validator.js';
+import { MS_STRICTATIME } from '../uapi/mount.js';
+import { Q_QUOTAON } from '../uapi/quota.js';
 import { addControl } from './control.js';
 import { isDaemon, tellParent } from './daemon.js';
 import { CliError, describe, reason } from './error.js';

@@ -1,10 +1,11 @@
 /** Files whose content is made when they are opened, and which take commands (fs/seq_file.c and what proc makes of it). */
-import { FASYNC, O_DIRECT } from '../fs/open-flags.js';
+
 import type { file_operations, inode_operations } from '../fs/operations.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { WaitQueue, wait_event } from '../sched/wait.js';
+import { FASYNC, O_DIRECT } from '../uapi/fcntl.js';
 
 /** Who may look: the owner of the mount, nobody else. */
 export interface ControlOwner {

@@ -1,4 +1,5 @@
 /** `.latchfs/quota`: quotas for who administers a mount, because quotactl(2) does not reach one. Read it for a table, write commands to it, one a line. */
+
 import {
   GRPQUOTA,
   type IfDqblk,
@@ -9,18 +10,10 @@ import {
   USRQUOTA,
 } from '../fs/quota/types.js';
 import type { SuperBlock } from '../fs/super-block.js';
-import {
-  do_quotactl,
-  Q_GETINFO,
-  Q_GETNEXTQUOTA,
-  Q_QUOTAOFF,
-  Q_QUOTAON,
-  Q_SETINFO,
-  Q_SETQUOTA,
-  type QuotaArgument,
-} from '../fs/syscalls/quota.js';
+import { do_quotactl, type QuotaArgument } from '../fs/syscalls/quota.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { Q_GETINFO, Q_GETNEXTQUOTA, Q_QUOTAOFF, Q_QUOTAON, Q_SETINFO, Q_SETQUOTA } from '../uapi/quota.js';
 import type { ControlFile } from './file.js';
 
 export interface QuotaTarget {

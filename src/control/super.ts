@@ -9,11 +9,11 @@ import {
   simple_offset_dir_operations,
   simple_super_operations,
 } from '../fs/libfs.js';
-import { S_IFDIR, S_IFREG } from '../fs/stat-mode.js';
 import type { FileSystemType } from '../fs/super.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { current_time } from '../fs/time.js';
 import type { Task } from '../sched/task.js';
+import { S_IFDIR, S_IFREG } from '../uapi/stat.js';
 import {
   type ControlFile,
   type ControlOwner,

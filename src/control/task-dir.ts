@@ -2,6 +2,7 @@
  * `.latchfs/task`: a directory for each task that sleeps, by its number, as proc has them for processes (fs/proc/base.c). Names come and go with the tasks,
  * so that each is asked about before it is believed, and none is kept that is not true.
  */
+
 import { dput } from '../fs/dcache.js';
 import { d_add, d_splice_alias } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
@@ -12,7 +13,6 @@ import { lookup_one } from '../fs/namei.js';
 import type { dentry_operations, export_operations, file_operations, inode_operations } from '../fs/operations.js';
 import { generic_file_llseek } from '../fs/seek.js';
 import { generic_fillattr } from '../fs/stat.js';
-import { S_IFDIR, S_IFLNK, S_IFREG } from '../fs/stat-mode.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { current_time } from '../fs/time.js';
 import type { DirContext } from '../fs/types.js';
@@ -24,6 +24,8 @@ import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Validator } from '../sched/validator.js';
+import { DT_DIR, DT_LNK, DT_REG } from '../uapi/dirent.js';
+import { S_IFDIR, S_IFLNK, S_IFREG } from '../uapi/stat.js';
 import { type ControlOwner, controlFileOperations, type InFlight } from './file.js';
 
 export const TASK_DIR = 'task';
@@ -35,9 +37,8 @@ const PER_TASK = 4;
 const NAMES: readonly string[] = ['', 'status', 'blocker'];
 const [DIRECTORY, STATUS, BLOCKER] = [0, 1, 2];
 
-const DT_DIR = 4;
 /** Of each part of a task. */
-const TYPES: readonly number[] = [DT_DIR, 8, 10];
+const TYPES: readonly number[] = [DT_DIR, DT_REG, DT_LNK];
 
 /** The inode number of a task's directory. */
 function inoOf(id: number): number {

@@ -1,4 +1,5 @@
 /** What a write, a truncation and a change of owner take away: setuid, setgid and file capabilities (fs/attr.c, security/commoncap.c). */
+
 import { inode_operations } from '../contract/inode.js';
 import { xattr_handler as xattr_rows } from '../contract/xattr.js';
 import { call, take } from '../locking/context.js';
@@ -6,11 +7,11 @@ import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Timespec } from '../sched/time.js';
+import { S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP } from '../uapi/stat.js';
 import type { Dentry } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode, inode_attrs, inode_set_nosec, isDir, S_NOSEC } from './inode.js';
 import { inGroup } from './inode-owner.js';
 import type { xattr_handler } from './operations.js';
-import { S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP } from './stat-mode.js';
 import type { Iattr } from './types.js';
 
 const SECURITY = 'security.';

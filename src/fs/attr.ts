@@ -7,6 +7,8 @@ import { truncate_pagecache } from '../mm/truncate.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { O_WRONLY } from '../uapi/fcntl.js';
+import { S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../uapi/stat.js';
 import { has_caps, mode_without_suidgid, remove_caps } from './attr-privs.js';
 import type { Dentry } from './dentry.js';
 import { type File, FMODE_WRITE } from './file.js';
@@ -15,8 +17,6 @@ import { I_MUTEX_NORMAL, type Inode, inode_attrs, isDir, S_APPEND, S_IMMUTABLE, 
 import { inGroup, inode_owner_or_capable } from './inode-owner.js';
 import { break_lease, try_break_deleg, waiting_for_delegations } from './locks/break-lease.js';
 import { inode_permission, MAY_WRITE } from './namei/permission.js';
-import { O_WRONLY } from './open-flags.js';
-import { S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from './stat-mode.js';
 import { assert_sb_write_started, mnt_want_write, sb_end_write, type Writing, withWrite } from './super-freeze.js';
 import { inode_set_ctime_current, timestamp_truncate } from './time.js';
 import type { Iattr } from './types.js';

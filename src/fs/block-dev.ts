@@ -32,12 +32,12 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { ErrseqCursor } from '../sched/errseq.js';
 import type { Task } from '../sched/task.js';
+import { O_EXCL } from '../uapi/fcntl.js';
+import { SEEK_CUR, SEEK_END, SEEK_SET } from '../uapi/fs.js';
 import { disk_of } from './disks.js';
 import { type File, FMODE_WRITE } from './file.js';
 import type { Inode } from './inode.js';
-import { O_EXCL } from './open-flags.js';
 import type { file_operations } from './operations.js';
-import { SEEK_CUR, SEEK_END, SEEK_SET } from './seek.js';
 
 /** What an open node keeps. */
 class OpenDisk {

@@ -1,14 +1,15 @@
 /** copy_file_range(2) (fs/read_write.c). */
+
 import { file_operations } from '../contract/file.js';
 import { call, type ParticipantsOf } from '../locking/context.js';
 import { IovIter } from '../mm/iov-iter.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { O_APPEND } from '../uapi/fcntl.js';
+import { S_IFMT, S_IFREG } from '../uapi/stat.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import { isDir, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
-import { O_APPEND } from './open-flags.js';
 import { generic_write_check_limits, vfs_iter_read, vfs_iter_write } from './read-write.js';
-import { S_IFMT, S_IFREG } from './stat-mode.js';
 import { sb_end_write, sb_start_write } from './super-freeze.js';
 
 /** Bytes that are read and written in one step, and after which others get their turn. */

@@ -1,23 +1,25 @@
 /** fallocate(2) (fs/open.c, vfs_fallocate). */
+
 import { file_operations } from '../contract/file.js';
 import { call } from '../locking/context.js';
 import { type CachedBefore, cached_before_fallocate, check_after_fallocate } from '../mm/fallocate-check.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import {
+  FALLOC_FL_COLLAPSE_RANGE,
+  FALLOC_FL_INSERT_RANGE,
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  FALLOC_FL_UNSHARE_RANGE,
+  FALLOC_FL_ZERO_RANGE,
+} from '../uapi/falloc.js';
+import { S_IFBLK, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG } from '../uapi/stat.js';
 import { file_kill_caps } from './attr-privs.js';
 import { type File, FMODE_WRITE } from './file.js';
 import { file_dentry } from './file-table.js';
 import { type Inode, S_APPEND, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
-import { S_IFBLK, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG } from './stat-mode.js';
 import { sb_end_write, sb_start_write } from './super-freeze.js';
-
-export const FALLOC_FL_KEEP_SIZE = 0x01;
-export const FALLOC_FL_PUNCH_HOLE = 0x02;
-export const FALLOC_FL_COLLAPSE_RANGE = 0x08;
-export const FALLOC_FL_ZERO_RANGE = 0x10;
-export const FALLOC_FL_INSERT_RANGE = 0x20;
-export const FALLOC_FL_UNSHARE_RANGE = 0x40;
 
 /** Only one mode at a time; each says of itself whether it keeps the size. @throws EOPNOTSUPP */
 function checkMode(mode: number): void {

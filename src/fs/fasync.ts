@@ -1,6 +1,6 @@
 /** Telling processes that an open file can be read or written (fs/fcntl.c, fasync_helper and kill_fasync). */
+import { FASYNC } from '../uapi/fcntl.js';
 import type { File } from './file.js';
-import { FASYNC } from './open-flags.js';
 
 /** Who is told of a file's events: a process, which gets a signal (struct fown_struct). */
 export interface FileOwner {

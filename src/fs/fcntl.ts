@@ -1,9 +1,12 @@
 /** fcntl(2) (fs/fcntl.c, fs/locks.c): record locks as struct flock says them, leases, and the flags of open files. */
+
 import { file_operations as rows } from '../contract/file.js';
 import { call } from '../locking/context.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { FASYNC, O_APPEND, O_DIRECT, O_NOATIME, O_NONBLOCK } from '../uapi/fcntl.js';
+import { SEEK_CUR, SEEK_END, SEEK_SET } from '../uapi/fs.js';
 import { type FileOwner, f_getown, f_setown } from './fasync.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import { S_APPEND } from './inode.js';
@@ -12,8 +15,6 @@ import type { FileLock, FileLockType } from './locks/file-lock.js';
 import { lease_manager_ops, vfs_setlease } from './locks/leases.js';
 import { OFFSET_MAX } from './locks/lock-list.js';
 import { vfs_lock, vfs_test_lock } from './locks.js';
-import { FASYNC, O_APPEND, O_DIRECT, O_NOATIME, O_NONBLOCK } from './open-flags.js';
-import { SEEK_CUR, SEEK_END, SEEK_SET } from './seek.js';
 
 /** The flags that F_SETFL changes (SETFL_MASK). */
 const SETFL_MASK = O_APPEND | O_NONBLOCK | FASYNC | O_DIRECT | O_NOATIME;

@@ -1,16 +1,13 @@
 /** FS_IOC_FIEMAP: where a file's blocks are (fs/ioctl.c). */
+
 import { inode_operations } from '../contract/inode.js';
 import { call } from '../locking/context.js';
 import { filemap_write_and_wait_range } from '../mm/filemap-wait.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { FIEMAP_EXTENT_LAST, FIEMAP_FLAG_SYNC } from '../uapi/fiemap.js';
 import type { Inode } from './inode.js';
 import type { FiemapInfo } from './types.js';
-
-export const FIEMAP_FLAG_SYNC = 1;
-export const FIEMAP_FLAG_XATTR = 2;
-export const FIEMAP_EXTENT_LAST = 0x1;
-export const FIEMAP_EXTENT_UNWRITTEN = 0x800;
 
 /** Bytes of struct fiemap without extents, and of one struct fiemap_extent. */
 const HEADER = 32;

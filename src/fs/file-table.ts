@@ -1,9 +1,12 @@
 /** Open files: from the opening of an inode to the last close (fs/open.c do_dentry_open, fs/file_table.c). */
+
 import { file_operations as rows } from '../contract/file.js';
 import { invoke } from '../locking/context.js';
 import { type Awaitable, andThen, instead, orElse, withCleanup } from '../sched/awaitable.js';
 import { Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { FASYNC, O_ACCMODE, O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC } from '../uapi/fcntl.js';
+import { S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK } from '../uapi/stat.js';
 import { def_blk_fops } from './block-dev.js';
 import { d_real, dget, dput, putAndThrow } from './dcache.js';
 import type { Dentry } from './dentry.js';
@@ -11,9 +14,7 @@ import { File, FMODE_LSEEK, FMODE_OPENED, FMODE_READ, FMODE_WRITE } from './file
 import type { Inode } from './inode.js';
 import { break_lease } from './locks/break-lease.js';
 import { locks_remove_file } from './locks.js';
-import { FASYNC, O_ACCMODE, O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC } from './open-flags.js';
 import { fifo_open, pipefifo_fops } from './pipe.js';
-import { S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK } from './stat-mode.js';
 
 /** FMODE_* of O_* (OPEN_FMODE). */
 export function modeOf(flags: number): number {

@@ -4,33 +4,30 @@ import { inode_operations } from '../contract/inode.js';
 import { call, take } from '../locking/context.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import {
+  FS_APPEND_FL,
+  FS_DAX_FL,
+  FS_IMMUTABLE_FL,
+  FS_NOATIME_FL,
+  FS_NODUMP_FL,
+  FS_PROJINHERIT_FL,
+  FS_SYNC_FL,
+  FS_XFLAG_APPEND,
+  FS_XFLAG_COWEXTSIZE,
+  FS_XFLAG_DAX,
+  FS_XFLAG_EXTSIZE,
+  FS_XFLAG_EXTSZINHERIT,
+  FS_XFLAG_IMMUTABLE,
+  FS_XFLAG_NOATIME,
+  FS_XFLAG_NODUMP,
+  FS_XFLAG_PROJINHERIT,
+  FS_XFLAG_SYNC,
+} from '../uapi/fs.js';
 import type { Dentry } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode, isDir } from './inode.js';
 import { inode_owner_or_capable } from './inode-owner.js';
 import { assert_sb_write_started, mnt_want_write, sb_end_write } from './super-freeze.js';
 import type { FileAttr } from './types.js';
-
-export const FS_SECRM_FL = 0x1;
-export const FS_SYNC_FL = 0x8;
-export const FS_IMMUTABLE_FL = 0x10;
-export const FS_APPEND_FL = 0x20;
-export const FS_NODUMP_FL = 0x40;
-export const FS_NOATIME_FL = 0x80;
-export const FS_DIRSYNC_FL = 0x10000;
-const FS_DAX_FL = 0x02000000;
-export const FS_CASEFOLD_FL = 0x40000000;
-export const FS_PROJINHERIT_FL = 0x20000000;
-
-const FS_XFLAG_IMMUTABLE = 0x8;
-const FS_XFLAG_APPEND = 0x10;
-const FS_XFLAG_SYNC = 0x20;
-const FS_XFLAG_NOATIME = 0x40;
-const FS_XFLAG_NODUMP = 0x80;
-const FS_XFLAG_PROJINHERIT = 0x200;
-const FS_XFLAG_EXTSIZE = 0x800;
-const FS_XFLAG_EXTSZINHERIT = 0x1000;
-const FS_XFLAG_DAX = 0x8000;
-const FS_XFLAG_COWEXTSIZE = 0x10000;
 
 /** The flags that both interfaces have: [FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR]. */
 const COMMON: readonly (readonly [number, number])[] = [

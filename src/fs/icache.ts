@@ -1,4 +1,5 @@
 /** The inodes in memory (fs/inode.c): hash, reference counts, the list of unused ones, eviction. */
+
 import { super_operations as rows } from '../contract/super.js';
 import { invoke, invoke_taskless } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
@@ -6,6 +7,7 @@ import { truncate_inode_pages_final } from '../mm/truncate.js';
 import { type Awaitable, andThen, nothing, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { S_IFDIR, S_IFMT } from '../uapi/stat.js';
 import { write_inode_now } from './fs-writeback.js';
 import {
   I_CLEAR,
@@ -31,7 +33,6 @@ import {
 } from './inode-dirty.js';
 import { call_free_inode, check_completed, check_evict, check_freed } from './inode-free.js';
 import type { LruStatus } from './lru.js';
-import { S_IFDIR, S_IFMT } from './stat-mode.js';
 import { SB_ACTIVE, type SuperBlock } from './super-block.js';
 
 const I_DIRTY_ALL = I_DIRTY | I_DIRTY_TIME;

@@ -1,7 +1,8 @@
 /** Who owns what is made, and which groups the caller is of (fs/inode.c). */
+
 import type { Task } from '../sched/task.js';
+import { S_IFDIR, S_IFMT, S_ISGID, S_IXGRP } from '../uapi/stat.js';
 import { type Inode, inode_init } from './inode.js';
-import { S_IFDIR, S_IFMT, S_ISGID, S_IXGRP } from './stat-mode.js';
 
 /** Owner, group and mode of a new inode: a setgid directory passes its group on (inode_init_owner). */
 export function inode_init_owner(task: Task, inode: Inode, dir: Inode | undefined, mode: number): void {

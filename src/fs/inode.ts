@@ -1,4 +1,5 @@
 /** struct inode: a file as the VFS knows it, whatever its name. */
+
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import { Mutex } from '../locking/mutex.js';
 import { RwSem } from '../locking/rwsem.js';
@@ -10,13 +11,13 @@ import type { Errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { EPOCH, type Timespec } from '../sched/time.js';
 import type { WaitQueue } from '../sched/wait.js';
+import { S_IFDIR, S_IFMT } from '../uapi/stat.js';
 import type { Dentry } from './dentry.js';
 import type { FileLockContext } from './locks/file-lock-context.js';
 import type { LruEntry, Membership } from './lru.js';
 import type { file_operations, inode_operations } from './operations.js';
 import type { PosixAcl } from './posix-acl-types.js';
 import type { Dquot } from './quota/types.js';
-import { S_IFDIR, S_IFMT } from './stat-mode.js';
 import type { SuperBlock } from './super-block.js';
 
 /** i_state bits. */

@@ -1,47 +1,39 @@
 /** ioctl(2) (fs/ioctl.c): what the VFS answers for every filesystem; the rest goes to ->unlocked_ioctl. */
+
 import { address_space_operations } from '../contract/address-space.js';
 import { file_operations } from '../contract/file.js';
 import { call } from '../locking/context.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, vfs_fallocate } from './fallocate.js';
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from '../uapi/falloc.js';
+import {
+  FIBMAP,
+  FIFREEZE,
+  FIGETBSZ,
+  FIONREAD,
+  FITHAW,
+  FS_IOC_FIEMAP,
+  FS_IOC_FSGETXATTR,
+  FS_IOC_FSSETXATTR,
+  FS_IOC_GETFLAGS,
+  FS_IOC_RESVSP,
+  FS_IOC_RESVSP64,
+  FS_IOC_SETFLAGS,
+  FS_IOC_UNRESVSP,
+  FS_IOC_UNRESVSP64,
+  FS_IOC_ZERO_RANGE,
+  FS_IOC32_GETFLAGS,
+  FS_IOC32_SETFLAGS,
+} from '../uapi/ioctl.js';
+import { S_IFMT, S_IFREG } from '../uapi/stat.js';
+import { vfs_fallocate } from './fallocate.js';
 import { ioctl_fiemap } from './fiemap.js';
 import type { File } from './file.js';
 import { file_dentry } from './file-table.js';
 import { fileattr_fill_flags, fileattr_fill_xflags, vfs_fileattr_get, vfs_fileattr_set } from './fileattr.js';
-import { S_IFMT, S_IFREG } from './stat-mode.js';
 import { freeze_super, thaw_super } from './super-freeze.js';
 import type { FileAttr } from './types.js';
-
-export const FIBMAP = 1;
-export const FIGETBSZ = 2;
-export const FIONREAD = 0x541b;
-export const FS_IOC_GETFLAGS = 0x80086601;
-export const FS_IOC_SETFLAGS = 0x40086602;
-/** The same from a process of 32 bits. */
-const FS_IOC32_GETFLAGS = 0x80046601;
-export const FS_IOC32_SETFLAGS = 0x40046602;
-export const FS_IOC_GETVERSION = 0x80087601;
-export const FS_IOC_SETVERSION = 0x40087602;
-export const FS_IOC_GETFSUUID = 0x80111500;
-export const FS_IOC_GETFSLABEL = 0x81009431;
-export const FS_IOC_SETFSLABEL = 0x41009432;
-export const FS_IOC_FSGETXATTR = 0x801c581f;
-export const FS_IOC_FSSETXATTR = 0x401c5820;
-export const FS_IOC_FIEMAP = 0xc020660b;
-export const FIFREEZE = 0xc0045877;
-export const FITHAW = 0xc0045878;
-export const FITRIM = 0xc0185879;
-export const FS_IOC_SHUTDOWN = 0x8004587d;
-export const FICLONE = 0x40049409;
-export const FICLONERANGE = 0x4020940d;
-export const FIDEDUPERANGE = 0xc0189436;
-export const FS_IOC_RESVSP = 0x40305828;
-export const FS_IOC_RESVSP64 = 0x4030582a;
-export const FS_IOC_UNRESVSP = 0x40305829;
-export const FS_IOC_UNRESVSP64 = 0x4030582b;
-export const FS_IOC_ZERO_RANGE = 0x40305839;
 
 const NOTHING = Buffer.alloc(0);
 /** Bytes of struct fsxattr. */

@@ -1,10 +1,12 @@
 /** What filesystems without a device share (fs/libfs.c): directories that live in the dcache, listed by positions that stay true. */
+
 import { inode_operations as rows } from '../contract/inode.js';
 import { call } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { DT_DIR } from '../uapi/dirent.js';
 import { d_alloc, d_drop, dput } from './dcache.js';
 import { d_add } from './dcache-alias.js';
 import { DCACHE_PERSISTENT, type Dentry } from './dentry.js';
@@ -19,7 +21,6 @@ import type { DirContext, Kstatfs } from './types.js';
 
 /** Positions 0 and 1 are '.' and '..'. */
 const FIRST_OFFSET = 2;
-const DT_DIR = 4;
 
 /** The entries of one directory by position (struct offset_ctx). A position is never used twice. */
 export class OffsetCtx {

@@ -1,19 +1,16 @@
 /** File locks as callers ask for them: by the filesystem's own operation where it has one, else by the lists of the VFS (fs/locks.c, here locks/). */
+
 import { file_operations as rows } from '../contract/file.js';
 import { call } from '../locking/context.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
+import { F_CANCELLK, F_GETLK, F_SETLK, F_SETLKW } from '../uapi/fcntl.js';
 import type { File } from './file.js';
 import type { FileLock, LockOutcome } from './locks/file-lock.js';
 import { flock_lock_file } from './locks/flock.js';
 import { lease_modify } from './locks/leases.js';
 import { locks_delete_block, locks_dispose_list, OFFSET_MAX } from './locks/lock-list.js';
 import { posix_lock_file, posix_test_lock } from './locks/posix-locks.js';
-
-export const F_GETLK = 5;
-export const F_SETLK = 6;
-export const F_SETLKW = 7;
-export const F_CANCELLK = 1029;
 
 /**
  * The lock that stands in the way of `lock`, or undefined (vfs_test_lock). A filesystem with a lock operation of its own turns the request

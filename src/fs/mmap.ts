@@ -1,4 +1,5 @@
 /** Open files as the areas of an address space see them, and mapping and swapping to them (ksys_mmap_pgoff of mm/mmap.c, swapon of mm/swapfile.c). */
+
 import { file_operations } from '../contract/file.js';
 import { call } from '../locking/context.js';
 import { GUARDED, guard_read } from '../locking/guarded.js';
@@ -11,7 +12,6 @@ import {
 } from '../mm/filemap-fault.js';
 import { IovIter } from '../mm/iov-iter.js';
 import type { MmStruct } from '../mm/mm-struct.js';
-import { MAP_SHARED, PROT_EXEC, PROT_WRITE } from '../mm/mmap.js';
 import { do_mmap, NOMMU_MAP_COPY, NOMMU_MAP_DIRECT } from '../mm/nommu.js';
 import type { FileRaState } from '../mm/readahead-state.js';
 import type { SwapInfo } from '../mm/swap-info.js';
@@ -21,11 +21,12 @@ import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { ErrseqCursor } from '../sched/errseq.js';
 import type { Task } from '../sched/task.js';
+import { MAP_SHARED, MAP_TYPE, PROT_EXEC, PROT_WRITE } from '../uapi/mman.js';
+import { S_IFBLK, S_IFMT, S_IFREG } from '../uapi/stat.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import { fput, get_file } from './file-table.js';
 import { type Inode, inode_attrs, S_APPEND, S_SWAPFILE } from './inode.js';
 import { vfs_iter_read } from './read-write.js';
-import { S_IFBLK, S_IFMT, S_IFREG } from './stat-mode.js';
 import { sb_end_write, sb_start_pagefault } from './super-freeze.js';
 import { vfs_fsync_range } from './sync.js';
 import { file_update_time } from './time.js';
@@ -134,7 +135,7 @@ export async function vfs_mmap(
   flags: number,
   offset: number,
 ): Promise<number> {
-  const shared = (flags & 3) === MAP_SHARED;
+  const shared = (flags & MAP_TYPE) === MAP_SHARED;
   const writable = (file.f_mode & FMODE_WRITE) !== 0;
   if ((file.f_mode & FMODE_READ) === 0) throw errno('EACCES', 'not open for reading');
   if (shared && (prot & PROT_WRITE) !== 0) {

@@ -6,6 +6,8 @@ import { type Held, release_held } from '../locking/held.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { PATH_MAX } from '../uapi/limits.js';
+import { S_IALLUGO, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } from '../uapi/stat.js';
 import { d_rehash, dput, putAndThrow } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import {
@@ -20,9 +22,8 @@ import {
 } from './inode.js';
 import { mode_strip_sgid } from './inode-owner.js';
 import { try_break_deleg, waiting_for_delegations } from './locks/break-lease.js';
-import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, lookup_locked, PATH_MAX } from './namei/lookup.js';
+import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, lookup_locked } from './namei/lookup.js';
 import { may_create } from './namei/permission.js';
-import { S_IALLUGO, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } from './stat-mode.js';
 import { SB_POSIXACL } from './super-block.js';
 import {
   assert_sb_write_started,
@@ -33,9 +34,9 @@ import {
 } from './super-freeze.js';
 import { touch_atime } from './time.js';
 
-export { dirOf, lookup_locked, lookup_one, NAME_MAX, PATH_MAX } from './namei/lookup.js';
+export { dirOf, lookup_locked, lookup_one } from './namei/lookup.js';
 export { do_rmdir, do_unlink, vfs_rmdir, vfs_unlink } from './namei/remove.js';
-export { do_rename, RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from './namei/rename.js';
+export { do_rename } from './namei/rename.js';
 
 /**
  * The mode with which a filesystem is asked to make a file (vfs_prepare_mode): without setgid where the caller may not give it, and without

@@ -6,6 +6,8 @@ import { type Held, release_held } from '../locking/held.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { O_ACCMODE, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_TRUNC } from '../uapi/fcntl.js';
+import { S_IFLNK, S_IFMT, S_IFREG } from '../uapi/stat.js';
 import { do_truncate } from './attr.js';
 import { file_remove_privs } from './attr-privs.js';
 import { d_alloc, dput, putAndThrow } from './dcache.js';
@@ -26,8 +28,6 @@ import {
 } from './namei/lookup.js';
 import { inode_permission, MAY_EXEC, MAY_OPEN, MAY_READ, MAY_WRITE } from './namei/permission.js';
 import { vfs_create, vfs_prepare_mode } from './namei.js';
-import { O_ACCMODE, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_TRUNC } from './open-flags.js';
-import { S_IFLNK, S_IFMT, S_IFREG } from './stat-mode.js';
 import {
   assert_sb_write_started,
   mnt_want_write_or_refusal,

@@ -1,31 +1,23 @@
 /** Pipes (fs/pipe.c): bytes from writers to readers, in order, with room for 64 KiB. They live in a superblock of their own. */
+
 import type { IovIter } from '../mm/iov-iter.js';
 import type { Kiocb } from '../mm/operations.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { WaitQueue } from '../sched/wait.js';
+import { O_NONBLOCK, O_WRONLY } from '../uapi/fcntl.js';
+import { PIPE_BUF } from '../uapi/limits.js';
+import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from '../uapi/poll.js';
 import { d_instantiate } from './dcache-alias.js';
 import { Dentry } from './dentry.js';
 import { type FasyncList, fasync_helper, kill_fasync, newFasyncList } from './fasync.js';
 import { File, FMODE_OPENED, FMODE_READ, FMODE_WRITE } from './file.js';
 import { Inode, inode_init } from './inode.js';
-import { O_NONBLOCK, O_WRONLY } from './open-flags.js';
 import type { dentry_operations, file_operations } from './operations.js';
 import { type Machine, SuperBlock } from './super-block.js';
 
 /** Bytes that a pipe holds (pipe_max_size by default). */
 export const PIPE_SIZE = 65_536;
-/** A write of up to so many bytes is not mixed with others' (PIPE_BUF). */
-export const PIPE_BUF = 4096;
-
-/** POLL* bits. */
-export const POLLIN = 0x1;
-export const POLLOUT = 0x4;
-export const POLLERR = 0x8;
-export const POLLHUP = 0x10;
-export const POLLNVAL = 0x20;
-export const POLLRDNORM = 0x40;
-export const POLLWRNORM = 0x100;
 
 export class Pipe {
   readers = 0;

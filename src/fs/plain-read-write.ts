@@ -1,14 +1,15 @@
 /** read(2) and write(2) of files that take and give bytes as they come, without pages: ->read and ->write (the first half of vfs_read and vfs_write). */
+
 import { file_operations as rows } from '../contract/file.js';
 import { call } from '../locking/context.js';
 import type { IovIter } from '../mm/iov-iter.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { S_IFMT, S_IFREG } from '../uapi/stat.js';
 import type { File } from './file.js';
 import { isDir } from './inode.js';
 import type { file_operations } from './operations.js';
-import { S_IFMT, S_IFREG } from './stat-mode.js';
 import { file_end_write, file_start_write } from './super-freeze.js';
 
 /** Read at `pos` by ->read. @returns bytes @throws EISDIR for a directory; EINVAL where there is no ->read, and for a negative position; what it throws */

@@ -1,10 +1,12 @@
 /** Getting, setting and inheriting the ACLs of inodes (fs/posix_acl.c). */
+
 import { inode_operations } from '../contract/inode.js';
 import { xattr_handler as xattr_rows } from '../contract/xattr.js';
 import { invoke, take } from '../locking/context.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { S_IFLNK, S_IFMT, S_ISGID } from '../uapi/stat.js';
 import type { Dentry } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode, isDir, S_APPEND, S_IMMUTABLE } from './inode.js';
 import { inGroup, inode_owner_or_capable } from './inode-owner.js';
@@ -18,7 +20,6 @@ import {
   posix_acl_valid,
 } from './posix-acl.js';
 import { ACL_DONT_CACHE, type PosixAcl } from './posix-acl-types.js';
-import { S_IFLNK, S_IFMT, S_ISGID } from './stat-mode.js';
 import { SB_POSIXACL } from './super-block.js';
 import { withWrite } from './super-freeze.js';
 

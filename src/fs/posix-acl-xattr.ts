@@ -1,6 +1,7 @@
 /** ACLs as extended attributes: the binary form that user space and disks use (include/uapi/linux/posix_acl_xattr.h). */
+
 import { errno } from '../sched/errno.js';
-import { ACL_GROUP, ACL_GROUP_OBJ, ACL_MASK, ACL_OTHER, ACL_USER, ACL_USER_OBJ } from './posix-acl.js';
+import { ACL_GROUP, ACL_GROUP_OBJ, ACL_MASK, ACL_OTHER, ACL_USER, ACL_USER_OBJ } from '../uapi/posix-acl.js';
 import type { PosixAcl, PosixAclEntry } from './posix-acl-types.js';
 
 export const XATTR_NAME_POSIX_ACL_ACCESS = 'system.posix_acl_access';

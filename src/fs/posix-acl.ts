@@ -1,16 +1,11 @@
 /** POSIX access control lists: what they allow, and how mode bits and lists follow each other (fs/posix_acl.c). */
+
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { ACL_GROUP, ACL_GROUP_OBJ, ACL_MASK, ACL_OTHER, ACL_USER, ACL_USER_OBJ } from '../uapi/posix-acl.js';
+import { S_IRWXUGO } from '../uapi/stat.js';
 import type { Inode } from './inode.js';
 import type { PosixAcl, PosixAclEntry } from './posix-acl-types.js';
-import { S_IRWXUGO } from './stat-mode.js';
-
-export const ACL_USER_OBJ = 0x01;
-export const ACL_USER = 0x02;
-export const ACL_GROUP_OBJ = 0x04;
-export const ACL_GROUP = 0x08;
-export const ACL_MASK = 0x10;
-export const ACL_OTHER = 0x20;
 
 const RWX = 7;
 

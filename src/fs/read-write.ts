@@ -1,4 +1,5 @@
 /** read(2) and write(2) (fs/read_write.c, mm/filemap.c). */
+
 import { address_space_operations } from '../contract/address-space.js';
 import { file_operations as rows } from '../contract/file.js';
 import { invoke, take } from '../locking/context.js';
@@ -11,29 +12,20 @@ import { completed, type IOCB_QUEUED, type Kiocb } from '../mm/operations.js';
 import { type Awaitable, andThen, instead, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { O_APPEND, O_DIRECT, O_DSYNC, O_SYNC } from '../uapi/fcntl.js';
+import { S_IFMT, S_IFREG } from '../uapi/stat.js';
 import { file_remove_suid, has_caps, remove_caps } from './attr-privs.js';
 import { cached_direct_read, direct_write } from './direct.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import { file_dentry } from './file-table.js';
 import { I_MUTEX_NORMAL, type Inode, S_NOSEC, S_SWAPFILE } from './inode.js';
-import { O_APPEND, O_DIRECT, O_DSYNC, O_SYNC } from './open-flags.js';
 import { plain_read, plain_write } from './plain-read-write.js';
-import { S_IFMT, S_IFREG } from './stat-mode.js';
 import { type FileWriting, file_end_write, file_start_write } from './super-freeze.js';
 import { vfs_fsync_range } from './sync.js';
 import { IS_SYNC } from './sync-flags.js';
 import { file_accessed, file_update_time } from './time.js';
 
-export {
-  generic_file_llseek,
-  generic_seek_hole_data,
-  SEEK_CUR,
-  SEEK_DATA,
-  SEEK_END,
-  SEEK_HOLE,
-  SEEK_SET,
-  vfs_llseek,
-} from './seek.js';
+export { generic_file_llseek, generic_seek_hole_data, vfs_llseek } from './seek.js';
 
 const SUID_SGID = 0o6000;
 

@@ -1,14 +1,15 @@
 /** Sharing blocks between files: clone and dedupe (fs/remap_range.c). */
+
 import { file_operations } from '../contract/file.js';
 import { call, type ParticipantsOf } from '../locking/context.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { O_APPEND } from '../uapi/fcntl.js';
+import { S_IFMT, S_IFREG } from '../uapi/stat.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
 import { isDir, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
 import { inode_owner_or_capable } from './inode-owner.js';
 import { inode_permission, MAY_WRITE } from './namei/permission.js';
-import { O_APPEND } from './open-flags.js';
-import { S_IFMT, S_IFREG } from './stat-mode.js';
 import { sb_end_write, sb_start_write } from './super-freeze.js';
 
 /** The ranges must be equal: deduplication (REMAP_FILE_DEDUP). */

@@ -1,18 +1,14 @@
 /** lseek(2) (fs/read_write.c). */
+
 import { file_operations as rows } from '../contract/file.js';
 import { call } from '../locking/context.js';
 import { mapping_seek_hole_data } from '../mm/fadvise.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET } from '../uapi/fs.js';
 import { type File, FMODE_LSEEK } from './file.js';
 import type { Inode } from './inode.js';
-
-export const SEEK_SET = 0;
-export const SEEK_CUR = 1;
-export const SEEK_END = 2;
-export const SEEK_DATA = 3;
-export const SEEK_HOLE = 4;
 
 /**
  * lseek(2) (vfs_llseek). @param offset bytes, may be negative @returns the new position

@@ -1,18 +1,16 @@
 /** Moving bytes between files and pipes (fs/splice.c). */
+
 import { file_operations as rows } from '../contract/file.js';
 import { call } from '../locking/context.js';
 import { IovIter } from '../mm/iov-iter.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { O_APPEND, O_NONBLOCK } from '../uapi/fcntl.js';
+import { SPLICE_F_GIFT, SPLICE_F_MORE, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../uapi/fs.js';
 import { type File, FMODE_READ, FMODE_WRITE } from './file.js';
-import { O_APPEND, O_NONBLOCK } from './open-flags.js';
 import { Pipe, pipeOf } from './pipe.js';
 import { vfs_iter_read, vfs_iter_write } from './read-write.js';
 
-export const SPLICE_F_MOVE = 1;
-export const SPLICE_F_NONBLOCK = 2;
-export const SPLICE_F_MORE = 4;
-export const SPLICE_F_GIFT = 8;
 const ALL_FLAGS = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
 
 function asPipe(pipe: object): Pipe {

@@ -1,18 +1,16 @@
 /** Attributes as callers see them (fs/stat.c). */
+
 import { inode_operations } from '../contract/inode.js';
 import { invoke } from '../locking/context.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { STATX_ATTR_APPEND, STATX_ATTR_IMMUTABLE } from '../uapi/stat.js';
 import type { Dentry } from './dentry.js';
 import { type Inode, S_APPEND, S_IMMUTABLE } from './inode.js';
 import { ctime_seen } from './time.js';
 import type { Kstat } from './types.js';
 
-export const STATX_ATTR_COMPRESSED = 0x4;
-export const STATX_ATTR_IMMUTABLE = 0x10;
-export const STATX_ATTR_APPEND = 0x20;
-export const STATX_ATTR_NODUMP = 0x40;
 /** What the VFS itself knows (KSTAT_ATTR_VFS_FLAGS). */
 const VFS_ATTRIBUTES = STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND;
 

@@ -20,15 +20,13 @@ import { type dquot_operations, QuotaInfo, type quotactl_ops } from './quota/typ
 import { SuperWriters } from './super-writers.js';
 import { WbLists } from './wb-lists.js';
 
-/** s_flags bits (SB_*). */
+/** s_flags bits (SB_*). MS_STRICTATIME is another: Linux keeps it of a mount, and here a superblock has one mount. */
 export const SB_RDONLY = 1;
 export const SB_SYNCHRONOUS = 16;
 export const SB_DIRSYNC = 128;
 export const SB_NOATIME = 1024;
 export const SB_NODIRATIME = 2048;
 export const SB_POSIXACL = 1 << 16;
-/** Every read moves the atime. The kernel's flag of a mount, as mount(2) takes it; here it is the superblock's. */
-export const MS_STRICTATIME = 1 << 24;
 export const SB_LAZYTIME = 1 << 25;
 export const SB_ACTIVE = 1 << 30;
 

@@ -8,6 +8,7 @@ import type { Exclusive } from '../locking/held.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { MS_STRICTATIME } from '../uapi/mount.js';
 import { shrink_dcache_for_umount, shrink_dcache_sb } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import { Flusher } from './flusher.js';
@@ -16,7 +17,6 @@ import { state_lock_orders } from './lock-order.js';
 import { registerSuperShrinker } from './shrinker.js';
 import {
   type Machine,
-  MS_STRICTATIME,
   SB_ACTIVE,
   SB_LAZYTIME,
   SB_NOATIME,

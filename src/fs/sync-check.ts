@@ -2,15 +2,16 @@
  * What fsync and sync_fs promise when they succeed: what was changed before they were called is on the device. What others change meanwhile says nothing. Pages, inodes, the filesystem's log
  * and the cache of the device each tell for themselves what they still keep back.
  */
+
 import { file_operations } from '../contract/file.js';
 import type { Row } from '../contract/row.js';
 import { super_operations } from '../contract/super.js';
 import { pageOf } from '../mm/folio.js';
 import { all_clean, all_written } from '../mm/writepages-check.js';
 import type { Task } from '../sched/task.js';
+import { S_IFMT, S_IFREG } from '../uapi/stat.js';
 import type { File } from './file.js';
 import { I_DIRTY_DATASYNC, I_DIRTY_SYNC, type Inode, isDir } from './inode.js';
-import { S_IFMT, S_IFREG } from './stat-mode.js';
 import type { SuperBlock } from './super-block.js';
 
 /** How things stood before a file was synced. */

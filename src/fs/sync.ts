@@ -1,4 +1,5 @@
 /** fsync(2), sync(2), syncfs(2) and sync_file_range(2) (fs/sync.c). */
+
 import { sync_blockdev } from '../block/buffer-cache.js';
 import { file_operations } from '../contract/file.js';
 import { super_operations } from '../contract/super.js';
@@ -9,18 +10,16 @@ import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
 import type { ErrseqCursor } from '../sched/errseq.js';
 import type { Task } from '../sched/task.js';
+import { SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE, SYNC_FILE_RANGE_WRITE } from '../uapi/fs.js';
+import { S_IFMT } from '../uapi/stat.js';
 import { bdev_of, blkdev_fdatawait_range, blkdev_fdatawrite_range } from './block-dev.js';
 import type { File } from './file.js';
 import { sync_inodes_sb, writeback_inodes_sb } from './fs-writeback.js';
 import { I_DIRTY_SYNC, I_DIRTY_TIME } from './inode.js';
 import { mark_inode_dirty } from './inode-dirty.js';
-import { S_IFMT } from './stat-mode.js';
 import { SB_RDONLY, type SuperBlock } from './super-block.js';
 import { before_fsync, check_fsync, check_sync_fs } from './sync-check.js';
 
-export const SYNC_FILE_RANGE_WAIT_BEFORE = 1;
-export const SYNC_FILE_RANGE_WRITE = 2;
-export const SYNC_FILE_RANGE_WAIT_AFTER = 4;
 const ALL_FLAGS = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
 
 /** Positions are signed numbers of 64 bits. */

@@ -1,4 +1,5 @@
 /** Timestamps (fs/inode.c, kernel/time/timekeeping.c): current_time, relatime, and which operation changes which time. */
+
 import { inode_operations } from '../contract/inode.js';
 import { invoke } from '../locking/context.js';
 import { heldBy } from '../locking/held.js';
@@ -7,12 +8,13 @@ import { Errno } from '../sched/errno.js';
 import type { Scheduler } from '../sched/scheduler.js';
 import type { Task } from '../sched/task.js';
 import { EPOCH, type Timespec, timespecCompare, timespecEqual } from '../sched/time.js';
+import { O_NOATIME } from '../uapi/fcntl.js';
+import { MS_STRICTATIME } from '../uapi/mount.js';
+import { S_IFDIR, S_IFMT } from '../uapi/stat.js';
 import type { File } from './file.js';
 import { I_DIRTY_SYNC, I_DIRTY_TIME, type Inode, S_NOATIME } from './inode.js';
 import { mark_inode_dirty } from './inode-dirty.js';
-import { O_NOATIME } from './open-flags.js';
-import { S_IFDIR, S_IFMT } from './stat-mode.js';
-import { MS_STRICTATIME, SB_LAZYTIME, SB_NOATIME, SB_NODIRATIME, SB_RDONLY } from './super-block.js';
+import { SB_LAZYTIME, SB_NOATIME, SB_NODIRATIME, SB_RDONLY } from './super-block.js';
 import { sb_end_write, sb_start_write_trylock, type Writing } from './super-freeze.js';
 
 /** Which times an update is about (S_ATIME …). */

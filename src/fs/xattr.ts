@@ -6,6 +6,8 @@ import { call, invoke, take } from '../locking/context.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { S_IFMT, S_IFREG, S_ISVTX } from '../uapi/stat.js';
+import { XATTR_CREATE, XATTR_NAME_MAX, XATTR_REPLACE, XATTR_SIZE_MAX } from '../uapi/xattr.js';
 import type { Dentry } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode, inode_attrs, isDir, S_APPEND, S_IMMUTABLE, S_NOSEC } from './inode.js';
 import { inode_owner_or_capable } from './inode-owner.js';
@@ -19,15 +21,8 @@ import {
   XATTR_NAME_POSIX_ACL_ACCESS,
   XATTR_NAME_POSIX_ACL_DEFAULT,
 } from './posix-acl-xattr.js';
-import { S_IFMT, S_IFREG, S_ISVTX } from './stat-mode.js';
 import { SB_POSIXACL } from './super-block.js';
 import { assert_sb_write_started, withWrite } from './super-freeze.js';
-
-export const XATTR_NAME_MAX = 255;
-/** Bytes of one value, and of one list of names. */
-export const XATTR_SIZE_MAX = 65536;
-export const XATTR_CREATE = 1;
-export const XATTR_REPLACE = 2;
 
 function inodeOf(dentry: Dentry): Inode {
   const inode = dentry.d_inode;

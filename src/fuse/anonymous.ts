@@ -2,12 +2,13 @@
  * Files and directories that the kernel uses without having opened them: where OPEN or OPENDIR is answered with ENOSYS, requests carry no handle, and the
  * file is found by its node and by what is done with it.
  */
+
 import { dput } from '../fs/dcache.js';
 import type { File } from '../fs/file.js';
 import { fput, vfs_open } from '../fs/open.js';
-import { O_APPEND, O_NOATIME, O_RDWR } from '../fs/open-flags.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
+import { O_APPEND, O_NOATIME, O_RDWR } from '../uapi/fcntl.js';
 import type { Nodes } from './nodes.js';
 
 /** Files kept open for the next request. */

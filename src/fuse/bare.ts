@@ -1,6 +1,7 @@
 // The least filesystem that the wire package can serve: a root with one file in it, answered from constants. It is the measure of what
 // the transport costs by itself, and the subject of the mount tests.
 
+import { S_IFDIR, S_IFREG } from '../uapi/stat.js';
 import { type InitWishes, type Negotiated, negotiate } from './init.js';
 import { DirentPacker } from './protocol/dirents.js';
 import { DirentType, FOPEN, INIT } from './protocol/flags.js';
@@ -25,8 +26,6 @@ import type { Transport } from './transport.js';
 const ROOT = 1;
 const FILE = 2;
 export const BARE_FILE = 'file';
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
 const { ENOENT, ENOSYS, EPROTO } = { ENOENT: 2, ENOSYS: 38, EPROTO: 71 };
 /** Seconds. */
 const VALID = 1;

@@ -2,6 +2,7 @@
 
 import { closeSync, constants as fsConstants, openSync } from 'node:fs';
 import { constants } from 'node:os';
+import { F_GETFL, F_SETFL } from '../uapi/fcntl.js';
 import { Gather } from './gather.js';
 import { addressOf, errno, fcntl, ioctl, read, write, writeLater, writev } from './libc.js';
 import { Message, OUT_HEADER, type U64 } from './protocol/message.js';
@@ -10,8 +11,6 @@ import { Out } from './protocol/out.js';
 import { Receive, type Transport } from './transport.js';
 
 const { EAGAIN, EINTR, ENODEV, ENOENT, ECONNABORTED, EBADF } = constants.errno;
-const F_GETFL = 3;
-const F_SETFL = 4;
 /** FUSE_DEV_IOC_CLONE: _IOR(229, 0, uint32_t) */
 const FUSE_DEV_IOC_CLONE = 0x8004e500;
 /** Room for a request's structs and names besides its data. */

@@ -1,12 +1,9 @@
 // A loop device that stands for an image, so that the kernel can mount it as it mounts a disk (drivers/block/loop.c).
 
 import { closeSync, constants as fsConstants, openSync } from 'node:fs';
+import { LO_FLAGS_AUTOCLEAR, LO_FLAGS_READ_ONLY, LOOP_CONFIGURE, LOOP_CTL_GET_FREE } from '../uapi/ioctl.js';
 import { addressOf, errno, ioctl } from './libc.js';
 
-const LOOP_CTL_GET_FREE = 0x4c82;
-const LOOP_CONFIGURE = 0x4c0a;
-const LO_FLAGS_READ_ONLY = 1;
-const LO_FLAGS_AUTOCLEAR = 4;
 const EBUSY = 16;
 /** struct loop_config: descriptor, block size, struct loop_info64, and what is reserved. */
 const CONFIG_BYTES = 304;

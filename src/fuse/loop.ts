@@ -4,6 +4,7 @@
 // quarter of the 4 KiB requests), so that it is left out, for some milliseconds at a time, while requests are answered as they come.
 
 import { constants } from 'node:os';
+import { POLLIN } from '../uapi/poll.js';
 import { addressOf, errno, poll, uv_backend_fd, uv_backend_timeout, uv_default_loop, uv_update_time } from './libc.js';
 import type { Message } from './protocol/message.js';
 import { Receive, type Transport } from './transport.js';
@@ -45,7 +46,6 @@ const DEVICE_SLEEP = 10;
 const SHORTEST_SLEEP = 5;
 const LONGEST_SLEEP = 1024;
 
-const POLLIN = 0x0001;
 const { EINTR } = constants.errno;
 
 /** What ended a sleep. */

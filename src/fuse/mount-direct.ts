@@ -2,21 +2,23 @@
 
 import { closeSync, constants as fsConstants, openSync, statSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
+import {
+  MS_DIRSYNC,
+  MS_NOATIME,
+  MS_NODEV,
+  MS_NODIRATIME,
+  MS_NOEXEC,
+  MS_NOSUID,
+  MS_NOSYMFOLLOW,
+  MS_RDONLY,
+  MS_STRICTATIME,
+  MS_SYNCHRONOUS,
+} from '../uapi/mount.js';
 import { errno, mount } from './libc.js';
 import { attachLoop } from './loop-device.js';
 import { deviceError } from './mount-check.js';
 import { codeOf, MountError, type MountOptions } from './mount-options.js';
 
-const MS_RDONLY = 1;
-const MS_NOSUID = 2;
-const MS_NODEV = 4;
-const MS_NOEXEC = 8;
-const MS_SYNCHRONOUS = 16;
-const MS_DIRSYNC = 128;
-const MS_NOSYMFOLLOW = 256;
-const MS_NOATIME = 1024;
-const MS_NODIRATIME = 2048;
-const MS_STRICTATIME = 1 << 24;
 /** Bytes of a block, as far as the kernel asks. */
 const BLOCK_SIZE = 4096;
 

@@ -1,10 +1,10 @@
 // A mount point of the form /dev/fd/N: whoever started this process has mounted already (as root, say) and passes the descriptor.
 
 import { fstatSync } from 'node:fs';
+import { F_SETFD } from '../uapi/fcntl.js';
 import { fcntl } from './libc.js';
 import { MountError } from './mount-options.js';
 
-const F_SETFD = 2;
 const FD_CLOEXEC = 1;
 /** /dev/fuse: misc device 10:229 */
 const FUSE_RDEV = (10 << 8) | 229;

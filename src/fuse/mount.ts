@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import koffi from 'koffi';
+import { MNT_DETACH, UMOUNT_NOFOLLOW } from '../uapi/mount.js';
 import { checkMountpoint } from './mount-check.js';
 import { isBlockDevice, mountDirect } from './mount-direct.js';
 import { adoptDescriptor, passedDescriptor } from './mount-fd.js';
@@ -40,9 +41,6 @@ export function mountsDisk(given: string, { image }: MountOptions): boolean {
   if (image === undefined || passedDescriptor(given) !== undefined || process.geteuid?.() !== 0) return false;
   return isBlockDevice(image);
 }
-
-const MNT_DETACH = 2;
-const UMOUNT_NOFOLLOW = 8;
 
 interface Asynchronous {
   async(target: string, flags: number, done: (error: unknown, result: number) => void): void;

@@ -2,6 +2,7 @@
  * fuse-native's callbacks on the VFS: each walks its path, does what the request of the same name does in ops/, and answers with a negative errno or 0.
  * libfuse keeps files that are removed while open under hidden names, and locks are the kernel's own.
  */
+
 import { notify_change } from '../fs/attr.js';
 import { dget, dput } from '../fs/dcache.js';
 import type { Dentry } from '../fs/dentry.js';
@@ -33,6 +34,7 @@ import { IovIter } from '../mm/iov-iter.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { Errno, errno, errnoOf } from '../sched/errno.js';
 import type { Cred, Task } from '../sched/task.js';
+import { O_RDWR } from '../uapi/fcntl.js';
 import { Handles } from './handles.js';
 import { bytesOf, splitPath, statOf, textOf, timeOf } from './native-values.js';
 import { read_whole } from './ops/whole-read.js';
@@ -46,7 +48,6 @@ export type NativeRoom = (result: number) => void;
 export type NativeCallbacks = Readonly<Record<string, (...args: never[]) => void>>;
 
 const ALL = 0xfff;
-const O_RDWR = 2;
 /** uid_t and gid_t that mean "leave it". */
 const UNCHANGED = 0xffffffff;
 const ATTR_ROOM = 65536;

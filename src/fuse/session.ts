@@ -2,7 +2,8 @@
  * The session: every request of the kernel becomes a Task, is dispatched to the VFS, and is answered. What one opcode does is in ops/; what all of them
  * share (tasks, replies, interrupts, node ids, open files) is here.
  */
-import { MS_STRICTATIME, SB_POSIXACL, type SuperBlock } from '../fs/super-block.js';
+
+import { SB_POSIXACL, type SuperBlock } from '../fs/super-block.js';
 import { thaw_super } from '../fs/super-freeze.js';
 import { SB_FREEZE_COMPLETE } from '../fs/super-writers.js';
 import { task_end } from '../locking/context.js';
@@ -10,6 +11,7 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { ERRNO, Errno, errnoOf } from '../sched/errno.js';
 import type { ErrseqCursor } from '../sched/errseq.js';
 import { type Cred, ROOT_CRED, Task } from '../sched/task.js';
+import { MS_STRICTATIME } from '../uapi/mount.js';
 import { AnonymousFiles } from './anonymous.js';
 import { credOf } from './creds.js';
 import { Handles } from './handles.js';

@@ -2,13 +2,11 @@
 
 import { setattr_copy } from '../fs/attr.js';
 import type { Dentry } from '../fs/dentry.js';
-import { FS_CASEFOLD_FL, FS_NODUMP_FL } from '../fs/fileattr.js';
 import { type Inode, inode_attrs } from '../fs/inode.js';
 import { posix_acl_chmod } from '../fs/posix-acl-ops.js';
 import { dquot_active } from '../fs/quota/charge.js';
 import { dquot_transfer } from '../fs/quota/transfer.js';
-import { generic_fillattr, STATX_ATTR_NODUMP } from '../fs/stat.js';
-import { S_IFMT, S_IFREG } from '../fs/stat-mode.js';
+import { generic_fillattr } from '../fs/stat.js';
 import { IS_SYNC } from '../fs/sync-flags.js';
 import { generic_update_time, inode_set_ctime_current } from '../fs/time.js';
 import type { FileAttr, Iattr, Kstat } from '../fs/types.js';
@@ -17,6 +15,8 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Timespec } from '../sched/time.js';
+import { FS_CASEFOLD_FL, FS_NODUMP_FL } from '../uapi/fs.js';
+import { S_IFMT, S_IFREG, STATX_ATTR_NODUMP } from '../uapi/stat.js';
 import { casefoldChanged } from './casefold.js';
 import { ACQUIRE_CREDITS, initQuota } from './charge.js';
 import { mask_flags, SETTABLE } from './flags.js';

@@ -1,5 +1,5 @@
 /** What an inode takes and gives back of the device's blocks, charged to its owner, group and project: i_blocks follows. Each inside the handle that does it. */
-import { FS_PROJINHERIT_FL } from '../fs/fileattr.js';
+
 import {
   dquot_active,
   dquot_alloc_inode,
@@ -13,10 +13,11 @@ import {
 import { dqput } from '../fs/quota/dquot.js';
 import type { ChargeFlags } from '../fs/quota/limits.js';
 import type { Dquot } from '../fs/quota/types.js';
-import { S_ISGID } from '../fs/stat-mode.js';
 import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { FS_PROJINHERIT_FL } from '../uapi/fs.js';
+import { S_ISGID } from '../uapi/stat.js';
 import type { Run } from './alloc.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import { infoOf, with_handle } from './info.js';

@@ -1,13 +1,14 @@
 /** What changes in directories have in common: which locks they need, and what else changes with the entries. */
-import { FS_PROJINHERIT_FL } from '../fs/fileattr.js';
+
 import { type Inode, inode_links } from '../fs/inode.js';
-import { S_IFDIR, S_IFMT } from '../fs/stat-mode.js';
 import { IS_DIRSYNC } from '../fs/sync-flags.js';
 import { dir_changed, inode_set_ctime_current } from '../fs/time.js';
 import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { FS_PROJINHERIT_FL } from '../uapi/fs.js';
+import { S_IFDIR, S_IFMT } from '../uapi/stat.js';
 import type { Directory } from './dir.js';
 import { infoOf } from './info.js';
 import { latchInode } from './inode.js';

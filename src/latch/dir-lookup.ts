@@ -1,4 +1,5 @@
 /** Looking into directories: one name, and all of them. Called with i_rwsem held as the contract says. */
+
 import { IS_CASEFOLDED } from '../fs/casefold.js';
 import { d_add, d_splice_alias } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
@@ -9,13 +10,12 @@ import { GUARDED, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { DT_DIR } from '../uapi/dirent.js';
 import { adoptCasefold } from './casefold.js';
 import type { Entry } from './dir.js';
 import { namesToRead } from './dir-change.js';
 import { infoOf, type LatchInfo } from './info.js';
 import { latch_iget, latchInode } from './inode.js';
-
-const DT_DIR = 4;
 
 /** A name stands for an inode that is none: that is damage. */
 function stale(error: unknown, _task: Task, _info: LatchInfo, ino: number): never {

@@ -1,4 +1,5 @@
 /** Making names of what is new: files, directories, symlinks, and files that have no name yet. Called with i_rwsem held as the contract says. */
+
 import { d_in_lookup, d_rehash } from '../fs/dcache.js';
 import { d_instantiate } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
@@ -6,13 +7,13 @@ import { type File, FMODE_CREATED } from '../fs/file.js';
 import { unlock_new_inode } from '../fs/icache.js';
 import { type Inode, i_size_init, inode_init, inode_links } from '../fs/inode.js';
 import { finish_open } from '../fs/open.js';
-import { O_CREAT } from '../fs/open-flags.js';
 import { type CreatedAcls, posix_acl_create } from '../fs/posix-acl-ops.js';
-import { S_IFDIR, S_IFLNK, S_IFREG, S_ISGID } from '../fs/stat-mode.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen, instead, nothing, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { O_CREAT } from '../uapi/fcntl.js';
+import { S_IFDIR, S_IFLNK, S_IFREG, S_ISGID } from '../uapi/stat.js';
 import { acl_credits, init_acl } from './acl.js';
 import { withOwners } from './charge.js';
 import { changed, dirty, dtype, isDir, namesToChange } from './dir-change.js';

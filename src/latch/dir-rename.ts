@@ -1,14 +1,16 @@
 /** Renaming: names that are moved, exchanged, and replaced by whiteouts. Called with i_rwsem held as the contract says. */
+
 import type { Dentry } from '../fs/dentry.js';
 import { iput, unlock_new_inode } from '../fs/icache.js';
 import { type Inode, inode_init, inode_links } from '../fs/inode.js';
 import { posix_acl_create } from '../fs/posix-acl-ops.js';
-import { S_IFCHR } from '../fs/stat-mode.js';
 import { inode_set_ctime_current } from '../fs/time.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { RENAME_EXCHANGE, RENAME_WHITEOUT } from '../uapi/fs.js';
+import { S_IFCHR } from '../uapi/stat.js';
 import { acl_credits, init_acl } from './acl.js';
 import { withOwners } from './charge.js';
 import { changed, checkEmpty, dec_count, dirty, dropped, dtype, isDir, mayBeIn, namesToChange } from './dir-change.js';
@@ -16,9 +18,6 @@ import { discard, newInode } from './dir-new.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
-
-const RENAME_EXCHANGE = 2;
-const RENAME_WHITEOUT = 4;
 
 /** A directory has moved from one parent to another: '..' and the link counts follow. */
 function reparent(task: Task, inode: LatchInode, from: Inode, to: Inode): void {

@@ -11,10 +11,12 @@
  *
  * i_rwsem of the directory protects all of it. The callers mark the inode dirty in the same handle.
  */
+
 import { utf8_casefold } from '../fs/unicode.js';
 import { type Awaitable, andThen, nothing } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { NAME_MAX } from '../uapi/limits.js';
 import { putKey, type TreeFormat } from './btree/node.js';
 import { put, update } from './btree/put.js';
 import { remove } from './btree/remove.js';
@@ -28,7 +30,6 @@ const INO = 8;
 const TYPE = 14;
 const LENGTH = 15;
 const NAME = 16;
-const NAME_MAX = 255;
 /** Keys are below this: positions of a listing must stay below 2^53. */
 export const MAX_KEY = 2 ** 52;
 

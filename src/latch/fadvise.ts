@@ -1,7 +1,9 @@
 /** posix_fadvise(2) of files (xfs_file_fadvise). */
+
 import type { File } from '../fs/file.js';
-import { generic_fadvise, POSIX_FADV_WILLNEED } from '../mm/fadvise.js';
+import { generic_fadvise } from '../mm/fadvise.js';
 import type { Task } from '../sched/task.js';
+import { POSIX_FADV_WILLNEED } from '../uapi/mman.js';
 
 /**
  * ->fadvise: pages are brought in under i_rwsem held shared, so that the file does not end, or change blocks, in the middle of that.

@@ -1,8 +1,10 @@
 /** Where a file's blocks are on the device, for FS_IOC_FIEMAP. */
-import { FIEMAP_EXTENT_LAST, FIEMAP_EXTENT_UNWRITTEN, fiemap_fill_next_extent, fiemap_prep } from '../fs/fiemap.js';
+
+import { fiemap_fill_next_extent, fiemap_prep } from '../fs/fiemap.js';
 import type { Inode } from '../fs/inode.js';
 import type { FiemapInfo } from '../fs/types.js';
 import type { Task } from '../sched/task.js';
+import { FIEMAP_EXTENT_LAST, FIEMAP_EXTENT_UNWRITTEN } from '../uapi/fiemap.js';
 import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import { latchInode } from './inode.js';

@@ -1,6 +1,5 @@
 /** Regular files: between the page cache and the blocks of the device. */
 
-import { FS_SECRM_FL } from '../fs/fileattr.js';
 import { type Inode, i_size_write } from '../fs/inode.js';
 import type { file_operations as FileOperations, inode_operations } from '../fs/operations.js';
 import { generic_file_write_iter } from '../fs/read-write.js';
@@ -18,6 +17,7 @@ import { pagecache_isize_extended } from '../mm/truncate.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { FS_SECRM_FL } from '../uapi/fs.js';
 import { latch_get_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { fileattr_get, fileattr_set, latch_getattr, latch_setattr, latch_update_time } from './attr.js';
 import { delay, flush_promises, hostOf, invalidate_folio, isDelayed, release_folio, undelay } from './delayed.js';

@@ -1,4 +1,5 @@
 /** The flags of chattr that latch keeps, and which of them mean something where (fs/ext4/ext4.h). */
+
 import {
   FS_APPEND_FL,
   FS_CASEFOLD_FL,
@@ -9,8 +10,8 @@ import {
   FS_PROJINHERIT_FL,
   FS_SECRM_FL,
   FS_SYNC_FL,
-} from '../fs/fileattr.js';
-import { S_IFDIR, S_IFMT, S_IFREG } from '../fs/stat-mode.js';
+} from '../uapi/fs.js';
+import { S_IFDIR, S_IFMT, S_IFREG } from '../uapi/stat.js';
 
 /** Flags that can be set. */
 export const SETTABLE =

@@ -1,10 +1,11 @@
 /** An inode's fields on the device: taken from there, and put into the block that holds it. */
+
 import { brelse, sb_bread } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
 import { i_size_init, inode_init } from '../fs/inode.js';
-import { S_IFMT, S_IFREG } from '../fs/stat-mode.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
+import { S_IFMT, S_IFREG } from '../uapi/stat.js';
 import { AREA, type DiskInode, encodeInode, inodeSeed, sealInode } from './format/inode.js';
 import { BLOCK_SIZE, INODE_SIZE, INODES_PER_BLOCK } from './format/layout.js';
 import type { LatchInfo } from './info.js';

@@ -1,17 +1,9 @@
 /** Inodes of latch in memory: reading them from the device, and writing them back. */
+
 import type { BlockDevice } from '../block/block-device.js';
 import { brelse, sb_bread } from '../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../block/buffer-head.js';
 import { generic_ci_dentry_ops, IS_CASEFOLDED } from '../fs/casefold.js';
-import {
-  FS_APPEND_FL,
-  FS_CASEFOLD_FL,
-  FS_DIRSYNC_FL,
-  FS_IMMUTABLE_FL,
-  FS_NOATIME_FL,
-  FS_SECRM_FL,
-  FS_SYNC_FL,
-} from '../fs/fileattr.js';
 import { iget_failed, iget_locked, unlock_new_inode } from '../fs/icache.js';
 import {
   I_NEW,
@@ -27,11 +19,20 @@ import {
   S_NOQUOTA,
   S_SYNC,
 } from '../fs/inode.js';
-import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../fs/stat-mode.js';
 import { RwSem } from '../locking/rwsem.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import {
+  FS_APPEND_FL,
+  FS_CASEFOLD_FL,
+  FS_DIRSYNC_FL,
+  FS_IMMUTABLE_FL,
+  FS_NOATIME_FL,
+  FS_SECRM_FL,
+  FS_SYNC_FL,
+} from '../uapi/fs.js';
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../uapi/stat.js';
 import { BODY_BYTES, BTree, type TreeHost } from './btree/tree.js';
 import { giveBlocks, takeBlocks } from './charge.js';
 import { Directory, dir_format } from './dir.js';

@@ -2,6 +2,9 @@
 
 import type { File } from '../fs/file.js';
 import { inode_owner_or_capable } from '../fs/inode-owner.js';
+import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { errno } from '../sched/errno.js';
+import type { Task } from '../sched/task.js';
 import {
   FITRIM,
   FS_IOC_GETFSLABEL,
@@ -10,10 +13,7 @@ import {
   FS_IOC_SETFSLABEL,
   FS_IOC_SETVERSION,
   FS_IOC_SHUTDOWN,
-} from '../fs/ioctl.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
-import { errno } from '../sched/errno.js';
-import type { Task } from '../sched/task.js';
+} from '../uapi/ioctl.js';
 import { infoOf, type LatchInfo } from './info.js';
 import { ioctl_getlabel, ioctl_setlabel } from './label.js';
 import { latch_force_shutdown } from './shutdown.js';

@@ -2,6 +2,7 @@
  * File locks on latch. The lists are the VFS's; what is latch's own is that a lock keeps its inode in memory (as ceph's do), that a journal which was
  * aborted grants none (as a withdrawn gfs2), and that a lock manager is answered later instead of being kept waiting (as by the dlm).
  */
+
 import { lock_manager_operations as lm_rows } from '../contract/lock-manager.js';
 import type { File } from '../fs/file.js';
 import { fput, get_file } from '../fs/file-table.js';
@@ -13,12 +14,12 @@ import { flock_lock_file } from '../fs/locks/flock.js';
 import { generic_setlease } from '../fs/locks/leases.js';
 import { locks_get_lock_context, managerLocks } from '../fs/locks/lock-list.js';
 import { posix_lock_file, posix_test_lock } from '../fs/locks/posix-locks.js';
-import { F_CANCELLK, F_GETLK } from '../fs/locks.js';
 import { call, task_end } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { asErrno, Errno, errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { F_CANCELLK, F_GETLK } from '../uapi/fcntl.js';
 import { infoOf } from './info.js';
 
 /** A lock holds a reference to its inode: the clients of a lock manager have no file open for as long as they have it locked. */

@@ -1,13 +1,14 @@
 /** Making quota files in a filesystem that is being mounted, and counting anew what everybody has. */
+
 import { I_NEW, inode_init, inode_state_change, S_NOQUOTA } from '../fs/inode.js';
 import { emptyQuotaFile, v2_format_ops } from '../fs/quota/quota-v2.js';
 import { dquot_quotactl_ops as generic } from '../fs/quota/quotactl.js';
 import { dquot_load_quota_sb } from '../fs/quota/switch.js';
 import { QUOTA_TYPES, type QuotaType } from '../fs/quota/types.js';
-import { S_IFREG } from '../fs/stat-mode.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { S_IFREG } from '../uapi/stat.js';
 import { ACQUIRE_CREDITS } from './charge.js';
 import { COMPAT_QUOTA, COMPAT_RECOUNT } from './format/superblock.js';
 import { type LatchInfo, with_handle } from './info.js';

@@ -2,12 +2,13 @@
  * Files that are to be deleted for good (chattr +s): their pages are wiped when they leave memory. Their blocks are forgotten at once on a device in memory, which keeps
  * nothing of what is freed; on others they keep what they held until somebody else writes to them, as ext4's do.
  */
-import { FS_SECRM_FL } from '../fs/fileattr.js';
+
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { AddressSpace } from '../mm/address-space.js';
 import { type Folio, folio_wipe_when_free } from '../mm/folio.js';
 import { filemap_migrate_folio, type MigrateMode } from '../mm/migrate.js';
 import type { Task } from '../sched/task.js';
+import { FS_SECRM_FL } from '../uapi/fs.js';
 import type { LatchInode } from './inode.js';
 
 /** Pages of the cache that hold something of such a file. */

@@ -1,10 +1,12 @@
 /** Where a file has data and where holes. */
+
 import type { File } from '../fs/file.js';
-import { generic_file_llseek, SEEK_DATA, SEEK_HOLE } from '../fs/read-write.js';
+import { generic_file_llseek } from '../fs/read-write.js';
 import type { AddressSpace } from '../mm/address-space.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { SEEK_DATA, SEEK_HOLE } from '../uapi/fs.js';
 import { hostOf } from './delayed.js';
 import { endOf } from './extent-list.js';
 import type { Extent } from './format/inode.js';

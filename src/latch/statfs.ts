@@ -1,10 +1,11 @@
 /** statfs(2) (ext4_statfs): of the filesystem, or in a directory of a project as far as its quota reaches. */
+
 import type { Dentry } from '../fs/dentry.js';
-import { FS_PROJINHERIT_FL } from '../fs/fileattr.js';
 import { type IfDqblk, PRJQUOTA, QUOTABLOCK_SIZE, sb_has_quota_limits_enabled } from '../fs/quota/types.js';
 import type { Kstatfs } from '../fs/types.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
+import { FS_PROJINHERIT_FL } from '../uapi/fs.js';
 import { BLOCK_SIZE, INODES_PER_BLOCK, LATCH_MAGIC } from './format/layout.js';
 import { infoOf } from './info.js';
 import { latchInode } from './inode.js';

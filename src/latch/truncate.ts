@@ -5,13 +5,6 @@ import { sb_find_get_block } from '../block/buffer-cache.js';
 import { vmtruncate } from '../fs/attr.js';
 import { file_remove_suid } from '../fs/attr-privs.js';
 import { check_no_dio, inode_dio_wait } from '../fs/dio-count.js';
-import {
-  FALLOC_FL_COLLAPSE_RANGE,
-  FALLOC_FL_INSERT_RANGE,
-  FALLOC_FL_KEEP_SIZE,
-  FALLOC_FL_PUNCH_HOLE,
-  FALLOC_FL_ZERO_RANGE,
-} from '../fs/fallocate.js';
 import type { File } from '../fs/file.js';
 import { type Inode, i_size_write } from '../fs/inode.js';
 import { file_update_time } from '../fs/time.js';
@@ -24,6 +17,13 @@ import { zero_partial_folio, zero_waiting_folio } from '../mm/zero-edge.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import {
+  FALLOC_FL_COLLAPSE_RANGE,
+  FALLOC_FL_INSERT_RANGE,
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  FALLOC_FL_ZERO_RANGE,
+} from '../uapi/falloc.js';
 import { ALLOC_CREDITS } from './alloc.js';
 import { giveBlocks, initQuota } from './charge.js';
 import { MAX_LOGICAL } from './extent-list.js';

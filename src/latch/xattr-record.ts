@@ -15,8 +15,10 @@
  * and behind the name the value itself, up to 1024 bytes; or the CRC-32 of the value, seeded likewise (4 bytes), and where it is: for each run its first
  * block and its blocks (4 bytes each). The last block is filled up with zeroes. All blocks are metadata: they go through the journal.
  */
+
 import { crc32 } from 'node:zlib';
 import { BLOCK_SIZE, type BufferHead } from '../block/buffer-head.js';
+import { NAME_MAX } from '../uapi/limits.js';
 import { putKey, type TreeFormat } from './btree/node.js';
 import { KIND_XATTR } from './format/tree.js';
 
@@ -27,7 +29,6 @@ const RUNS = 10;
 const VALUE_LENGTH = 12;
 const NAME = 16;
 const RUN = 8;
-const NAME_MAX = 255;
 /** Longer values have blocks of their own. */
 export const INLINE_VALUE = 1024;
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX. */

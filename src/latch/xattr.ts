@@ -9,6 +9,7 @@ import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { XATTR_CREATE, XATTR_REPLACE } from '../uapi/xattr.js';
 import { BODY_BYTES } from './btree/tree.js';
 import { giveBlocks, initQuota, takeBlocks } from './charge.js';
 import { INODES_PER_BLOCK } from './format/layout.js';
@@ -19,9 +20,6 @@ import { writeInode } from './inode-disk.js';
 import type { Handle } from './journal/types.js';
 import { VALUE_BLOCKS, VALUE_MAX } from './xattr-record.js';
 import { type XattrSpace, XattrStore } from './xattr-store.js';
-
-const XATTR_CREATE = 1;
-const XATTR_REPLACE = 2;
 
 function spaceOf(inode: LatchInode): XattrSpace {
   const { bdev, checked, keyOf, super: disk } = infoOf(inode.i_sb);

@@ -1,18 +1,20 @@
 /** posix_fadvise(2) and where data is in the cache (mm/fadvise.c; mapping_seek_hole_data of mm/filemap.c). */
+
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import {
+  POSIX_FADV_DONTNEED,
+  POSIX_FADV_NOREUSE,
+  POSIX_FADV_NORMAL,
+  POSIX_FADV_RANDOM,
+  POSIX_FADV_SEQUENTIAL,
+  POSIX_FADV_WILLNEED,
+} from '../uapi/mman.js';
 import type { AddressSpace, MmFile } from './address-space.js';
 import { filemap_flush } from './filemap-wait.js';
 import { PAGE_SIZE, pageOf } from './folio.js';
 import { invalidate_mapping_pages } from './invalidate.js';
 import { force_page_cache_readahead } from './readahead.js';
-
-export const POSIX_FADV_NORMAL = 0;
-export const POSIX_FADV_RANDOM = 1;
-export const POSIX_FADV_SEQUENTIAL = 2;
-export const POSIX_FADV_WILLNEED = 3;
-export const POSIX_FADV_DONTNEED = 4;
-export const POSIX_FADV_NOREUSE = 5;
 
 /**
  * Take advice about bytes `offset` to `offset + length` of an open file; a length of 0 reaches to the end (generic_fadvise).

@@ -1,8 +1,20 @@
 /** Making, splitting and removing areas (mm/mmap.c). mmap_lock is taken here, exclusively; the entries go under it shared. */
+
 import { vm_operations_struct as rows } from '../contract/vm.js';
 import { call } from '../locking/context.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import {
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_FIXED_NOREPLACE,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  MAP_TYPE,
+  PROT_EXEC,
+  PROT_READ,
+  PROT_WRITE,
+} from '../uapi/mman.js';
 import { PAGE_SIZE } from './folio.js';
 import type { MemoryControl } from './memory.js';
 import { MMAP_MIN_ADDR, MmStruct, TASK_SIZE } from './mm-struct.js';
@@ -21,16 +33,6 @@ import {
   VmArea,
   type VmFile,
 } from './vma.js';
-
-export const PROT_NONE = 0;
-export const PROT_READ = 1;
-export const PROT_WRITE = 2;
-export const PROT_EXEC = 4;
-export const MAP_SHARED = 1;
-export const MAP_PRIVATE = 2;
-export const MAP_FIXED = 0x10;
-export const MAP_ANONYMOUS = 0x20;
-export const MAP_FIXED_NOREPLACE = 0x100000;
 
 /** The most areas that a process may have (vm.max_map_count). */
 const MAX_MAP_COUNT = 65_530;
@@ -76,8 +78,9 @@ const pageUp = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE) * PAGE_SI
 export async function mmap_region(task: Task, mm: MmStruct, request: MmapRequest): Promise<number> {
   const { flags, file, offset = 0 } = request;
   const length = pageUp(request.length);
-  const shared = (flags & 3) === MAP_SHARED;
-  if (length === 0 || (!shared && (flags & 3) !== MAP_PRIVATE) || offset % PAGE_SIZE !== 0) throw errno('EINVAL');
+  const shared = (flags & MAP_TYPE) === MAP_SHARED;
+  if (length === 0 || (!shared && (flags & MAP_TYPE) !== MAP_PRIVATE) || offset % PAGE_SIZE !== 0)
+    throw errno('EINVAL');
   if (file === undefined && ((flags & MAP_ANONYMOUS) === 0 || shared)) throw errno('ENODEV', 'no file to map');
   let vm_flags = vmFlags(request.prot) | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
   if (shared) {

@@ -1,21 +1,22 @@
 /** msync(2) and madvise(2) (mm/msync.c, mm/madvise.c). */
+
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import {
+  MADV_DONTNEED,
+  MADV_NORMAL,
+  MADV_RANDOM,
+  MADV_SEQUENTIAL,
+  MADV_WILLNEED,
+  MS_ASYNC,
+  MS_INVALIDATE,
+  MS_SYNC,
+} from '../uapi/mman.js';
 import { PAGE_SIZE } from './folio.js';
 import type { MmStruct } from './mm-struct.js';
 import { force_page_cache_readahead } from './readahead.js';
 import { zap_page_range } from './rmap.js';
 import { VM_LOCKED, VM_PFNMAP, VM_RAND_READ, VM_SEQ_READ, type VmFile } from './vma.js';
-
-export const MS_ASYNC = 1;
-export const MS_INVALIDATE = 2;
-export const MS_SYNC = 4;
-
-export const MADV_NORMAL = 0;
-export const MADV_RANDOM = 1;
-export const MADV_SEQUENTIAL = 2;
-export const MADV_WILLNEED = 3;
-export const MADV_DONTNEED = 4;
 
 /**
  * Write what was stored through shared mappings of a range, and wait for it with MS_SYNC. mmap_lock is not held while it is written.

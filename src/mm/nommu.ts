@@ -2,25 +2,15 @@
  * Address spaces without translation of addresses (mm/nommu.c): nothing faults later, so a mapping has all of its pages when mmap returns. A file that lies
  * in memory in one piece is mapped where it is; of any other a private mapping gets a copy, and there is no shared one.
  */
+
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE, MAP_SHARED, PROT_WRITE } from '../uapi/mman.js';
 import { handle_mm_fault } from './fault.js';
 import { type Folio, folio_put, PAGE_SIZE } from './folio.js';
 import { fields_of } from './folio-fields.js';
 import { type MmStruct, TASK_SIZE } from './mm-struct.js';
-import {
-  do_munmap,
-  MAP_FIXED,
-  MAP_FIXED_NOREPLACE,
-  MAP_PRIVATE,
-  MAP_SHARED,
-  type MmapRequest,
-  mmap_region,
-  PROT_WRITE,
-  remove_vma,
-  vma_link,
-  vmFlags,
-} from './mmap.js';
+import { do_munmap, type MmapRequest, mmap_region, remove_vma, vma_link, vmFlags } from './mmap.js';
 import { vma_alloc_folio } from './page-alloc.js';
 import { AnonRmap, set_pte, zap_page_range } from './rmap.js';
 import {

@@ -1,4 +1,5 @@
 /** Devices in files: the lock, holes, short files, growth, and every way in which a path is no image. */
+
 import { execFileSync, spawn } from 'node:child_process';
 import {
   chmodSync,
@@ -31,8 +32,11 @@ import {
   blkdev_put,
   disk_unlock_native_capacity,
 } from '../../src/block/block-device.js';
-import { imageDevice, LOOP_GET_STATUS64 } from '../../src/block/image-device.js';
+import { imageDevice } from '../../src/block/image-device.js';
 import { ImageFile } from '../../src/block/image-file.js';
+import { blkdev_ioctl, compat_blkdev_ioctl } from '../../src/block/ioctl.js';
+import { MEMORY_GET_STAT, memoryDevice } from '../../src/block/memory-device.js';
+import { userCred } from '../../src/sched/task.js';
 import {
   BLKDISCARD,
   BLKFLSBUF,
@@ -43,12 +47,9 @@ import {
   BLKRRPART,
   BLKSSZGET,
   BLKZEROOUT,
-  blkdev_ioctl,
-  compat_blkdev_ioctl,
   HDIO_GETGEO,
-} from '../../src/block/ioctl.js';
-import { MEMORY_GET_STAT, memoryDevice } from '../../src/block/memory-device.js';
-import { userCred } from '../../src/sched/task.js';
+  LOOP_GET_STATUS64,
+} from '../../src/uapi/ioctl.js';
 import { codeOf, testMachine } from './machine.js';
 
 const MIB = 2 ** 20;

@@ -1,4 +1,5 @@
 /** Walking into the control directory: mounted once, whoever comes at the same time; listed by positions that stay true. */
+
 import t, { type Test } from 'tap';
 import { newMachine, openSource, type ValidatedMachine } from '../../src/cli/machine.js';
 import { attachControl, CONTROL_NAME } from '../../src/control/automount.js';
@@ -9,7 +10,6 @@ import type { Dentry } from '../../src/fs/dentry.js';
 import { lookup_one } from '../../src/fs/namei.js';
 import { follow_managed, lookup_mnt } from '../../src/fs/namespace.js';
 import { fput, vfs_open } from '../../src/fs/open.js';
-import { O_WRONLY } from '../../src/fs/open-flags.js';
 import { vfs_iter_read, vfs_iter_write, vfs_llseek } from '../../src/fs/read-write.js';
 import { iterate_dir } from '../../src/fs/readdir.js';
 import { kill_sb, vfs_mount } from '../../src/fs/super.js';
@@ -20,6 +20,7 @@ import { latch_fs_type } from '../../src/latch/super.js';
 import { task_end } from '../../src/locking/context.js';
 import { IovIter } from '../../src/mm/iov-iter.js';
 import { Task } from '../../src/sched/task.js';
+import { O_WRONLY } from '../../src/uapi/fcntl.js';
 
 const FILES: readonly ControlFile[] = ['one', 'two', 'three'].map((name) => ({ name, show: () => `${name}\n` }));
 

@@ -1,14 +1,15 @@
 /** Control files as open files, reached by processes from the filesystem that they belong to. */
+
 import t from 'tap';
 import { attachControl, CONTROL_NAME } from '../../src/control/automount.js';
 import { lookup_mnt } from '../../src/fs/namespace.js';
-import { FASYNC, O_DIRECT, O_NONBLOCK, O_RDWR } from '../../src/fs/open-flags.js';
-import { MNT_FORCE } from '../../src/fs/syscalls/fs.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
 import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
 import { ViolationHistory } from '../../src/report/violations.js';
 import type { Task } from '../../src/sched/task.js';
 import type { Validator } from '../../src/sched/validator.js';
+import { FASYNC, O_DIRECT, O_NONBLOCK, O_RDWR } from '../../src/uapi/fcntl.js';
+import { MNT_FORCE } from '../../src/uapi/mount.js';
 import { newWorld, opsCalled, outcome } from '../fs/world.js';
 
 t.test('flags, fdinfo, and the end of their inodes', async (t) => {

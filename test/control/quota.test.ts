@@ -1,10 +1,11 @@
 /** `.latchfs/quota`: the table, and the commands. */
+
 import t from 'tap';
 import { quotaFile } from '../../src/control/quota.js';
-import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { GRPQUOTA, USRQUOTA } from '../../src/fs/quota/types.js';
-import { Q_GETINFO, Q_GETQUOTA } from '../../src/fs/syscalls/quota.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
+import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
+import { Q_GETINFO, Q_GETQUOTA } from '../../src/uapi/quota.js';
 import { newWorld, outcome, user } from '../fs/world.js';
 
 t.test('what is read and what is written', async (t) => {

@@ -1,20 +1,23 @@
 /** `.latchfs/task`: names that are true only for as long as a task sleeps, and links that lead where no text could. */
+
 import t from 'tap';
 import { attachControl } from '../../src/control/automount.js';
 import { TASK_DIR_INO } from '../../src/control/task-dir.js';
 import { dput, shrink_dcache_sb } from '../../src/fs/dcache.js';
 import { dentry_of_ino } from '../../src/fs/export.js';
 import { lookup_mnt } from '../../src/fs/namespace.js';
-import { O_CREAT, O_DIRECTORY, O_RDWR } from '../../src/fs/open-flags.js';
+import { Process, syscalls } from '../../src/fs/syscalls.js';
+import { WaitQueue } from '../../src/sched/wait.js';
 import {
+  AT_FDCWD,
+  O_CREAT,
+  O_DIRECTORY,
+  O_RDWR,
   RESOLVE_BENEATH,
   RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
   RESOLVE_NO_XDEV,
-} from '../../src/fs/syscalls/open.js';
-import { AT_FDCWD } from '../../src/fs/syscalls/path.js';
-import { Process, syscalls } from '../../src/fs/syscalls.js';
-import { WaitQueue } from '../../src/sched/wait.js';
+} from '../../src/uapi/fcntl.js';
 import { newWorld, outcome } from '../fs/world.js';
 
 t.test('what sleeps is there, what has gone on is not', async (t) => {

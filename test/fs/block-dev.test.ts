@@ -1,4 +1,5 @@
 /** Nodes of block devices: opened, read, written, asked and mapped. */
+
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,15 +7,15 @@ import t, { type Test } from 'tap';
 import { type BlockDevice, blkdev_get, blkdev_put } from '../../src/block/block-device.js';
 import { faultyDevice } from '../../src/block/faulty-device.js';
 import { imageDevice } from '../../src/block/image-device.js';
-import { BLKDISCARD, BLKFLSBUF, BLKGETSIZE64, BLKROGET, BLKRRPART, HDIO_GETGEO } from '../../src/block/ioctl.js';
 import { memoryDevice, type SparseMemory } from '../../src/block/memory-device.js';
 import { add_disk, del_gendisk } from '../../src/fs/disks.js';
-import { O_CREAT, O_DIRECT, O_EXCL, O_RDWR, O_SYNC } from '../../src/fs/open-flags.js';
-import { SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE, SYNC_FILE_RANGE_WRITE } from '../../src/fs/sync.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
-import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../../src/mm/mmap.js';
 import { PMD_SIZE } from '../../src/mm/unmapped-area.js';
+import { O_CREAT, O_DIRECT, O_EXCL, O_RDWR, O_SYNC } from '../../src/uapi/fcntl.js';
+import { SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE, SYNC_FILE_RANGE_WRITE } from '../../src/uapi/fs.js';
+import { BLKDISCARD, BLKFLSBUF, BLKGETSIZE64, BLKROGET, BLKRRPART, HDIO_GETGEO } from '../../src/uapi/ioctl.js';
+import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../../src/uapi/mman.js';
 import { newWorld, opsCalled, outcome, type World } from './world.js';
 
 const MIB = 2 ** 20;

@@ -1,4 +1,5 @@
 /** The caches of dentries and inodes: what stays, what goes, and what memory asks for. */
+
 import t from 'tap';
 import { dput, prune_dcache_sb } from '../../src/fs/dcache.js';
 import { is_subdir } from '../../src/fs/dcache-alias.js';
@@ -6,13 +7,13 @@ import { dentry_of_ino } from '../../src/fs/export.js';
 import { iget_locked, ihold, ilookup, iput, prune_icache_sb } from '../../src/fs/icache.js';
 import { do_create, do_mkdir, do_rmdir, do_unlink, lookup_one } from '../../src/fs/namei.js';
 import { fput, vfs_open } from '../../src/fs/open.js';
-import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { vfs_getattr } from '../../src/fs/stat.js';
 import { freeze_super, thaw_super } from '../../src/fs/super-freeze.js';
 import { sync_filesystem } from '../../src/fs/sync.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
 import { shrink_slab } from '../../src/mm/vmscan.js';
 import { errno } from '../../src/sched/errno.js';
+import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
 import { inodeOf, newWorld, outcome, StillClock } from './world.js';
 
 t.test('unused dentries and inodes stay until memory is short', async (t) => {

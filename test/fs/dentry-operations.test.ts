@@ -1,13 +1,14 @@
 /** Filesystems that have something to say about their names: dentry_operations, called as their rows say, in both kinds of walks. */
+
 import t from 'tap';
 import { d_lookup, dput, prune_dcache_sb } from '../../src/fs/dcache.js';
 import type { Dentry } from '../../src/fs/dentry.js';
 import { LOOKUP_RCU } from '../../src/fs/namei/lookup.js';
 import { lookup_one } from '../../src/fs/namei.js';
-import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import type { dentry_operations } from '../../src/fs/operations.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
 import { errno } from '../../src/sched/errno.js';
+import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
 import { newWorld, outcome, type World } from './world.js';
 
 /** Give the filesystem, and its root, these operations. */

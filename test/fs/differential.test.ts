@@ -1,11 +1,12 @@
 /** The same system calls here and on a tmpfs of the kernel's: the same results, to the errno, and the same tree afterwards. */
+
 import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
-import { AT_FDCWD } from '../../src/fs/syscalls/path.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { ROOT_CRED } from '../../src/sched/task.js';
+import { AT_FDCWD } from '../../src/uapi/fcntl.js';
 import { newWorld, user } from './world.js';
 
 const isRoot = process.getuid?.() === 0;

@@ -1,4 +1,5 @@
 /** State that is touched without its lock, where a caller of the VFS or of the memory could forget it. */
+
 import t from 'tap';
 import { Dentry } from '../../src/fs/dentry.js';
 import { setfl } from '../../src/fs/fcntl.js';
@@ -7,7 +8,6 @@ import { writeback_sb_inodes } from '../../src/fs/fs-writeback.js';
 import { I_DIRTY_PAGES, I_DIRTY_SYNC, I_DIRTY_TIME } from '../../src/fs/inode.js';
 import { FileLockContext } from '../../src/fs/locks/file-lock-context.js';
 import { may_create } from '../../src/fs/namei/permission.js';
-import { FASYNC, O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import {
   file_end_write,
   file_start_write,
@@ -30,6 +30,7 @@ import { MmStruct } from '../../src/mm/mm-struct.js';
 import { set_pte } from '../../src/mm/rmap.js';
 import { SwapInfo } from '../../src/mm/swap-info.js';
 import { VmArea } from '../../src/mm/vma.js';
+import { FASYNC, O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
 import { newWorld, type World } from './world.js';
 
 /** The rules that were broken since it was asked last. */

@@ -1,13 +1,21 @@
 /** Processes of ours that map and swap to files of latch: every byte as Linux has it, and no rule broken. */
+
 import t, { type Test } from 'tap';
-import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from '../../src/fs/fallocate.js';
-import { O_CREAT, O_RDWR, O_WRONLY } from '../../src/fs/open-flags.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { compact_memory } from '../../src/mm/compaction.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { memory_failure } from '../../src/mm/memory-failure.js';
-import { MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/mm/mmap.js';
-import { MS_SYNC } from '../../src/mm/msync.js';
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from '../../src/uapi/falloc.js';
+import { O_CREAT, O_RDWR, O_WRONLY } from '../../src/uapi/fcntl.js';
+import {
+  MAP_ANONYMOUS,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  MS_SYNC,
+  PROT_EXEC,
+  PROT_READ,
+  PROT_WRITE,
+} from '../../src/uapi/mman.js';
 import { newWorld, outcome, user, type World } from './world.js';
 
 const P = PAGE_SIZE;

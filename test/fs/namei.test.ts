@@ -1,4 +1,5 @@
 /** Names: making, looking up, linking, removing and renaming them, on latch mounted in this process. */
+
 import t, { type Test } from 'tap';
 import { dput } from '../../src/fs/dcache.js';
 import type { Dentry } from '../../src/fs/dentry.js';
@@ -20,16 +21,14 @@ import {
   do_symlink,
   do_unlink,
   lookup_one,
-  RENAME_EXCHANGE,
-  RENAME_NOREPLACE,
-  RENAME_WHITEOUT,
   vfs_readlink,
 } from '../../src/fs/namei.js';
 import { fput, open_or_create, vfs_open, vfs_tmpfile_open } from '../../src/fs/open.js';
-import { O_EXCL, O_RDWR } from '../../src/fs/open-flags.js';
 import { Held } from '../../src/locking/held.js';
 import type { Awaitable } from '../../src/sched/awaitable.js';
 import type { Task } from '../../src/sched/task.js';
+import { O_EXCL, O_RDWR } from '../../src/uapi/fcntl.js';
+import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from '../../src/uapi/fs.js';
 import { inodeOf, newWorld, outcome, user, type World } from './world.js';
 
 /** A mount for one test, without violations at its end. */

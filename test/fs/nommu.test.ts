@@ -1,16 +1,17 @@
 /** Mappings without translation of addresses, and what mmap refuses whatever the machine. */
+
 import t from 'tap';
 import { memoryDevice, type SparseMemory } from '../../src/block/memory-device.js';
 import { def_blk_fops } from '../../src/fs/block-dev.js';
 import { add_disk } from '../../src/fs/disks.js';
-import { FS_IOC_SETFLAGS } from '../../src/fs/ioctl.js';
-import { O_APPEND, O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
-import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../src/mm/mmap.js';
 import { NOMMU_MAP_COPY, NOMMU_MAP_DIRECT, NOMMU_MAP_READ } from '../../src/mm/nommu.js';
 import { shrink_node } from '../../src/mm/vmscan.js';
 import { errno } from '../../src/sched/errno.js';
+import { O_APPEND, O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
+import { FS_IOC_SETFLAGS } from '../../src/uapi/ioctl.js';
+import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../src/uapi/mman.js';
 import { newWorld, opsCalled, outcome } from './world.js';
 
 const P = PAGE_SIZE;

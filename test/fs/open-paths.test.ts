@@ -1,13 +1,26 @@
 /** Paths that are opened: what a walk may lead through to the last name, and that it goes there once. The outcomes are those of Linux on tmpfs. */
+
 import t, { type Test } from 'tap';
 import { d_drop } from '../../src/fs/dcache.js';
 import type { Dentry } from '../../src/fs/dentry.js';
 import { finish_open } from '../../src/fs/open.js';
-import { O_CREAT, O_EXCL, O_NOFOLLOW, O_PATH, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY } from '../../src/fs/open-flags.js';
 import { ACL_DONT_CACHE } from '../../src/fs/posix-acl-types.js';
 import { freeze_super, thaw_super } from '../../src/fs/super-freeze.js';
-import { RESOLVE_BENEATH, RESOLVE_CACHED, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS } from '../../src/fs/syscalls/open.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
+import {
+  O_CREAT,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_PATH,
+  O_RDWR,
+  O_TMPFILE,
+  O_TRUNC,
+  O_WRONLY,
+  RESOLVE_BENEATH,
+  RESOLVE_CACHED,
+  RESOLVE_IN_ROOT,
+  RESOLVE_NO_SYMLINKS,
+} from '../../src/uapi/fcntl.js';
 import { newWorld, outcome, type World } from './world.js';
 
 const CREATE = O_CREAT | O_RDWR;

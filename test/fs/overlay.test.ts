@@ -1,20 +1,19 @@
 /** Overlays to be read only: what of which layer is seen, and the dentries of open files. */
+
 import t, { type Test } from 'tap';
 import { d_drop, dput } from '../../src/fs/dcache.js';
 import { file_dentry } from '../../src/fs/file-table.js';
-import { FS_IOC_GETFLAGS, FS_IOC_GETVERSION, FS_IOC_SETFLAGS } from '../../src/fs/ioctl.js';
 import { lookup_one } from '../../src/fs/namei/lookup.js';
-import { O_CREAT, O_DIRECTORY, O_RDWR } from '../../src/fs/open-flags.js';
 import type { PosixAcl } from '../../src/fs/posix-acl-types.js';
 import { posix_acl_to_xattr } from '../../src/fs/posix-acl-xattr.js';
 import { SB_RDONLY } from '../../src/fs/super-block.js';
-import { AT_FDCWD } from '../../src/fs/syscalls/path.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
-import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../src/mm/mmap.js';
 import { errno } from '../../src/sched/errno.js';
+import { AT_FDCWD, O_CREAT, O_DIRECTORY, O_RDWR } from '../../src/uapi/fcntl.js';
+import { FS_IOC_GETFLAGS, FS_IOC_GETVERSION, FS_IOC_SETFLAGS } from '../../src/uapi/ioctl.js';
+import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../src/uapi/mman.js';
+import { UMOUNT_NOFOLLOW } from '../../src/uapi/mount.js';
 import { newWorld, opsCalled, outcome, user, type World } from './world.js';
-
-const UMOUNT_NOFOLLOW = 8;
 
 async function put(sys: Syscalls, path: string, text: string): Promise<void> {
   const fd = await sys.open(path, O_CREAT | O_RDWR, 0o644);

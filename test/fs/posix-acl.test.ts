@@ -1,15 +1,16 @@
 /** Permission bits and access control lists: the tables were recorded on ext4 and tmpfs of Linux 6.18, which agree. */
+
 import t from 'tap';
 import { notify_change } from '../../src/fs/attr.js';
 import { dput } from '../../src/fs/dcache.js';
 import type { Dentry } from '../../src/fs/dentry.js';
 import { do_create, do_mkdir } from '../../src/fs/namei.js';
 import { fput, open_or_create, vfs_open } from '../../src/fs/open.js';
-import { O_RDWR, O_WRONLY } from '../../src/fs/open-flags.js';
 import type { PosixAcl } from '../../src/fs/posix-acl-types.js';
 import { posix_acl_from_xattr, posix_acl_to_xattr } from '../../src/fs/posix-acl-xattr.js';
 import { vfs_getxattr, vfs_listxattr, vfs_removexattr, vfs_setxattr } from '../../src/fs/xattr.js';
 import type { Cred, Task } from '../../src/sched/task.js';
+import { O_RDWR, O_WRONLY } from '../../src/uapi/fcntl.js';
 import { inodeOf, newWorld, outcome, user } from './world.js';
 
 const TAGS = { u: 1, U: 2, g: 4, G: 8, m: 16, o: 32 } as const;

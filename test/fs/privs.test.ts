@@ -1,7 +1,8 @@
 /** When a write takes privileges of a file away: with the first byte, and not before it is known that there will be one. */
+
 import t from 'tap';
-import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
+import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
 import { newWorld, outcome } from './world.js';
 
 const CAPABILITY = 'security.capability';

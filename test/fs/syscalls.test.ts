@@ -1,15 +1,24 @@
 /** Processes of ours on latch: system calls end to end, with results as Linux gives them. */
+
 import t, { type Test } from 'tap';
+import { SB_NOATIME, SB_RDONLY } from '../../src/fs/super-block.js';
+import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import {
   FALLOC_FL_COLLAPSE_RANGE,
   FALLOC_FL_INSERT_RANGE,
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
-} from '../../src/fs/fallocate.js';
-import { FIEMAP_EXTENT_LAST, FIEMAP_EXTENT_UNWRITTEN, FIEMAP_FLAG_SYNC } from '../../src/fs/fiemap.js';
-import { FIBMAP, FIFREEZE, FITHAW, FS_IOC_FIEMAP, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../src/fs/ioctl.js';
+} from '../../src/uapi/falloc.js';
 import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_REMOVEDIR,
+  AT_SYMLINK_NOFOLLOW,
   FASYNC,
+  LOCK_EX,
+  LOCK_NB,
+  LOCK_SH,
+  LOCK_UN,
   O_APPEND,
   O_CREAT,
   O_DIRECTORY,
@@ -21,15 +30,16 @@ import {
   O_TMPFILE,
   O_TRUNC,
   O_WRONLY,
-} from '../../src/fs/open-flags.js';
-import { POLLHUP, POLLIN, POLLOUT } from '../../src/fs/pipe.js';
-import { SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET } from '../../src/fs/seek.js';
-import { SB_NOATIME, SB_RDONLY } from '../../src/fs/super-block.js';
-import { LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN } from '../../src/fs/syscalls/fcntl.js';
-import { MNT_FORCE } from '../../src/fs/syscalls/fs.js';
-import { RESOLVE_BENEATH, RESOLVE_CACHED, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS } from '../../src/fs/syscalls/open.js';
-import { AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW } from '../../src/fs/syscalls/path.js';
-import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
+  RESOLVE_BENEATH,
+  RESOLVE_CACHED,
+  RESOLVE_IN_ROOT,
+  RESOLVE_NO_SYMLINKS,
+} from '../../src/uapi/fcntl.js';
+import { FIEMAP_EXTENT_LAST, FIEMAP_EXTENT_UNWRITTEN, FIEMAP_FLAG_SYNC } from '../../src/uapi/fiemap.js';
+import { SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET } from '../../src/uapi/fs.js';
+import { FIBMAP, FIFREEZE, FITHAW, FS_IOC_FIEMAP, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../src/uapi/ioctl.js';
+import { MNT_FORCE } from '../../src/uapi/mount.js';
+import { POLLHUP, POLLIN, POLLOUT } from '../../src/uapi/poll.js';
 import { newWorld, outcome, user, type World } from './world.js';
 
 /** A process of root on a fresh mount; everything is given back at the end, and no rule was broken. */

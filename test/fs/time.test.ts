@@ -1,9 +1,11 @@
 /** Times of files, and when what is dirty is written, with a clock that the test moves. */
+
 import t from 'tap';
-import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
-import { MS_STRICTATIME, SB_LAZYTIME, SB_NOATIME, SB_NODIRATIME, SB_RDONLY } from '../../src/fs/super-block.js';
+import { SB_LAZYTIME, SB_NOATIME, SB_NODIRATIME, SB_RDONLY } from '../../src/fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import type { Timespec } from '../../src/sched/time.js';
+import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
+import { MS_STRICTATIME } from '../../src/uapi/mount.js';
 import { newWorld, StillClock, type World, type WorldOptions } from './world.js';
 
 interface Still {

@@ -1,11 +1,12 @@
 /** Errors of writing back: each open file hears of them once, and so does who syncs the whole filesystem. */
+
 import t from 'tap';
 import { type Fault, faultyDevice } from '../../src/block/faulty-device.js';
 import { memoryDevice } from '../../src/block/memory-device.js';
 import { add_disk } from '../../src/fs/disks.js';
-import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
-import { SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE, SYNC_FILE_RANGE_WRITE } from '../../src/fs/sync.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
+import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
+import { SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE, SYNC_FILE_RANGE_WRITE } from '../../src/uapi/fs.js';
 import { newWorld, outcome } from './world.js';
 
 t.test('every open file is told once', async (t) => {

@@ -1,4 +1,5 @@
 /** Pages that the kernel fills while a direct write is under way are dropped before the write is answered. */
+
 import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
 import type { FaultPolicy } from '../../src/block/faulty-device.js';
@@ -6,12 +7,11 @@ import { DROP_PAGECACHE, drop_caches } from '../../src/fs/drop-caches.js';
 import { Notify, READ_LOCKOWNER, WRITE } from '../../src/fuse/protocol/flags.js';
 import { Opcode } from '../../src/fuse/protocol/opcodes.js';
 import { task_end } from '../../src/locking/context.js';
+import { O_DIRECT, O_RDWR } from '../../src/uapi/fcntl.js';
 import { FakeKernel, type Reply } from './fake-session.js';
 import { strings, u32, u64 } from './request.js';
 
 const PAGE = 4096;
-const O_RDWR = 2;
-const O_DIRECT = 0o40000;
 
 class OneFile {
   readonly kernel: FakeKernel;

@@ -15,11 +15,11 @@ import {
   Receive,
   ServeLoop,
 } from '../../src/fuse/wire.js';
+import { F_SETFL } from '../../src/uapi/fcntl.js';
 import { request, strings, u32, u64 } from './request.js';
 
 const AF_UNIX = 1;
 const SOCK_SEQPACKET = 5;
-const F_SETFL = 4;
 const MAX_WRITE = 128 * 1024;
 
 /** The kernel's end. */

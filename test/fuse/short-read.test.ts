@@ -1,4 +1,5 @@
 /** Reads that stop before the end of the file. An answer that is shorter than what was asked for says that the file ends there. */
+
 import t from 'tap';
 import { type FaultPolicy, failRange } from '../../src/block/faulty-device.js';
 import { DROP_PAGECACHE, drop_caches } from '../../src/fs/drop-caches.js';
@@ -6,11 +7,11 @@ import { READ_LOCKOWNER } from '../../src/fuse/protocol/flags.js';
 import { Opcode } from '../../src/fuse/protocol/opcodes.js';
 import { task_end } from '../../src/locking/context.js';
 import { ERRNO } from '../../src/sched/errno.js';
+import { O_RDWR } from '../../src/uapi/fcntl.js';
 import { FakeKernel, type On, type Reply } from './fake-session.js';
 import { strings, u32, u64 } from './request.js';
 
 const PAGE = 4096;
-const O_RDWR = 2;
 const CONTENT = Buffer.alloc(128 * PAGE).map((_, n) => (n * 31 + (n >> 12)) & 0xff);
 
 interface Stored {

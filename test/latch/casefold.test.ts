@@ -1,12 +1,13 @@
 /** Directories whose names are without regard to case: chattr +F, as on ext4. */
+
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../src/fs/drop-caches.js';
-import { FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../src/fs/ioctl.js';
-import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDWR } from '../../src/fs/open-flags.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { INCOMPAT_CASEFOLD } from '../../src/latch/format/superblock.js';
 import { infoOf } from '../../src/latch/info.js';
+import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDWR } from '../../src/uapi/fcntl.js';
+import { FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../src/uapi/ioctl.js';
 import { newWorld, outcome, type World } from '../fs/world.js';
 import { freshImage, World as ImageWorld, problemsOf } from './world.js';
 

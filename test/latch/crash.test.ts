@@ -2,11 +2,12 @@
  * A crash at any moment of a busy life: the next mount recovers by itself, fsck finds nothing, and what fsync or sync had promised is there. The device
  * remembers every write and flush, and gives what a crash between any two of them may have left.
  */
+
 import fc from 'fast-check';
 import t from 'tap';
-import { O_DIRECT, O_RDWR } from '../../src/fs/open-flags.js';
 import { isErrno } from '../../src/sched/errno.js';
 import { ROOT_CRED, type Task } from '../../src/sched/task.js';
+import { O_DIRECT, O_RDWR } from '../../src/uapi/fcntl.js';
 import { freshImage, numbers, problemsOf, World } from './world.js';
 
 const SIZE = 4 << 20;

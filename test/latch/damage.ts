@@ -1,6 +1,6 @@
 /** Damage of every kind to a filesystem that is known, planted by chance, and who must not be harmed by it. */
+
 import { crc32 } from 'node:zlib';
-import { S_IFMT } from '../../src/fs/stat-mode.js';
 import { checkTree } from '../../src/latch/btree/check.js';
 import { Node, type TreeFormat } from '../../src/latch/btree/node.js';
 import { BODY_BYTES } from '../../src/latch/btree/tree.js';
@@ -26,6 +26,7 @@ import {
 import { copyBlock, decodeSuper, encodeSuper, fieldsOf, type Superblock } from '../../src/latch/format/superblock.js';
 import { checksumSeed, NODE_HEAD } from '../../src/latch/format/tree.js';
 import { xattr_format, xattrAt } from '../../src/latch/xattr-record.js';
+import { S_IFMT } from '../../src/uapi/stat.js';
 import { machine } from './journal/crash-device.js';
 
 /** A piece of metadata: what it is part of, and where it lies in the image. */

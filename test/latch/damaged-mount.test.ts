@@ -2,16 +2,17 @@
  * A damaged image, or one that somebody has made to do harm, is refused or can be used: what hits the damage fails with an errno, and nothing else happens.
  * Nothing hangs, no rule is broken, and fsck -y can repair what is left. DAMAGED=FROM-TO plays other seeds.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { O_CREAT, O_DIRECT, O_RDWR, O_TRUNC } from '../../src/fs/open-flags.js';
-import { S_IFDIR, S_IFMT, S_IFREG } from '../../src/fs/stat-mode.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import type { DiskInode } from '../../src/latch/format/inode.js';
 import { INODE_SIZE, ROOT_INO } from '../../src/latch/format/layout.js';
 import { FormatError } from '../../src/latch/format/superblock.js';
 import { Lockdep } from '../../src/locking/lockdep.js';
 import { Errno } from '../../src/sched/errno.js';
+import { O_CREAT, O_DIRECT, O_RDWR, O_TRUNC } from '../../src/uapi/fcntl.js';
+import { S_IFDIR, S_IFMT, S_IFREG } from '../../src/uapi/stat.js';
 import { Damaged } from './damage.js';
 import { type Base, base } from './furnished.js';
 import { Victim } from './victim.js';

@@ -1,13 +1,14 @@
 /** Direct writes to what has no written block: holes, preallocated blocks, and behind the end. */
+
 import t from 'tap';
 import type { FaultPolicy } from '../../src/block/faulty-device.js';
-import { O_CREAT, O_DIRECT, O_RDWR } from '../../src/fs/open-flags.js';
 import { USRQUOTA } from '../../src/fs/quota/types.js';
-import { Q_GETQUOTA, Q_QUOTAON, Q_SETQUOTA } from '../../src/fs/syscalls/quota.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { infoOf } from '../../src/latch/info.js';
 import { latchInode } from '../../src/latch/inode.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
+import { O_CREAT, O_DIRECT, O_RDWR } from '../../src/uapi/fcntl.js';
+import { Q_GETQUOTA, Q_QUOTAON, Q_SETQUOTA } from '../../src/uapi/quota.js';
 import { inodeOf, newWorld, opsCalled, outcome, user } from '../fs/world.js';
 import { ended, type Opened, opened } from './opened.js';
 import { freshImage, numbers, problemsOf, World } from './world.js';

@@ -1,10 +1,11 @@
 /** What a direct write has left on the device when the machine goes down. */
+
 import t from 'tap';
 import { fput } from '../../src/fs/open.js';
-import { O_DIRECT, O_RDWR } from '../../src/fs/open-flags.js';
 import { vfs_iter_write } from '../../src/fs/read-write.js';
 import { vfs_fsync_range } from '../../src/fs/sync.js';
 import { IovIter } from '../../src/mm/iov-iter.js';
+import { O_DIRECT, O_RDWR } from '../../src/uapi/fcntl.js';
 import { freshImage, problemsOf, World } from './world.js';
 
 const K = 1024;

@@ -1,13 +1,14 @@
 /** I/O past the page cache: what it reads and writes is what the cache would, and who changes the file meanwhile waits. */
+
 import fc from 'fast-check';
 import t from 'tap';
 import type { FaultPolicy } from '../../src/block/faulty-device.js';
-import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
-import { RWF_HIPRI, RWF_NOWAIT } from '../../src/fs/syscalls/io.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
-import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../src/mm/mmap.js';
 import { SWP_FS_OPS } from '../../src/mm/swap-info.js';
 import { shrink_node } from '../../src/mm/vmscan.js';
+import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
+import { RWF_HIPRI, RWF_NOWAIT } from '../../src/uapi/fs.js';
+import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../src/uapi/mman.js';
 import { opsCalled, outcome, type World } from '../fs/world.js';
 import { calledBy, ended, type Opened, opened, pages } from './opened.js';
 

@@ -1,9 +1,10 @@
 /** O_DSYNC, O_SYNC, RWF_DSYNC and RWF_SYNC: when the write returns, data and size survive any crash, and without one of them nothing has to. */
+
 import t from 'tap';
 import { fput } from '../../src/fs/open.js';
-import { O_DIRECT, O_DSYNC, O_RDWR, O_SYNC } from '../../src/fs/open-flags.js';
 import { vfs_iter_write, type WriteOptions } from '../../src/fs/read-write.js';
 import { IovIter } from '../../src/mm/iov-iter.js';
+import { O_DIRECT, O_DSYNC, O_RDWR, O_SYNC } from '../../src/uapi/fcntl.js';
 import { freshImage, problemsOf, World } from './world.js';
 
 const P = 4096;

@@ -1,4 +1,5 @@
 /** How directories hang together, for a check: also where there are many, one in the other. */
+
 import t from 'tap';
 import { emptyDirectory } from '../../src/latch/format/inode.js';
 import { ROOT_INO } from '../../src/latch/format/layout.js';
@@ -6,12 +7,12 @@ import { decodeSuper } from '../../src/latch/format/superblock.js';
 import { FsckContext, Report } from '../../src/latch/fsck/context.js';
 import { checkDirectories } from '../../src/latch/fsck/dirs.js';
 import { newSeen } from '../../src/latch/fsck/seen.js';
+import { DT_DIR } from '../../src/uapi/dirent.js';
 import { machine } from './journal/crash-device.js';
 import { freshImage } from './world.js';
 
 const DEPTH = 20_000;
 const FIRST = ROOT_INO + 1;
-const DT_DIR = 4;
 
 /** A check of directories that lie in each other, the innermost first; `parentOf` says where each has its name. */
 async function nested(

@@ -1,7 +1,8 @@
 /** Filesystems with something of each kind in them, to be damaged. FUZZ_MIB=SIZE makes larger images: from 136 on they have two groups. */
+
 import { createHash } from 'node:crypto';
-import { S_IFDIR, S_IFMT } from '../../src/fs/stat-mode.js';
 import { vfs_getxattr, vfs_listxattr } from '../../src/fs/xattr.js';
+import { S_IFDIR, S_IFMT } from '../../src/uapi/stat.js';
 import { type Piece, pieces } from './damage.js';
 import { freshImage, numbers, World } from './world.js';
 

@@ -1,17 +1,9 @@
 /** What latch says of its inodes, how they are asked for by ioctl, and how they end. */
+
 import t, { type Test } from 'tap';
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../src/fs/drop-caches.js';
-import {
-  FS_IOC_FSSETXATTR,
-  FS_IOC_GETFLAGS,
-  FS_IOC_GETFSUUID,
-  FS_IOC_GETVERSION,
-  FS_IOC_SETFLAGS,
-} from '../../src/fs/ioctl.js';
 import { show_mount_options } from '../../src/fs/namespace.js';
-import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { posix_acl_to_xattr } from '../../src/fs/posix-acl-xattr.js';
-import { STATX_ATTR_NODUMP } from '../../src/fs/stat.js';
 import { SB_NOATIME, sb_init_flags } from '../../src/fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { touch_atime } from '../../src/fs/time.js';
@@ -20,6 +12,15 @@ import { LatchInode } from '../../src/latch/inode.js';
 import { Lockdep } from '../../src/locking/lockdep.js';
 import { errno } from '../../src/sched/errno.js';
 import { Task } from '../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
+import {
+  FS_IOC_FSSETXATTR,
+  FS_IOC_GETFLAGS,
+  FS_IOC_GETFSUUID,
+  FS_IOC_GETVERSION,
+  FS_IOC_SETFLAGS,
+} from '../../src/uapi/ioctl.js';
+import { STATX_ATTR_NODUMP } from '../../src/uapi/stat.js';
 import { newWorld, opsCalled, outcome, user, type World } from '../fs/world.js';
 
 async function withSys(

@@ -1,10 +1,11 @@
 /** FS_IOC_GETFSLABEL and FS_IOC_SETFSLABEL: as ext4 answers them, and in the superblock and its copy alike. */
+
 import t from 'tap';
-import { FS_IOC_GETFSLABEL, FS_IOC_SETFSLABEL } from '../../src/fs/ioctl.js';
-import { O_DIRECTORY } from '../../src/fs/open-flags.js';
 import { SB_RDONLY } from '../../src/fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { copyBlock, fieldsOf } from '../../src/latch/format/superblock.js';
+import { O_DIRECTORY } from '../../src/uapi/fcntl.js';
+import { FS_IOC_GETFSLABEL, FS_IOC_SETFSLABEL } from '../../src/uapi/ioctl.js';
 import { outcome, user } from '../fs/world.js';
 import { freshImage, numbers, problemsOf, World } from './world.js';
 

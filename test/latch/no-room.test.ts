@@ -1,9 +1,10 @@
 /** Whatever finds no room, after any number of blocks, leaves things as they were; what takes things away needs none. */
+
 import t from 'tap';
-import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
 import { infoOf } from '../../src/latch/info.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
+import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
 import { outcome } from '../fs/world.js';
 import { settle } from './journal/crash-device.js';
 import { baseImage, changes, look, type Op, treeOf } from './sequences.js';

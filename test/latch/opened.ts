@@ -1,6 +1,7 @@
 /** One file of a fresh filesystem, opened past the page cache and through it. */
-import { O_CREAT, O_DIRECT, O_RDWR } from '../../src/fs/open-flags.js';
+
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
+import { O_CREAT, O_DIRECT, O_RDWR } from '../../src/uapi/fcntl.js';
 import { newWorld, opsCalled, type World, type WorldOptions } from '../fs/world.js';
 
 export interface Opened {

@@ -1,10 +1,11 @@
 /** What was promised to data is there when they are written back, whatever else has taken blocks meanwhile. */
+
 import t from 'tap';
-import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import type { Syscalls } from '../../src/fs/syscalls.js';
 import { infoOf } from '../../src/latch/info.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { errno } from '../../src/sched/errno.js';
+import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
 import { outcome } from '../fs/world.js';
 import { ended, opened } from './opened.js';
 

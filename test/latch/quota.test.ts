@@ -1,13 +1,15 @@
 /** Quotas of latch: whatever happens to files, what is counted is what they have; limits hold; the files survive mounts, and are looked after by fsck. */
+
 import t, { type Test } from 'tap';
-import { FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR } from '../../src/fs/ioctl.js';
-import { O_CREAT, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY } from '../../src/fs/open-flags.js';
 import { GRPQUOTA, PRJQUOTA, USRQUOTA } from '../../src/fs/quota/types.js';
 import { SB_RDONLY } from '../../src/fs/super-block.js';
-import { Q_GETQUOTA, Q_QUOTAOFF, Q_QUOTAON, Q_SETQUOTA, type QuotaArgument } from '../../src/fs/syscalls/quota.js';
+import type { QuotaArgument } from '../../src/fs/syscalls/quota.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { decodeSuper, encodeSuper } from '../../src/latch/format/superblock.js';
 import { infoOf } from '../../src/latch/info.js';
+import { O_CREAT, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY } from '../../src/uapi/fcntl.js';
+import { FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR } from '../../src/uapi/ioctl.js';
+import { Q_GETQUOTA, Q_QUOTAOFF, Q_QUOTAON, Q_SETQUOTA } from '../../src/uapi/quota.js';
 import { outcome, user } from '../fs/world.js';
 import { freshImage, problemsOf, repaired, World } from './world.js';
 

@@ -1,11 +1,12 @@
 /** What a mount does after a crash, case by case; crash.test.ts does it by chance. */
+
 import t, { type Test } from 'tap';
-import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from '../../src/fs/fallocate.js';
 import { fput } from '../../src/fs/open.js';
 import { do_remount } from '../../src/fs/super.js';
 import { SB_RDONLY } from '../../src/fs/super-block.js';
 import { freeze_super, thaw_super } from '../../src/fs/super-freeze.js';
 import { isErrno } from '../../src/sched/errno.js';
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from '../../src/uapi/falloc.js';
 import { freshImage, problemsOf, World } from './world.js';
 
 const SIZE = 4 << 20;

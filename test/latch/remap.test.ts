@@ -1,10 +1,11 @@
 /** Copying and remapping ranges of files, against plain buffers. */
+
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
-import { FIDEDUPERANGE } from '../../src/fs/ioctl.js';
-import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
-import { SEEK_DATA, SEEK_HOLE } from '../../src/fs/seek.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
+import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
+import { SEEK_DATA, SEEK_HOLE } from '../../src/uapi/fs.js';
+import { FIDEDUPERANGE } from '../../src/uapi/ioctl.js';
 import { newWorld, opsCalled, outcome, user, type World } from '../fs/world.js';
 
 const K = 1024;

@@ -1,11 +1,12 @@
 /** chattr +s: what a page held is nowhere in memory when it has left the cache. */
+
 import t from 'tap';
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../src/fs/drop-caches.js';
-import { FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../src/fs/ioctl.js';
-import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { compact_memory } from '../../src/mm/compaction.js';
 import { type Folio, folio_get, folio_put, PAGE_SIZE } from '../../src/mm/folio.js';
+import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
+import { FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../src/uapi/ioctl.js';
 import { newWorld, opsCalled, type World } from '../fs/world.js';
 
 const P = PAGE_SIZE;

@@ -1,12 +1,13 @@
 /** Pages that the device cannot read whole, and dirty pages in the way of a direct write. */
+
 import t from 'tap';
 import { DROP_PAGECACHE, drop_caches } from '../../src/fs/drop-caches.js';
-import { FIBMAP } from '../../src/fs/ioctl.js';
-import { O_CREAT, O_DIRECT, O_RDWR } from '../../src/fs/open-flags.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { folio_mark_dirty } from '../../src/mm/folio-state.js';
 import { invalidate_inode_pages2_range } from '../../src/mm/invalidate.js';
+import { O_CREAT, O_DIRECT, O_RDWR } from '../../src/uapi/fcntl.js';
+import { FIBMAP } from '../../src/uapi/ioctl.js';
 import { newWorld, opsCalled, outcome } from '../fs/world.js';
 
 const P = PAGE_SIZE;

@@ -2,18 +2,18 @@
  * Short sequences of system calls, and what a crash may leave of them: one order of changes of names, owners and attributes, cut off somewhere, but not before
  * what was synced; and in each file bytes that it held at some time since it was synced.
  */
-import { O_CREAT, O_DIRECT, O_RDWR, O_SYNC } from '../../src/fs/open-flags.js';
-import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../src/fs/stat-mode.js';
+
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { Errno, errno } from '../../src/sched/errno.js';
+import { AT_FDCWD, O_CREAT, O_DIRECT, O_RDWR, O_SYNC } from '../../src/uapi/fcntl.js';
+import { RENAME_EXCHANGE } from '../../src/uapi/fs.js';
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../src/uapi/stat.js';
 import { settle } from './journal/crash-device.js';
 import { freshImage, problemsOf, World } from './world.js';
 
 const SIZE = 4 << 20;
 /** What free blocks hold: no file may show it. */
 const TRACE = 'T';
-const RENAME_EXCHANGE = 2;
-const AT_FDCWD = -100;
 
 /** Whom a call has synced: a path, everything, or nobody. */
 type Synced = 'all' | 'none' | { readonly path: string; readonly data: boolean; readonly names: boolean };

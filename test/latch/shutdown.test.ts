@@ -1,13 +1,14 @@
 /** FS_IOC_SHUTDOWN: what an operation is told afterwards, what reaches the device before, and that the next mount is whole. */
+
 import t, { type Test } from 'tap';
-import { FALLOC_FL_KEEP_SIZE } from '../../src/fs/fallocate.js';
-import { FIFREEZE, FITHAW, FITRIM, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_SHUTDOWN } from '../../src/fs/ioctl.js';
-import { O_CREAT, O_DIRECT, O_DIRECTORY, O_RDWR, O_TMPFILE } from '../../src/fs/open-flags.js';
-import { SEEK_DATA } from '../../src/fs/seek.js';
 import { SB_RDONLY } from '../../src/fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { infoOf, with_handle } from '../../src/latch/info.js';
-import { MAP_SHARED, PROT_READ } from '../../src/mm/mmap.js';
+import { FALLOC_FL_KEEP_SIZE } from '../../src/uapi/falloc.js';
+import { O_CREAT, O_DIRECT, O_DIRECTORY, O_RDWR, O_TMPFILE } from '../../src/uapi/fcntl.js';
+import { SEEK_DATA } from '../../src/uapi/fs.js';
+import { FIFREEZE, FITHAW, FITRIM, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_SHUTDOWN } from '../../src/uapi/ioctl.js';
+import { MAP_SHARED, PROT_READ } from '../../src/uapi/mman.js';
 import { newWorld, outcome, user } from '../fs/world.js';
 import { freshImage, numbers, problemsOf, World } from './world.js';
 

@@ -1,8 +1,10 @@
 /** chattr +S and +D, and the mount options sync and dirsync: what is to be on the device before a system call returns is there after any crash. */
+
 import t, { type Test } from 'tap';
-import { FS_DIRSYNC_FL, FS_SYNC_FL, vfs_fileattr_set } from '../../src/fs/fileattr.js';
+import { vfs_fileattr_set } from '../../src/fs/fileattr.js';
 import { SB_DIRSYNC, SB_SYNCHRONOUS } from '../../src/fs/super-block.js';
 import { vfs_getxattr } from '../../src/fs/xattr.js';
+import { FS_DIRSYNC_FL, FS_SYNC_FL } from '../../src/uapi/fs.js';
 import { freshImage, problemsOf, World } from './world.js';
 
 /** Of what was not flushed, nothing has reached the device. */

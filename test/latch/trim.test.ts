@@ -1,11 +1,12 @@
 /** FITRIM: what is free is discarded, and nothing else. */
+
 import t from 'tap';
-import { FITRIM, FS_IOC_SHUTDOWN } from '../../src/fs/ioctl.js';
-import { O_CREAT, O_DIRECTORY, O_RDWR } from '../../src/fs/open-flags.js';
 import { SB_RDONLY } from '../../src/fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { infoOf } from '../../src/latch/info.js';
 import { mkfs } from '../../src/latch/mkfs.js';
+import { O_CREAT, O_DIRECTORY, O_RDWR } from '../../src/uapi/fcntl.js';
+import { FITRIM, FS_IOC_SHUTDOWN } from '../../src/uapi/ioctl.js';
 import { outcome, user } from '../fs/world.js';
 import { machine } from './journal/crash-device.js';
 import { numbers, problemsOf, World } from './world.js';

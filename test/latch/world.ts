@@ -1,4 +1,5 @@
 /** A latch filesystem on a device that can crash, and a process that works on it through the VFS. */
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlockDevice } from '../../src/block/block-device.js';
 import { notify_change } from '../../src/fs/attr.js';
@@ -30,9 +31,8 @@ import { IovIter } from '../../src/mm/iov-iter.js';
 import { MemoryControl } from '../../src/mm/memory.js';
 import type { Awaitable } from '../../src/sched/awaitable.js';
 import type { Cred, Task } from '../../src/sched/task.js';
+import { O_RDWR } from '../../src/uapi/fcntl.js';
 import { type CrashDriver, machine, type TestScheduler } from './journal/crash-device.js';
-
-const O_RDWR = 2;
 
 /** Numbers from a seed (mulberry32). */
 export function numbers(seed: number): (n: number) => number {

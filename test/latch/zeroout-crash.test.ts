@@ -1,12 +1,13 @@
 /** Several writers of one preallocated file, directly and through the cache, on a device that has no block left for its tree, and crashes in the middle of it. */
+
 import fc from 'fast-check';
 import t from 'tap';
-import { O_DIRECT, O_RDWR } from '../../src/fs/open-flags.js';
 import { infoOf } from '../../src/latch/info.js';
 import { latchInode } from '../../src/latch/inode.js';
 import { filemap_write_and_wait_range } from '../../src/mm/filemap-wait.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { errno } from '../../src/sched/errno.js';
+import { O_DIRECT, O_RDWR } from '../../src/uapi/fcntl.js';
 import { inodeOf } from '../fs/world.js';
 import { freshImage, numbers, problemsOf, World } from './world.js';
 

@@ -1,8 +1,8 @@
 /** Preallocated blocks that are called written where the device has no block left for the tree to tell them apart: the rest of their extent is zeroed. */
+
 import t, { type Test } from 'tap';
 import { type BioOp, submit_bio_wait } from '../../src/block/bio.js';
 import type { FaultPolicy } from '../../src/block/faulty-device.js';
-import { O_CREAT, O_DIRECT, O_RDWR } from '../../src/fs/open-flags.js';
 import { EXTENT_SIZE, type Extent } from '../../src/latch/format/inode.js';
 import { SLOT } from '../../src/latch/format/tree.js';
 import { infoOf, with_handle } from '../../src/latch/info.js';
@@ -13,6 +13,7 @@ import { filemap_write_and_wait_range } from '../../src/mm/filemap-wait.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { andThen } from '../../src/sched/awaitable.js';
 import { errno } from '../../src/sched/errno.js';
+import { O_CREAT, O_DIRECT, O_RDWR } from '../../src/uapi/fcntl.js';
 import { inodeOf, outcome } from '../fs/world.js';
 import { ended, type Opened, opened } from './opened.js';
 import { freshImage, numbers, problemsOf, World } from './world.js';

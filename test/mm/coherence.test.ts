@@ -1,4 +1,5 @@
 /** One file through every door at once against a plain buffer: write(2), O_DIRECT, mappings, truncation, holes, writeback, reclaim and migration. */
+
 import fc from 'fast-check';
 import t from 'tap';
 import { compact_memory } from '../../src/mm/compaction.js';
@@ -11,12 +12,13 @@ import { filemap_write_and_wait_range } from '../../src/mm/filemap-wait.js';
 import { generic_perform_write } from '../../src/mm/filemap-write.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { IovIter } from '../../src/mm/iov-iter.js';
-import { do_munmap, MAP_PRIVATE } from '../../src/mm/mmap.js';
-import { MADV_DONTNEED, madvise } from '../../src/mm/msync.js';
+import { do_munmap } from '../../src/mm/mmap.js';
+import { madvise } from '../../src/mm/msync.js';
 import type { address_space_operations, Kiocb } from '../../src/mm/operations.js';
 import { pagecache_isize_extended } from '../../src/mm/truncate.js';
 import { shrink_node } from '../../src/mm/vmscan.js';
 import type { Task } from '../../src/sched/task.js';
+import { MADV_DONTNEED, MAP_PRIVATE } from '../../src/uapi/mman.js';
 import { FakeFile, hops, World } from './fake-file.js';
 import { failureOf, Process, TestVmFile } from './process.js';
 

@@ -1,4 +1,5 @@
 /** Mappings of a memory device itself: frames without pages, huge ones, and access for debuggers. */
+
 import t from 'tap';
 import { submit_bio_wait } from '../../src/block/bio.js';
 import { type BlockDevice, blkdev_get } from '../../src/block/block-device.js';
@@ -6,9 +7,10 @@ import { memoryDevice, type SparseMemory } from '../../src/block/memory-device.j
 import { dax_mmap } from '../../src/mm/dax.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { access_process_vm } from '../../src/mm/gup.js';
-import { do_munmap, exit_mmap, MAP_PRIVATE } from '../../src/mm/mmap.js';
+import { do_munmap, exit_mmap } from '../../src/mm/mmap.js';
 import { PMD_PAGES } from '../../src/mm/page-table.js';
 import { VM_FAULT_FALLBACK, VM_FAULT_NOPAGE, VM_FAULT_SIGBUS } from '../../src/mm/vma.js';
+import { MAP_PRIVATE } from '../../src/uapi/mman.js';
 import { FakeFile, World } from './fake-file.js';
 import { failureOf, Process, TestVmFile } from './process.js';
 

@@ -1,16 +1,17 @@
 /** posix_fadvise: readahead by advice, pages wanted, pages not wanted. */
+
 import t from 'tap';
+import { generic_fadvise } from '../../src/mm/fadvise.js';
+import { filemap_write_and_wait_range } from '../../src/mm/filemap-wait.js';
+import { PAGE_SIZE } from '../../src/mm/folio.js';
 import {
-  generic_fadvise,
   POSIX_FADV_DONTNEED,
   POSIX_FADV_NOREUSE,
   POSIX_FADV_NORMAL,
   POSIX_FADV_RANDOM,
   POSIX_FADV_SEQUENTIAL,
   POSIX_FADV_WILLNEED,
-} from '../../src/mm/fadvise.js';
-import { filemap_write_and_wait_range } from '../../src/mm/filemap-wait.js';
-import { PAGE_SIZE } from '../../src/mm/folio.js';
+} from '../../src/uapi/mman.js';
 import { FakeFile, World } from './fake-file.js';
 import { failureOf } from './process.js';
 

@@ -1,4 +1,5 @@
 /** Pages move, and nobody notices: migration, compaction, and pages whose memory is broken. */
+
 import t from 'tap';
 import { SLAB_SLOTS } from '../../src/block/slab.js';
 import { compact_memory } from '../../src/mm/compaction.js';
@@ -6,8 +7,9 @@ import { file_write_and_wait_range } from '../../src/mm/filemap-wait.js';
 import { type Folio, folio_get, folio_put, PAGE_SIZE } from '../../src/mm/folio.js';
 import { generic_error_remove_folio, memory_failure } from '../../src/mm/memory-failure.js';
 import { filemap_migrate_folio } from '../../src/mm/migrate.js';
-import { exit_mmap, MAP_ANONYMOUS, MAP_PRIVATE } from '../../src/mm/mmap.js';
-import { MADV_DONTNEED, madvise } from '../../src/mm/msync.js';
+import { exit_mmap } from '../../src/mm/mmap.js';
+import { madvise } from '../../src/mm/msync.js';
+import { MADV_DONTNEED, MAP_ANONYMOUS, MAP_PRIVATE } from '../../src/uapi/mman.js';
 import { FakeFile, World } from './fake-file.js';
 import { failureOf, Process, TestVmFile } from './process.js';
 

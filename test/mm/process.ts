@@ -1,15 +1,17 @@
 /** Processes for tests: an address space over a fake file, and the counts of what its file was asked. */
+
 import type { AddressSpace } from '../../src/mm/address-space.js';
 import { generic_file_mmap } from '../../src/mm/filemap-fault.js';
 import { file_write_and_wait_range } from '../../src/mm/filemap-wait.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { load, store } from '../../src/mm/gup.js';
 import type { MmStruct } from '../../src/mm/mm-struct.js';
-import { MAP_SHARED, mm_alloc, mmap_region, PROT_READ, PROT_WRITE } from '../../src/mm/mmap.js';
+import { mm_alloc, mmap_region } from '../../src/mm/mmap.js';
 import { newRaState } from '../../src/mm/readahead-state.js';
 import { thp_get_unmapped_area } from '../../src/mm/unmapped-area.js';
 import type { VmArea, VmFile, vm_operations_struct } from '../../src/mm/vma.js';
 import type { Task } from '../../src/sched/task.js';
+import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../../src/uapi/mman.js';
 import type { FakeFile, World } from './fake-file.js';
 
 /** An open file as areas see it. */

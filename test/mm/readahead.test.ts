@@ -1,11 +1,13 @@
 /** Readahead windows: how they start, grow, and where they do not start at all. */
+
 import t from 'tap';
 import type { MmFile } from '../../src/mm/address-space.js';
-import { generic_fadvise, POSIX_FADV_DONTNEED, POSIX_FADV_RANDOM, POSIX_FADV_WILLNEED } from '../../src/mm/fadvise.js';
+import { generic_fadvise } from '../../src/mm/fadvise.js';
 import { filemap_read } from '../../src/mm/filemap-read.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { IovIter } from '../../src/mm/iov-iter.js';
 import { get_init_ra_size, get_next_ra_size } from '../../src/mm/readahead.js';
+import { POSIX_FADV_DONTNEED, POSIX_FADV_RANDOM, POSIX_FADV_WILLNEED } from '../../src/uapi/mman.js';
 import { FakeFile, World } from './fake-file.js';
 
 function file(world: World, pages: number): FakeFile {

@@ -1,4 +1,5 @@
 /** Swap: anonymous memory under a limit goes to a file and comes back, through swap_rw or straight to the device. */
+
 import t from 'tap';
 import type { BlockDevice } from '../../src/block/block-device.js';
 import { faultyDevice } from '../../src/block/faulty-device.js';
@@ -7,10 +8,11 @@ import { do_swap_page } from '../../src/mm/fault-swap.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { folio_locked_by } from '../../src/mm/folio-state.js';
 import { dup_mmap } from '../../src/mm/fork.js';
-import { do_munmap, exit_mmap, MAP_ANONYMOUS, MAP_PRIVATE } from '../../src/mm/mmap.js';
+import { do_munmap, exit_mmap } from '../../src/mm/mmap.js';
 import { type address_space_operations, IOCB_QUEUED } from '../../src/mm/operations.js';
 import { add_swap_extent, SWP_FS_OPS } from '../../src/mm/swap-info.js';
 import { swapoff, swapon } from '../../src/mm/swapfile.js';
+import { MAP_ANONYMOUS, MAP_PRIVATE } from '../../src/uapi/mman.js';
 import { FakeFile, World } from './fake-file.js';
 import { failureOf, Process } from './process.js';
 

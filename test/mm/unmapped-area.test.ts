@@ -1,12 +1,19 @@
 /** Where mappings go: huge entries need address and file to lie alike. */
+
 import t from 'tap';
-import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
-import { POSIX_FADV_DONTNEED, POSIX_FADV_WILLNEED } from '../../src/mm/fadvise.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { MMAP_MIN_ADDR, TASK_SIZE } from '../../src/mm/mm-struct.js';
-import { MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_READ } from '../../src/mm/mmap.js';
 import { PMD_SIZE } from '../../src/mm/unmapped-area.js';
+import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
+import {
+  MAP_ANONYMOUS,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  POSIX_FADV_DONTNEED,
+  POSIX_FADV_WILLNEED,
+  PROT_READ,
+} from '../../src/uapi/mman.js';
 import { newWorld, opsCalled, outcome } from '../fs/world.js';
 import { FakeFile, World } from './fake-file.js';
 import { failureOf, Process as Space, TestVmFile } from './process.js';

@@ -1,27 +1,27 @@
 /** Mappings of files: the bytes are the file's, faults follow the contract, and stores reach the device. */
+
 import t from 'tap';
 import { generic_file_vm_ops } from '../../src/mm/filemap-fault.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { folio_unlock } from '../../src/mm/folio-state.js';
 import { dup_mmap } from '../../src/mm/fork.js';
 import { copy_from_user, copy_to_user } from '../../src/mm/gup.js';
+import { do_munmap, exit_mmap, mmap_region, mprotect, mremap } from '../../src/mm/mmap.js';
+import { madvise, msync } from '../../src/mm/msync.js';
+import { do_writepages } from '../../src/mm/page-writeback.js';
+import { VM_FAULT_LOCKED, VM_FAULT_NOPAGE } from '../../src/mm/vma.js';
 import {
-  do_munmap,
-  exit_mmap,
+  MADV_DONTNEED,
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_FIXED_NOREPLACE,
   MAP_PRIVATE,
   MAP_SHARED,
-  mmap_region,
-  mprotect,
-  mremap,
+  MS_ASYNC,
+  MS_SYNC,
   PROT_READ,
   PROT_WRITE,
-} from '../../src/mm/mmap.js';
-import { MADV_DONTNEED, MS_ASYNC, MS_SYNC, madvise, msync } from '../../src/mm/msync.js';
-import { do_writepages } from '../../src/mm/page-writeback.js';
-import { VM_FAULT_LOCKED, VM_FAULT_NOPAGE } from '../../src/mm/vma.js';
+} from '../../src/uapi/mman.js';
 import { FakeFile, hops, World } from './fake-file.js';
 import { failureOf, Process, TestVmFile } from './process.js';
 

@@ -2,6 +2,7 @@
  * What the tests of trees do on a mount, as a process of its own: `node trees-child.js KIND DIRECTORY COUNT DAEMON`. It prints one line of JSON, and ends with an
  * exception where something is not as it should be.
  */
+
 import assert from 'node:assert/strict';
 import {
   closeSync,
@@ -23,6 +24,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import koffi from 'koffi';
+import { XATTR_CREATE, XATTR_REPLACE } from '../../src/uapi/xattr.js';
 
 /** Names that depend on the number only, and are spread over all lengths. */
 function nameOf(i: number): string {
@@ -181,8 +183,6 @@ const set = libc.func('int lsetxattr(str path, str name, void *value, size_t siz
 const get = libc.func('int64_t lgetxattr(str path, str name, void *value, size_t size)');
 const list = libc.func('int64_t llistxattr(str path, void *list, size_t size)');
 const drop = libc.func('int lremovexattr(str path, str name)');
-const XATTR_CREATE = 1;
-const XATTR_REPLACE = 2;
 
 /** What a call returned, or the errno that it failed with. */
 function outcome(result: number): string {

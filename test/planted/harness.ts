@@ -1,7 +1,7 @@
 /** What the planted filesystems need: one of them mounted in this process, processes that use it, and reports to compare. */
+
 import { memoryDevice } from '../../src/block/memory-device.js';
 import { kill_litter_super } from '../../src/fs/libfs.js';
-import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { vfs_mount } from '../../src/fs/super.js';
 import type { Machine, SuperBlock } from '../../src/fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
@@ -14,6 +14,7 @@ import { locate } from '../../src/report/implementation.js';
 import { frames } from '../../src/report/stack.js';
 import { RealScheduler } from '../../src/sched/real.js';
 import { Task } from '../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
 import { type Changes, plainfs } from './plainfs.js';
 
 const MIB = 2 ** 20;

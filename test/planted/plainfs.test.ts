@@ -1,8 +1,9 @@
 /** The filesystem from which the wrong ones are derived does nothing wrong. */
+
 import t from 'tap';
 import { drop_caches } from '../../src/fs/drop-caches.js';
-import { O_CREAT, O_RDWR } from '../../src/fs/open-flags.js';
 import { Task } from '../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
 import { play } from './harness.js';
 
 t.test('everything at once, and no report', async (t) => {

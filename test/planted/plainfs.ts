@@ -21,7 +21,6 @@ import type {
   super_operations,
   xattr_handler,
 } from '../../src/fs/operations.js';
-import { S_IFDIR, S_IFMT, S_IFREG } from '../../src/fs/stat-mode.js';
 import type { FileSystemType } from '../../src/fs/super.js';
 import type { SuperBlock } from '../../src/fs/super-block.js';
 import { current_time, dir_changed, inode_set_ctime_current } from '../../src/fs/time.js';
@@ -33,6 +32,7 @@ import { errno } from '../../src/sched/errno.js';
 import type { Scheduler } from '../../src/sched/scheduler.js';
 import type { Task } from '../../src/sched/task.js';
 import type { Validator } from '../../src/sched/validator.js';
+import { S_IFDIR, S_IFMT, S_IFREG } from '../../src/uapi/stat.js';
 import { FILE_PAGES, inodeOf, plain_aops, plain_file_inode_operations, plain_fops } from './plain-file.js';
 
 /** What a wrong filesystem does in its own way. */

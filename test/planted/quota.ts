@@ -1,4 +1,5 @@
 /** Quotas on a planted filesystem: it keeps the file in memory, and its operations are the generic ones but for those that are wrong. */
+
 import {
   dquot_acquire,
   dquot_commit,
@@ -10,9 +11,9 @@ import { emptyQuotaFile, v2_format_ops } from '../../src/fs/quota/quota-v2.js';
 import { dquot_quotactl_ops } from '../../src/fs/quota/quotactl.js';
 import { dquot_disable, dquot_load_quota_sb, dquot_quota_enable } from '../../src/fs/quota/switch.js';
 import { type dquot_operations, USRQUOTA } from '../../src/fs/quota/types.js';
-import { Q_GETQUOTA, Q_SETINFO, Q_SETQUOTA, Q_SYNC } from '../../src/fs/syscalls/quota.js';
 import { task_end } from '../../src/locking/context.js';
 import { Task } from '../../src/sched/task.js';
+import { Q_GETQUOTA, Q_SETINFO, Q_SETQUOTA, Q_SYNC } from '../../src/uapi/quota.js';
 import { outcome, type Stage } from './harness.js';
 import type { Changes } from './plainfs.js';
 

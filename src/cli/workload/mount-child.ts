@@ -1,4 +1,5 @@
 /** What a child process does on a mount, so that the kernel asks for as much as it ever asks for. What the kernel or the cache mode does not support may fail. */
+
 import { spawn } from 'node:child_process';
 import {
   accessSync,
@@ -31,6 +32,9 @@ import {
   writeSync,
 } from 'node:fs';
 import koffi from 'koffi';
+import { AT_FDCWD, F_GETLK, F_SETLK, F_SETLKW, O_TMPFILE } from '../../uapi/fcntl.js';
+import { FS_CASEFOLD_FL, RENAME_EXCHANGE } from '../../uapi/fs.js';
+import { FIBMAP, FS_IOC_GETFLAGS, FS_IOC_GETVERSION, FS_IOC_SETFLAGS } from '../../uapi/ioctl.js';
 
 const lib = koffi.load(null);
 const setxattr = lib.func('setxattr', 'int', ['str', 'str', 'void *', 'size_t', 'int']);
@@ -47,18 +51,6 @@ const renameat2 = lib.func('renameat2', 'int', ['int', 'str', 'int', 'str', 'uin
 const copy_file_range = lib.func('copy_file_range', 'intptr_t', ['int', 'void *', 'int', 'void *', 'size_t', 'uint']);
 const syncfs = lib.func('syncfs', 'int', ['int']);
 const poll = lib.func('poll', 'int', ['void *', 'size_t', 'int']);
-
-const O_TMPFILE = 0o20200000;
-const AT_FDCWD = -100;
-const F_SETLK = 6;
-const F_SETLKW = 7;
-const F_GETLK = 5;
-const FS_IOC_GETFLAGS = 0x80086601;
-const FS_IOC_SETFLAGS = 0x40086602;
-const FS_IOC_GETVERSION = 0x80087601;
-const FS_CASEFOLD_FL = 0x40000000;
-const FIBMAP = 1;
-const RENAME_EXCHANGE = 2;
 
 process.chdir(process.env['LATCHFS_WORK'] ?? '.');
 

@@ -1,11 +1,12 @@
 /** Breaking leases and delegations: their holders are asked to give them up, and who is in their way waits (fs/locks.c __break_lease). */
+
 import { lock_manager_operations as lm_rows } from '../../contract/lock-manager.js';
 import { call } from '../../locking/context.js';
 import type { Awaitable } from '../../sched/awaitable.js';
 import { Errno, errno, isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { O_ACCMODE, O_NONBLOCK } from '../../uapi/fcntl.js';
 import type { Inode } from '../inode.js';
-import { O_ACCMODE, O_NONBLOCK } from '../open-flags.js';
 import type { FileLock } from './file-lock.js';
 import type { FileLockContext } from './file-lock-context.js';
 import { disposeLocked, lease_modify, time_out_leases } from './leases.js';

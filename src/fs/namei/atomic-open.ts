@@ -5,6 +5,9 @@ import { invoke } from '../../locking/context.js';
 import { type Awaitable, andThen, nothing, orElse, withCleanup } from '../../sched/awaitable.js';
 import { Errno, errno, isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { O_CREAT, O_EXCL, O_TRUNC } from '../../uapi/fcntl.js';
+import { NAME_MAX } from '../../uapi/limits.js';
+import { S_IFREG } from '../../uapi/stat.js';
 import {
   type AllocatedParallel,
   d_alloc_parallel,
@@ -19,10 +22,8 @@ import { File, FMODE_CREATED, FMODE_OPENED } from '../file.js';
 import { modeOf } from '../file-table.js';
 import type { Inode } from '../inode.js';
 import { vfs_prepare_mode } from '../namei.js';
-import { O_CREAT, O_EXCL, O_TRUNC } from '../open-flags.js';
-import { S_IFREG } from '../stat-mode.js';
 import { assert_sb_write_started } from '../super-freeze.js';
-import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, LOOKUP_OPEN, lookup_dcache, NAME_MAX } from './lookup.js';
+import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, LOOKUP_OPEN, lookup_dcache } from './lookup.js';
 import { inode_permission, MAY_EXEC, MAY_WRITE } from './permission.js';
 
 const ANY_PERMISSION = 0o7777;

@@ -1,4 +1,5 @@
 /** Looking one name up in a directory (fs/namei.c): in the cache, and by asking the filesystem. */
+
 import { dentry_operations as dentry_rows } from '../../contract/dentry.js';
 import { inode_operations as rows } from '../../contract/inode.js';
 import { invoke, take } from '../../locking/context.js';
@@ -6,6 +7,7 @@ import { type Held, release_held } from '../../locking/held.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { NAME_MAX } from '../../uapi/limits.js';
 import {
   type AllocatedParallel,
   d_alloc,
@@ -21,10 +23,6 @@ import { d_invalidate } from '../dcache-alias.js';
 import type { Dentry } from '../dentry.js';
 import { I_MUTEX_NORMAL, type Inode, isDir, S_DEAD } from '../inode.js';
 import { inode_permission, MAY_EXEC } from './permission.js';
-
-/** Bytes of the longest name of a file, and of the longest path. */
-export const NAME_MAX = 255;
-export const PATH_MAX = 4096;
 
 /** What the last name of a path is looked up for (LOOKUP_*), for ->lookup and ->d_revalidate. */
 export const LOOKUP_OPEN = 0x100;

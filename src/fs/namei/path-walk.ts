@@ -2,12 +2,13 @@
  * Walking a path to what it names (fs/namei.c path_lookupat and its relatives): at first without references under RCU (walk-rcu.ts), and where that does not do, by
  * reference (walk-ref.ts).
  */
+
 import type { Awaitable } from '../../sched/awaitable.js';
 import { errno, isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { PATH_MAX } from '../../uapi/limits.js';
 import { dget, dput } from '../dcache.js';
 import { Dentry } from '../dentry.js';
-import { PATH_MAX } from './lookup.js';
 import {
   type FsStruct,
   isDirectory,

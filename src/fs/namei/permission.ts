@@ -6,12 +6,12 @@ import { GUARDED, guard_read } from '../../locking/guarded.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Cred, Task } from '../../sched/task.js';
+import { S_IFDIR, S_IFMT, S_IRWXG, S_ISVTX } from '../../uapi/stat.js';
 import { DCACHE_MANAGED_DENTRY, type Dentry } from '../dentry.js';
 import { type Inode, isDir, S_APPEND, S_DEAD, S_IMMUTABLE, S_SWAPFILE } from '../inode.js';
 import { posix_acl_permission } from '../posix-acl.js';
 import { get_acl_rcu, get_inode_acl } from '../posix-acl-ops.js';
 import type { PosixAcl } from '../posix-acl-types.js';
-import { S_IFDIR, S_IFMT, S_IRWXG, S_ISVTX } from '../stat-mode.js';
 import { SB_POSIXACL, SB_RDONLY } from '../super-block.js';
 import { assert_sb_write_started } from '../super-freeze.js';
 

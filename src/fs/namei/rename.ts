@@ -1,10 +1,12 @@
 /** rename (fs/namei.c): the lock order of the kernel's directory-locking document, the checks, and the call. */
+
 import { inode_operations as rows } from '../../contract/inode.js';
 import { invoke, take } from '../../locking/context.js';
 import type { Held } from '../../locking/held.js';
 import { type Awaitable, andThen, withCleanup } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from '../../uapi/fs.js';
 import { dput, shrink_dcache_parent } from '../dcache.js';
 import { d_exchange, d_move } from '../dcache-alias.js';
 import type { Dentry } from '../dentry.js';
@@ -24,10 +26,6 @@ import { try_break_deleg, waiting_for_delegations } from '../locks/break-lease.j
 import { mnt_want_write, sb_end_write, type Writing } from '../super-freeze.js';
 import { dirOf, LOOKUP_RENAME_TARGET, lookup_locked } from './lookup.js';
 import { inode_permission, MAY_WRITE, may_create, may_delete } from './permission.js';
-
-export const RENAME_NOREPLACE = 1;
-export const RENAME_EXCHANGE = 2;
-export const RENAME_WHITEOUT = 4;
 
 /** The topmost directory on the way from `below` up to `above`, which is not in it: `below` itself where they are parent and child (the "trap"). */
 function childTowards(below: Dentry, above: Dentry): Dentry | undefined {

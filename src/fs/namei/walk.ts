@@ -1,10 +1,11 @@
 /** Where a walk along a path is, and what it may do (struct nameidata): the state that the walks under RCU and by reference share. */
+
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { S_IFLNK, S_IFMT } from '../../uapi/stat.js';
 import type { Dentry } from '../dentry.js';
 import { isDir } from '../inode.js';
 import { MAXSYMLINKS, mountpoint_of } from '../namespace.js';
-import { S_IFLNK, S_IFMT } from '../stat-mode.js';
 
 /** A symlink at the end of the path is followed. */
 export const LOOKUP_FOLLOW = 0x1;

@@ -1,14 +1,15 @@
 /** Open files of an overlay, each of which has one of the layer (fs/overlayfs/file.c). */
+
 import type { VmArea } from '../../mm/vma.js';
 import type { Awaitable } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { O_NOATIME } from '../../uapi/fcntl.js';
 import { vfs_fadvise } from '../fadvise.js';
 import { File } from '../file.js';
 import { do_dentry_open, fput, get_file } from '../file-table.js';
 import { vfs_ioctl } from '../ioctl.js';
 import { MappedFile } from '../mmap.js';
-import { O_NOATIME } from '../open-flags.js';
 import type { file_operations } from '../operations.js';
 import { vfs_iter_read, vfs_llseek } from '../read-write.js';
 import { asCreator, ovl } from './entry.js';

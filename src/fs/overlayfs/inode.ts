@@ -1,6 +1,8 @@
 /** Inodes of an overlay: what is asked of them is asked of the topmost layer (fs/overlayfs/inode.c). */
+
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { S_IFLNK, S_IFMT } from '../../uapi/stat.js';
 import { d_add } from '../dcache-alias.js';
 import type { Dentry } from '../dentry.js';
 import type { Inode } from '../inode.js';
@@ -9,7 +11,6 @@ import { vfs_get_link } from '../namei.js';
 import type { inode_operations } from '../operations.js';
 import { get_cached_acl, get_inode_acl } from '../posix-acl-ops.js';
 import { vfs_getattr } from '../stat.js';
-import { S_IFLNK, S_IFMT } from '../stat-mode.js';
 import { SB_POSIXACL, type SuperBlock } from '../super-block.js';
 import { vfs_listxattr } from '../xattr.js';
 import { asCreator, OVL_XATTR_PREFIX, OvlInode, ovl, realDentry } from './entry.js';

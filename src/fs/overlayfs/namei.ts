@@ -1,11 +1,12 @@
 /** Finding a name in the layers of a directory (fs/overlayfs/namei.c). */
+
 import { isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { S_IFCHR, S_IFMT } from '../../uapi/stat.js';
 import { dput } from '../dcache.js';
 import type { Dentry } from '../dentry.js';
 import { isDir } from '../inode.js';
 import { lookup_one } from '../namei/lookup.js';
-import { S_IFCHR, S_IFMT } from '../stat-mode.js';
 import { vfs_getxattr } from '../xattr.js';
 import { OVL_XATTR_PREFIX } from './entry.js';
 

@@ -1,21 +1,20 @@
 /** Directories of an overlay: all layers together (fs/overlayfs/readdir.c). */
+
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { DT_CHR, DT_DIR } from '../../uapi/dirent.js';
+import { O_NOATIME } from '../../uapi/fcntl.js';
 import { dput } from '../dcache.js';
 import type { Dentry } from '../dentry.js';
 import { FMODE_PATH } from '../file.js';
 import { fput } from '../file-table.js';
 import { lookup_one } from '../namei/lookup.js';
 import { vfs_open } from '../open.js';
-import { O_NOATIME } from '../open-flags.js';
 import type { file_operations } from '../operations.js';
 import { iterate_dir } from '../readdir.js';
 import { generic_file_llseek } from '../seek.js';
 import { asCreator, ovl } from './entry.js';
 import { isWhiteout } from './namei.js';
-
-const DT_DIR = 4;
-const DT_CHR = 2;
 
 interface Listed {
   readonly name: string;

@@ -1,20 +1,21 @@
 /** System calls on attributes: stat, chmod, chown, times, access, extended attributes (fs/stat.c, fs/open.c, fs/utimes.c, fs/xattr.c). */
+
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Cred, Task } from '../../sched/task.js';
 import type { Timespec } from '../../sched/time.js';
+import { AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW } from '../../uapi/fcntl.js';
 import { notify_change } from '../attr.js';
 import type { Dentry } from '../dentry.js';
 import { inode_permission, MAY_ACCESS } from '../namei/permission.js';
 import { vfs_getattr } from '../stat.js';
 import type { Iattr, Kstat } from '../types.js';
 import { vfs_getxattr, vfs_listxattr, vfs_removexattr, vfs_setxattr } from '../xattr.js';
-import { AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, user_path_at, withPath } from './path.js';
+import { user_path_at, withPath } from './path.js';
 import type { Process } from './process.js';
 
 /** STATX_BASIC_STATS and STATX_BTIME. */
 const STATX_ALL = 0xfff;
-const AT_STATX_SYNC_TYPE = 0x6000;
 
 /** Run `body` on what a path names. @param flags AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH */
 function on<T>(

@@ -1,13 +1,16 @@
 /** fcntl(2), flock(2) and ioctl(2) of processes (fs/fcntl.c, fs/locks.c, fs/ioctl.c). */
+
 import type { Awaitable } from '../../sched/awaitable.js';
 import { Errno, errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN } from '../../uapi/fcntl.js';
+import { FICLONE, FICLONERANGE, FIDEDUPERANGE, FIONREAD } from '../../uapi/ioctl.js';
 import { type FileOwner, f_getown, f_setown } from '../fasync.js';
 import type { Flock } from '../fcntl.js';
 import { fcntl_getlk, fcntl_setlease, fcntl_setlk, setfl } from '../fcntl.js';
 import { type File, FMODE_READ, FMODE_WRITE } from '../file.js';
 import { get_file } from '../file-table.js';
-import { compat_ioctl, FICLONE, FICLONERANGE, FIDEDUPERANGE, FIONREAD, vfs_ioctl } from '../ioctl.js';
+import { compat_ioctl, vfs_ioctl } from '../ioctl.js';
 import type { FileLockType } from '../locks/file-lock.js';
 import { fcntl_getlease } from '../locks/leases.js';
 import { OFFSET_MAX } from '../locks/lock-list.js';
@@ -15,12 +18,6 @@ import { vfs_flock } from '../locks.js';
 import { pipeOf } from '../pipe.js';
 import { dedupe_length, vfs_dedupe_file_range_one, vfs_remap_file_range } from '../remap-range.js';
 import type { Process } from './process.js';
-
-/** LOCK_* of flock(2). */
-export const LOCK_SH = 1;
-export const LOCK_EX = 2;
-export const LOCK_NB = 4;
-export const LOCK_UN = 8;
 
 /** F_GETFD. @returns FD_CLOEXEC or 0 */
 export function fcntl_getfd(_task: Task, p: Process, fd: number): number {

@@ -1,9 +1,12 @@
 /** System calls on whole filesystems: statfs, ustat, remounting, unmounting; and what /proc shows of descriptors and mounts. */
+
 import { file_operations } from '../../contract/file.js';
 import { call } from '../../locking/context.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW } from '../../uapi/fcntl.js';
+import { MNT_DETACH, MNT_EXPIRE, MNT_FORCE, UMOUNT_NOFOLLOW } from '../../uapi/mount.js';
 import { d_path } from '../d-path.js';
 import { dput } from '../dcache.js';
 import type { Dentry } from '../dentry.js';
@@ -13,13 +16,8 @@ import { overlayFsType } from '../overlayfs/super.js';
 import { do_remount, kill_sb, umount_begin, user_statfs, vfs_mount, vfs_statfs } from '../super.js';
 import { SB_RDONLY, type SuperBlock } from '../super-block.js';
 import type { Kstatfs } from '../types.js';
-import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, startOf, user_path_at, withPath } from './path.js';
+import { startOf, user_path_at, withPath } from './path.js';
 import type { Process } from './process.js';
-
-export const MNT_FORCE = 1;
-export const MNT_DETACH = 2;
-export const MNT_EXPIRE = 4;
-export const UMOUNT_NOFOLLOW = 8;
 
 export function statfs(task: Task, p: Process, name: string): Awaitable<Kstatfs> {
   return withPath(task, user_path_at(task, p, AT_FDCWD, name, 0), (path) => vfs_statfs(task, path));

@@ -1,32 +1,28 @@
 /** System calls on open files: reading, writing, seeking, syncing, listing (fs/read_write.c, fs/sync.c, fs/readdir.c). */
+
 import { IovIter } from '../../mm/iov-iter.js';
 import type { Awaitable } from '../../sched/awaitable.js';
 import { Errno, errno, isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { AT_FDCWD, O_APPEND, O_DIRECT } from '../../uapi/fcntl.js';
+import { RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC } from '../../uapi/fs.js';
+import { S_IFMT, S_IFREG } from '../../uapi/stat.js';
 import { do_truncate, vfs_truncate } from '../attr.js';
 import { vfs_copy_file_range } from '../copy-range.js';
 import { vfs_fadvise } from '../fadvise.js';
 import { vfs_fallocate } from '../fallocate.js';
 import { type File, FMODE_WRITE } from '../file.js';
 import { mounts_of } from '../namespace.js';
-import { O_APPEND, O_DIRECT } from '../open-flags.js';
 import { pipeOf } from '../pipe.js';
 import { polled_read } from '../polled-read.js';
 import { vfs_iter_read, vfs_iter_write, type WriteOptions } from '../read-write.js';
 import { iterate_dir_from_pos } from '../readdir.js';
 import { vfs_remap_file_range } from '../remap-range.js';
 import { vfs_llseek } from '../seek.js';
-import { S_IFMT, S_IFREG } from '../stat-mode.js';
 import { sync_file_range as do_sync_file_range, sync_filesystem, vfs_fsync_range, vfs_syncfs } from '../sync.js';
-import { AT_FDCWD, user_path_at, withPath } from './path.js';
+import { user_path_at, withPath } from './path.js';
 import type { Process } from './process.js';
 
-/** RWF_* of preadv2(2) and pwritev2(2). */
-export const RWF_HIPRI = 1;
-export const RWF_DSYNC = 2;
-export const RWF_SYNC = 4;
-export const RWF_NOWAIT = 8;
-export const RWF_APPEND = 16;
 const RWF_ALL = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND;
 
 /** The most that one call moves (MAX_RW_COUNT). */

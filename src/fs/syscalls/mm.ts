@@ -1,4 +1,5 @@
 /** System calls on memory: mapping files, what a process does with its memory, and swapping (mm/mmap.c, mm/msync.c, mm/swapfile.c). */
+
 import * as gup from '../../mm/gup.js';
 import type { MmStruct } from '../../mm/mm-struct.js';
 import * as maps from '../../mm/mmap.js';
@@ -6,6 +7,7 @@ import * as ranges from '../../mm/msync.js';
 import * as nommu from '../../mm/nommu.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { MAP_ANONYMOUS } from '../../uapi/mman.js';
 import { vfs_mmap, vfs_swapoff, vfs_swapon } from '../mmap.js';
 import type { Process } from './process.js';
 import { mmOf } from './process-mm.js';
@@ -28,7 +30,7 @@ export function mmap(
   offset = 0,
 ): Promise<number> {
   const mm = mmOf(p);
-  if ((flags & maps.MAP_ANONYMOUS) !== 0) return nommu.do_mmap(task, mm, { addr, length, prot, flags });
+  if ((flags & MAP_ANONYMOUS) !== 0) return nommu.do_mmap(task, mm, { addr, length, prot, flags });
   return vfs_mmap(task, mm, p.files.get(fd), addr, length, prot, flags, offset);
 }
 

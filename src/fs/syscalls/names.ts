@@ -1,7 +1,9 @@
 /** System calls on names: making, linking, removing, renaming; and where a process is (fs/namei.c, fs/open.c). Opening is in open.ts. */
+
 import type { Awaitable } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW } from '../../uapi/fcntl.js';
 import { d_path } from '../d-path.js';
 import { dget, dput } from '../dcache.js';
 import type { Dentry } from '../dentry.js';
@@ -11,16 +13,7 @@ import { path_lookup, path_parent } from '../namei/path-walk.js';
 import { inode_permission, MAY_CHDIR, MAY_EXEC } from '../namei/permission.js';
 import { type Last, LOOKUP_DIRECTORY, LOOKUP_EMPTY, LOOKUP_FOLLOW } from '../namei/walk.js';
 import { do_link, do_mkdir, do_mknod, do_rename, do_rmdir, do_symlink, do_unlink, vfs_readlink } from '../namei.js';
-import {
-  AT_EMPTY_PATH,
-  AT_FDCWD,
-  AT_REMOVEDIR,
-  AT_SYMLINK_FOLLOW,
-  AT_SYMLINK_NOFOLLOW,
-  startOf,
-  user_path_at,
-  withPath,
-} from './path.js';
+import { startOf, user_path_at, withPath } from './path.js';
 import { type Process, set_fs_pwd } from './process.js';
 
 /** Run `body` with the directory and the last name of a path that is to be made, removed or renamed. */

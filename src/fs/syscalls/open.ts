@@ -1,6 +1,26 @@
 /** open(2) and its relatives (fs/open.c, path_openat in fs/namei.c). */
+
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import {
+  AT_FDCWD,
+  O_ACCMODE,
+  O_CLOEXEC,
+  O_CREAT,
+  O_DIRECTORY,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_PATH,
+  O_TMPFILE,
+  O_TRUNC,
+  RESOLVE_BENEATH,
+  RESOLVE_CACHED,
+  RESOLVE_IN_ROOT,
+  RESOLVE_NO_MAGICLINKS,
+  RESOLVE_NO_SYMLINKS,
+  RESOLVE_NO_XDEV,
+  VALID_OPEN_FLAGS,
+} from '../../uapi/fcntl.js';
 import { dget, dput } from '../dcache.js';
 import type { Dentry } from '../dentry.js';
 import { File, FMODE_OPENED, FMODE_PATH } from '../file.js';
@@ -18,28 +38,8 @@ import {
   LOOKUP_NO_XDEV,
 } from '../namei/walk.js';
 import { do_open, open_last_lookups, vfs_open, vfs_tmpfile_open } from '../open.js';
-import {
-  O_ACCMODE,
-  O_CLOEXEC,
-  O_CREAT,
-  O_DIRECTORY,
-  O_EXCL,
-  O_NOFOLLOW,
-  O_PATH,
-  O_TMPFILE,
-  O_TRUNC,
-  VALID_OPEN_FLAGS,
-} from '../open-flags.js';
-import { AT_FDCWD, startOf, withPath } from './path.js';
+import { startOf, withPath } from './path.js';
 import { close_fd, type Process } from './process.js';
-
-/** RESOLVE_* of openat2(2). */
-export const RESOLVE_NO_XDEV = 1;
-export const RESOLVE_NO_MAGICLINKS = 2;
-export const RESOLVE_NO_SYMLINKS = 4;
-export const RESOLVE_BENEATH = 8;
-export const RESOLVE_IN_ROOT = 16;
-export const RESOLVE_CACHED = 32;
 
 /** The bit of O_TMPFILE alone (__O_TMPFILE). */
 const TMPFILE = O_TMPFILE & ~O_DIRECTORY;

@@ -1,18 +1,13 @@
 /** What system calls share that take a descriptor of a directory and a path (fs/namei.c, user_path_at). */
+
 import type { Awaitable } from '../../sched/awaitable.js';
 import type { Task } from '../../sched/task.js';
+import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from '../../uapi/fcntl.js';
 import { dput } from '../dcache.js';
 import type { Dentry } from '../dentry.js';
 import { path_lookup } from '../namei/path-walk.js';
 import { LOOKUP_EMPTY, LOOKUP_FOLLOW } from '../namei/walk.js';
 import type { Process } from './process.js';
-
-export const AT_FDCWD = -100;
-export const AT_SYMLINK_NOFOLLOW = 0x100;
-export const AT_EACCESS = 0x200;
-export const AT_REMOVEDIR = 0x200;
-export const AT_SYMLINK_FOLLOW = 0x400;
-export const AT_EMPTY_PATH = 0x1000;
 
 /** Where a relative path begins: a descriptor of a directory, or AT_FDCWD. @throws EBADF; ENOTDIR comes with the walk */
 export function startOf(p: Process, dirfd: number): Dentry {

@@ -1,14 +1,16 @@
 /** System calls on descriptors that may wait for each other: pipes, splicing, poll; and duplicates of descriptors (fs/pipe.c, fs/splice.c, fs/select.c, fs/file.c). */
+
 import { file_operations as rows } from '../../contract/file.js';
 import { call } from '../../locking/context.js';
 import { type Awaitable, andThen, orElse } from '../../sched/awaitable.js';
 import { Errno, errno, isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { WaitQueue } from '../../sched/wait.js';
+import { O_CLOEXEC } from '../../uapi/fcntl.js';
+import { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLRDNORM, POLLWRNORM } from '../../uapi/poll.js';
 import { type File, FMODE_READ, FMODE_WRITE } from '../file.js';
 import { get_file } from '../file-table.js';
-import { O_CLOEXEC } from '../open-flags.js';
-import { create_pipe_files, POLLIN, POLLNVAL, POLLOUT, POLLRDNORM, POLLWRNORM, pipeOf } from '../pipe.js';
+import { create_pipe_files, pipeOf } from '../pipe.js';
 import { do_splice, do_splice_direct } from '../splice.js';
 import type { Offset } from './io.js';
 import { filp_close, type Process } from './process.js';
@@ -58,8 +60,8 @@ export interface PollFd {
 }
 
 const ALWAYS = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
-/** POLLERR | POLLHUP | POLLNVAL: told whether asked for or not. */
-const UNASKED = 0x38;
+/** Told whether asked for or not. */
+const UNASKED = POLLERR | POLLHUP | POLLNVAL;
 
 async function pollOne(task: Task, p: Process, { fd, events }: PollFd): Promise<number> {
   let file: File;

@@ -1,6 +1,18 @@
 /** quotactl(2) (fs/quota/quota.c). */
+
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import {
+  Q_GETFMT,
+  Q_GETINFO,
+  Q_GETNEXTQUOTA,
+  Q_GETQUOTA,
+  Q_QUOTAOFF,
+  Q_QUOTAON,
+  Q_SETINFO,
+  Q_SETQUOTA,
+  Q_SYNC,
+} from '../../uapi/quota.js';
 import { in_group_p } from '../namei/permission.js';
 import {
   GRPQUOTA,
@@ -16,16 +28,6 @@ import type { SuperBlock } from '../super-block.js';
 import { sb_end_write, sb_start_write } from '../super-freeze.js';
 import { SB_UNFROZEN } from '../super-writers.js';
 import type { Process } from './process.js';
-
-export const Q_SYNC = 0x800001;
-export const Q_QUOTAON = 0x800002;
-export const Q_QUOTAOFF = 0x800003;
-export const Q_GETFMT = 0x800004;
-export const Q_GETINFO = 0x800005;
-export const Q_SETINFO = 0x800006;
-export const Q_GETQUOTA = 0x800007;
-export const Q_SETQUOTA = 0x800008;
-export const Q_GETNEXTQUOTA = 0x800009;
 
 /** What is passed to a command and comes back from it, by the names of struct if_dqblk and if_dqinfo; what is left out is not set. */
 export type QuotaArgument = Partial<IfDqblk & IfDqinfo & { dqb_id: number; dqi_format: number }>;

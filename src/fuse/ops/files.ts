@@ -1,4 +1,5 @@
 /** Open files: OPEN, CREATE, TMPFILE, READ, WRITE, FLUSH, RELEASE, FSYNC and what works on ranges of them. */
+
 import { vfs_copy_file_range } from '../../fs/copy-range.js';
 import type { Dentry } from '../../fs/dentry.js';
 import { vfs_fallocate } from '../../fs/fallocate.js';
@@ -6,7 +7,6 @@ import type { File } from '../../fs/file.js';
 import { S_APPEND } from '../../fs/inode.js';
 import { locks_remove_posix } from '../../fs/locks.js';
 import { filp_flush, fput, type OpenedOrCreated, open_or_create, vfs_open, vfs_tmpfile_open } from '../../fs/open.js';
-import { O_ACCMODE, O_APPEND, O_DIRECT, O_DSYNC, O_NOATIME, O_RDWR, O_SYNC, O_WRONLY } from '../../fs/open-flags.js';
 import { vfs_iter_write, vfs_llseek } from '../../fs/read-write.js';
 import { vfs_fsync_range } from '../../fs/sync.js';
 import { atime_needs_update } from '../../fs/time.js';
@@ -16,6 +16,7 @@ import { IovIter, SourceMemory } from '../../mm/iov-iter.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { O_ACCMODE, O_APPEND, O_DIRECT, O_DSYNC, O_NOATIME, O_RDWR, O_SYNC, O_WRONLY } from '../../uapi/fcntl.js';
 import { FOPEN, FSYNC_FDATASYNC, INIT, OPEN_KILL_SUIDGID, READ_LOCKOWNER, WRITE } from '../protocol/flags.js';
 import type { Message } from '../protocol/message.js';
 import {

@@ -1,17 +1,12 @@
 /** The rest: IOCTL, POLL, BMAP, SYNCFS. */
+
 import { IS_CASEFOLDED } from '../../fs/casefold.js';
-import {
-  compat_ioctl,
-  FS_IOC_FSSETXATTR,
-  FS_IOC_SETFLAGS,
-  FS_IOC_SHUTDOWN,
-  FS_IOC32_SETFLAGS,
-  vfs_ioctl,
-} from '../../fs/ioctl.js';
+import { compat_ioctl, vfs_ioctl } from '../../fs/ioctl.js';
 import { vfs_syncfs } from '../../fs/sync.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS, FS_IOC_SHUTDOWN, FS_IOC32_SETFLAGS } from '../../uapi/ioctl.js';
 import { IOCTL, Notify } from '../protocol/flags.js';
 import type { Message } from '../protocol/message.js';
 import { notifyInvalInode } from '../protocol/notify.js';

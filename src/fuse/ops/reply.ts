@@ -1,16 +1,17 @@
 /** How operations answer: entries and attributes of inodes in the wire's form. */
+
 import { IS_CASEFOLDED } from '../../fs/casefold.js';
 import type { Dentry } from '../../fs/dentry.js';
 import type { File } from '../../fs/file.js';
 import type { Inode } from '../../fs/inode.js';
 import { fput } from '../../fs/open.js';
-import { O_NOATIME } from '../../fs/open-flags.js';
 import { vfs_getattr } from '../../fs/stat.js';
-import { S_IFMT, S_IFREG } from '../../fs/stat-mode.js';
 import type { Kstat } from '../../fs/types.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { O_NOATIME } from '../../uapi/fcntl.js';
+import { S_IFMT, S_IFREG } from '../../uapi/stat.js';
 import type { Use } from '../anonymous.js';
 import { FUSE_ROOT_ID } from '../protocol/flags.js';
 import type { ReadIn, RequestHeader } from '../protocol/requests.js';

@@ -1,5 +1,6 @@
 // Decoders of the requests that carry names: lookups, creations, removals, renames, extended attributes.
 
+import { XATTR_NAME_MAX, XATTR_SIZE_MAX } from '../../uapi/xattr.js';
 import { IN_HEADER, id64, type Message, need, ProtocolError, u32 } from './message.js';
 import { bodyEnd, componentName, createExtensions, NameRule, text } from './read.js';
 import type {
@@ -17,8 +18,6 @@ import type {
 
 /** PATH_MAX without its NUL. */
 const TARGET_MAX = 4095;
-const XATTR_NAME_MAX = 255;
-const XATTR_SIZE_MAX = 65536;
 const { COMPONENT, LOOKUP } = NameRule;
 
 /** LOOKUP: the name alone, without an object around it. */

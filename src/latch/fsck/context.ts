@@ -1,8 +1,9 @@
 /** What a check of a filesystem has found so far, and how things shall be. Nothing here is written: see write.ts. */
+
 import type { BlockDevice } from '../../block/block-device.js';
 import { brelse, sb_bread } from '../../block/buffer-cache.js';
-import { FS_CASEFOLD_FL } from '../../fs/fileattr.js';
 import type { Task } from '../../sched/task.js';
+import { FS_CASEFOLD_FL } from '../../uapi/fs.js';
 import { BODY_BYTES, type TreeHost } from '../btree/tree.js';
 import { type NameRules, nameRules } from '../dir.js';
 import type { DiskInode } from '../format/inode.js';

@@ -1,6 +1,6 @@
 /** Checking directories: that entries name what exists, and that everything hangs together (passes 2 and 3 of e2fsck). */
 
-import { S_IFMT } from '../../fs/stat-mode.js';
+import { S_IFMT } from '../../uapi/stat.js';
 import { ROOT_INO } from '../format/layout.js';
 import type { FsckContext } from './context.js';
 import { type DirEntry, editsOf, isDirectory, type Seen } from './seen.js';

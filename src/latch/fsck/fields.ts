@@ -1,6 +1,6 @@
 /** Checking the fields of one inode, and its target where it is a symlink. What can be known is put right in the Seen. */
 
-import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG } from '../../fs/stat-mode.js';
+import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG } from '../../uapi/stat.js';
 import { checkTree } from '../btree/check.js';
 import { extent_format } from '../extents.js';
 import { SETTABLE } from '../flags.js';

@@ -1,6 +1,6 @@
 /** Finding the blocks of inodes, and checking every inode by itself (pass 1 of e2fsck): its checksum, its fields, its blocks. */
 
-import { S_IFDIR, S_IFLNK, S_IFREG } from '../../fs/stat-mode.js';
+import { S_IFDIR, S_IFLNK, S_IFREG } from '../../uapi/stat.js';
 import { firstSet, isSet } from '../bitmap.js';
 import { Node } from '../btree/node.js';
 import { dir_format } from '../dir.js';

@@ -1,6 +1,6 @@
 /** The orphan list, link counts, and inodes without a name, which get one in lost+found (pass 4 of e2fsck). */
 
-import { S_IFREG } from '../../fs/stat-mode.js';
+import { S_IFREG } from '../../uapi/stat.js';
 import { ROOT_INO } from '../format/layout.js';
 import type { FsckContext } from './context.js';
 import { setParent } from './dirs.js';

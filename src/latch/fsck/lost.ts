@@ -1,6 +1,7 @@
 /** Names in /lost+found for what has none, and a root where there is none (pass 3 of e2fsck). */
 
-import { S_IFMT } from '../../fs/stat-mode.js';
+import { DT_DIR } from '../../uapi/dirent.js';
+import { S_IFMT } from '../../uapi/stat.js';
 import { emptyDirectory } from '../format/inode.js';
 import { ROOT_INO } from '../format/layout.js';
 import type { FsckContext } from './context.js';
@@ -10,7 +11,6 @@ import type { Space } from './space.js';
 import { forEachEntry } from './trees.js';
 
 const NAME = 'lost+found';
-const DT_DIR = 4;
 
 /** Give every inode without a name one: '#' and its number. @throws ENOSPC */
 export async function connect(context: FsckContext, nameless: readonly Seen[], space: Space): Promise<void> {

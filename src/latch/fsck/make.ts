@@ -1,6 +1,6 @@
 /** Making the trees of an inode anew: extents, entries, attributes. */
 
-import { S_IFLNK, S_IFREG } from '../../fs/stat-mode.js';
+import { S_IFLNK, S_IFREG } from '../../uapi/stat.js';
 import { buildTree, type KeyedRecord } from '../btree/build.js';
 import { BODY_BYTES } from '../btree/tree.js';
 import { dir_format, encodeEntry } from '../dir.js';

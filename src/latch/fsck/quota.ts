@@ -1,8 +1,9 @@
 /** Checking the quota files: that they are files, and that they say what the inodes say. What a repair changes, the next mount counts anew. */
+
 import { quotasIn } from '../../fs/quota/quota-v2.js';
 import { type MemDqblk, QUOTA_TYPES, type QuotaType } from '../../fs/quota/types.js';
-import { S_IFREG } from '../../fs/stat-mode.js';
 import { errno } from '../../sched/errno.js';
+import { S_IFREG } from '../../uapi/stat.js';
 import { BLOCK_SIZE } from '../format/layout.js';
 import { COMPAT_QUOTA, COMPAT_RECOUNT } from '../format/superblock.js';
 import { UsageCount } from '../quota-usage.js';

@@ -1,6 +1,6 @@
 /** An inode in use, as fsck sees it. */
 
-import { S_IFDIR, S_IFMT } from '../../fs/stat-mode.js';
+import { S_IFDIR, S_IFMT } from '../../uapi/stat.js';
 import type { DiskInode, Extent } from '../format/inode.js';
 
 /** An entry of a directory. */

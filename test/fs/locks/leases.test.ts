@@ -1,8 +1,10 @@
 /** Leases as Linux has them: each row was measured with fcntl(2) on tmpfs and on ext4, which agree. */
+
 import t from 'tap';
 import { LEASE_BREAK_TIME } from '../../../src/fs/locks/break-lease.js';
 import type { FileLockType } from '../../../src/fs/locks/file-lock.js';
 import { LockManager } from '../../../src/fs/locks/lock-manager.js';
+import { Process, type Syscalls, syscalls } from '../../../src/fs/syscalls.js';
 import {
   O_CREAT,
   O_DIRECTORY,
@@ -12,8 +14,7 @@ import {
   O_RDWR,
   O_TRUNC,
   O_WRONLY,
-} from '../../../src/fs/open-flags.js';
-import { Process, type Syscalls, syscalls } from '../../../src/fs/syscalls.js';
+} from '../../../src/uapi/fcntl.js';
 import { newWorld, outcome, StillClock, type World } from '../world.js';
 
 const LETTERS: Readonly<Record<FileLockType, string>> = { F_RDLCK: 'R', F_WRLCK: 'W', F_UNLCK: 'U' };

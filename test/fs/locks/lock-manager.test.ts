@@ -1,15 +1,15 @@
 /** Locks and delegations of clients that are far away, and what latch keeps with every lock. */
+
 import t, { type Test } from 'tap';
 import type { Inode } from '../../../src/fs/inode.js';
 import { LockManager } from '../../../src/fs/locks/lock-manager.js';
 import type { ClientCallbacks, RemoteClient } from '../../../src/fs/locks/remote-client.js';
-import { O_CREAT, O_NONBLOCK, O_RDWR, O_WRONLY } from '../../../src/fs/open-flags.js';
-import { LOCK_EX, LOCK_NB, LOCK_UN } from '../../../src/fs/syscalls/fcntl.js';
 import { Process, type Syscalls, syscalls } from '../../../src/fs/syscalls.js';
 import { infoOf } from '../../../src/latch/info.js';
 import { errno } from '../../../src/sched/errno.js';
 import type { Task } from '../../../src/sched/task.js';
 import { WaitQueue, wait_event } from '../../../src/sched/wait.js';
+import { LOCK_EX, LOCK_NB, LOCK_UN, O_CREAT, O_NONBLOCK, O_RDWR, O_WRONLY } from '../../../src/uapi/fcntl.js';
 import { newWorld, outcome, StillClock, type World } from '../world.js';
 
 const WHOLE = { type: 'F_WRLCK', start: 0, length: 0 } as const;

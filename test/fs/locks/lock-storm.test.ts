@@ -1,9 +1,9 @@
 /** Many who want locks of one file at once: each gets it, nobody is forgotten, and one that goes wakes those only who can have it then. */
+
 import t from 'tap';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
-import { LOCK_EX, LOCK_SH, LOCK_UN } from '../../../src/fs/syscalls/fcntl.js';
 import { Process, type Syscalls, syscalls } from '../../../src/fs/syscalls.js';
 import { isErrno } from '../../../src/sched/errno.js';
+import { LOCK_EX, LOCK_SH, LOCK_UN, O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { newWorld, type World } from '../world.js';
 
 interface Client {

@@ -1,4 +1,5 @@
 /** Record locks against a plain model: one owner and type for each byte. */
+
 import fc from 'fast-check';
 import t from 'tap';
 import { dput } from '../../../src/fs/dcache.js';
@@ -7,7 +8,7 @@ import type { FileLock, FileLockType } from '../../../src/fs/locks/file-lock.js'
 import { locks_remove_posix, vfs_lock, vfs_test_lock } from '../../../src/fs/locks.js';
 import { do_create } from '../../../src/fs/namei.js';
 import { fput, vfs_open } from '../../../src/fs/open.js';
-import { O_RDWR } from '../../../src/fs/open-flags.js';
+import { O_RDWR } from '../../../src/uapi/fcntl.js';
 import { newWorld, outcome } from '../world.js';
 
 const BYTES = 24;

@@ -1,14 +1,15 @@
 /** open(2) where the filesystem looks up, makes and opens in one call. */
+
 import t, { type Test } from 'tap';
 import { dget, dput } from '../../../src/fs/dcache.js';
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../../src/fs/drop-caches.js';
 import { fput } from '../../../src/fs/file-table.js';
 import { open_or_create } from '../../../src/fs/open.js';
-import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDWR, O_TRUNC } from '../../../src/fs/open-flags.js';
 import { SB_RDONLY } from '../../../src/fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../../src/fs/syscalls.js';
 import { infoOf } from '../../../src/latch/info.js';
 import { LatchInode } from '../../../src/latch/inode.js';
+import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDWR, O_TRUNC } from '../../../src/uapi/fcntl.js';
 import { newWorld, opsCalled, outcome, user, type World } from '../world.js';
 
 async function withSys(t: Test, body: (sys: Syscalls, world: World, process: Process) => Promise<void>): Promise<void> {

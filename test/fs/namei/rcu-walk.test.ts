@@ -1,9 +1,9 @@
 /** What a walk under RCU does by itself, without references: symlinks in memory, and lists of filesystems that keep none. */
+
 import t from 'tap';
 import { ACL_DONT_CACHE } from '../../../src/fs/posix-acl-types.js';
-import { RESOLVE_CACHED } from '../../../src/fs/syscalls/open.js';
-import { AT_FDCWD } from '../../../src/fs/syscalls/path.js';
 import { Process, syscalls } from '../../../src/fs/syscalls.js';
+import { AT_FDCWD, RESOLVE_CACHED } from '../../../src/uapi/fcntl.js';
 import { newWorld, outcome } from '../world.js';
 
 const O_CREAT_RDWR = 0o102;

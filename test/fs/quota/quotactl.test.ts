@@ -1,7 +1,10 @@
 /** quotactl(2) on a filesystem that does nothing but quotas. */
+
 import t from 'tap';
 import { GRPQUOTA, USRQUOTA } from '../../../src/fs/quota/types.js';
 import { Process } from '../../../src/fs/syscalls/process.js';
+import { type QuotaArgument, quotactl } from '../../../src/fs/syscalls/quota.js';
+import { ROOT_CRED } from '../../../src/sched/task.js';
 import {
   Q_GETFMT,
   Q_GETINFO,
@@ -12,10 +15,7 @@ import {
   Q_SETINFO,
   Q_SETQUOTA,
   Q_SYNC,
-  type QuotaArgument,
-  quotactl,
-} from '../../../src/fs/syscalls/quota.js';
-import { ROOT_CRED } from '../../../src/sched/task.js';
+} from '../../../src/uapi/quota.js';
 import { newWorld, outcome, user } from '../world.js';
 import { FakeFs } from './fake.js';
 

@@ -1,9 +1,10 @@
 /** writepage, called by reclaim, answers WRITEPAGE_ACTIVATE and returns with the page dirty and locked. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+
 import type { Folio } from '../../../src/mm/folio.js';
 import { folio_redirty_for_writepage } from '../../../src/mm/folio-state.js';
 import { WRITEPAGE_ACTIVATE, type WritebackControl } from '../../../src/mm/operations.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { reclaim, type Unusual } from '../harness.js';
 import { writepage as plain_writepage } from '../plain-file.js';
 

@@ -1,9 +1,10 @@
 /** A directory is locked and then those below it, two levels at once; and two that are not related, with s_vfs_rename_sem held. */
+
 import type { File } from '../../../src/fs/file.js';
 import { I_MUTEX_CHILD, I_MUTEX_PARENT, I_MUTEX_PARENT2 } from '../../../src/fs/inode.js';
-import { O_DIRECTORY } from '../../../src/fs/open-flags.js';
 import { errno } from '../../../src/sched/errno.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_DIRECTORY } from '../../../src/uapi/fcntl.js';
 import { inoOf, type Unusual } from '../harness.js';
 
 async function unlocked_ioctl(task: Task, file: File, _cmd: number, arg: Buffer): Promise<number> {

@@ -1,7 +1,8 @@
 /** An ioctl changes a file under i_rwsem held exclusively, and goes on with it shared, so that readers come in. */
+
 import type { File } from '../../../src/fs/file.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Unusual } from '../harness.js';
 
 const SHARED = 0x7801;

@@ -1,9 +1,10 @@
 /** d_revalidate refuses to answer in rcu-walk, and waits for its server when it is asked again by reference. */
+
 import type { Dentry } from '../../../src/fs/dentry.js';
 import { LOOKUP_RCU } from '../../../src/fs/namei/lookup.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { errno } from '../../../src/sched/errno.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Unusual } from '../harness.js';
 
 const asked = { rcu: 0, reference: 0 };

@@ -1,5 +1,5 @@
 /** writepage leaves the page locked and lets the completion of the write unlock it, before it ends the writeback. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+
 import { type Folio, PAGE_SIZE } from '../../../src/mm/folio.js';
 import {
   folio_end_writeback,
@@ -8,6 +8,7 @@ import {
   folio_unlock,
 } from '../../../src/mm/folio-state.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Unusual } from '../harness.js';
 import { submit_write } from '../plain-file.js';
 

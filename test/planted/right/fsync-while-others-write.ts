@@ -1,6 +1,7 @@
 /** Somebody writes while another syncs, and a page is written again that is on its way: what is dirty after that was dirtied meanwhile. */
+
 import { faultyDevice } from '../../../src/block/faulty-device.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Unusual } from '../harness.js';
 
 export const unusual: Unusual = {

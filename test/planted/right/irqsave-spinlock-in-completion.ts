@@ -1,9 +1,10 @@
 /** A spinlock is taken by the completion of a write; everybody else keeps completions away while holding it (spin_lock_irqsave). */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+
 import { SpinLock } from '../../../src/locking/spinlock.js';
 import { type Folio, PAGE_SIZE } from '../../../src/mm/folio.js';
 import { folio_end_writeback, folio_start_writeback, folio_unlock } from '../../../src/mm/folio-state.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Unusual } from '../harness.js';
 import { submit_write } from '../plain-file.js';
 

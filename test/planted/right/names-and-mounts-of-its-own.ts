@@ -1,11 +1,12 @@
 /** d_dname names files that have names, too; d_automount says for ever that somebody else has mounted it; what release reports is nobody's business. */
+
 import { dget } from '../../../src/fs/dcache.js';
 import { DCACHE_NEED_AUTOMOUNT } from '../../../src/fs/dentry.js';
 import { lookup_one } from '../../../src/fs/namei/lookup.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { task_end } from '../../../src/locking/context.js';
 import { errno } from '../../../src/sched/errno.js';
 import { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { outcome, type Unusual } from '../harness.js';
 
 export const unusual: Unusual = {

@@ -1,12 +1,13 @@
 /** setxattr allocates with xattr_sem held, which writepage takes, but says that reclaim may not enter the filesystem for it (GFP_NOFS). */
+
 import type { Dentry } from '../../../src/fs/dentry.js';
 import type { Inode } from '../../../src/fs/inode.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { RwSem } from '../../../src/locking/rwsem.js';
 import { filemap_discard_folio } from '../../../src/mm/filemap.js';
 import type { Folio } from '../../../src/mm/folio.js';
 import { folio_alloc } from '../../../src/mm/page-alloc.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { reclaim, type Unusual } from '../harness.js';
 import { writepage as plain_writepage } from '../plain-file.js';
 

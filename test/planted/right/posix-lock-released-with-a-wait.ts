@@ -1,12 +1,13 @@
 /** What a filesystem keeps with a POSIX lock is given up with a wait: unlike that of a lease it may be. getattr locks the file that it looks at, which its caller must not have done. */
+
 import type { Dentry } from '../../../src/fs/dentry.js';
 import type { File } from '../../../src/fs/file.js';
 import type { FileLock, LockOutcome } from '../../../src/fs/locks/file-lock.js';
 import { posix_lock_file } from '../../../src/fs/locks/posix-locks.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { generic_fillattr } from '../../../src/fs/stat.js';
 import type { Kstat } from '../../../src/fs/types.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Unusual } from '../harness.js';
 import { inodeOf } from '../plain-file.js';
 

@@ -1,10 +1,11 @@
 /** d_revalidate enters an RCU section within that of the walk, and asks to be called again by reference where it would wait. */
+
 import type { Dentry } from '../../../src/fs/dentry.js';
 import { LOOKUP_RCU } from '../../../src/fs/namei/lookup.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Awaitable } from '../../../src/sched/awaitable.js';
 import { errno } from '../../../src/sched/errno.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Unusual } from '../harness.js';
 
 const asked = { rcu: 0, reference: 0 };

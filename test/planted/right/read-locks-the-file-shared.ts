@@ -1,12 +1,13 @@
 /** read_iter locks the file shared, so that a read sees none or all of a write (xfs); the access time is updated with the lock held. */
+
 import type { File } from '../../../src/fs/file.js';
 import type { Inode } from '../../../src/fs/inode.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { generic_file_read_iter } from '../../../src/fs/read-write.js';
 import type { IovIter } from '../../../src/mm/iov-iter.js';
 import type { Kiocb } from '../../../src/mm/operations.js';
 import type { Task } from '../../../src/sched/task.js';
 import type { Timespec } from '../../../src/sched/time.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Unusual } from '../harness.js';
 
 let updated = 0;

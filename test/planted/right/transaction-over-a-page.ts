@@ -1,12 +1,12 @@
 /** write_begin begins a transaction, which write_end ends, as in ext4: for each page of a write. */
 
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Held } from '../../../src/locking/held.js';
 import { RwSem } from '../../../src/locking/rwsem.js';
 import type { AddressSpace, MmFile } from '../../../src/mm/address-space.js';
 import type { address_space_operations, WriteBegun } from '../../../src/mm/operations.js';
 import { errno } from '../../../src/sched/errno.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Unusual } from '../harness.js';
 import { plain_aops } from '../plain-file.js';
 

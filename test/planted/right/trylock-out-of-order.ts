@@ -1,9 +1,10 @@
 /** listxattr takes i_rwsem under xattr_sem, against the order of setxattr, but only tries, and says EAGAIN where it is not to be had. */
+
 import type { Dentry } from '../../../src/fs/dentry.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { RwSem } from '../../../src/locking/rwsem.js';
 import { errno } from '../../../src/sched/errno.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Unusual } from '../harness.js';
 import { inodeOf } from '../plain-file.js';
 

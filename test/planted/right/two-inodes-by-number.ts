@@ -1,9 +1,10 @@
 /** Two tasks exchange two files the other way round; whoever does it locks the file with the lower number first (lock_two_nondirectories). */
+
 import type { File } from '../../../src/fs/file.js';
 import { I_MUTEX_NONDIR2 } from '../../../src/fs/inode.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { errno } from '../../../src/sched/errno.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { inoOf, type Unusual } from '../harness.js';
 
 let exchanged = 0;

@@ -1,10 +1,11 @@
 /** writepages locks the pages that it sends together, one after the other, before it sends them, as ext4 does: the lower ones first. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+
 import type { AddressSpace } from '../../../src/mm/address-space.js';
 import { folio_clear_dirty_for_io } from '../../../src/mm/folio-clean.js';
 import { folio_lock } from '../../../src/mm/folio-state.js';
 import type { WritebackControl } from '../../../src/mm/operations.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Unusual } from '../harness.js';
 import { writepage } from '../plain-file.js';
 

@@ -1,11 +1,11 @@
 /** fallocate zeroes what is cached of a range in place, as iomap_zero_range does, and preallocates without invalidate_lock, because nothing cached becomes wrong. */
+
 import type { File } from '../../../src/fs/file.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { folio_mark_dirty, folio_unlock } from '../../../src/mm/folio-state.js';
 import type { Task } from '../../../src/sched/task.js';
+import { FALLOC_FL_ZERO_RANGE } from '../../../src/uapi/falloc.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Unusual } from '../harness.js';
-
-const FALLOC_FL_ZERO_RANGE = 0x10;
 
 async function fallocate(task: Task, file: File, mode: number, offset: number): Promise<void> {
   const { f_inode: inode, f_mapping: mapping } = file;

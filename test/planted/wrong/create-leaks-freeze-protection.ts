@@ -1,10 +1,11 @@
 /** create keeps freezing away for its transaction and does not let it in again where the name is too long. */
+
 import type { Dentry } from '../../../src/fs/dentry.js';
 import type { Inode } from '../../../src/fs/inode.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { sb_start_intwrite } from '../../../src/fs/super-freeze.js';
 import { errno } from '../../../src/sched/errno.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { outcome, type Planted } from '../harness.js';
 
 async function create(task: Task, dir: Inode, dentry: Dentry): Promise<void> {

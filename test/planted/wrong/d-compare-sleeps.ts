@@ -1,10 +1,10 @@
 /** d_compare takes a mutex for its table of case folding where names differ; names are compared in rcu-walk. */
 
 import type { Dentry } from '../../../src/fs/dentry.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Held } from '../../../src/locking/held.js';
 import { Mutex } from '../../../src/locking/mutex.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 const table = new Mutex('alloc_lock');

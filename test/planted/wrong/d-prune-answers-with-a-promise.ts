@@ -1,6 +1,7 @@
 /** d_prune was made async, to tell a server of the name that goes; it is called under d_lock, and nobody waits for it. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+
 import { errno } from '../../../src/sched/errno.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { outcome, type Planted } from '../harness.js';
 
 async function d_prune(): Promise<void> {

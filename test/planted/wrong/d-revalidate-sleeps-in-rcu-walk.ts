@@ -1,8 +1,9 @@
 /** d_revalidate asks its server whether a name still holds, also in rcu-walk, where it should answer ECHILD. */
+
 import type { Dentry } from '../../../src/fs/dentry.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
 import { might_sleep } from '../../../src/sched/wait.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 function d_revalidate(task: Task, _dentry: Dentry, _flags: number): boolean {

@@ -2,10 +2,10 @@
 
 import { generic_drop_inode } from '../../../src/fs/icache.js';
 import type { Inode } from '../../../src/fs/inode.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Held } from '../../../src/locking/held.js';
 import { Mutex } from '../../../src/locking/mutex.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 const orphans = new Mutex('s_orphan_lock');

@@ -1,11 +1,12 @@
 /** The completion of a write takes a mutex, to count what was written. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+
 import type { Held } from '../../../src/locking/held.js';
 import { Mutex } from '../../../src/locking/mutex.js';
 import type { Folio } from '../../../src/mm/folio.js';
 import { folio_end_writeback, folio_start_writeback, folio_unlock } from '../../../src/mm/folio-state.js';
 import type { Errno } from '../../../src/sched/errno.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 import { submit_write } from '../plain-file.js';
 

@@ -1,8 +1,9 @@
 /** evict_inode truncates the pages of an inode with i_lock held, although that may wait. */
+
 import type { Inode } from '../../../src/fs/inode.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { truncate_inode_pages_final } from '../../../src/mm/truncate.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 async function evict_inode(task: Task, inode: Inode): Promise<void> {

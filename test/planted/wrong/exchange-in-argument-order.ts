@@ -1,9 +1,10 @@
 /** An ioctl that exchanges two files locks them in the order of its arguments, on two nesting levels, so that lock classes say nothing against it: whose
  * locks they are does, whether or not two tasks meet. */
+
 import type { File } from '../../../src/fs/file.js';
 import { I_MUTEX_NONDIR2 } from '../../../src/fs/inode.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { inoOf, outcome, type Planted } from '../harness.js';
 
 async function unlocked_ioctl(task: Task, file: File, _cmd: number, arg: Buffer): Promise<number> {

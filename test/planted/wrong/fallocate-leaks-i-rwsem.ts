@@ -1,8 +1,9 @@
 /** fallocate locks the inode and returns for a mode that it has not, without unlocking. */
+
 import type { File } from '../../../src/fs/file.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { errno } from '../../../src/sched/errno.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { outcome, type Planted } from '../harness.js';
 
 async function fallocate(task: Task, file: File, mode: number): Promise<void> {

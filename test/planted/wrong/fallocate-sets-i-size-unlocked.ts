@@ -1,8 +1,9 @@
 /** fallocate beyond the end of the file sets i_size without i_rwsem. */
+
 import type { File } from '../../../src/fs/file.js';
 import { i_size_write } from '../../../src/fs/inode.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 function fallocate(task: Task, file: File, _mode: number, offset: number, length: number): void {

@@ -1,12 +1,13 @@
 /** fault puts a page into the cache and fills it itself, under the page's lock only: a hole that is punched meanwhile is filled with what was there before. */
+
 import type { File } from '../../../src/fs/file.js';
 import { mmap_with } from '../../../src/fs/mmap.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { filemap_grab_folio } from '../../../src/mm/filemap.js';
 import { folio_mark_uptodate } from '../../../src/mm/folio-state.js';
-import { MAP_SHARED, PROT_READ } from '../../../src/mm/mmap.js';
 import { VM_FAULT_LOCKED, VM_FAULT_SIGBUS, type VmArea, type VmFault } from '../../../src/mm/vma.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
+import { MAP_SHARED, PROT_READ } from '../../../src/uapi/mman.js';
 import { outcome, type Planted } from '../harness.js';
 
 async function fault(task: Task, vmf: VmFault): Promise<number> {

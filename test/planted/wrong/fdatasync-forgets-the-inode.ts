@@ -3,9 +3,9 @@
 import type { File } from '../../../src/fs/file.js';
 import { I_DIRTY_DATASYNC } from '../../../src/fs/inode.js';
 import { mark_inode_dirty } from '../../../src/fs/inode-dirty.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { file_write_and_wait_range } from '../../../src/mm/filemap-wait.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 async function unlocked_ioctl(task: Task, { f_inode: inode }: File): Promise<number> {

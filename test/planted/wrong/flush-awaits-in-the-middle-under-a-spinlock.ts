@@ -1,7 +1,8 @@
 /** flush waits for a server twice; between the two it takes a spinlock and keeps it for the second wait, so that its call has returned long before. */
+
 import type { File } from '../../../src/fs/file.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { outcome, type Planted } from '../harness.js';
 
 async function flush(task: Task, file: File): Promise<void> {

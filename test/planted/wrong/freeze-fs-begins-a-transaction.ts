@@ -1,8 +1,9 @@
 /** freeze_fs comes in as one of those whom it is called to keep out, and would wait for itself. */
-import { FIFREEZE, FITHAW } from '../../../src/fs/ioctl.js';
+
 import type { SuperBlock } from '../../../src/fs/super-block.js';
 import { sb_end_write, sb_start_intwrite } from '../../../src/fs/super-freeze.js';
 import type { Task } from '../../../src/sched/task.js';
+import { FIFREEZE, FITHAW } from '../../../src/uapi/ioctl.js';
 import { outcome, type Planted } from '../harness.js';
 
 async function freeze_fs(task: Task, sb: SuperBlock): Promise<void> {

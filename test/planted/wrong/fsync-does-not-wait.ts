@@ -1,9 +1,10 @@
 /** fsync begins to write the pages and does not wait for them. */
+
 import { faultyDevice } from '../../../src/block/faulty-device.js';
 import type { File } from '../../../src/fs/file.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { filemap_fdatawrite_range } from '../../../src/mm/filemap-wait.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 function fsync(task: Task, file: File, start: number, end: number): Promise<void> {

@@ -1,5 +1,5 @@
 /** fsync returns at once: the pages are as dirty as they were. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 function fsync(): void {}

@@ -1,9 +1,10 @@
 /** fsync waits until the device has the pages, and lets it keep them in its volatile cache. */
+
 import { BlockDevice } from '../../../src/block/block-device.js';
 import type { File } from '../../../src/fs/file.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { file_write_and_wait_range } from '../../../src/mm/filemap-wait.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 function fsync(task: Task, file: File, start: number, end: number): Promise<void> {

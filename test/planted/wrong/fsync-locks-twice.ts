@@ -1,7 +1,8 @@
 /** fsync locks the inode and calls a helper that locks it, too. */
+
 import type { File } from '../../../src/fs/file.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { outcome, type Planted } from '../harness.js';
 
 async function fsync(task: Task, file: File): Promise<void> {

@@ -1,8 +1,9 @@
 /** invalidate_folio unlocks the folio while it waits for its journal, and locks it again. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+
 import type { Folio } from '../../../src/mm/folio.js';
 import { folio_lock, folio_unlock } from '../../../src/mm/folio-state.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 import { plain_aops } from '../plain-file.js';
 

@@ -1,9 +1,10 @@
 /** An ioctl that sets a flag in the mode calls setattr itself, without i_rwsem. */
+
 import { inode_operations } from '../../../src/contract/inode.js';
 import type { File } from '../../../src/fs/file.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { call } from '../../../src/locking/context.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 async function unlocked_ioctl(task: Task, file: File): Promise<number> {

@@ -1,8 +1,9 @@
 /** An ioctl that gives a file one more name does not lock the file. */
+
 import type { File } from '../../../src/fs/file.js';
 import { drop_nlink, inc_nlink } from '../../../src/fs/nlink.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 function unlocked_ioctl(task: Task, { f_inode: inode }: File): number {

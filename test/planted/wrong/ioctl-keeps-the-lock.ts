@@ -1,7 +1,8 @@
 /** An ioctl returns with the file locked. Who waits for it goes on when the system call has ended and told of it. */
+
 import type { File } from '../../../src/fs/file.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 async function keep(task: Task, file: File): Promise<number> {

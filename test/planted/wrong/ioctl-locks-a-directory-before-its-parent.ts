@@ -1,8 +1,9 @@
 /** An ioctl of a directory locks it and then the directory that it is in, as on the way up: rmdir and rename come down. */
+
 import type { File } from '../../../src/fs/file.js';
 import { I_MUTEX_CHILD, I_MUTEX_PARENT } from '../../../src/fs/inode.js';
-import { O_DIRECTORY } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_DIRECTORY } from '../../../src/uapi/fcntl.js';
 import { outcome, type Planted } from '../harness.js';
 
 async function unlocked_ioctl(task: Task, file: File): Promise<number> {

@@ -1,8 +1,9 @@
 /** An ioctl that exchanges two entries of two directories locks both by number, and has forgotten s_vfs_rename_sem: one of them may move below the other meanwhile. */
+
 import type { File } from '../../../src/fs/file.js';
 import { I_MUTEX_PARENT, I_MUTEX_PARENT2 } from '../../../src/fs/inode.js';
-import { O_DIRECTORY } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_DIRECTORY } from '../../../src/uapi/fcntl.js';
 import { inoOf, outcome, type Planted } from '../harness.js';
 
 async function unlocked_ioctl(task: Task, file: File, _cmd: number, arg: Buffer): Promise<number> {

@@ -1,7 +1,8 @@
 /** An ioctl that exchanges two files locks both, in the order in which it gets them and on one nesting level. */
+
 import type { File } from '../../../src/fs/file.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { inoOf, type Planted } from '../harness.js';
 
 const EXCHANGE = 0x7801;

@@ -1,8 +1,9 @@
 /** An ioctl turns the filesystem read-only without s_umount: a remount under way does not notice. */
+
 import type { File } from '../../../src/fs/file.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { SB_RDONLY, sb_set_flags } from '../../../src/fs/super-block.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 function unlocked_ioctl(task: Task, { f_inode: inode }: File): number {

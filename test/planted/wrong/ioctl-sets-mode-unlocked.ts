@@ -1,8 +1,9 @@
 /** An ioctl makes a file readable by all without locking it. */
+
 import type { File } from '../../../src/fs/file.js';
 import { inode_attrs, inode_init } from '../../../src/fs/inode.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 function unlocked_ioctl(task: Task, { f_inode: inode }: File): number {

@@ -1,9 +1,10 @@
 /** One ioctl locks the file and waits for the other, which gives the lock back for it. */
+
 import type { File } from '../../../src/fs/file.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Held } from '../../../src/locking/held.js';
 import type { Task } from '../../../src/sched/task.js';
 import { WaitQueue } from '../../../src/sched/wait.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 const queue = new WaitQueue();

@@ -1,8 +1,9 @@
 /** is_partially_uptodate gives the page's lock back, which its caller has taken and gives back itself. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+
 import type { Folio } from '../../../src/mm/folio.js';
 import { folio_clear_uptodate, folio_unlock } from '../../../src/mm/folio-state.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { inoOf, type Planted } from '../harness.js';
 
 function is_partially_uptodate(task: Task, folio: Folio): boolean {

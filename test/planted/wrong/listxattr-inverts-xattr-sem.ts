@@ -1,8 +1,9 @@
 /** xattr_sem is taken under i_rwsem where attributes are set, and i_rwsem under xattr_sem where they are listed. */
+
 import type { Dentry } from '../../../src/fs/dentry.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { RwSem } from '../../../src/locking/rwsem.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 import { inodeOf } from '../plain-file.js';
 

@@ -1,10 +1,11 @@
 /** The callback of a broken lease, called under flc_lock, waits for the client to give the file up. */
+
 import type { File } from '../../../src/fs/file.js';
 import type { FileLock } from '../../../src/fs/locks/file-lock.js';
 import { generic_setlease } from '../../../src/fs/locks/leases.js';
-import { O_CREAT, O_NONBLOCK, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
 import { might_sleep } from '../../../src/sched/wait.js';
+import { O_CREAT, O_NONBLOCK, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { outcome, type Planted } from '../harness.js';
 
 function lm_break(task: Task): boolean {

@@ -1,9 +1,10 @@
 /** The server's lm_change tells its client and leaves the lease as it is: who waits for it waits for ever. */
+
 import type { File } from '../../../src/fs/file.js';
 import type { FileLock } from '../../../src/fs/locks/file-lock.js';
 import { generic_setlease } from '../../../src/fs/locks/leases.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 function lm_change(): void {}

@@ -6,10 +6,10 @@ import type { Dentry } from '../../../src/fs/dentry.js';
 import type { File } from '../../../src/fs/file.js';
 import type { Inode } from '../../../src/fs/inode.js';
 import { lookup_one } from '../../../src/fs/namei.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { Mutex } from '../../../src/locking/mutex.js';
 import { errno } from '../../../src/sched/errno.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { outcome, type Planted } from '../harness.js';
 
 const names = new Mutex('alloc_lock');

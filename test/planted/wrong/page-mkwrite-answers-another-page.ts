@@ -1,11 +1,12 @@
 /** page_mkwrite finds that its page has been truncated, makes a new one, and answers with that; the fault should be repeated. */
+
 import type { File } from '../../../src/fs/file.js';
 import { mmap_with } from '../../../src/fs/mmap.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { folio_lock } from '../../../src/mm/folio-state.js';
-import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../src/mm/mmap.js';
 import { VM_FAULT_LOCKED, VM_FAULT_SIGBUS, type VmArea, type VmFault } from '../../../src/mm/vma.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
+import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../src/uapi/mman.js';
 import { outcome, type Planted } from '../harness.js';
 
 async function page_mkwrite(task: Task, vma: VmArea, vmf: VmFault): Promise<number> {

@@ -1,8 +1,9 @@
 /** fallocate gives invalidate_lock back before it drops the cached pages of the hole. */
+
 import type { File } from '../../../src/fs/file.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { truncate_pagecache_range } from '../../../src/mm/truncate.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 async function fallocate(task: Task, file: File, _mode: number, offset: number, length: number): Promise<void> {

@@ -1,7 +1,8 @@
 /** fallocate frees the blocks of a hole under i_rwsem alone: a fault could bring their old contents back, and reads still find them in the cache. */
+
 import type { File } from '../../../src/fs/file.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 async function fallocate(task: Task, file: File): Promise<void> {

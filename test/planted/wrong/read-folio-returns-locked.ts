@@ -1,8 +1,9 @@
 /** read_folio takes a short way for a hole, and returns from it without unlocking the folio. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+
 import type { Folio } from '../../../src/mm/folio.js';
 import { folio_mark_uptodate } from '../../../src/mm/folio-state.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { outcome, type Planted } from '../harness.js';
 
 function read_folio(_task: Task, _file: unknown, folio: Folio): void {

@@ -1,9 +1,10 @@
 /** read_folio unlocks the folio at the end of its error path, although the completion of its request has done that. */
+
 import { submit_bio } from '../../../src/block/bio.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { type Folio, PAGE_SIZE } from '../../../src/mm/folio.js';
 import { folio_end_read, folio_hand_over, folio_unlock } from '../../../src/mm/folio-state.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { outcome, type Planted } from '../harness.js';
 import { bdevOf, hostOf } from '../plain-file.js';
 

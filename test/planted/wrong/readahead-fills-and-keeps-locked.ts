@@ -1,8 +1,9 @@
 /** readahead knows that a page reads as zeros, fills it, and forgets to unlock it. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+
 import { folio_mark_uptodate } from '../../../src/mm/folio-state.js';
 import type { ReadaheadControl } from '../../../src/mm/operations.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 function readahead(_task: Task, { folios }: ReadaheadControl): void {

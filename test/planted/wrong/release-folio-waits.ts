@@ -1,8 +1,9 @@
 /** release_folio waits for a commit, also where it was asked to answer at once. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+
 import type { Folio } from '../../../src/mm/folio.js';
 import type { Task } from '../../../src/sched/task.js';
 import { might_sleep } from '../../../src/sched/wait.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 import { plain_aops } from '../plain-file.js';
 

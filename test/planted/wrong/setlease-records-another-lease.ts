@@ -1,9 +1,10 @@
 /** setlease is asked for a write lease, and records one for reading: others may open the file to read without a word. */
+
 import type { File } from '../../../src/fs/file.js';
 import type { FileLock } from '../../../src/fs/locks/file-lock.js';
 import { generic_setlease } from '../../../src/fs/locks/leases.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 function setlease(task: Task, file: File, arg: number, lease: FileLock): void {

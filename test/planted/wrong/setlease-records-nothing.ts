@@ -1,5 +1,5 @@
 /** setlease asks its server for the lease and does not call generic_setlease: nobody would ever break it. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 async function setlease(): Promise<void> {

@@ -1,9 +1,10 @@
 /** unlink lets readers into the directory early: it turns the exclusive lock of its caller into a shared one. */
+
 import type { Inode } from '../../../src/fs/inode.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { Exclusive } from '../../../src/locking/held.js';
 import { errno } from '../../../src/sched/errno.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { outcome, type Planted } from '../harness.js';
 
 function unlink(_task: Task, dir: Inode): void {

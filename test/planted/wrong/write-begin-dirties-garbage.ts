@@ -1,10 +1,10 @@
 /** write_begin gives out a page whose bytes were never read or zeroed: what is beside the bytes written is garbage, and dirty. */
 
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import type { AddressSpace } from '../../../src/mm/address-space.js';
 import { filemap_grab_folio } from '../../../src/mm/filemap.js';
 import { type Folio, PAGE_SIZE } from '../../../src/mm/folio.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 
 async function write_begin(

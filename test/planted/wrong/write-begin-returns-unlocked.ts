@@ -1,11 +1,12 @@
 /** write_begin reads the rest of the page through a helper that unlocks the folio, and forgets to lock it again. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+
 import type { AddressSpace } from '../../../src/mm/address-space.js';
 import { filemap_grab_folio } from '../../../src/mm/filemap.js';
 import { PAGE_SIZE } from '../../../src/mm/folio.js';
 import { folio_mark_uptodate } from '../../../src/mm/folio-state.js';
 import type { WriteBegun } from '../../../src/mm/operations.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { outcome, type Planted } from '../harness.js';
 
 async function write_begin(task: Task, _file: unknown, mapping: AddressSpace, pos: number): Promise<WriteBegun> {

@@ -1,11 +1,11 @@
 /** write_begin begins a transaction, and write_end does not end it. */
 
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { RwSem } from '../../../src/locking/rwsem.js';
 import type { AddressSpace, MmFile } from '../../../src/mm/address-space.js';
 import type { WriteBegun } from '../../../src/mm/operations.js';
 import { errno } from '../../../src/sched/errno.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 import { plain_aops } from '../plain-file.js';
 

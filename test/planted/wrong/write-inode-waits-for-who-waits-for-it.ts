@@ -1,11 +1,12 @@
 /** write_inode takes a mutex whose holder waits until the inode is written: no lock is between the two, and the order of locks says nothing. */
+
 import type { File } from '../../../src/fs/file.js';
 import { write_inode_now } from '../../../src/fs/fs-writeback.js';
 import { I_DIRTY_SYNC } from '../../../src/fs/inode.js';
 import { mark_inode_dirty } from '../../../src/fs/inode-dirty.js';
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
 import { Mutex } from '../../../src/locking/mutex.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { outcome, type Planted } from '../harness.js';
 
 const orphans = new Mutex('s_orphan_lock');

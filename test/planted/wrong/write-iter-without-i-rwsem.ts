@@ -1,10 +1,11 @@
 /** write_iter of a filesystem with its own locking calls generic_perform_write, and its own lock is not i_rwsem. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+
 import { generic_perform_write } from '../../../src/mm/filemap-write.js';
 import type { IovIter } from '../../../src/mm/iov-iter.js';
 import type { Kiocb } from '../../../src/mm/operations.js';
 import type { Awaitable } from '../../../src/sched/awaitable.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { outcome, type Planted } from '../harness.js';
 
 function write_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {

@@ -1,8 +1,9 @@
 /** writepage finds that the page lies in a range that it does not write, unlocks it and returns: neither redirtied nor written. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+
 import type { Folio } from '../../../src/mm/folio.js';
 import { folio_unlock } from '../../../src/mm/folio-state.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import { outcome, type Planted } from '../harness.js';
 
 function writepage(task: Task, folio: Folio): void {

@@ -1,10 +1,11 @@
 /** writepages locks two pages, the later one first, whereas everybody else goes forwards. */
-import { O_CREAT, O_RDWR } from '../../../src/fs/open-flags.js';
+
 import type { AddressSpace } from '../../../src/mm/address-space.js';
 import { folio_clear_dirty_for_io } from '../../../src/mm/folio-clean.js';
 import { folio_lock } from '../../../src/mm/folio-state.js';
 import type { WritebackControl } from '../../../src/mm/operations.js';
 import type { Task } from '../../../src/sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 import { writepage } from '../plain-file.js';
 

@@ -1,14 +1,15 @@
 /** Scenes of what is not in memory, or cannot leave it now. */
+
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../../fs/drop-caches.js';
-import { O_CREAT, O_RDWR } from '../../../fs/open-flags.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
 import { file_aops } from '../../../latch/file.js';
 import { fs_reclaim } from '../../../locking/lock-map.js';
 import { folio_redirty_for_writepage } from '../../../mm/filemap.js';
-import { MAP_SHARED, PROT_READ } from '../../../mm/mmap.js';
 import { WRITEPAGE_ACTIVATE } from '../../../mm/operations.js';
 import { shrink_node } from '../../../mm/vmscan.js';
 import { Task } from '../../../sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../uapi/fcntl.js';
+import { MAP_SHARED, PROT_READ } from '../../../uapi/mman.js';
 import { create, type Scene, said } from './scene.js';
 
 function newTask(sb: SuperBlock, comm: string): Task {

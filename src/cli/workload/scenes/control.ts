@@ -1,15 +1,16 @@
 /** Scenes of the control directory, and of what else has no device. */
+
 import { attachControl } from '../../../control/automount.js';
 import { controlFiles } from '../../../control/files.js';
-import { FASYNC, O_RDWR } from '../../../fs/open-flags.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
-import { MNT_FORCE } from '../../../fs/syscalls/fs.js';
 import { infoOf } from '../../../latch/info.js';
 import { latch_force_shutdown } from '../../../latch/shutdown.js';
 import { Lockdep } from '../../../locking/lockdep.js';
 import { ViolationHistory } from '../../../report/violations.js';
 import { Task } from '../../../sched/task.js';
 import { WaitQueue } from '../../../sched/wait.js';
+import { FASYNC, O_RDWR } from '../../../uapi/fcntl.js';
+import { MNT_FORCE } from '../../../uapi/mount.js';
 import { names, type Scene, said } from './scene.js';
 
 /** Give a filesystem its control directory for as long as `body` runs. */

@@ -1,14 +1,15 @@
 /** Scenes of a file's data: read, written, mapped, reclaimed. */
+
 import { DROP_PAGECACHE, drop_caches } from '../../../fs/drop-caches.js';
-import { FIBMAP, FS_IOC_FIEMAP } from '../../../fs/ioctl.js';
-import { O_RDWR, O_TRUNC } from '../../../fs/open-flags.js';
-import { SEEK_DATA, SEEK_HOLE } from '../../../fs/seek.js';
 import { fs_reclaim } from '../../../locking/lock-map.js';
 import { compact_memory } from '../../../mm/compaction.js';
 import { memory_failure } from '../../../mm/memory-failure.js';
-import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../mm/mmap.js';
 import { shrink_node } from '../../../mm/vmscan.js';
 import { Task } from '../../../sched/task.js';
+import { O_RDWR, O_TRUNC } from '../../../uapi/fcntl.js';
+import { SEEK_DATA, SEEK_HOLE } from '../../../uapi/fs.js';
+import { FIBMAP, FS_IOC_FIEMAP } from '../../../uapi/ioctl.js';
+import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../uapi/mman.js';
 import { create, type Scene, said, sum } from './scene.js';
 
 export const DATA: readonly Scene[] = [

@@ -1,7 +1,6 @@
 /** Scenes of descriptors and of an inode's attributes. */
-import { FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../../fs/ioctl.js';
-import { FASYNC, O_CREAT, O_NONBLOCK, O_RDWR } from '../../../fs/open-flags.js';
-import { AT_FDCWD } from '../../../fs/syscalls/path.js';
+import { AT_FDCWD, FASYNC, O_CREAT, O_NONBLOCK, O_RDWR } from '../../../uapi/fcntl.js';
+import { FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../../uapi/ioctl.js';
 import { create, type Scene, said } from './scene.js';
 
 export const DESCRIPTORS: readonly Scene[] = [

@@ -1,26 +1,26 @@
 /** Scenes of block devices as files: read, asked, mapped. */
+
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BlockDevice } from '../../../block/block-device.js';
 import { type FaultPolicy, faultyDevice } from '../../../block/faulty-device.js';
-import { imageDevice, LOOP_GET_STATUS64 } from '../../../block/image-device.js';
-import { BLKGETSIZE64, BLKRRPART, HDIO_GETGEO } from '../../../block/ioctl.js';
+import { imageDevice } from '../../../block/image-device.js';
 import { MEMORY_GET_STAT, memoryDevice } from '../../../block/memory-device.js';
 import { add_disk, del_gendisk } from '../../../fs/disks.js';
 import { DROP_PAGECACHE, drop_caches } from '../../../fs/drop-caches.js';
-import { FIBMAP } from '../../../fs/ioctl.js';
-import { O_RDWR } from '../../../fs/open-flags.js';
-import { S_IFBLK } from '../../../fs/stat-mode.js';
 import { kill_sb, vfs_mount } from '../../../fs/super.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../../fs/syscalls.js';
 import { mkfs } from '../../../latch/mkfs.js';
 import { latch_fs_type } from '../../../latch/super.js';
 import { PAGE_SIZE } from '../../../mm/folio.js';
-import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../mm/mmap.js';
 import { PMD_SIZE } from '../../../mm/unmapped-area.js';
 import { Task } from '../../../sched/task.js';
+import { O_RDWR } from '../../../uapi/fcntl.js';
+import { BLKGETSIZE64, BLKRRPART, FIBMAP, HDIO_GETGEO, LOOP_GET_STATUS64 } from '../../../uapi/ioctl.js';
+import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../uapi/mman.js';
+import { S_IFBLK } from '../../../uapi/stat.js';
 import { create, type Scene, said, sum } from './scene.js';
 
 const MIB = 2 ** 20;

@@ -1,8 +1,9 @@
 /** Scenes of inodes: what is said of them, and their end. */
+
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../../fs/drop-caches.js';
-import { FS_IOC_GETVERSION, FS_IOC_SETVERSION } from '../../../fs/ioctl.js';
 import { posix_acl_to_xattr } from '../../../fs/posix-acl-xattr.js';
 import { Task } from '../../../sched/task.js';
+import { FS_IOC_GETVERSION, FS_IOC_SETVERSION } from '../../../uapi/ioctl.js';
 import { create, type Scene, said } from './scene.js';
 
 /** FS_IOC_GETVERSION of a program for 32 bits. */

@@ -2,12 +2,12 @@
  * What operations may do because their callers do not hold certain locks: filesystems that do all of it. They take each of these locks, and sleep, which is
  * what the rows leave to them; a caller who holds one after all is found out by the lock, not by the row.
  */
+
 import { d_path } from '../../../fs/d-path.js';
 import { Dentry } from '../../../fs/dentry.js';
 import { DROP_SLAB, drop_caches } from '../../../fs/drop-caches.js';
 import { iput } from '../../../fs/icache.js';
 import type { Inode } from '../../../fs/inode.js';
-import { FS_IOC_FIEMAP, FS_IOC_GETFLAGS } from '../../../fs/ioctl.js';
 import { OffsetCtx, simple_offset_dir_operations } from '../../../fs/libfs.js';
 import type { file_lock_operations, lock_manager_operations } from '../../../fs/locks/file-lock-operations.js';
 import { generic_setlease, lease_manager_ops } from '../../../fs/locks/leases.js';
@@ -15,7 +15,6 @@ import { blockedOf, locks_get_lock_context } from '../../../fs/locks/lock-list.j
 import { posix_lock_file } from '../../../fs/locks/posix-locks.js';
 import { LOOKUP_RCU } from '../../../fs/namei/lookup.js';
 import { MAY_EXEC } from '../../../fs/namei/permission.js';
-import { O_DIRECTORY, O_NONBLOCK, O_RDWR, O_TMPFILE } from '../../../fs/open-flags.js';
 import type { dentry_operations, inode_operations } from '../../../fs/operations.js';
 import { umount_begin } from '../../../fs/super.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
@@ -25,6 +24,8 @@ import type { RwSem } from '../../../locking/rwsem.js';
 import type { Awaitable } from '../../../sched/awaitable.js';
 import { Task } from '../../../sched/task.js';
 import { might_sleep, WaitQueue, wait_event } from '../../../sched/wait.js';
+import { O_DIRECTORY, O_NONBLOCK, O_RDWR, O_TMPFILE } from '../../../uapi/fcntl.js';
+import { FS_IOC_FIEMAP, FS_IOC_GETFLAGS } from '../../../uapi/ioctl.js';
 import { create, names, type Scene, said } from './scene.js';
 
 function newTask(sb: SuperBlock): Task {

@@ -1,14 +1,14 @@
 /** Scenes of locks on files and of leases. */
+
 import type { file_lock_operations, lock_manager_operations } from '../../../fs/locks/file-lock-operations.js';
 import { generic_setlease, lease_manager_ops } from '../../../fs/locks/leases.js';
 import { locks_get_lock_context } from '../../../fs/locks/lock-list.js';
 import { LockManager } from '../../../fs/locks/lock-manager.js';
 import { posix_lock_file } from '../../../fs/locks/posix-locks.js';
-import { O_NONBLOCK, O_RDWR } from '../../../fs/open-flags.js';
-import { LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN } from '../../../fs/syscalls/fcntl.js';
 import { GUARDED, guard_read } from '../../../locking/guarded.js';
 import { Task } from '../../../sched/task.js';
 import { WaitQueue, wait_event } from '../../../sched/wait.js';
+import { LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, O_NONBLOCK, O_RDWR } from '../../../uapi/fcntl.js';
 import { create, type Scene, said } from './scene.js';
 
 export const LOCKS: readonly Scene[] = [

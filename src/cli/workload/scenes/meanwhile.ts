@@ -1,11 +1,10 @@
 /** Scenes of what is under way when something begins that has to wait for it. */
+
 import { dget, dput } from '../../../fs/dcache.js';
 import { d_splice_alias } from '../../../fs/dcache-alias.js';
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../../fs/drop-caches.js';
 import { ihold } from '../../../fs/icache.js';
-import { FIFREEZE, FITHAW } from '../../../fs/ioctl.js';
 import { fput, open_or_create } from '../../../fs/open.js';
-import { O_CREAT, O_DIRECTORY, O_RDWR } from '../../../fs/open-flags.js';
 import { vfs_iocb_iter_read } from '../../../fs/read-write.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
 import { sync_filesystem } from '../../../fs/sync.js';
@@ -13,13 +12,20 @@ import type { Syscalls } from '../../../fs/syscalls.js';
 import { IovIter } from '../../../mm/iov-iter.js';
 import { IOCB_QUEUED, type Kiocb } from '../../../mm/operations.js';
 import { Errno } from '../../../sched/errno.js';
+import {
+  FALLOC_FL_COLLAPSE_RANGE,
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  FALLOC_FL_ZERO_RANGE,
+} from '../../../uapi/falloc.js';
+import { O_CREAT, O_DIRECTORY, O_RDWR } from '../../../uapi/fcntl.js';
+import { FIFREEZE, FITHAW } from '../../../uapi/ioctl.js';
 import { names, type Scene, said, sum } from './scene.js';
 import { cold, kthread, onSlow } from './slow.js';
 
 const P = 4096;
-const FALLOC_FL_PUNCH_HOLE = 3;
-const FALLOC_FL_COLLAPSE_RANGE = 8;
-const FALLOC_FL_ZERO_RANGE = 16;
+/** A hole, and the file as long as it was. */
+const PUNCH = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 
 /**
  * Read past the cache without waiting for it, and call `body` meanwhile.
@@ -63,7 +69,7 @@ async function whileRead(sb: SuperBlock, name: string, body: () => Promise<unkno
 /** What frees blocks of a file, or moves them. */
 const CHANGES: readonly (readonly [string, (sys: Syscalls, fd: number, hole: number) => Promise<unknown>])[] = [
   ['cut', (sys, fd) => sys.ftruncate(fd, 2 * P)],
-  ['punched', (sys, fd) => sys.fallocate(fd, FALLOC_FL_PUNCH_HOLE, P, 4 * P)],
+  ['punched', (sys, fd) => sys.fallocate(fd, PUNCH, P, 4 * P)],
   ['zeroed', (sys, fd) => sys.fallocate(fd, FALLOC_FL_ZERO_RANGE, P, 4 * P)],
   ['collapsed', (sys, fd) => sys.fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, P, 4 * P)],
   ['copied to', (sys, fd, hole) => sys.copy_file_range(hole, 0, fd, 0, 8 * P)],

@@ -1,20 +1,23 @@
 /** Scenes of the memory of processes: swapped, moved, mapped. */
-import { FS_IOC_SETFLAGS } from '../../../fs/ioctl.js';
-import { O_CREAT, O_DIRECT, O_RDWR } from '../../../fs/open-flags.js';
+
 import type { SuperBlock } from '../../../fs/super-block.js';
-import { RWF_HIPRI } from '../../../fs/syscalls/io.js';
 import type { Syscalls } from '../../../fs/syscalls.js';
 import { fs_reclaim } from '../../../locking/lock-map.js';
 import { compact_memory } from '../../../mm/compaction.js';
 import { PAGE_SIZE } from '../../../mm/folio.js';
-import { MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../mm/mmap.js';
 import { PMD_SIZE } from '../../../mm/unmapped-area.js';
 import { shrink_node } from '../../../mm/vmscan.js';
 import { Task } from '../../../sched/task.js';
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from '../../../uapi/falloc.js';
+import { O_CREAT, O_DIRECT, O_RDWR } from '../../../uapi/fcntl.js';
+import { RWF_HIPRI } from '../../../uapi/fs.js';
+import { FS_IOC_SETFLAGS } from '../../../uapi/ioctl.js';
+import { MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../uapi/mman.js';
 import { create, type Scene, sum } from './scene.js';
 
 const RW = PROT_READ | PROT_WRITE;
-const FALLOC_FL_PUNCH_HOLE = 3;
+/** A hole, and the file as long as it was. */
+const PUNCH = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 
 function kernelTask(sb: SuperBlock, comm: string): Task {
   return new Task(sb.sched, sb.machine.validator, { comm });
@@ -71,7 +74,7 @@ export const MEMORY: readonly Scene[] = [
       const fd = await create(sys, '/d', 40 * PAGE_SIZE);
       const direct = await other.open('/d', O_RDWR | O_DIRECT);
       const before = sum(await other.preadv2(direct, 10 * PAGE_SIZE, 512, RWF_HIPRI));
-      await sys.fallocate(fd, FALLOC_FL_PUNCH_HOLE, 4 * PAGE_SIZE, 4 * PAGE_SIZE);
+      await sys.fallocate(fd, PUNCH, 4 * PAGE_SIZE, 4 * PAGE_SIZE);
       await Promise.all([
         other.pwrite(direct, Buffer.alloc(12 * PAGE_SIZE, 'direct'), 2 * PAGE_SIZE),
         sys.pread(fd, 20 * PAGE_SIZE, 0),
@@ -114,7 +117,7 @@ export const MEMORY: readonly Scene[] = [
       // The second slab has few pages, the first one room for them.
       const fd = await create(sys, '/c', 600 * PAGE_SIZE);
       await sys.fsync(fd);
-      await sys.fallocate(fd, FALLOC_FL_PUNCH_HOLE, 0, 200 * PAGE_SIZE);
+      await sys.fallocate(fd, PUNCH, 0, 200 * PAGE_SIZE);
       const mapped = await other.mmap(0, PAGE_SIZE, RW, MAP_SHARED, await other.open('/c', O_RDWR), 599 * PAGE_SIZE);
       await other.store(mapped, Buffer.from('moves'));
       const { moved } = await compact_memory(kernelTask(sb, 'kcompactd'), sb.memory, 'MIGRATE_SYNC');

@@ -1,12 +1,12 @@
 /** Scenes of names and of what a dentry calls. */
+
 import { DROP_SLAB, drop_caches } from '../../../fs/drop-caches.js';
 import { generic_drop_inode, iput } from '../../../fs/icache.js';
-import { FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../../fs/ioctl.js';
-import { O_DIRECTORY, O_RDWR, O_TMPFILE } from '../../../fs/open-flags.js';
 import type { dentry_operations } from '../../../fs/operations.js';
-import { AT_FDCWD } from '../../../fs/syscalls/path.js';
 import { GUARDED, guard_write } from '../../../locking/guarded.js';
 import { Task } from '../../../sched/task.js';
+import { AT_FDCWD, O_DIRECTORY, O_RDWR, O_TMPFILE } from '../../../uapi/fcntl.js';
+import { FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../../uapi/ioctl.js';
 import { create, names, type Scene, said } from './scene.js';
 
 /** FS_CASEFOLD_FL. */

@@ -1,13 +1,12 @@
 /** Scenes of who is locked first, where several are, and of those who come while others have what they want. */
-import { O_APPEND, O_DIRECTORY, O_RDWR, O_TRUNC } from '../../../fs/open-flags.js';
+
 import type { SuperBlock } from '../../../fs/super-block.js';
-import { AT_FDCWD } from '../../../fs/syscalls/path.js';
 import type { Syscalls } from '../../../fs/syscalls.js';
 import type { RwSem } from '../../../locking/rwsem.js';
 import { Task } from '../../../sched/task.js';
+import { AT_FDCWD, O_APPEND, O_DIRECTORY, O_RDWR, O_TRUNC } from '../../../uapi/fcntl.js';
+import { RENAME_EXCHANGE } from '../../../uapi/fs.js';
 import { create, names, type Scene, said } from './scene.js';
-
-const RENAME_EXCHANGE = 2;
 
 /** Call `body` while a task of another has locked `lock` exclusively, and let it go when all that can be done without it is done. */
 async function whileHeld<T>(

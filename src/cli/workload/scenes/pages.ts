@@ -1,4 +1,5 @@
 /** Scenes of pages that somebody has locked when others come: who only tries for a lock goes by, who needs it waits. */
+
 import {
   brelse,
   mark_buffer_dirty,
@@ -10,7 +11,6 @@ import {
 } from '../../../block/buffer-cache.js';
 import { DROP_PAGECACHE, drop_caches } from '../../../fs/drop-caches.js';
 import type { Inode } from '../../../fs/inode.js';
-import { O_RDWR } from '../../../fs/open-flags.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
 import { sync_filesystem } from '../../../fs/sync.js';
 import type { Syscalls } from '../../../fs/syscalls.js';
@@ -21,11 +21,12 @@ import { compact_memory } from '../../../mm/compaction.js';
 import { folio_clear_uptodate, folio_end_writeback, folio_start_writeback, folio_unlock } from '../../../mm/filemap.js';
 import { Folio, folio_get, folio_put, PAGE_SIZE } from '../../../mm/folio.js';
 import { type MigrateMode, migrate_one } from '../../../mm/migrate.js';
-import { MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../mm/mmap.js';
 import { unmap_mapping_folio } from '../../../mm/rmap.js';
 import { shrink_anon } from '../../../mm/swap-reclaim.js';
 import { shrink_node } from '../../../mm/vmscan.js';
 import { errno } from '../../../sched/errno.js';
+import { O_RDWR } from '../../../uapi/fcntl.js';
+import { MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../uapi/mman.js';
 import { create, type Scene, said, sum } from './scene.js';
 import { kthread, onSlow } from './slow.js';
 

@@ -1,7 +1,11 @@
 /** Scenes of quotas: of a user who has limits, and of root who sets them. */
+
 import { DROP_SLAB, drop_caches } from '../../../fs/drop-caches.js';
-import { O_CREAT, O_RDWR } from '../../../fs/open-flags.js';
 import { GRPQUOTA, USRQUOTA } from '../../../fs/quota/types.js';
+import type { QuotaArgument } from '../../../fs/syscalls/quota.js';
+import { Process, syscalls } from '../../../fs/syscalls.js';
+import { Task, userCred } from '../../../sched/task.js';
+import { O_CREAT, O_RDWR } from '../../../uapi/fcntl.js';
 import {
   Q_GETFMT,
   Q_GETINFO,
@@ -12,10 +16,7 @@ import {
   Q_SETINFO,
   Q_SETQUOTA,
   Q_SYNC,
-  type QuotaArgument,
-} from '../../../fs/syscalls/quota.js';
-import { Process, syscalls } from '../../../fs/syscalls.js';
-import { Task, userCred } from '../../../sched/task.js';
+} from '../../../uapi/quota.js';
 import { type Scene, said } from './scene.js';
 
 const UID = 1000;

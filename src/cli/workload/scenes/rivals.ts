@@ -1,7 +1,7 @@
 /** Two who want the same at once: what comes of it shows whether a lock has kept them apart while an operation slept. */
+
 import { BlockDevice, blkdev_get, blkdev_put, type block_device_operations } from '../../../block/block-device.js';
 import { memoryDevice } from '../../../block/memory-device.js';
-import { FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS } from '../../../fs/ioctl.js';
 import { mount_held } from '../../../fs/namespace.js';
 import { ACL_DONT_CACHE } from '../../../fs/posix-acl-types.js';
 import { kill_sb, vfs_mount } from '../../../fs/super.js';
@@ -13,6 +13,7 @@ import { GUARDED, guard_read } from '../../../locking/guarded.js';
 import { isErrno } from '../../../sched/errno.js';
 import { Task } from '../../../sched/task.js';
 import { WaitQueue } from '../../../sched/wait.js';
+import { FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS } from '../../../uapi/ioctl.js';
 import { create, type Scene } from './scene.js';
 
 /** Milliseconds: long enough for whoever is not kept away. */

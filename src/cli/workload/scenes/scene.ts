@@ -1,7 +1,8 @@
 /** What a scene is, and what scenes have in common. */
-import { O_CREAT, O_DIRECTORY, O_RDWR } from '../../../fs/open-flags.js';
+
 import type { SuperBlock } from '../../../fs/super-block.js';
 import type { Syscalls } from '../../../fs/syscalls.js';
+import { O_CREAT, O_DIRECTORY, O_RDWR } from '../../../uapi/fcntl.js';
 
 export interface Scene {
   readonly name: string;

@@ -1,8 +1,8 @@
 /** Scenes on a device that takes its time, so that others come in the middle of what reads and writes. */
+
 import { faultyDevice } from '../../../block/faulty-device.js';
 import { memoryDevice } from '../../../block/memory-device.js';
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../../fs/drop-caches.js';
-import { O_CREAT, O_DIRECT, O_RDWR } from '../../../fs/open-flags.js';
 import { kill_sb, vfs_mount } from '../../../fs/super.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
 import { sync_filesystem } from '../../../fs/sync.js';
@@ -11,6 +11,7 @@ import { fsck } from '../../../latch/fsck/fsck.js';
 import { mkfs } from '../../../latch/mkfs.js';
 import { latch_fs_type } from '../../../latch/super.js';
 import { Task } from '../../../sched/task.js';
+import { O_CREAT, O_DIRECT, O_RDWR } from '../../../uapi/fcntl.js';
 import { type Scene, said, sum } from './scene.js';
 
 const MIB = 2 ** 20;

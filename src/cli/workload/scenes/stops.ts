@@ -1,7 +1,8 @@
 /** Scenes in which a filesystem is shut down, and of writes that pass its cache by. */
-import { FS_IOC_SHUTDOWN } from '../../../fs/ioctl.js';
-import { O_CREAT, O_DIRECT, O_DIRECTORY, O_RDWR } from '../../../fs/open-flags.js';
+
 import type { Syscalls } from '../../../fs/syscalls.js';
+import { O_CREAT, O_DIRECT, O_DIRECTORY, O_RDWR } from '../../../uapi/fcntl.js';
+import { FS_IOC_SHUTDOWN } from '../../../uapi/ioctl.js';
 import { create, names, type Scene, said, sum } from './scene.js';
 
 async function shutDown(sys: Syscalls, other: Syscalls, how: number): Promise<unknown> {

@@ -1,12 +1,13 @@
 /** Scenes of a whole filesystem. */
+
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../../fs/drop-caches.js';
-import { FIFREEZE, FITHAW, FITRIM, FS_IOC_SETFLAGS } from '../../../fs/ioctl.js';
-import { O_DIRECTORY, O_RDWR } from '../../../fs/open-flags.js';
 import { SB_RDONLY } from '../../../fs/super-block.js';
 import { fs_reclaim } from '../../../locking/lock-map.js';
-import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../mm/mmap.js';
 import { shrink_slab } from '../../../mm/vmscan.js';
 import { Task } from '../../../sched/task.js';
+import { O_DIRECTORY, O_RDWR } from '../../../uapi/fcntl.js';
+import { FIFREEZE, FITHAW, FITRIM, FS_IOC_SETFLAGS } from '../../../uapi/ioctl.js';
+import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../uapi/mman.js';
 import { create, names, type Scene } from './scene.js';
 
 /** Bytes of a page. */

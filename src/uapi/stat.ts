@@ -20,3 +20,9 @@ export const S_IRWXUGO = 0o777;
 export const S_IALLUGO = 0o7777;
 export const S_IRWXG = 0o070;
 export const S_IXGRP = 0o010;
+
+/** stx_attributes of statx(2). */
+export const STATX_ATTR_COMPRESSED = 0x4;
+export const STATX_ATTR_IMMUTABLE = 0x10;
+export const STATX_ATTR_APPEND = 0x20;
+export const STATX_ATTR_NODUMP = 0x40;
