@@ -20,7 +20,7 @@ import { type dquot_operations, QuotaInfo, type quotactl_ops } from './quota/typ
 import { SuperWriters } from './super-writers.js';
 import { WbLists } from './wb-lists.js';
 
-/** s_flags bits (SB_*). MS_STRICTATIME is another: Linux keeps it of a mount, and here a superblock has one mount. */
+/** s_flags bits (SB_*), and MS_STRICTATIME: a flag of a mount in the kernel, here of the superblock. */
 export const SB_RDONLY = 1;
 export const SB_SYNCHRONOUS = 16;
 export const SB_DIRSYNC = 128;
