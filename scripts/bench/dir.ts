@@ -6,7 +6,8 @@
 import Table from 'cli-table3';
 import { memoryDevice } from '../../src/block/memory-device.js';
 import { newMachine } from '../../src/cli/machine.js';
-import { dput, shrink_dcache_sb } from '../../src/fs/dcache.js';
+import { dput } from '../../src/fs/dcache.js';
+import { shrink_dcache_sb } from '../../src/fs/dcache-shrink.js';
 import type { Dentry } from '../../src/fs/dentry.js';
 import { do_create, do_mkdir, do_unlink, lookup_one } from '../../src/fs/namei.js';
 import { fput, vfs_open } from '../../src/fs/open.js';

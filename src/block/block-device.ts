@@ -9,8 +9,9 @@ import { Errseq } from '../sched/errseq.js';
 import type { Scheduler } from '../sched/scheduler.js';
 import type { Task } from '../sched/task.js';
 import type { Validator } from '../sched/validator.js';
-import { invalidate_bdev, sync_blockdev } from './buffer-cache.js';
+import { invalidate_bdev } from './buffer-cache.js';
 import { BufferStore } from './buffer-store.js';
+import { sync_blockdev } from './buffer-writeback.js';
 import { type Driver, RequestQueue } from './request-queue.js';
 
 /**

@@ -22,8 +22,9 @@ import {
 } from '../uapi/ioctl.js';
 import { blkdev_issue_discard, blkdev_issue_zeroout, SECTOR_SIZE } from './bio.js';
 import { type BlockDevice, blkdev_getgeo, disk_unlock_native_capacity, type OpenMode } from './block-device.js';
-import { invalidate_bdev, sync_blockdev } from './buffer-cache.js';
+import { invalidate_bdev } from './buffer-cache.js';
 import { BLOCK_SIZE } from './buffer-head.js';
+import { sync_blockdev } from './buffer-writeback.js';
 
 /** An answer of 4 or 8 bytes, little-endian as on the machines that this runs on. */
 function answer(value: number, bytes: 4 | 8): Buffer {

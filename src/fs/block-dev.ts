@@ -5,21 +5,17 @@
 
 import { blkdev_issue_flush } from '../block/bio.js';
 import { type BlockDevice, blkdev_get, blkdev_put, type OpenMode } from '../block/block-device.js';
+import { brelse, lock_buffer, mark_buffer_dirty } from '../block/buffer.js';
 import { bytes_settled } from '../block/buffer-access.js';
+import { invalidate_bdev, sb_bread, sb_getblk } from '../block/buffer-cache.js';
+import { BLOCK_SIZE, type BufferHead } from '../block/buffer-head.js';
 import {
-  brelse,
-  invalidate_bdev,
-  lock_buffer,
-  mark_buffer_dirty,
-  sb_bread,
-  sb_getblk,
   start_writeback,
   sync_blockdev,
   wait_on_writing,
   write_and_wait_buffers,
   write_dirty_buffers,
-} from '../block/buffer-cache.js';
-import { BLOCK_SIZE, type BufferHead } from '../block/buffer-head.js';
+} from '../block/buffer-writeback.js';
 import { blkdev_ioctl, compat_blkdev_ioctl } from '../block/ioctl.js';
 import { dax_mmap } from '../mm/dax.js';
 import { PAGE_SIZE } from '../mm/folio.js';

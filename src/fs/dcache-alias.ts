@@ -4,17 +4,9 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import {
-  __d_drop,
-  __d_rehash,
-  aliasesToChange,
-  d_drop,
-  d_lookup_done,
-  d_rehash,
-  dget,
-  dput,
-  shrink_dcache_parent,
-} from './dcache.js';
+import { __d_drop, __d_rehash, aliasesToChange, d_drop, d_rehash, dget, dput } from './dcache.js';
+import { d_lookup_done } from './dcache-parallel.js';
+import { shrink_dcache_parent } from './dcache-shrink.js';
 import { DCACHE_DISCONNECTED, DCACHE_UNHASHED, Dentry, d_init_name, d_set_inode, d_set_place } from './dentry.js';
 import { iput } from './icache.js';
 import { type Inode, inode_init, isDir } from './inode.js';

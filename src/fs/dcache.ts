@@ -1,21 +1,20 @@
-/** The names in memory (fs/dcache.c): making, finding, dropping and freeing dentries. Moving them and connecting inodes to them is in dcache-alias.ts. */
-
+/**
+ * The names in memory (fs/dcache.c): making, finding, dropping and freeing dentries. Their first lookup is in dcache-parallel.ts, freeing all of them in
+ * dcache-shrink.ts, moving them and connecting inodes to them in dcache-alias.ts.
+ */
 import { dentry_operations as rows } from '../contract/dentry.js';
 import { call, invoke } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Rcu } from '../locking/rcu.js';
 import { type Awaitable, andThen, nothing } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
-import { WaitQueue } from '../sched/wait.js';
 import {
   DCACHE_DISCONNECTED,
   DCACHE_KILLED,
-  DCACHE_PAR_LOOKUP,
   DCACHE_REFERENCED,
   DCACHE_UNHASHED,
   Dentry,
   d_set_inode,
-  type InLookup,
 } from './dentry.js';
 import { iput } from './icache.js';
 import type { Inode } from './inode.js';
@@ -126,64 +125,6 @@ export function __d_drop(task: Task, dentry: Dentry): void {
   const siblings = dentry.d_parent.d_children;
   if (siblings?.get(dentry.d_key) === dentry) siblings.delete(dentry.d_key);
   dentry.d_flags |= DCACHE_UNHASHED;
-}
-
-/** What d_alloc_parallel found: a dentry that is known, or a fresh one for the caller to look up and pass to d_lookup_done. */
-export interface AllocatedParallel {
-  readonly dentry: Dentry;
-  readonly fresh: boolean;
-}
-
-/**
- * The dentry of a name that is not cached, for a first lookup with i_rwsem of the directory shared (d_alloc_parallel): one task looks the name up,
- * the others wait for it.
- */
-export function d_alloc_parallel(task: Task, parent: Dentry, name: string): Awaitable<AllocatedParallel> {
-  const cached = d_lookup(task, parent, name);
-  if (cached !== undefined) return { dentry: cached, fresh: false };
-  const pending = parent.d_in_lookup?.get(keyOf(task, parent, name));
-  if (pending !== undefined) return joinLookup(task, parent, name, pending);
-  const dentry = d_alloc(task, parent, name);
-  dentry.d_flags |= DCACHE_PAR_LOOKUP;
-  parent.d_in_lookup ??= new Map();
-  parent.d_in_lookup.set(dentry.d_key, { dentry, task });
-  return { dentry, fresh: true };
-}
-
-async function joinLookup(
-  task: Task,
-  parent: Dentry,
-  name: string,
-  { dentry: pending, task: looking }: InLookup,
-): Promise<AllocatedParallel> {
-  dget(pending);
-  while ((pending.d_flags & DCACHE_PAR_LOOKUP) !== 0) {
-    pending.d_wait ??= new WaitQueue();
-    await pending.d_wait.wait(task, { what: `the lookup of ${name}`, blockers: () => [looking] });
-  }
-  const found =
-    (pending.d_flags & DCACHE_UNHASHED) === 0 &&
-    pending.d_parent === parent &&
-    pending.d_key === keyOf(task, parent, name);
-  if (found) return { dentry: pending, fresh: false };
-  // It failed, or led to another dentry: look again.
-  await dput(task, pending);
-  return d_alloc_parallel(task, parent, name);
-}
-
-/** Whether the dentry is being looked up for the first time: its filesystem has not said yet what it is (d_in_lookup). */
-export function d_in_lookup(dentry: Dentry): boolean {
-  return (dentry.d_flags & DCACHE_PAR_LOOKUP) !== 0;
-}
-
-/** The first lookup of a name has ended, however it did (d_lookup_done). */
-export function d_lookup_done(dentry: Dentry): void {
-  if ((dentry.d_flags & DCACHE_PAR_LOOKUP) === 0) return;
-  dentry.d_flags &= ~DCACHE_PAR_LOOKUP;
-  const pending = dentry.d_parent.d_in_lookup;
-  if (pending?.get(dentry.d_key)?.dentry === dentry) pending.delete(dentry.d_key);
-  dentry.d_wait?.wake_all();
-  dentry.d_wait = undefined;
 }
 
 /** Give a reference back (dput). An unused dentry stays for the next user if it can be found again. */
@@ -313,52 +254,4 @@ function pruneDentry(dentry: Dentry, task: Task): LruStatus {
   dentry.d_flags &= ~DCACHE_REFERENCED;
   if (dentry.d_count > 0) return 'removed';
   return referenced ? 'rotate' : kill(task, dentry);
-}
-
-/** Free what is unused below `parent`: negative dentries of a directory that was removed, for example (shrink_dcache_parent). */
-export function shrink_dcache_parent(task: Task, parent: Dentry): Awaitable<void> {
-  if (parent.d_children === undefined || parent.d_children.size === 0) return undefined;
-  return shrinkBelow(task, parent);
-}
-
-async function shrinkBelow(task: Task, top: Dentry): Promise<void> {
-  // Leaves first; a directory becomes a leaf, and unused, when its last child goes.
-  const stack: { readonly dentry: Dentry; readonly children: Iterator<Dentry> }[] = [];
-  const enter = (dentry: Dentry): void => {
-    const children = [...(dentry.d_children?.values() ?? [])];
-    stack.push({ dentry, children: children[Symbol.iterator]() });
-  };
-  enter(top);
-  for (let frame = stack.at(-1); frame !== undefined; frame = stack.at(-1)) {
-    const next = frame.children.next();
-    if (next.done !== true) {
-      if ((next.value.d_children?.size ?? 0) > 0) enter(next.value);
-      else if (next.value.d_count === 0) await kill(task, next.value);
-      continue;
-    }
-    stack.pop();
-    if (frame.dentry !== top && frame.dentry.d_count === 0) await kill(task, frame.dentry);
-  }
-}
-
-/** Free every unused dentry of a superblock (shrink_dcache_sb). */
-export async function shrink_dcache_sb(task: Task, sb: SuperBlock): Promise<void> {
-  const lru = sb.s_dentry_lru;
-  for (let dentry = lru.oldest; dentry !== undefined; dentry = lru.oldest) {
-    if (dentry.d_count > 0) lru.remove(dentry);
-    else {
-      const gone = kill(task, dentry);
-      if (gone instanceof Promise) await gone;
-    }
-  }
-}
-
-/** The tree goes away with its superblock, the root with it (shrink_dcache_for_umount). s_umount is held exclusively. */
-export async function shrink_dcache_for_umount(task: Task, sb: SuperBlock): Promise<void> {
-  await shrink_dcache_sb(task, sb);
-  const { s_root: root } = sb;
-  if (root === undefined) return;
-  sb.s_root = undefined;
-  d_drop(task, root);
-  await dput(task, root);
 }

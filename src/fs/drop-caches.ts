@@ -1,7 +1,7 @@
 /** Giving clean caches back on demand (fs/drop_caches.c). */
 import { invalidate_mapping_pages } from '../mm/invalidate.js';
 import type { Task } from '../sched/task.js';
-import { shrink_dcache_sb } from './dcache.js';
+import { shrink_dcache_sb } from './dcache-shrink.js';
 import { igrab, iput, prune_icache_sb } from './icache.js';
 import type { SuperBlock } from './super-block.js';
 

@@ -9,7 +9,7 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { MS_STRICTATIME } from '../uapi/mount.js';
-import { shrink_dcache_for_umount, shrink_dcache_sb } from './dcache.js';
+import { shrink_dcache_for_umount, shrink_dcache_sb } from './dcache-shrink.js';
 import type { Dentry } from './dentry.js';
 import { Flusher } from './flusher.js';
 import { evict_inodes } from './icache.js';

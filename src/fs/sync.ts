@@ -1,6 +1,6 @@
 /** fsync(2), sync(2), syncfs(2) and sync_file_range(2) (fs/sync.c). */
 
-import { sync_blockdev } from '../block/buffer-cache.js';
+import { sync_blockdev } from '../block/buffer-writeback.js';
 import { file_operations } from '../contract/file.js';
 import { super_operations } from '../contract/super.js';
 import { call, invoke } from '../locking/context.js';

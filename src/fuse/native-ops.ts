@@ -8,6 +8,7 @@ import { dget, dput } from '../fs/dcache.js';
 import type { Dentry } from '../fs/dentry.js';
 import type { File } from '../fs/file.js';
 import { S_APPEND } from '../fs/inode.js';
+import { open_or_create } from '../fs/namei/open-last.js';
 import {
   do_link,
   do_mkdir,
@@ -19,7 +20,7 @@ import {
   lookup_one,
   vfs_readlink,
 } from '../fs/namei.js';
-import { filp_flush, fput, open_or_create, vfs_open } from '../fs/open.js';
+import { filp_flush, fput, vfs_open } from '../fs/open.js';
 import { vfs_iter_write } from '../fs/read-write.js';
 import { iterate_dir } from '../fs/readdir.js';
 import { vfs_getattr } from '../fs/stat.js';

@@ -2,7 +2,7 @@
 
 import { blkdev_issue_discard } from '../block/bio.js';
 import type { BlockDevice } from '../block/block-device.js';
-import { brelse } from '../block/buffer-cache.js';
+import { brelse } from '../block/buffer.js';
 import { BLOCK_SIZE, type BufferHead } from '../block/buffer-head.js';
 import { type Held, release_held } from '../locking/held.js';
 import { Mutex } from '../locking/mutex.js';

@@ -1,7 +1,8 @@
 /** Making names of what is new: files, directories, symlinks, and files that have no name yet. Called with i_rwsem held as the contract says. */
 
-import { d_in_lookup, d_rehash } from '../fs/dcache.js';
+import { d_rehash } from '../fs/dcache.js';
 import { d_instantiate } from '../fs/dcache-alias.js';
+import { d_in_lookup } from '../fs/dcache-parallel.js';
 import type { Dentry } from '../fs/dentry.js';
 import { type File, FMODE_CREATED } from '../fs/file.js';
 import { unlock_new_inode } from '../fs/icache.js';

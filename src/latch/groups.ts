@@ -1,8 +1,9 @@
 /** The groups of a mounted device: their descriptors and bitmaps, read when they are first wanted, checked, and changed under handles. */
 import { crc32 } from 'node:zlib';
 import type { BlockDevice } from '../block/block-device.js';
+import { brelse, mark_buffer_dirty } from '../block/buffer.js';
 import { bytes_settled } from '../block/buffer-access.js';
-import { brelse, mark_buffer_dirty, sb_bread, sb_find_get_block, sb_getblk } from '../block/buffer-cache.js';
+import { sb_bread, sb_find_get_block, sb_getblk } from '../block/buffer-cache.js';
 import { BLOCK_SIZE, type BufferHead } from '../block/buffer-head.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';

@@ -1,6 +1,7 @@
 /** Which inodes are free: a slot with mode 0 in a block of inodes. The inode and room bitmaps say where to look. */
 import type { BlockDevice } from '../block/block-device.js';
-import { brelse, sb_bread, sb_getblk } from '../block/buffer-cache.js';
+import { brelse } from '../block/buffer.js';
+import { sb_bread, sb_getblk } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
 import { type Held, release_held } from '../locking/held.js';
 import { type Awaitable, andThen, instead, withCleanup } from '../sched/awaitable.js';

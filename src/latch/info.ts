@@ -1,8 +1,8 @@
 /** What one mounted latch filesystem keeps in memory (s_fs_info). */
 
 import type { BlockDevice } from '../block/block-device.js';
+import { get_bh, mark_buffer_dirty } from '../block/buffer.js';
 import { bytes_settled } from '../block/buffer-access.js';
-import { get_bh, mark_buffer_dirty } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
 import type { file_operations, inode_operations } from '../fs/operations.js';
 import type { QuotaType } from '../fs/quota/types.js';

@@ -1,6 +1,7 @@
 /** An inode's fields on the device: taken from there, and put into the block that holds it. */
 
-import { brelse, sb_bread } from '../block/buffer-cache.js';
+import { brelse } from '../block/buffer.js';
+import { sb_bread } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
 import { i_size_init, inode_init } from '../fs/inode.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';

@@ -1,7 +1,8 @@
 /** Inodes of latch in memory: reading them from the device, and writing them back. */
 
 import type { BlockDevice } from '../block/block-device.js';
-import { brelse, sb_bread } from '../block/buffer-cache.js';
+import { brelse } from '../block/buffer.js';
+import { sb_bread } from '../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../block/buffer-head.js';
 import { generic_ci_dentry_ops, IS_CASEFOLDED } from '../fs/casefold.js';
 import { iget_failed, iget_locked, unlock_new_inode } from '../fs/icache.js';

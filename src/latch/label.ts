@@ -1,6 +1,7 @@
 /** The filesystem's name: FS_IOC_GETFSLABEL and FS_IOC_SETFSLABEL (fs/ext4/ioctl.c). */
 import type { BlockDevice } from '../block/block-device.js';
-import { brelse, sb_bread } from '../block/buffer-cache.js';
+import { brelse } from '../block/buffer.js';
+import { sb_bread } from '../block/buffer-cache.js';
 import { withWrite } from '../fs/super-freeze.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';

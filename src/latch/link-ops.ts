@@ -1,5 +1,7 @@
 /** Symlinks, and special files, which have attributes only. */
-import { brelse, sb_bread } from '../block/buffer-cache.js';
+
+import { brelse } from '../block/buffer.js';
+import { sb_bread } from '../block/buffer-cache.js';
 import type { Dentry } from '../fs/dentry.js';
 import type { Inode } from '../fs/inode.js';
 import type { inode_operations } from '../fs/operations.js';

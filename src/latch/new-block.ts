@@ -1,6 +1,7 @@
 /** Blocks of metadata that nothing was in before. */
 import type { BlockDevice } from '../block/block-device.js';
-import { brelse, sb_getblk } from '../block/buffer-cache.js';
+import { brelse } from '../block/buffer.js';
+import { sb_getblk } from '../block/buffer-cache.js';
 import type { Task } from '../sched/task.js';
 import type { Handle } from './journal/types.js';
 

@@ -2,7 +2,9 @@
  * The quota files: ordinary files without a name, whose blocks are metadata, so that usage is a part of the transaction that changes it. They only grow. What is in them is
  * the quota code's business (fs/quota/quota-v2.ts).
  */
-import { brelse, sb_bread, sb_getblk } from '../block/buffer-cache.js';
+
+import { brelse } from '../block/buffer.js';
+import { sb_bread, sb_getblk } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
 import { i_size_init } from '../fs/inode.js';
 import type { QuotaType } from '../fs/quota/types.js';

@@ -1,5 +1,7 @@
 /** Counting what everybody has by looking at all inodes (quotacheck). */
-import { brelse, sb_bread } from '../block/buffer-cache.js';
+
+import { brelse } from '../block/buffer.js';
+import { sb_bread } from '../block/buffer-cache.js';
 import { QUOTA_TYPES } from '../fs/quota/types.js';
 import type { Task } from '../sched/task.js';
 import { isSet } from './bitmap.js';

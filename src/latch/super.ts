@@ -2,8 +2,10 @@
 
 import { blkdev_issue_flush } from '../block/bio.js';
 import type { BlockDevice } from '../block/block-device.js';
-import { brelse, sb_bread, sync_blockdev } from '../block/buffer-cache.js';
+import { brelse } from '../block/buffer.js';
+import { sb_bread } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
+import { sync_blockdev } from '../block/buffer-writeback.js';
 import { d_make_root } from '../fs/dcache-alias.js';
 import type { Dentry } from '../fs/dentry.js';
 import type { Inode } from '../fs/inode.js';

@@ -3,7 +3,7 @@
  * filesystem. A file in many pieces is swapped to through it (SWP_FS_OPS): its tree of extents is in memory then, whole, so that finding a block neither
  * allocates nor reads anything.
  */
-import { brelse } from '../block/buffer-cache.js';
+import { brelse } from '../block/buffer.js';
 import type { BufferHead } from '../block/buffer-head.js';
 import type { MmFile } from '../mm/address-space.js';
 import { filemap_write_and_wait_range } from '../mm/filemap-wait.js';

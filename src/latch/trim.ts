@@ -1,6 +1,6 @@
 /** FITRIM: telling the device which blocks hold nothing (ext4_trim_fs). */
 import { blkdev_issue_discard, SECTOR_SIZE } from '../block/bio.js';
-import { brelse } from '../block/buffer-cache.js';
+import { brelse } from '../block/buffer.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { clearRun, firstClear } from './bitmap.js';

@@ -1,7 +1,8 @@
 /** Looking at all extended attributes of an inode, for fsck. */
 
 import { crc32 } from 'node:zlib';
-import { brelse, sb_bread } from '../block/buffer-cache.js';
+import { brelse } from '../block/buffer.js';
+import { sb_bread } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';

@@ -1,7 +1,8 @@
 /** The extended attributes of an inode: found, read, set and removed in the tree that xattr-record.ts describes. */
 import { crc32 } from 'node:zlib';
 import type { BlockDevice } from '../block/block-device.js';
-import { brelse, sb_bread, sb_find_get_block, sb_getblk } from '../block/buffer-cache.js';
+import { brelse } from '../block/buffer.js';
+import { sb_bread, sb_find_get_block, sb_getblk } from '../block/buffer-cache.js';
 import { BLOCK_SIZE, type BufferHead } from '../block/buffer-head.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';

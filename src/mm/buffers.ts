@@ -1,5 +1,5 @@
 /** Buffers of a device's blocks attached to a folio, for filesystems that keep them there (fs/buffer.c). */
-import { brelse, get_bh } from '../block/buffer-cache.js';
+import { brelse, get_bh } from '../block/buffer.js';
 import type { BufferHead } from '../block/buffer-head.js';
 import type { Folio } from './folio.js';
 

@@ -8,22 +8,23 @@ import {
   brelse,
   end_buffer_read_sync,
   get_bh,
-  invalidate_bdev,
   lock_buffer,
   mark_buffer_dirty,
+  submit_bh,
+  sync_dirty_buffer,
+  unlock_buffer,
+  wait_on_buffer,
+} from '../../src/block/buffer.js';
+import {
+  invalidate_bdev,
   nr_dirty_buffers,
   sb_bread,
   sb_breadahead,
   sb_find_get_block,
   sb_getblk,
-  start_writeback,
-  submit_bh,
-  sync_blockdev,
-  sync_dirty_buffer,
-  unlock_buffer,
-  wait_on_buffer,
 } from '../../src/block/buffer-cache.js';
 import { BLOCK_SIZE } from '../../src/block/buffer-head.js';
+import { start_writeback, sync_blockdev } from '../../src/block/buffer-writeback.js';
 import { type FaultPolicy, faultyDevice } from '../../src/block/faulty-device.js';
 import { memoryDevice, SparseMemory } from '../../src/block/memory-device.js';
 import type { Driver } from '../../src/block/request-queue.js';

@@ -3,7 +3,8 @@
 import t from 'tap';
 import { attachControl } from '../../src/control/automount.js';
 import { TASK_DIR_INO } from '../../src/control/task-dir.js';
-import { dput, shrink_dcache_sb } from '../../src/fs/dcache.js';
+import { dput } from '../../src/fs/dcache.js';
+import { shrink_dcache_sb } from '../../src/fs/dcache-shrink.js';
 import { dentry_of_ino } from '../../src/fs/export.js';
 import { lookup_mnt } from '../../src/fs/namespace.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';

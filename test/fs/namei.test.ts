@@ -2,6 +2,7 @@
 
 import t, { type Test } from 'tap';
 import { dput } from '../../src/fs/dcache.js';
+import { shrink_dcache_sb } from '../../src/fs/dcache-shrink.js';
 import type { Dentry } from '../../src/fs/dentry.js';
 import {
   I_MUTEX_CHILD,
@@ -11,6 +12,7 @@ import {
   I_MUTEX_PARENT2,
   type inode_attrs,
 } from '../../src/fs/inode.js';
+import { open_or_create } from '../../src/fs/namei/open-last.js';
 import {
   do_create,
   do_link,
@@ -23,7 +25,7 @@ import {
   lookup_one,
   vfs_readlink,
 } from '../../src/fs/namei.js';
-import { fput, open_or_create, vfs_open, vfs_tmpfile_open } from '../../src/fs/open.js';
+import { fput, vfs_open, vfs_tmpfile_open } from '../../src/fs/open.js';
 import { Held } from '../../src/locking/held.js';
 import type { Awaitable } from '../../src/sched/awaitable.js';
 import type { Task } from '../../src/sched/task.js';
@@ -121,7 +123,6 @@ t.test('the lookups of one name by many at once make one dentry', (t) =>
   onWorld(t, async ({ root, run }) => {
     await run(async (task) => dput(task, await do_create(task, root, 'a', 0o644, true)));
     await run(async (task) => {
-      const { shrink_dcache_sb } = await import('../../src/fs/dcache.js');
       await shrink_dcache_sb(task, root.d_sb);
     });
     const found = await Promise.all(Array.from({ length: 8 }, () => run((task) => lookup_one(task, root, 'a'))));

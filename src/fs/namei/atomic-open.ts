@@ -8,15 +8,8 @@ import type { Task } from '../../sched/task.js';
 import { O_CREAT, O_EXCL, O_TRUNC } from '../../uapi/fcntl.js';
 import { NAME_MAX } from '../../uapi/limits.js';
 import { S_IFREG } from '../../uapi/stat.js';
-import {
-  type AllocatedParallel,
-  d_alloc_parallel,
-  d_in_lookup,
-  d_lookup_done,
-  dget,
-  dput,
-  putAndThrow,
-} from '../dcache.js';
+import { dget, dput, putAndThrow } from '../dcache.js';
+import { type AllocatedParallel, d_alloc_parallel, d_in_lookup, d_lookup_done } from '../dcache-parallel.js';
 import type { Dentry } from '../dentry.js';
 import { File, FMODE_CREATED, FMODE_OPENED } from '../file.js';
 import { modeOf } from '../file-table.js';

@@ -8,18 +8,9 @@ import { type Awaitable, andThen, orElse, withCleanup } from '../../sched/awaita
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { NAME_MAX } from '../../uapi/limits.js';
-import {
-  type AllocatedParallel,
-  d_alloc,
-  d_alloc_parallel,
-  d_lookup,
-  d_lookup_done,
-  dentryLocks,
-  dentryLocksAndRcu,
-  dput,
-  putAndThrow,
-} from '../dcache.js';
+import { d_alloc, d_lookup, dentryLocks, dentryLocksAndRcu, dput, putAndThrow } from '../dcache.js';
 import { d_invalidate } from '../dcache-alias.js';
+import { type AllocatedParallel, d_alloc_parallel, d_lookup_done } from '../dcache-parallel.js';
 import type { Dentry } from '../dentry.js';
 import { I_MUTEX_NORMAL, type Inode, isDir, S_DEAD } from '../inode.js';
 import { inode_permission, MAY_EXEC } from './permission.js';

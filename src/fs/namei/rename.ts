@@ -1,81 +1,22 @@
-/** rename (fs/namei.c): the lock order of the kernel's directory-locking document, the checks, and the call. */
-
+/** rename (fs/namei.c): the checks, the call, and the names in memory after it. The order of the locks is in lock-rename.ts. */
 import { inode_operations as rows } from '../../contract/inode.js';
-import { invoke, take } from '../../locking/context.js';
+import { invoke } from '../../locking/context.js';
 import type { Held } from '../../locking/held.js';
 import { type Awaitable, andThen, withCleanup } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from '../../uapi/fs.js';
-import { dput, shrink_dcache_parent } from '../dcache.js';
+import { dput } from '../dcache.js';
 import { d_exchange, d_move } from '../dcache-alias.js';
+import { shrink_dcache_parent } from '../dcache-shrink.js';
 import type { Dentry } from '../dentry.js';
 import { ihold, iput } from '../icache.js';
-import {
-  I_MUTEX_CHILD,
-  I_MUTEX_NONDIR2,
-  I_MUTEX_NORMAL,
-  I_MUTEX_PARENT,
-  I_MUTEX_PARENT2,
-  type Inode,
-  inode_set_dead,
-  isDir,
-  S_SWAPFILE,
-} from '../inode.js';
+import { type Inode, inode_set_dead, isDir, S_SWAPFILE } from '../inode.js';
 import { try_break_deleg, waiting_for_delegations } from '../locks/break-lease.js';
 import { mnt_want_write, sb_end_write, type Writing } from '../super-freeze.js';
+import { type Child, childrenToLock, lock_rename, lockAll, locks } from './lock-rename.js';
 import { dirOf, LOOKUP_RENAME_TARGET, lookup_locked } from './lookup.js';
 import { inode_permission, MAY_WRITE, may_create, may_delete } from './permission.js';
-
-/** The topmost directory on the way from `below` up to `above`, which is not in it: `below` itself where they are parent and child (the "trap"). */
-function childTowards(below: Dentry, above: Dentry): Dentry | undefined {
-  for (let at = below; ; at = at.d_parent) {
-    if (at.d_parent === above && at !== above) return at;
-    if (at.isRoot) return undefined;
-  }
-}
-
-/**
- * The two parents, locked: the ancestor first; two that are not related in whichever order, because between directories only one such rename runs at a
- * time, under s_vfs_rename_sem (lock_rename).
- * @param held gets the guards
- * @returns the ancestor of one parent that is a child of the other: it cannot be moved below itself, nor replaced
- * @throws EXDEV where the parents have no common ancestor
- */
-function lock_rename(task: Task, a: Dentry, b: Dentry, held: Held[]): Awaitable<Dentry | undefined> {
-  if (a !== b) return lockTwo(task, a, b, held);
-  return andThen(take(task, rows.rename, 'old_dir', dirOf(a).i_rwsem, I_MUTEX_PARENT), oneLocked, held);
-}
-
-function oneLocked(guard: Held, held: Held[]): undefined {
-  held.push(guard);
-}
-
-async function lockTwo(task: Task, a: Dentry, b: Dentry, held: Held[]): Promise<Dentry | undefined> {
-  const [dirA, dirB] = [dirOf(a), dirOf(b)];
-  held.push(await dirA.i_sb.s_vfs_rename_sem.lock(task));
-  const aBelowB = childTowards(a, b);
-  if (aBelowB !== undefined) {
-    held.push(await take(task, rows.rename, 'new_dir', dirB.i_rwsem, I_MUTEX_PARENT));
-    held.push(await take(task, rows.rename, 'old_dir', dirA.i_rwsem, I_MUTEX_PARENT2));
-    return aBelowB;
-  }
-  const bBelowA = childTowards(b, a);
-  if (bBelowA === undefined && !haveCommonRoot(a, b)) throw errno('EXDEV');
-  held.push(await take(task, rows.rename, 'old_dir', dirA.i_rwsem, I_MUTEX_PARENT));
-  held.push(await take(task, rows.rename, 'new_dir', dirB.i_rwsem, I_MUTEX_PARENT2));
-  return bBelowA;
-}
-
-function rootOf(dentry: Dentry): Dentry {
-  let at = dentry;
-  while (!at.isRoot) at = at.d_parent;
-  return at;
-}
-
-function haveCommonRoot(a: Dentry, b: Dentry): boolean {
-  return rootOf(a) === rootOf(b);
-}
 
 /** What takes part in one rename, as it is found. */
 class Rename {
@@ -265,7 +206,7 @@ function unlockChildren(_task: Task, { children }: Rename): void {
 function lockAndMove(task: Task, r: Rename, old: Dentry, target: Dentry): Awaitable<void> {
   const source = old.d_inode;
   if (source === undefined) throw errno('ENOENT');
-  const children = childrenToLock(r, source, target.d_inode);
+  const children = childrenToLock(source, target.d_inode, r.oldDir !== r.newDir, (r.flags & RENAME_EXCHANGE) !== 0);
   return andThen(lockAll(task, children, r.children), renameLocked, task, r, old, target, children);
 }
 
@@ -301,11 +242,6 @@ function renameLocked(
   return andThen(renamed, moveDentry, task, old, target, victim !== undefined && isDir(victim) ? victim : undefined);
 }
 
-function locks(children: readonly Child[], what: Child['of']): boolean {
-  for (const { of } of children) if (of === what) return true;
-  return false;
-}
-
 function exchanged(_renamed: void, task: Task, old: Dentry, target: Dentry): void {
   d_exchange(task, old, target);
 }
@@ -323,52 +259,4 @@ function moveDentry(
     inode_set_dead(task, replaced);
     return d_move(task, old, target);
   });
-}
-
-/** One who takes part in a rename without being a parent, and the level on which it is locked. */
-interface Child {
-  readonly of: 'source' | 'victim';
-  readonly inode: Inode;
-  readonly subclass: number;
-}
-
-/**
- * What the names stand for, as it is locked: every file, and the directories whose '..' changes or that go. Of two files the one with the lower address
- * first, here the inode number; a directory before a file; of two directories the source.
- */
-function childrenToLock(r: Rename, source: Inode, victim: Inode | undefined): readonly Child[] {
-  const moved = r.oldDir !== r.newDir;
-  const children: Child[] = [];
-  // A directory that is exchanged within its parent keeps its '..'.
-  const locksVictimDir = moved || (r.flags & RENAME_EXCHANGE) === 0;
-  if (isDir(source)) {
-    if (moved) children.push({ of: 'source', inode: source, subclass: I_MUTEX_CHILD });
-    if (victim !== undefined && (!isDir(victim) || locksVictimDir))
-      children.push({ of: 'victim', inode: victim, subclass: I_MUTEX_NORMAL });
-  } else if (victim === undefined) {
-    children.push({ of: 'source', inode: source, subclass: I_MUTEX_NORMAL });
-  } else if (isDir(victim)) {
-    if (locksVictimDir) children.push({ of: 'victim', inode: victim, subclass: I_MUTEX_CHILD });
-    children.push({ of: 'source', inode: source, subclass: I_MUTEX_NORMAL });
-  } else {
-    const sourceFirst = source.i_ino < victim.i_ino;
-    if (sourceFirst) children.push({ of: 'source', inode: source, subclass: I_MUTEX_NORMAL });
-    children.push({ of: 'victim', inode: victim, subclass: sourceFirst ? I_MUTEX_NONDIR2 : I_MUTEX_NORMAL });
-    if (!sourceFirst) children.push({ of: 'source', inode: source, subclass: I_MUTEX_NONDIR2 });
-  }
-  return children;
-}
-
-function lockAll(task: Task, children: readonly Child[], held: Held[]): Awaitable<void> {
-  for (let child = children[held.length]; child !== undefined; child = children[held.length]) {
-    const guard = take(task, rows.rename, child.of, child.inode.i_rwsem, child.subclass);
-    if (guard instanceof Promise) {
-      return guard.then((late) => {
-        held.push(late);
-        return lockAll(task, children, held);
-      });
-    }
-    held.push(guard);
-  }
-  return undefined;
 }

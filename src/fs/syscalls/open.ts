@@ -25,6 +25,7 @@ import { dget, dput } from '../dcache.js';
 import type { Dentry } from '../dentry.js';
 import { File, FMODE_OPENED, FMODE_PATH } from '../file.js';
 import { lookup_permitted } from '../namei/lookup.js';
+import { do_open, open_last_lookups } from '../namei/open-last.js';
 import { path_lookup, path_open } from '../namei/path-walk.js';
 import {
   type Last,
@@ -37,7 +38,7 @@ import {
   LOOKUP_NO_SYMLINKS,
   LOOKUP_NO_XDEV,
 } from '../namei/walk.js';
-import { do_open, open_last_lookups, vfs_open, vfs_tmpfile_open } from '../open.js';
+import { vfs_open, vfs_tmpfile_open } from '../open.js';
 import { startOf, withPath } from './path.js';
 import { close_fd, type Process } from './process.js';
 

@@ -1,5 +1,7 @@
 /** Looking at every node of a B+tree, for fsck: nothing that is read is trusted, and all that is wrong is told. */
-import { brelse, sb_bread } from '../../block/buffer-cache.js';
+
+import { brelse } from '../../block/buffer.js';
+import { sb_bread } from '../../block/buffer-cache.js';
 import type { Task } from '../../sched/task.js';
 import { BODY_HEAD, CHILD, NODE_HEAD, NODE_MAGIC, SLOT } from '../format/tree.js';
 import { Node, type TreeFormat } from './node.js';

@@ -1,5 +1,7 @@
 /** Adding a record to a B+tree, or replacing one. Everything that can fail is done first: a tree that gets no block stays as it was. */
-import { brelse, sb_getblk } from '../../block/buffer-cache.js';
+
+import { brelse } from '../../block/buffer.js';
+import { sb_getblk } from '../../block/buffer-cache.js';
 import { type Awaitable, andThen, withCleanup } from '../../sched/awaitable.js';
 import type { Task } from '../../sched/task.js';
 import { BODY_HEAD, NODE_HEAD, NODE_MAGIC, SLOT } from '../format/tree.js';

@@ -5,7 +5,8 @@
  */
 import { crc32 } from 'node:zlib';
 import type { BlockDevice } from '../../block/block-device.js';
-import { brelse, sb_bread } from '../../block/buffer-cache.js';
+import { brelse } from '../../block/buffer.js';
+import { sb_bread } from '../../block/buffer-cache.js';
 import { BLOCK_SIZE, type BufferHead } from '../../block/buffer-head.js';
 import { type Awaitable, andThen, withCleanup } from '../../sched/awaitable.js';
 import { type Errno, errno } from '../../sched/errno.js';

@@ -1,5 +1,7 @@
 /** Blocks that a repair writes: through the buffer cache, so that a second look sees them. */
-import { brelse, mark_buffer_dirty, sb_bread, sb_getblk } from '../../block/buffer-cache.js';
+
+import { brelse, mark_buffer_dirty } from '../../block/buffer.js';
+import { sb_bread, sb_getblk } from '../../block/buffer-cache.js';
 import type { FsckContext } from './context.js';
 
 /** Put the bytes of a block into the buffer cache, to be written. */

@@ -1,7 +1,8 @@
 /** What a check of a filesystem has found so far, and how things shall be. Nothing here is written: see write.ts. */
 
 import type { BlockDevice } from '../../block/block-device.js';
-import { brelse, sb_bread } from '../../block/buffer-cache.js';
+import { brelse } from '../../block/buffer.js';
+import { sb_bread } from '../../block/buffer-cache.js';
 import type { Task } from '../../sched/task.js';
 import { FS_CASEFOLD_FL } from '../../uapi/fs.js';
 import { BODY_BYTES, type TreeHost } from '../btree/tree.js';

@@ -1,5 +1,7 @@
 /** Leaves of damaged trees that nothing leads to any more, because a node above them is gone: a node says whose it is. */
-import { brelse, sb_bread } from '../../block/buffer-cache.js';
+
+import { brelse } from '../../block/buffer.js';
+import { sb_bread } from '../../block/buffer-cache.js';
 import { isSet } from '../bitmap.js';
 import { Node } from '../btree/node.js';
 import { BODY_BYTES, nodeProblem } from '../btree/tree.js';

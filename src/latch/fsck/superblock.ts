@@ -1,6 +1,7 @@
 /** Finding the superblock: the first one, if it can be right; its copy otherwise. */
 import type { BlockDevice } from '../../block/block-device.js';
-import { brelse, sb_bread } from '../../block/buffer-cache.js';
+import { brelse } from '../../block/buffer.js';
+import { sb_bread } from '../../block/buffer-cache.js';
 import type { Task } from '../../sched/task.js';
 import { decodeGroup, GROUP_OFFSET, groupSeed } from '../format/group.js';
 import { inodeIsSealed, inodeSeed } from '../format/inode.js';

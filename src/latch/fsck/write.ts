@@ -2,7 +2,7 @@
 
 import { crc32 } from 'node:zlib';
 import { blkdev_issue_flush } from '../../block/bio.js';
-import { sync_blockdev } from '../../block/buffer-cache.js';
+import { sync_blockdev } from '../../block/buffer-writeback.js';
 import { encodeGroup } from '../format/group.js';
 import { areaOf, encodeInode, inodeSeed, sealInode } from '../format/inode.js';
 import {

@@ -1,5 +1,5 @@
 /** Writing committed buffers home, and giving back the log's space (fs/jbd2/checkpoint.c). */
-import { end_buffer_write_sync, submit_bh, wait_on_buffer } from '../../block/buffer-cache.js';
+import { end_buffer_write_sync, submit_bh, wait_on_buffer } from '../../block/buffer.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import type { LogJournal } from './journal.js';

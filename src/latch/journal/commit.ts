@@ -1,6 +1,7 @@
 /** Committing a transaction (fs/jbd2/commit.c). */
+
+import { mark_buffer_dirty, wait_on_buffer } from '../../block/buffer.js';
 import { bytes_settled, check_bytes_settled } from '../../block/buffer-access.js';
-import { mark_buffer_dirty, wait_on_buffer } from '../../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../../block/buffer-head.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';

@@ -1,6 +1,7 @@
 /** A handle of a journal with a log (fs/jbd2/transaction.c). */
+
+import { brelse, clear_buffer_dirty } from '../../block/buffer.js';
 import { access_begins, type WriteAccess } from '../../block/buffer-access.js';
-import { brelse, clear_buffer_dirty } from '../../block/buffer-cache.js';
 import type { BufferHead } from '../../block/buffer-head.js';
 import type { Awaitable } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';

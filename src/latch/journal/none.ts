@@ -1,9 +1,11 @@
 /** The same handles without a journal: changes go to the buffer cache at once. For devices in memory, which lose everything in a crash anyway. */
 import { submit_bio_wait } from '../../block/bio.js';
 import type { BlockDevice } from '../../block/block-device.js';
+import { bforget, mark_buffer_dirty } from '../../block/buffer.js';
 import { access_begins, type WriteAccess } from '../../block/buffer-access.js';
-import { bforget, mark_buffer_dirty, nr_dirty_buffers, sync_blockdev } from '../../block/buffer-cache.js';
+import { nr_dirty_buffers } from '../../block/buffer-cache.js';
 import type { BufferHead } from '../../block/buffer-head.js';
+import { sync_blockdev } from '../../block/buffer-writeback.js';
 import type { Awaitable } from '../../sched/awaitable.js';
 import { type Errno, errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';

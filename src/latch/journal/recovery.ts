@@ -2,8 +2,9 @@
 
 import { submit_bio_wait } from '../../block/bio.js';
 import type { BlockDevice } from '../../block/block-device.js';
+import { brelse, get_bh, mark_buffer_dirty, sync_dirty_buffer } from '../../block/buffer.js';
 import { bytes_settled } from '../../block/buffer-access.js';
-import { brelse, get_bh, mark_buffer_dirty, sb_getblk, sync_dirty_buffer } from '../../block/buffer-cache.js';
+import { sb_getblk } from '../../block/buffer-cache.js';
 import { BLOCK_SIZE } from '../../block/buffer-head.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';

@@ -4,7 +4,7 @@ import t, { type Test } from 'tap';
 import { dget, dput } from '../../../src/fs/dcache.js';
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../../src/fs/drop-caches.js';
 import { fput } from '../../../src/fs/file-table.js';
-import { open_or_create } from '../../../src/fs/open.js';
+import { open_or_create } from '../../../src/fs/namei/open-last.js';
 import { SB_RDONLY } from '../../../src/fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../../src/fs/syscalls.js';
 import { infoOf } from '../../../src/latch/info.js';

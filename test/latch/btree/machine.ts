@@ -1,7 +1,8 @@
 /** What tests of trees need: a device in memory, blocks to take, and a handle. */
 import type { BlockDevice } from '../../../src/block/block-device.js';
-import { invalidate_bdev, sync_blockdev } from '../../../src/block/buffer-cache.js';
+import { invalidate_bdev } from '../../../src/block/buffer-cache.js';
 import type { BufferHead } from '../../../src/block/buffer-head.js';
+import { sync_blockdev } from '../../../src/block/buffer-writeback.js';
 import { memoryDevice } from '../../../src/block/memory-device.js';
 import { checkTree, type Problem, type TreeVisitor } from '../../../src/latch/btree/check.js';
 import type { TreeFormat } from '../../../src/latch/btree/node.js';

@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { submit_bio_wait } from '../../../src/block/bio.js';
-import { brelse, sb_bread, sb_getblk } from '../../../src/block/buffer-cache.js';
+import { brelse } from '../../../src/block/buffer.js';
+import { sb_bread, sb_getblk } from '../../../src/block/buffer-cache.js';
 import { BLOCK_SIZE } from '../../../src/block/buffer-head.js';
 import type { LogJournal } from '../../../src/latch/journal/journal.js';
 import { journal_format, journal_load } from '../../../src/latch/journal/load.js';

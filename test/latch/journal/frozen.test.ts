@@ -1,6 +1,7 @@
 /** What is put into a buffer when its transaction is committed: once, however often it was changed, and before the log has it. */
 import t from 'tap';
-import { brelse, sb_bread } from '../../../src/block/buffer-cache.js';
+import { brelse } from '../../../src/block/buffer.js';
+import { sb_bread } from '../../../src/block/buffer-cache.js';
 import { BLOCK_SIZE, type BufferHead } from '../../../src/block/buffer-head.js';
 import { journal_format, journal_load } from '../../../src/latch/journal/load.js';
 import { NoJournal } from '../../../src/latch/journal/none.js';

@@ -1,7 +1,8 @@
 /** Bytes of buffers change while a handle has write access to them, and the handle says so: with the deep checks on, what changes at another time is seen. */
 import t from 'tap';
+import { brelse } from '../../../src/block/buffer.js';
 import { bytes_settled } from '../../../src/block/buffer-access.js';
-import { brelse, sb_bread } from '../../../src/block/buffer-cache.js';
+import { sb_bread } from '../../../src/block/buffer-cache.js';
 import { BLOCK_SIZE, type BufferHead } from '../../../src/block/buffer-head.js';
 import { memoryDevice } from '../../../src/block/memory-device.js';
 import { journal_format, journal_load } from '../../../src/latch/journal/load.js';

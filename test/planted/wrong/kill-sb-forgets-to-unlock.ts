@@ -1,5 +1,5 @@
 /** kill_sb shuts the superblock down in its own way and does not give s_umount back. */
-import { shrink_dcache_for_umount } from '../../../src/fs/dcache.js';
+import { shrink_dcache_for_umount } from '../../../src/fs/dcache-shrink.js';
 import { evict_inodes } from '../../../src/fs/icache.js';
 import { SB_ACTIVE, type SuperBlock, sb_set_flags } from '../../../src/fs/super-block.js';
 import type { Task } from '../../../src/sched/task.js';

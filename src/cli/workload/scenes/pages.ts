@@ -1,14 +1,8 @@
 /** Scenes of pages that somebody has locked when others come: who only tries for a lock goes by, who needs it waits. */
 
-import {
-  brelse,
-  mark_buffer_dirty,
-  sb_breadahead,
-  sb_getblk,
-  start_writeback,
-  wait_on_buffer,
-  write_dirty_buffers,
-} from '../../../block/buffer-cache.js';
+import { brelse, mark_buffer_dirty, wait_on_buffer } from '../../../block/buffer.js';
+import { sb_breadahead, sb_getblk } from '../../../block/buffer-cache.js';
+import { start_writeback, write_dirty_buffers } from '../../../block/buffer-writeback.js';
 import { DROP_PAGECACHE, drop_caches } from '../../../fs/drop-caches.js';
 import type { Inode } from '../../../fs/inode.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
