@@ -1,14 +1,16 @@
 /** The options of a mount: `-o name,name=value`. */
-
 import { GRPQUOTA, PRJQUOTA, type QuotaType, USRQUOTA } from '../fs/quota/types.js';
 import type { MountOptions } from '../fuse/mount-options.js';
 import type { CacheMode } from '../fuse/session-options.js';
 import type { EnforceLevel } from '../sched/validator.js';
 import { CliError } from './error.js';
+import { isFlagWord, kernelFlags } from './kernel-flags.js';
 import { isMemory, parseSize } from './size.js';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+
 export const TRANSPORTS = ['dev-fuse', 'fuse-native'] as const;
+
 /** How to speak to the kernel: /dev/fuse itself, or libfuse 2 through the npm package fuse-native. */
 export type TransportName = (typeof TRANSPORTS)[number];
 
@@ -233,64 +235,6 @@ const PLAIN: Readonly<Record<string, (settings: MountSettings) => void>> = {
 
 /** What /proc/mounts shows of a mount beside its options: mount(8) hands it on to a remount, where nothing of it can change. */
 const SHOWN = new Set(['user_id', 'group_id', 'blksize', 'max_read']);
-
-/** The kernel's own flags among the options, and their opposites: of each pair the last one counts. */
-const FLAG_WORDS = {
-  suid: ['suid', true],
-  nosuid: ['suid', false],
-  dev: ['dev', true],
-  nodev: ['dev', false],
-  exec: ['noexec', false],
-  noexec: ['noexec', true],
-  symfollow: ['nosymfollow', false],
-  nosymfollow: ['nosymfollow', true],
-  atime: ['noatime', false],
-  noatime: ['noatime', true],
-  diratime: ['nodiratime', false],
-  nodiratime: ['nodiratime', true],
-  strictatime: ['strictatime', true],
-  nostrictatime: ['strictatime', false],
-  async: ['sync', false],
-  sync: ['sync', true],
-  dirsync: ['dirsync', true],
-} as const satisfies Record<string, readonly [keyof KernelFlags, boolean]>;
-
-export interface KernelFlags {
-  suid: boolean;
-  dev: boolean;
-  noexec: boolean;
-  nosymfollow: boolean;
-  noatime: boolean;
-  nodiratime: boolean;
-  strictatime: boolean;
-  sync: boolean;
-  dirsync: boolean;
-}
-
-function isFlagWord(name: string): name is keyof typeof FLAG_WORDS {
-  return Object.hasOwn(FLAG_WORDS, name);
-}
-
-/** What the words of the mount's options ask of the kernel. Without a word for it, what is mounted is not trusted. */
-export function kernelFlags(words: readonly string[]): KernelFlags {
-  const flags: KernelFlags = {
-    suid: false,
-    dev: false,
-    noexec: false,
-    nosymfollow: false,
-    noatime: false,
-    nodiratime: false,
-    strictatime: false,
-    sync: false,
-    dirsync: false,
-  };
-  for (const word of words) {
-    if (!isFlagWord(word)) continue;
-    const [flag, value] = FLAG_WORDS[word];
-    flags[flag] = value;
-  }
-  return flags;
-}
 
 /** The options in a list. As for libfuse, a comma or a backslash within one has a backslash before it. */
 function optionsIn(list: string): string[] {

@@ -25,8 +25,9 @@ import { Q_QUOTAON } from '../uapi/quota.js';
 import { addControl } from './control.js';
 import { isDaemon, tellParent } from './daemon.js';
 import { CliError, describe, reason } from './error.js';
+import { kernelFlags } from './kernel-flags.js';
 import { asCliError, newMachine, openSource } from './machine.js';
-import { kernelFlags, kernelOptions, type MountSettings } from './mount-options.js';
+import { kernelOptions, type MountSettings } from './mount-options.js';
 import { type Farewell, serve, serveNative } from './serve.js';
 import { isMemory } from './size.js';
 

@@ -13,6 +13,7 @@ import * as opening from './syscalls/open.js';
 import * as descriptors from './syscalls/poll.js';
 import type { Process } from './syscalls/process.js';
 import * as quota from './syscalls/quota.js';
+import * as range from './syscalls/range.js';
 
 export { Process, type ProcessOptions } from './syscalls/process.js';
 
@@ -24,13 +25,14 @@ type Bound<F> = F extends (task: Task, process: Process, ...args: infer A) => un
   ? (...args: A) => Promise<Awaited<ReturnType<F>>>
   : never;
 
-/** The system calls of a module; it exports the constants that they are called with besides. */
+/** The system calls of a module, which may export types and numbers besides. */
 type CallsOf<M> = { readonly [K in keyof M as M[K] extends Call ? K : never]: Bound<M[K]> };
 
 export interface Syscalls
   extends CallsOf<typeof names>,
     CallsOf<typeof opening>,
     CallsOf<typeof io>,
+    CallsOf<typeof range>,
     CallsOf<typeof descriptors>,
     CallsOf<typeof attr>,
     CallsOf<typeof fcntl>,
@@ -47,7 +49,7 @@ function isCall(value: unknown): value is Unbound {
 /** The system calls of a process. */
 export function syscalls(process: Process): Syscalls {
   const bound: Record<string, (...args: unknown[]) => Promise<unknown>> = {};
-  for (const module of [names, opening, io, descriptors, attr, fcntl, mm, fs, quota]) {
+  for (const module of [names, opening, io, range, descriptors, attr, fcntl, mm, fs, quota]) {
     for (const [name, call] of Object.entries<unknown>(module)) {
       if (isCall(call)) bound[name] = (...args) => process.run(name, (task) => call(task, process, ...args));
     }

@@ -5,12 +5,10 @@
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type {
-  CircleMember,
   EnforceLevel,
   HeldLock,
   LockMode,
   LockObserver,
-  OrderEvidence,
   TrackedLock,
   Validator,
   ViolationDetail,
@@ -21,54 +19,9 @@ import type { ChainNode } from './lockdep/chain.js';
 import { EXCLUSIVE, type LockClass, READ, READ_RECURSIVE, type ReadState } from './lockdep/class.js';
 import { told } from './lockdep/fault.js';
 import { Tracker, trace } from './lockdep/tracker.js';
+import { type ReportedLock, type ViolationSink, violationKey } from './lockdep/violation.js';
 import { describeTask, memberOf, type Sleeper, Waits } from './lockdep/waits.js';
 import { undeclared } from './order.js';
-
-/** A lock that is held, as reports show it. */
-export interface ReportedLock {
-  readonly lock: string;
-  /** The class, with owner and nesting level. */
-  readonly class: string;
-  readonly mode: string;
-  readonly takenIn: string;
-  /** Where it was taken: this time with the deep checks on, otherwise where a lock was first taken in this way. */
-  readonly stack?: string;
-}
-
-/** One violation, complete, as the log and the control files show it. */
-export interface Violation {
-  readonly kind: ViolationKind;
-  readonly message: string;
-  /** The rule that was broken: the contract's, where the violation is of a row, otherwise this system's. */
-  readonly rule: string;
-  /** `section.op` of the row, where there is one. */
-  readonly row: string | undefined;
-  readonly lock: string | undefined;
-  readonly task:
-    | { readonly id: number; readonly comm: string; readonly pid: number; readonly syscall: string }
-    | undefined;
-  /** The operations under way, outermost first. */
-  readonly ops: readonly string[];
-  readonly held: readonly ReportedLock[];
-  /** What was learned before, where an order of locks is wrong. */
-  readonly order?: OrderEvidence;
-  /** Those who wait for each other, or for too long. */
-  readonly circle?: readonly CircleMember[];
-  /** The function at fault where it has returned already and is on no stack: `function (file:line:column)`. With the deep checks on. */
-  readonly implementation?: string;
-  /** The stack at the report. */
-  readonly stack: string;
-  /** How often this violation was seen before this one. */
-  readonly seen: number;
-}
-
-/** What tells one violation from another: they count as the same where all of it is equal. */
-export function violationKey(of: Pick<Violation, 'kind' | 'rule' | 'row' | 'lock' | 'message'>): string {
-  return `${of.kind} ${of.rule} ${of.row ?? ''} ${of.lock ?? ''} ${of.message}`;
-}
-
-/** Where violations go. */
-export type ViolationSink = (violation: Violation) => void;
 
 export interface LockdepOptions {
   readonly stacks?: boolean;

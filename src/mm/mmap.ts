@@ -1,5 +1,4 @@
 /** Making, splitting and removing areas (mm/mmap.c). mmap_lock is taken here, exclusively; the entries go under it shared. */
-
 import { vm_operations_struct as rows } from '../contract/vm.js';
 import { call } from '../locking/context.js';
 import { errno } from '../sched/errno.js';
@@ -21,7 +20,6 @@ import { MMAP_MIN_ADDR, MmStruct, TASK_SIZE } from './mm-struct.js';
 import { zap_page_range } from './rmap.js';
 import { get_unmapped_area } from './unmapped-area.js';
 import {
-  VM_DONTEXPAND,
   VM_EXEC,
   VM_MAYEXEC,
   VM_MAYREAD,
@@ -35,7 +33,7 @@ import {
 } from './vma.js';
 
 /** The most areas that a process may have (vm.max_map_count). */
-const MAX_MAP_COUNT = 65_530;
+export const MAX_MAP_COUNT = 65_530;
 
 /** What is to be mapped, and where. */
 export interface MmapRequest {
@@ -67,7 +65,7 @@ export function vmFlags(prot: number): number {
   return (prot & PROT_READ ? VM_READ : 0) | (prot & PROT_WRITE ? VM_WRITE : 0) | (prot & PROT_EXEC ? VM_EXEC : 0);
 }
 
-const pageUp = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
+export const pageUp = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
 
 /**
  * Map a file, or fresh memory, into an address space (do_mmap, mmap_region). Takes mmap_lock exclusively, and calls the file's mmap under it.
@@ -181,7 +179,7 @@ function split_huge(task: Task, vma: VmArea, at: number): void {
 }
 
 /** Take the areas of a range out, split at its ends (the first half of do_vmi_munmap). mmap_lock is held exclusively. */
-async function detach(task: Task, mm: MmStruct, start: number, end: number): Promise<VmArea[]> {
+export async function detach(task: Task, mm: MmStruct, start: number, end: number): Promise<VmArea[]> {
   await split_at(task, mm, start);
   await split_at(task, mm, end);
   const gone = mm.overlapping(start, end);
@@ -195,7 +193,7 @@ async function split_at(task: Task, mm: MmStruct, at: number): Promise<void> {
 }
 
 /** @throws EINVAL */
-function checkRange(start: number, length: number): number {
+export function checkRange(start: number, length: number): number {
   const end = start + pageUp(length);
   if (start % PAGE_SIZE !== 0 || length <= 0 || start < 0 || end > TASK_SIZE) throw errno('EINVAL');
   return end;
@@ -256,62 +254,6 @@ function write_protect(mm: MmStruct, vma: VmArea): void {
   const [first, last] = [vma.vm_start / PAGE_SIZE, vma.vm_end / PAGE_SIZE];
   for (const [, pte] of mm.pgd.ptes(first, last)) pte.write = false;
   for (const [, pmd] of mm.pgd.pmds(first, last)) pmd.write = false;
-}
-
-/**
- * Move or resize a mapping (mremap(2), MREMAP_MAYMOVE). Pages fault in again at the new place; private copies move along. Takes mmap_lock exclusively.
- * @returns the address
- * @throws EFAULT where `old` is not mapped as one area; EINVAL ENOMEM
- */
-export async function mremap(
-  task: Task,
-  mm: MmStruct,
-  old: number,
-  oldLength: number,
-  newLength: number,
-): Promise<number> {
-  const oldEnd = checkRange(old, oldLength);
-  const length = pageUp(newLength);
-  if (length === 0) throw errno('EINVAL');
-  if (old + length < oldEnd) {
-    await do_munmap(task, mm, old + length, oldEnd - old - length, () => {
-      if (mm.vma_lookup(old) === undefined) throw errno('EFAULT');
-    });
-    return old;
-  }
-  using _mmap = await mm.mmap_lock.write(task);
-  const vma = mm.vma_lookup(old);
-  if (vma === undefined || vma.vm_end < oldEnd || (vma.vm_flags & VM_DONTEXPAND) !== 0) throw errno('EFAULT');
-  if (old + length === oldEnd) return old;
-  const above = mm.overlapping(oldEnd, old + length);
-  if (vma.vm_end === oldEnd && above.length === 0 && old + length <= TASK_SIZE) {
-    vma.vm_end = old + length;
-    return old;
-  }
-  // It is cut out at both ends.
-  if (mm.vmas.length + 3 > MAX_MAP_COUNT) throw errno('ENOMEM', 'too many areas');
-  const pgoff = vma.vm_pgoff + (old - vma.vm_start) / PAGE_SIZE;
-  const start = await get_unmapped_area(task, mm, vma.vm_file, 0, length, pgoff, 0);
-  const moved = await dup_vma(task, vma, mm, start, start + length, pgoff);
-  const gone = await detach(task, mm, old, oldEnd);
-  vma_link(task, moved);
-  move_page_tables(task, mm, old / PAGE_SIZE, oldEnd / PAGE_SIZE, start / PAGE_SIZE);
-  zap_page_range(task, mm, old, oldEnd);
-  for (const part of gone) await remove_vma(task, part);
-  return start;
-}
-
-/** Private pages and swapped ones go to the new place; what is a file's can be found again (move_page_tables). */
-function move_page_tables(task: Task, mm: MmStruct, start: number, end: number, to: number): void {
-  using _ptl = mm.page_table_lock.lock(task);
-  for (const [vpn, pte] of mm.pgd.ptes(start, end)) {
-    if (pte.folio?.anon === undefined && pte.swap === undefined) continue;
-    mm.pgd.clearPte(vpn);
-    const there = to + vpn - start;
-    pte.folio?.anon?.remove(mm, vpn);
-    pte.folio?.anon?.add(mm, there);
-    mm.pgd.setPte(there, pte);
-  }
 }
 
 /** Everything is unmapped: the process has ended (exit_mmap). Takes mmap_lock exclusively. */

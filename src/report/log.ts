@@ -1,7 +1,7 @@
 /** The log: pino, readable on a terminal, one JSON record a line elsewhere. */
 import pino, { type Logger } from 'pino';
 import { prettyFactory } from 'pino-pretty';
-import type { Violation } from '../locking/lockdep.js';
+import type { Violation } from '../locking/lockdep/violation.js';
 import { LogFile } from './log-file.js';
 import { clauseOf, violationText } from './violation-text.js';
 

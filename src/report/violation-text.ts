@@ -3,7 +3,7 @@
  * held, how that order came to be known, and how two tasks can come to wait for each other.
  */
 import { ALL_ROWS, type Row } from '../contract/index.js';
-import type { Violation } from '../locking/lockdep.js';
+import type { Violation } from '../locking/lockdep/violation.js';
 import { callers, describeFrame, place } from './stack.js';
 
 const WIDE = '='.repeat(58);

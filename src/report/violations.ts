@@ -1,5 +1,7 @@
 /** The violations of a mount so far, each distinct one once with how often it was seen: what the control directory shows. */
-import { type Lockdep, type Violation, type ViolationSink, violationKey } from '../locking/lockdep.js';
+
+import { type Violation, type ViolationSink, violationKey } from '../locking/lockdep/violation.js';
+import type { Lockdep } from '../locking/lockdep.js';
 import type { Task } from '../sched/task.js';
 import { WaitQueue, wait_event } from '../sched/wait.js';
 import { violationText } from './violation-text.js';

@@ -1,5 +1,7 @@
 /** What tests of devices need: a scheduler, a validator whose violations can be read, and tasks. */
-import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
+
+import type { Violation } from '../../src/locking/lockdep/violation.js';
+import { Lockdep } from '../../src/locking/lockdep.js';
 import { RealScheduler } from '../../src/sched/real.js';
 import { Task, type TaskOptions } from '../../src/sched/task.js';
 import type { EnforceLevel } from '../../src/sched/validator.js';

@@ -2,7 +2,8 @@
 import { truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { kernelFlags, parseOptions } from '../../src/cli/mount-options.js';
+import { kernelFlags } from '../../src/cli/kernel-flags.js';
+import { parseOptions } from '../../src/cli/mount-options.js';
 import { checkSettings } from '../../src/cli/mount-settings.js';
 import { mountFlags } from '../../src/fuse/mount-direct.js';
 

@@ -16,7 +16,7 @@ import type { CacheMode } from '../../src/fuse/session-options.js';
 import type { Transport } from '../../src/fuse/transport.js';
 import { mkfs } from '../../src/latch/mkfs.js';
 import { latch_fs_type } from '../../src/latch/super.js';
-import type { Violation } from '../../src/locking/lockdep.js';
+import type { Violation } from '../../src/locking/lockdep/violation.js';
 import { Task } from '../../src/sched/task.js';
 import { type HeaderFields, type Piece, request, u32, u64 } from './request.js';
 

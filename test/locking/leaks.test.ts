@@ -1,7 +1,8 @@
 /** Locks that somebody has forgotten, or gives back for somebody else: told of once, and nobody waits for ever. */
 import t from 'tap';
 import { task_end } from '../../src/locking/context.js';
-import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
+import type { Violation } from '../../src/locking/lockdep/violation.js';
+import { Lockdep } from '../../src/locking/lockdep.js';
 import { RwSem } from '../../src/locking/rwsem.js';
 import { RealScheduler } from '../../src/sched/real.js';
 import { Task } from '../../src/sched/task.js';

@@ -5,7 +5,8 @@ import { address_space_operations as rows } from '../../src/contract/address-spa
 import { BitLock } from '../../src/locking/bitlock.js';
 import { call, type LockRef } from '../../src/locking/context.js';
 import type { Held } from '../../src/locking/held.js';
-import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
+import type { Violation } from '../../src/locking/lockdep/violation.js';
+import { Lockdep } from '../../src/locking/lockdep.js';
 import { RepeatedCall } from '../../src/locking/repeated-call.js';
 import { RwSem } from '../../src/locking/rwsem.js';
 import { RealScheduler } from '../../src/sched/real.js';

@@ -1,5 +1,7 @@
 /** A file on a device that is a map of pages, for tests of the page cache: its I/O completes later, in completion context. */
-import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
+
+import type { Violation } from '../../src/locking/lockdep/violation.js';
+import { Lockdep } from '../../src/locking/lockdep.js';
 import { RwSem } from '../../src/locking/rwsem.js';
 import { AddressSpace, type MappingHost, type MmFile } from '../../src/mm/address-space.js';
 import type { Bdi } from '../../src/mm/backing-dev.js';

@@ -2,7 +2,8 @@
 import t from 'tap';
 import { belongsTo, forget, giveBack, restore, retake, share, type Weakened } from '../../scripts/mutation/weaken.js';
 import type { Held } from '../../src/locking/held.js';
-import { Lockdep, type Violation } from '../../src/locking/lockdep.js';
+import type { Violation } from '../../src/locking/lockdep/violation.js';
+import { Lockdep } from '../../src/locking/lockdep.js';
 import { Mutex } from '../../src/locking/mutex.js';
 import { RwSem } from '../../src/locking/rwsem.js';
 import { RealScheduler } from '../../src/sched/real.js';

@@ -3,6 +3,7 @@
 import * as gup from '../../mm/gup.js';
 import type { MmStruct } from '../../mm/mm-struct.js';
 import * as maps from '../../mm/mmap.js';
+import { mremap as do_mremap } from '../../mm/mremap.js';
 import * as ranges from '../../mm/msync.js';
 import * as nommu from '../../mm/nommu.js';
 import { errno } from '../../sched/errno.js';
@@ -48,7 +49,7 @@ export function mprotect(task: Task, p: Process, addr: number, length: number, p
 /** mremap(2) with MREMAP_MAYMOVE. @returns the address. @throws EFAULT EINVAL ENOMEM */
 export function mremap(task: Task, p: Process, addr: number, oldLength: number, newLength: number): Promise<number> {
   const mm = mmOf(p);
-  return (mm.mmu ? maps.mremap : nommu.nommu_mremap)(task, mm, addr, oldLength, newLength);
+  return (mm.mmu ? do_mremap : nommu.nommu_mremap)(task, mm, addr, oldLength, newLength);
 }
 
 /** msync(2). @throws EBUSY EINVAL ENOMEM EIO */

@@ -12,8 +12,8 @@ import { type File, FMODE_READ, FMODE_WRITE } from '../file.js';
 import { get_file } from '../file-table.js';
 import { create_pipe_files, pipeOf } from '../pipe.js';
 import { do_splice, do_splice_direct } from '../splice.js';
-import type { Offset } from './io.js';
 import { filp_close, type Process } from './process.js';
+import type { Offset } from './range.js';
 
 /** Two descriptors of a new pipe: to read from, to write to. @param flags O_CLOEXEC, O_NONBLOCK @throws EMFILE */
 export function pipe2(task: Task, p: Process, flags = 0): readonly [number, number] {

@@ -23,20 +23,8 @@ import {
 } from './files.js';
 import { getlk, setlk, setlkw } from './locks.js';
 import { bmap, ioctl, poll, syncfs } from './misc.js';
-import {
-  batchForget,
-  forget,
-  link,
-  lookup,
-  mkdir,
-  mknod,
-  readlink,
-  rename,
-  rename2,
-  rmdir,
-  symlink,
-  unlink,
-} from './names.js';
+import { batchForget, forget, link, lookup, mkdir, mknod, readlink, symlink } from './names.js';
+import { rename, rename2, rmdir, unlink } from './remove.js';
 
 /** Serves one request, its answer included. Throws or rejects with an errno to be answered with it. */
 export type OpHandler = (session: Session, task: Task, header: RequestHeader, message: Message) => Awaitable<void>;

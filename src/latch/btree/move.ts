@@ -1,8 +1,9 @@
 /** Giving a record of a B+tree another key, where it stays between the same neighbours: that takes no room, so that it cannot lack any. */
+
 import { type Awaitable, andThen, withCleanup } from '../../sched/awaitable.js';
 import type { Task } from '../../sched/task.js';
 import type { Handle } from '../journal/types.js';
-import { leafOf } from './put.js';
+import { leafOf } from './path.js';
 import type { BTree } from './tree.js';
 
 /**

@@ -1,12 +1,15 @@
 /** Taking a record out of a B+tree: nodes that become too empty are joined with a neighbour, and their blocks given back. */
+
 import { type Awaitable, andThen, withCleanup } from '../../sched/awaitable.js';
 import { isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { BODY_HEAD } from '../format/tree.js';
 import type { Handle } from '../journal/types.js';
 import type { Node } from './node.js';
-import { done, leafOf, releasePath } from './put.js';
-import type { BTree, Path } from './tree.js';
+import type { Path } from './path.js';
+import { leafOf } from './path.js';
+import { done, releasePath } from './put.js';
+import type { BTree } from './tree.js';
 
 /**
  * Take the record with that key out.

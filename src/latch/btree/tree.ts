@@ -14,6 +14,7 @@ import type { Task } from '../../sched/task.js';
 import { NODE_HEAD, NODE_MAGIC } from '../format/tree.js';
 import type { FrozenTrigger, Handle } from '../journal/types.js';
 import { Node, type TreeFormat } from './node.js';
+import type { Path } from './path.js';
 
 /** What a tree is part of. */
 export interface TreeHost {
@@ -38,15 +39,12 @@ export interface TreeHost {
 
 /** Bytes of a body in a block of the device. */
 export const BODY_BYTES = BLOCK_SIZE - NODE_HEAD;
+
 /** Blocks that taking or giving back blocks near each other may dirty: bitmaps, and what counts the free blocks. */
 export const SPACE_CREDITS = 5;
 
-/** A node on the way to a key, and the record of it that leads on (in a leaf: the last not above the key, or -1). */
-export interface Step {
-  readonly node: Node;
-  index: number;
-}
-export type Path = Step[];
+/** Looks at a record: its bytes are `data` from `at` on. */
+type Look<T> = (data: Buffer, at: number, key: number) => T;
 
 type Visit = (data: Buffer, at: number, key: number, given?: unknown) => boolean;
 
@@ -133,16 +131,11 @@ export class BTree {
    * @returns what it returned, or undefined where there is no such record
    * @throws EIO
    */
-  floor<T>(task: Task, key: number, visit: (data: Buffer, at: number, key: number) => T): Awaitable<T | undefined> {
+  floor<T>(task: Task, key: number, visit: Look<T>): Awaitable<T | undefined> {
     return this.#floor(task, this.root, key, visit);
   }
 
-  #floor<T>(
-    task: Task,
-    node: Node,
-    key: number,
-    visit: (data: Buffer, at: number, key: number) => T,
-  ): Awaitable<T | undefined> {
+  #floor<T>(task: Task, node: Node, key: number, visit: Look<T>): Awaitable<T | undefined> {
     const i = node.search(key);
     if (i < 0) return undefined;
     if (node.level === 0) {
@@ -153,13 +146,7 @@ export class BTree {
   }
 
   /** In child `i`; in the one before it where that has none: its first record may be above its bound. */
-  #floorBefore<T>(
-    task: Task,
-    node: Node,
-    i: number,
-    key: number,
-    visit: (data: Buffer, at: number, key: number) => T,
-  ): Awaitable<T | undefined> {
+  #floorBefore<T>(task: Task, node: Node, i: number, key: number, visit: Look<T>): Awaitable<T | undefined> {
     const found = andThen(this.child(task, node, i), BTree.#floorOf<T>, this, task, key, visit);
     if (found instanceof Promise) return this.#floorLater(found, task, node, i, key, visit);
     return found !== undefined || i === 0 ? found : this.#floorBefore(task, node, i - 1, key, visit);
@@ -171,29 +158,17 @@ export class BTree {
     node: Node,
     i: number,
     key: number,
-    visit: (data: Buffer, at: number, key: number) => T,
+    visit: Look<T>,
   ): Promise<T | undefined> {
     const value = await found;
     return value !== undefined || i === 0 ? value : await this.#floorBefore(task, node, i - 1, key, visit);
   }
 
-  static #floorOf<T>(
-    child: Node,
-    tree: BTree,
-    task: Task,
-    key: number,
-    visit: (data: Buffer, at: number, key: number) => T,
-  ): Awaitable<T | undefined> {
+  static #floorOf<T>(child: Node, tree: BTree, task: Task, key: number, visit: Look<T>): Awaitable<T | undefined> {
     return withCleanup(BTree.#floorIn<T>, BTree.#releaseNode, tree, child, task, key, visit);
   }
 
-  static #floorIn<T>(
-    tree: BTree,
-    node: Node,
-    task: Task,
-    key: number,
-    visit: (data: Buffer, at: number, key: number) => T,
-  ): Awaitable<T | undefined> {
+  static #floorIn<T>(tree: BTree, node: Node, task: Task, key: number, visit: Look<T>): Awaitable<T | undefined> {
     return tree.#floor(task, node, key, visit);
   }
 

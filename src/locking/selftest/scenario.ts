@@ -5,7 +5,8 @@ import { Task } from '../../sched/task.js';
 import type { ViolationKind } from '../../sched/validator.js';
 import { task_end } from '../context.js';
 import type { Held } from '../held.js';
-import { Lockdep, type Violation } from '../lockdep.js';
+import type { Violation } from '../lockdep/violation.js';
+import { Lockdep } from '../lockdep.js';
 import { type Compare, type Kind, type KindName, kindOf, type Subject, type TakeOptions } from './kinds.js';
 
 /** What must be reported: nothing, or a violation of the first of these kinds, and none of any other kind than these. */

@@ -19,7 +19,8 @@ import {
   USRQUOTA,
 } from '../../../src/fs/quota/types.js';
 import { SuperBlock } from '../../../src/fs/super-block.js';
-import { Lockdep, type Violation } from '../../../src/locking/lockdep.js';
+import type { Violation } from '../../../src/locking/lockdep/violation.js';
+import { Lockdep } from '../../../src/locking/lockdep.js';
 import { MemoryControl } from '../../../src/mm/memory.js';
 import { type Cred, ROOT_CRED, Task } from '../../../src/sched/task.js';
 import { StillClock } from '../world.js';

@@ -8,7 +8,8 @@ import { memoryDevice } from '../../../src/block/memory-device.js';
 import { journal_format, journal_load } from '../../../src/latch/journal/load.js';
 import { NoJournal } from '../../../src/latch/journal/none.js';
 import { type Journal, journal_start } from '../../../src/latch/journal/types.js';
-import { Lockdep, type Violation } from '../../../src/locking/lockdep.js';
+import type { Violation } from '../../../src/locking/lockdep/violation.js';
+import { Lockdep } from '../../../src/locking/lockdep.js';
 import { RealScheduler } from '../../../src/sched/real.js';
 import { Task } from '../../../src/sched/task.js';
 
