@@ -14,6 +14,7 @@ import { BLOCK_BITMAP, GROUP_BLOCKS, GROUP_HEAD } from './format/layout.js';
 import type { Superblock } from './format/superblock.js';
 import { type Group, type Groups, groupOf } from './groups.js';
 import type { Handle } from './journal/types.js';
+import { Promises } from './promises.js';
 
 export interface Run {
   readonly start: number;
@@ -26,28 +27,20 @@ export const ALLOC_CREDITS = 5;
 const GOOD_RUN = 64;
 /** Fewer free blocks than these are few: no transaction may begin that needs more. */
 const LOW = 128;
-/** Blocks kept for metadata when data are promised room. */
-const MARGIN = 16;
-
-/** Blocks that mapping so many promised ones may take. */
-function metadataOf(promised: number): number {
-  return MARGIN + (promised >> 8);
-}
 
 export class Allocator {
   readonly #bdev: BlockDevice;
   readonly #super: Superblock;
   readonly #groups: Groups;
   readonly #changedSuper: (task: Task, handle: Handle) => Awaitable<void>;
+  /** What may not be taken for anything but promised data. */
+  readonly promises: Promises;
   /** Bitmaps and counts are changed under it. */
   readonly alloc_lock = new Mutex('alloc_lock');
   /** Where the last block was found: the next search starts there. */
   #cursor = 0;
   /** Freed in a transaction that has not committed. */
   #pending = 0;
-  /** Promised to pages that have no block yet, and what the trees of their files may take for these. */
-  #reserved = 0;
-  #nodes = 0;
   /** What the running transaction has freed, and which it is. */
   #freed: Run[] = [];
   #freedIn = 0;
@@ -62,6 +55,7 @@ export class Allocator {
     this.#bdev = bdev;
     this.#super = superblock;
     this.#groups = groups;
+    this.promises = new Promises(superblock);
     this.#changedSuper = changedSuper;
   }
 
@@ -73,47 +67,6 @@ export class Allocator {
   /** Hardly anything is free but what a commit will give back: it is to be committed before more is asked for. */
   get tight(): boolean {
     return this.#pending > 0 && this.#super.freeBlocks - this.#pending < LOW;
-  }
-
-  /** Blocks that are neither in use nor promised. */
-  get available(): number {
-    return Math.max(0, this.#super.freeBlocks - this.#reserved);
-  }
-
-  /** Blocks kept for trees that will map promised data: some of them will not be needed. */
-  get expected(): number {
-    return this.#nodes;
-  }
-
-  /** Blocks that may not be used for anything but promised data and what maps them. */
-  #kept(reserved: number, nodes: number): number {
-    return reserved + nodes + metadataOf(reserved);
-  }
-
-  /**
-   * Promise blocks to data that get none yet; some are kept back for the metadata that they will need.
-   * @param nodes blocks more that the trees of their files may take, as far as that is known
-   * @returns false where there are not that many
-   */
-  reserve(count: number, nodes = 0): boolean {
-    const [reserved, all] = [this.#reserved + count, this.#nodes + nodes];
-    if (this.#super.freeBlocks < this.#kept(reserved, all)) return false;
-    this.#reserved = reserved;
-    this.#nodes = all;
-    return true;
-  }
-
-  /** Promise as many blocks of so many as there are, or about half of them. @returns how many */
-  reserveSome(count: number): number {
-    let some = count;
-    while (some > 0 && !this.reserve(some)) some = Math.floor(some / 2);
-    return some;
-  }
-
-  /** The promise is kept, or not wanted any more. */
-  unreserve(count: number, nodes = 0): void {
-    this.#reserved -= count;
-    this.#nodes -= nodes;
   }
 
   /**
@@ -132,7 +85,7 @@ export class Allocator {
 
   /** As allocate, with alloc_lock held. */
   allocateLocked(task: Task, handle: Handle, want: number, goal?: number, promised = false): Awaitable<Run> {
-    const kept = promised || this.#reserved === 0 ? 0 : this.#kept(this.#reserved, this.#nodes);
+    const kept = promised ? 0 : this.promises.kept;
     if (this.#super.freeBlocks <= kept) throw errno('ENOSPC');
     const start = goal === undefined || goal >= this.#super.blocks ? this.#cursor : goal;
     const first = Math.min(groupOf(start), this.#groups.count - 1);

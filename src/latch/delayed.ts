@@ -63,7 +63,7 @@ function nodesFor(inode: LatchInode, pages: number): number {
 
 function reserve(inode: LatchInode): boolean {
   const nodes = Math.max(0, nodesFor(inode, inode.delayed + 1) - inode.promisedNodes);
-  if (!infoOf(inode.i_sb).alloc.reserve(1, nodes)) return false;
+  if (!infoOf(inode.i_sb).alloc.promises.reserve(1, nodes)) return false;
   inode.promisedNodes += nodes;
   return true;
 }
@@ -72,7 +72,7 @@ function reserve(inode: LatchInode): boolean {
 function unreserve(inode: LatchInode): void {
   const spare = Math.max(0, inode.promisedNodes - nodesFor(inode, inode.delayed));
   inode.promisedNodes -= spare;
-  infoOf(inode.i_sb).alloc.unreserve(1, spare);
+  infoOf(inode.i_sb).alloc.promises.unreserve(1, spare);
 }
 
 /**
@@ -81,7 +81,7 @@ function unreserve(inode: LatchInode): void {
  * @returns whether that was done
  */
 export async function flush_promises(task: Task, { sb, alloc }: LatchInfo): Promise<boolean> {
-  if (alloc.expected === 0) return false;
+  if (alloc.promises.expected === 0) return false;
   using held = sb.s_umount.tryRead(task);
   if (held === undefined) return false;
   await sync_inodes_sb(task, sb);

@@ -74,10 +74,10 @@ async function mapHoles(task: Task, inode: LatchInode, range: Hole, joins: boole
   let room = await missing(task, inode, range);
   if (room === 0) return;
   // What was promised to pages is not taken from them.
-  if (!alloc.reserve(room)) {
+  if (!alloc.promises.reserve(room)) {
     if (alloc.pending === 0) throw errno('ENOSPC');
     await journal.force_commit(task);
-    if (!alloc.reserve(room)) throw errno('ENOSPC');
+    if (!alloc.promises.reserve(room)) throw errno('ENOSPC');
   }
   try {
     await preallocate(task, inode, range, {
@@ -85,12 +85,12 @@ async function mapHoles(task: Task, inode: LatchInode, range: Hole, joins: boole
       begin: (handle) => (joins ? orphans.add(task, handle, inode) : undefined),
       mapped: (blocks) => {
         mapped.push(blocks);
-        alloc.unreserve(blocks.length);
+        alloc.promises.unreserve(blocks.length);
         room -= blocks.length;
       },
     });
   } finally {
-    alloc.unreserve(room);
+    alloc.promises.unreserve(room);
   }
 }
 

@@ -8,11 +8,12 @@ import { type Awaitable, andThen, instead, withCleanup } from '../sched/awaitabl
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { ALLOC_CREDITS, type Allocator } from './alloc.js';
-import { clearBit, countSet, firstSet, isSet, setBit } from './bitmap.js';
+import { clearBit, countSet, isSet, setBit } from './bitmap.js';
 import { get32, put32 } from './format/bytes.js';
-import { GROUP_BLOCKS, INODE_BITMAP, INODE_SIZE, INODES_PER_BLOCK, ROOM_BITMAP, ROOT_BLOCK } from './format/layout.js';
+import { INODE_BITMAP, INODE_SIZE, INODES_PER_BLOCK, ROOM_BITMAP, ROOT_BLOCK } from './format/layout.js';
 import { COMPAT_INODE_BLOCKS, type Superblock } from './format/superblock.js';
 import { type Bitmap, type Group, type Groups, groupOf, isUsable } from './groups.js';
+import { InodeRoom } from './inode-room.js';
 import type { Handle } from './journal/types.js';
 
 /** Blocks that taking or giving back an inode may dirty: those for its block, the two other bitmaps, and the block of inodes. */
@@ -24,9 +25,7 @@ export class InodeAllocator {
   readonly #groups: Groups;
   readonly #alloc: Allocator;
   readonly #changedSuper: (task: Task, handle: Handle) => Awaitable<void>;
-  /** Where to look for room first: the group, and the block in it. */
-  #group = 0;
-  #at = 0;
+  readonly #room: InodeRoom;
   /** A block without inodes that is kept, so that the next ones need none. */
   #spare: number | undefined;
 
@@ -40,6 +39,7 @@ export class InodeAllocator {
     this.#bdev = bdev;
     this.#super = superblock;
     this.#groups = groups;
+    this.#room = new InodeRoom(groups);
     this.#alloc = alloc;
     this.#changedSuper = changedSuper;
   }
@@ -98,7 +98,7 @@ export class InodeAllocator {
   }
 
   static #findIn(_may: void, task: Task, inodes: InodeAllocator): Awaitable<number | undefined> {
-    return inodes.#findRoom(task);
+    return inodes.#room.find(task);
   }
 
   static #claimIn(
@@ -133,53 +133,6 @@ export class InodeAllocator {
       }
     }
     this.#super.compat |= COMPAT_INODE_BLOCKS;
-  }
-
-  /** A block of inodes with a free slot. */
-  #findRoom(task: Task): Awaitable<number | undefined> {
-    return andThen(this.#groups.load(task, this.#group), InodeAllocator.#roomFrom, task, this);
-  }
-
-  static #roomFrom(group: Group, task: Task, inodes: InodeAllocator): Awaitable<number | undefined> {
-    return andThen(inodes.#roomIn(task, group), InodeAllocator.#orElsewhere, task, group, inodes);
-  }
-
-  static #orElsewhere(
-    block: number | undefined,
-    task: Task,
-    { number }: Group,
-    inodes: InodeAllocator,
-  ): Awaitable<number | undefined> {
-    return block ?? inodes.#roomElsewhere(task, number);
-  }
-
-  async #roomElsewhere(task: Task, but: number): Promise<number | undefined> {
-    for (let number = 0; number < this.#groups.count; number++) {
-      if (number === but) continue;
-      const group = await this.#groups.load(task, number);
-      const block = await this.#roomIn(task, group);
-      if (block !== undefined) return block;
-    }
-    return undefined;
-  }
-
-  #roomIn(task: Task, group: Group): Awaitable<number | undefined> {
-    if (group.full || group.descriptor === undefined) return undefined;
-    return andThen(this.#groups.read(task, group, ROOM_BITMAP), InodeAllocator.#firstRoom, group, this);
-  }
-
-  static #firstRoom(bh: BufferHead | undefined, group: Group, inodes: InodeAllocator): number | undefined {
-    if (bh === undefined) return undefined;
-    const from = group.number === inodes.#group ? inodes.#at : 0;
-    const at = firstSet(bh.b_data, from, group.size) ?? firstSet(bh.b_data, 0, from);
-    brelse(bh);
-    if (at === undefined) {
-      group.full = true;
-      return undefined;
-    }
-    inodes.#group = group.number;
-    inodes.#at = at;
-    return group.base + at;
   }
 
   #claim(task: Task, handle: Handle, block: number, mode: number): Awaitable<number> {
@@ -233,8 +186,7 @@ export class InodeAllocator {
     this.#super.inodeBlocks++;
     await this.#mark(task, handle, { which: INODE_BITMAP, block, on: true });
     await this.#mark(task, handle, { which: ROOM_BITMAP, block, on: true });
-    this.#group = groupOf(block);
-    this.#at = block % GROUP_BLOCKS;
+    this.#room.startAt(block);
     return block;
   }
 

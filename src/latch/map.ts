@@ -80,13 +80,13 @@ export async function preallocate(
       }
       const length = Math.min(end, extent?.logical ?? end) - block;
       // What is promised to pages is not taken.
-      const room = promised === true ? length : info.alloc.reserveSome(length);
+      const room = promised === true ? length : info.alloc.promises.reserveSome(length);
       if (room === 0) throw errno('ENOSPC');
       let count: number;
       try {
         count = await mapRun(task, handle, inode, { logical: block, length: room }, true);
       } finally {
-        if (promised !== true) info.alloc.unreserve(room);
+        if (promised !== true) info.alloc.promises.unreserve(room);
       }
       mapped?.({ logical: block, length: count });
       block += count;
@@ -94,7 +94,7 @@ export async function preallocate(
   };
   while (block < end) {
     // What a commit frees counts as free, and cannot be taken before.
-    if (info.alloc.pending > 0 && info.alloc.available - info.alloc.pending < end - block) {
+    if (info.alloc.pending > 0 && info.alloc.promises.available - info.alloc.pending < end - block) {
       await info.journal.force_commit(task);
     }
     await with_handle(task, info, async (handle) => {

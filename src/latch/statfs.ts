@@ -12,7 +12,7 @@ import { latchInode } from './inode.js';
 
 function whole(dentry: Dentry): Kstatfs {
   const { super: disk, alloc, inodes } = infoOf(dentry.d_sb);
-  const free = alloc.available;
+  const free = alloc.promises.available;
   // What may still be created if nothing else takes blocks: a create takes one of them, also where a block of inodes is made for it.
   const ffree = inodes.freeSlots + free * INODES_PER_BLOCK;
   return {

@@ -87,7 +87,7 @@ t.test('who reads through the cache meanwhile sees zeroes or what is written, an
   t.same(await ended(o), [0]);
 });
 
-const free = ({ world }: Opened): number => infoOf(world.sb).alloc.available;
+const free = ({ world }: Opened): number => infoOf(world.sb).alloc.promises.available;
 
 t.test('without room nothing is written, and what was promised to pages is not taken', async (t) => {
   const o = await opened({ size: 8 * MIB });

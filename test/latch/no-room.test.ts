@@ -31,13 +31,14 @@ async function filled(image: Buffer, free: number, each: Op): Promise<{ why: str
     await sys.mkdir(`/A/${i}${'n'.repeat(200)}`, 0o755).then(() => sys.rmdir(`/A/${i}${'n'.repeat(200)}`));
   await sys.sync();
   const fill = await sys.open('/fill', O_CREAT | O_RDWR, 0o600);
-  await outcome(() => sys.fallocate(fill, 1, 0, alloc.available * PAGE_SIZE));
+  await outcome(() => sys.fallocate(fill, 1, 0, alloc.promises.available * PAGE_SIZE));
   await sys.sync();
   // The last ones are kept for metadata: each of these takes one.
-  for (let i = 0; alloc.available > free && i < 100; i++) await sys.setxattr('/fill', `user.${i}`, Buffer.alloc(2000));
+  for (let i = 0; alloc.promises.available > free && i < 100; i++)
+    await sys.setxattr('/fill', `user.${i}`, Buffer.alloc(2000));
   await sys.sync();
   const before = await look(sys);
-  const had = alloc.available;
+  const had = alloc.promises.available;
   const why = await outcome(() => each.run(sys, world, 100));
   if (why !== 'ok' && why !== 'ENOSPC' && !/ENOENT|ENOTEMPTY|EEXIST|ENODATA|EINVAL/.test(why))
     wrong.push(`it fails with ${why}`);
@@ -46,7 +47,7 @@ async function filled(image: Buffer, free: number, each: Op): Promise<{ why: str
     if (treeOf(await look(sys)) !== treeOf(before))
       wrong.push(`there was\n${treeOf(before)}\nand there is\n${treeOf(await look(sys))}`);
     await sys.sync();
-    if (alloc.available !== had) wrong.push(`${had} blocks were free, and now ${alloc.available}`);
+    if (alloc.promises.available !== had) wrong.push(`${had} blocks were free, and now ${alloc.promises.available}`);
   }
   await sys.sync();
   await settle();

@@ -33,14 +33,14 @@ for (const [name, take] of takers) {
     // Every other page, so that the tree needs nodes, too.
     for (let page = 0; page < 400; page += 2) await sys.pwrite(o.cached, Buffer.alloc(P, 'p'), page * P);
     const fill = await sys.open('/fill', O_CREAT | O_RDWR, 0o644);
-    await sys.fallocate(fill, 0, 0, (alloc.available - 60) * P);
+    await sys.fallocate(fill, 0, 0, (alloc.promises.available - 60) * P);
     await sys.unlink('/fill');
     let n = 0;
     let why = 'ok';
     while (why === 'ok') why = await outcome(() => take(sys, n++));
     t.equal(why, 'ENOSPC');
     t.ok(n > 1 && counts.freeBlocks >= 200);
-    t.comment(`${n} of them, ${counts.freeBlocks} blocks free, ${alloc.available} of them not promised`);
+    t.comment(`${n} of them, ${counts.freeBlocks} blocks free, ${alloc.promises.available} of them not promised`);
     t.equal(await outcome(() => sys.fsync(o.cached)), 'ok');
     await sys.fadvise(o.cached, 0, 0, 4);
     const found = await sys.pread(o.cached, 400 * P, 0);
@@ -93,7 +93,7 @@ t.test('a device can be filled with files in pieces, and no piece is lost', asyn
     }
   }
   t.equal(why, 'ENOSPC');
-  t.equal(alloc.expected, 0, 'what was not needed was given back before');
+  t.equal(alloc.promises.expected, 0, 'what was not needed was given back before');
   t.ok(counts.freeBlocks < 40, `${counts.freeBlocks} blocks of ${counts.blocks} are free, of ${files.length} files`);
   const outcomes = new Set<string>();
   for (const fd of files) outcomes.add(await outcome(() => sys.fsync(fd)));
@@ -109,18 +109,18 @@ t.test('what was promised to trees is given back with the pages', async (t) => {
     for (let page = from; page < 40; page += 2) await sys.pwrite(o.cached, Buffer.alloc(P, 'x'), page * P);
   };
   await write(0);
-  t.ok(alloc.expected > 0);
+  t.ok(alloc.promises.expected > 0);
   await sys.ftruncate(o.cached, 4 * P);
-  t.equal(alloc.expected, 0, 'few have room in the root');
+  t.equal(alloc.promises.expected, 0, 'few have room in the root');
   await sys.ftruncate(o.cached, 0);
   await write(0);
   await sys.fsync(o.cached);
-  t.equal(alloc.expected, 0, 'they have their blocks');
+  t.equal(alloc.promises.expected, 0, 'they have their blocks');
   await write(1);
-  t.ok(alloc.expected > 0);
+  t.ok(alloc.promises.expected > 0);
   await sys.unlink('/f');
   await sys.close(o.cached);
   await sys.close(o.direct);
-  t.equal(alloc.expected, 0, 'nobody wants them any more');
+  t.equal(alloc.promises.expected, 0, 'nobody wants them any more');
   t.same(await ended(o), [0]);
 });
