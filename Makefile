@@ -5,7 +5,7 @@ HELPERDIR ?= /sbin
 MNT    ?= mnt
 NPM     = npm --no-audit --no-fund --loglevel=error
 
-.PHONY: all run build test lint bench install uninstall clean
+.PHONY: all run build test lint bench install uninstall pack clean
 
 all: build
 
@@ -50,5 +50,9 @@ uninstall:
 	rm -rf $(DESTDIR)$(PREFIX)/lib/latchfs $(DESTDIR)$(PREFIX)/bin/latchfs $(DESTDIR)$(HELPERDIR)/mount.fuse.latchfs \
 	  $(DESTDIR)$(HELPERDIR)/fsck.latchfs $(DESTDIR)$(HELPERDIR)/fsck.fuse.latchfs
 
+# A package for 'npm install -g ./latchfs-VERSION.tgz': what 'make install' copies, without the dependencies.
+pack: build
+	npm pack --loglevel=error --pack-destination $(or $(DESTDIR),.)
+
 clean:
-	rm -rf dist build .tap *.tsbuildinfo
+	rm -rf dist build .tap *.tsbuildinfo latchfs-*.tgz

@@ -1,5 +1,5 @@
-/** `make install` puts what runs where it is told, and nothing else. */
-import { existsSync, mkdtempSync, readdirSync, readlinkSync, realpathSync, rmSync } from 'node:fs';
+/** `make install` puts what runs where it is told, and nothing else; the package that `make pack` makes has the same. */
+import { existsSync, mkdtempSync, readdirSync, readlinkSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -31,4 +31,20 @@ t.test('install and uninstall', async (t) => {
   t.equal((await run('make', ['uninstall', ...where], { cwd: root })).status, 0);
   const left = (await run('find', [dest, '-name', '*latchfs', '-not', '-type', 'd', '-not', '-path', dest])).stdout;
   t.equal(left, '');
+});
+
+t.test('a package runs beside its dependencies, and has nothing else', async (t) => {
+  const made = await run('make', ['-s', '-o', 'build', 'pack', `DESTDIR=${dest}`], { cwd: root });
+  t.equal(made.status, 0, made.stderr);
+  const [tarball = ''] = readdirSync(dest).filter((name) => name.endsWith('.tgz'));
+  t.equal((await run('tar', ['xzf', join(dest, tarball), '-C', dest])).status, 0);
+  const own = join(dest, 'package');
+  t.same(readdirSync(own).sort(), ['LICENSE', 'README.md', 'dist', 'package.json', 'scripts']);
+  t.same(readdirSync(join(own, 'dist')), ['src']);
+  t.same(readdirSync(join(own, 'scripts')).sort(), ['fsck.latchfs', 'latchfs', 'mount.fuse.latchfs']);
+  symlinkSync(join(root, 'node_modules'), join(dest, 'node_modules'));
+  const latchfs = join(own, 'scripts/latchfs');
+  t.match((await run(latchfs, ['--version'])).stdout, /^\d+\.\d+\.\d+\n$/);
+  t.match(await run(latchfs, ['mkfs', join(dest, 'packed'), '--size', '8M']), { status: 0, stderr: '' });
+  t.match(await run(join(own, 'scripts/fsck.latchfs'), ['-n', join(dest, 'packed')]), { status: 0, stdout: /clean/ });
 });
