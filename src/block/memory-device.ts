@@ -269,7 +269,7 @@ export class SparseMemory implements Driver {
 /**
  * Make a memory device.
  * @param size bytes, at most MAX_MEMORY_DEVICE
- * @throws EFBIG
+ * @throws EFBIG for more; its direct_access throws ERANGE beyond the end, and EINVAL for a part of a block
  */
 export function memoryDevice(size: number, sched: Scheduler, validator: Validator): BlockDevice {
   if (size > MAX_MEMORY_DEVICE) throw errno('EFBIG', `a memory device holds at most ${MAX_MEMORY_DEVICE} bytes`);

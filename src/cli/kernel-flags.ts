@@ -33,6 +33,7 @@ export interface KernelFlags {
   dirsync: boolean;
 }
 
+/** Whether an option is one of the kernel's own flags, or the opposite of one. */
 export function isFlagWord(name: string): name is keyof typeof FLAG_WORDS {
   return Object.hasOwn(FLAG_WORDS, name);
 }

@@ -47,6 +47,7 @@ export interface ValidatedMachine extends Machine {
   readonly maxBuffers?: number;
 }
 
+/** The machine of a command: the scheduler on real time, and a validator that tells `sink` of breaches. */
 export function newMachine(options: MachineOptions): ValidatedMachine {
   const sched = new RealScheduler();
   const validator = new Lockdep(options.enforce, options.sink, {

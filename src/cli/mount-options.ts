@@ -100,6 +100,7 @@ const IGNORED = new Set([
   '_rnetdev',
 ]);
 
+/** What holds without an option. */
 export function defaultSettings(): MountSettings {
   return {
     readOnly: false,

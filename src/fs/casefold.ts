@@ -6,6 +6,7 @@ import { LOOKUP_CREATE, LOOKUP_RENAME_TARGET } from './namei/lookup.js';
 import type { dentry_operations } from './operations.js';
 import { utf8_casefold } from './unicode.js';
 
+/** Whether names in a directory are the same without regard to case (IS_CASEFOLDED). */
 export function IS_CASEFOLDED(inode: Inode | undefined): boolean {
   return inode !== undefined && (inode.i_flags & S_CASEFOLD) !== 0;
 }

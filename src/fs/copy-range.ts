@@ -93,6 +93,7 @@ export async function vfs_copy_file_range(
 
 /**
  * Copy through the page caches (splice_copy_file_range). Holds no lock from one chunk to the next. @returns bytes copied
+ * @throws EINTR where the task is killed before the first byte; what reading and writing throw
  */
 export async function generic_copy(
   task: Task,

@@ -23,6 +23,7 @@ export function f_getown(file: File): FileOwner | undefined {
 /** The open files that want to hear of one thing (struct fasync_struct). */
 export type FasyncList = Map<File, number>;
 
+/** Nobody to tell yet. */
 export function newFasyncList(): FasyncList {
   return new Map();
 }

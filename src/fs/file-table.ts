@@ -33,6 +33,7 @@ export function get_write_access(inode: Inode): void {
   inode.i_writecount++;
 }
 
+/** A writer is gone (put_write_access). */
 export function put_write_access(inode: Inode): void {
   inode.i_writecount--;
 }
@@ -43,6 +44,7 @@ export function deny_write_access(inode: Inode): void {
   inode.i_writecount--;
 }
 
+/** Writers may come again (allow_write_access). */
 export function allow_write_access(inode: Inode): void {
   inode.i_writecount++;
 }

@@ -64,7 +64,7 @@ export function vfs_ioctl(task: Task, file: File, cmd: number, arg: Buffer): Awa
   return answered(call(task, file_operations.unlocked_ioctl, {}, () => unlocked_ioctl(task, file, cmd, arg)));
 }
 
-/** As vfs_ioctl, for a process of 32 bits on a kernel of 64 (compat_sys_ioctl): the filesystem is asked by ->compat_ioctl. */
+/** As vfs_ioctl, for a process of 32 bits on a kernel of 64 (compat_sys_ioctl): the filesystem is asked by ->compat_ioctl. @throws ENOTTY for what has none; as vfs_ioctl */
 export function compat_ioctl(task: Task, file: File, cmd: number, arg: Buffer): Awaitable<Buffer> {
   const native: Readonly<Record<number, number>> = {
     [FS_IOC32_GETFLAGS]: FS_IOC_GETFLAGS,

@@ -130,7 +130,7 @@ function makeFile(task: Task, dir: Inode, dentry: Dentry, { mode, excl }: Creati
   return vfs_create(task, dir, dentry, mode, excl === true);
 }
 
-/** With i_rwsem of `dir` held exclusively (vfs_create). @param mode permission bits, not yet cut by the umask */
+/** With i_rwsem of `dir` held exclusively (vfs_create). @param mode permission bits, not yet cut by the umask @throws EACCES where files cannot be made; what ->create throws */
 export function vfs_create(task: Task, dir: Inode, dentry: Dentry, mode: number, excl: boolean): Awaitable<void> {
   const { create } = dir.i_op;
   if (create === undefined) throw errno('EACCES');

@@ -23,7 +23,7 @@ export function plain_read(task: Task, file: File, iter: IovIter, pos: number): 
   );
 }
 
-/** Write at `pos` by ->write; it is a write for those who freeze. Otherwise as plain_read. */
+/** Write at `pos` by ->write; it is a write for those who freeze. Otherwise as plain_read. @throws EINVAL where there is no ->write, EISDIR where it is a directory */
 export function plain_write(task: Task, file: File, iter: IovIter, pos: number): Awaitable<number> {
   const { write } = file.f_op;
   if (write === undefined) throw errno(isDir(file.f_inode) ? 'EISDIR' : 'EINVAL');

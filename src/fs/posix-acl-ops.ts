@@ -109,7 +109,7 @@ function keep(inode: Inode, type: AclType, acl: PosixAcl | undefined): PosixAcl 
 
 /**
  * The list of a file as its attribute shows it (vfs_get_acl).
- * @throws ENODATA where there is none; EOPNOTSUPP where there cannot be
+ * @throws ENODATA where there is none; EOPNOTSUPP where there cannot be; ENOENT for a negative dentry
  */
 export function vfs_get_acl(task: Task, dentry: Dentry, type: AclType): Awaitable<PosixAcl> {
   const inode = dentry.d_inode;
@@ -124,7 +124,7 @@ export function vfs_get_acl(task: Task, dentry: Dentry, type: AclType): Awaitabl
 /**
  * Give a file another list; undefined removes it (vfs_set_acl, vfs_remove_acl). Takes i_rwsem exclusively, as for every attribute.
  * @throws EINVAL for what is no list; EACCES for a default list of what is no directory; EPERM unless the caller owns the file;
- * EOPNOTSUPP EROFS ENOSPC
+ * EOPNOTSUPP EROFS ENOSPC; ENOENT for a negative dentry
  */
 export function vfs_set_acl(task: Task, dentry: Dentry, acl: PosixAcl | undefined, type: AclType): Awaitable<void> {
   const inode = dentry.d_inode;

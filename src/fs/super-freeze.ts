@@ -257,7 +257,7 @@ export async function thaw_super(task: Task, sb: SuperBlock): Promise<void> {
   await thaw_super_locked(task, sb);
 }
 
-/** As thaw_super, with s_umount held exclusively. */
+/** As thaw_super, with s_umount held exclusively. @throws EINVAL where it is not frozen */
 export async function thaw_super_locked(task: Task, sb: SuperBlock): Promise<void> {
   if (sb.s_writers.frozen !== SB_FREEZE_COMPLETE) throw errno('EINVAL');
   if ((sb.s_flags & SB_RDONLY) === 0) {

@@ -30,6 +30,7 @@ interface BeforeSync {
   readonly tid: number | undefined;
 }
 
+/** How things stand before an fsync of a range of bytes: what check_fsync compares with. */
 export function before_fsync(file: File, start: number, end: number, datasync: boolean): BeforeSync {
   const { f_inode: inode, f_mapping: mapping } = file;
   const { i_sb: sb } = inode;

@@ -13,6 +13,7 @@ function groupsOf(pid: number): readonly number[] {
   }
 }
 
+/** Who makes a request. Its supplementary groups are read from /proc when they are first asked for. */
 export function credOf(uid: number, gid: number, pid: number): Cred {
   let known: readonly number[] | undefined;
   return userCred(uid, gid, () => {

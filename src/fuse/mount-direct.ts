@@ -42,6 +42,7 @@ function typeOf(base: string, options: MountOptions): string {
   return options.subtype === undefined ? base : `${base}.${options.subtype}`;
 }
 
+/** Whether a path names a block device; false where there is nothing. */
 export function isBlockDevice(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isBlockDevice() === true;
 }

@@ -73,6 +73,7 @@ export function sourceOf(mount: MountInfo): string {
   }
 }
 
+/** Whether a mount is of FUSE, of whatever subtype. */
 export function isFuse(mount: MountInfo): boolean {
   return /^fuse(blk)?($|\.)/.test(mount.fstype);
 }

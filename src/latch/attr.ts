@@ -100,6 +100,7 @@ export function latch_update_time(task: Task, inode: Inode, now: Timespec, flags
   return generic_update_time(task, inode, now, flags);
 }
 
+/** ->fileattr_get (ext4_fileattr_get). */
 export function fileattr_get(_task: Task, dentry: Dentry): FileAttr {
   const { flags, i_projid } = inodeOf(dentry);
   return { flags, fsx_xflags: 0, fsx_extsize: 0, fsx_nextents: 0, fsx_projid: i_projid, fsx_cowextsize: 0 };

@@ -1,13 +1,16 @@
 /** Bitmaps of 4096 bytes, as the groups have them. Pure data. */
 
+/** Bits are counted as ext4 counts them: from the lowest of the first byte on. */
 export function isSet(bits: Uint8Array, n: number): boolean {
   return ((bits[n >>> 3] ?? 0) & (1 << (n & 7))) !== 0;
 }
 
+/** Bit `n` becomes 1. */
 export function setBit(bits: Uint8Array, n: number): void {
   bits[n >>> 3] = (bits[n >>> 3] ?? 0) | (1 << (n & 7));
 }
 
+/** Bit `n` becomes 0. */
 export function clearBit(bits: Uint8Array, n: number): void {
   bits[n >>> 3] = (bits[n >>> 3] ?? 0) & ~(1 << (n & 7));
 }

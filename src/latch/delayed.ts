@@ -26,6 +26,7 @@ const SECTORS = BLOCK_SIZE / 512;
 const RECORD = EXTENT_SIZE + SLOT;
 const HALF_A_NODE = Math.floor(BODY_BYTES / RECORD / 2);
 
+/** Whose pages a mapping has. @throws EIO for one of another filesystem */
 export function hostOf(mapping: AddressSpace): LatchInode {
   const { host } = mapping;
   if (host instanceof LatchInode) return host;

@@ -20,6 +20,7 @@ export function dtype(inode: Inode): number {
   return (inode.i_mode & S_IFMT) >>> 12;
 }
 
+/** Whether it is a directory, also while it is being made. */
 export function isDir(inode: Inode): boolean {
   return (inode.i_mode & S_IFMT) === S_IFDIR;
 }

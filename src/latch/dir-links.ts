@@ -11,6 +11,7 @@ import { CREDITS, infoOf, with_handle } from './info.js';
 import { latchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
 
+/** ->link (ext4_link). With i_rwsem of both held, as the row says. @throws EMLINK EXDEV for another project; ENOSPC EIO */
 export function link(task: Task, old: Dentry, dir: Inode, dentry: Dentry): Awaitable<void> {
   const inode = old.d_inode;
   if (inode === undefined) throw errno('ENOENT');
@@ -44,6 +45,7 @@ function dirtyDir(_changed: void, task: Task, handle: Handle, dir: Inode): Await
   return dirty(task, handle, dir);
 }
 
+/** ->unlink (ext4_unlink). The inode goes when nobody uses it any more. @throws EIO */
 export function unlink(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');
@@ -60,6 +62,7 @@ function oneLess(_removed: void, task: Task, handle: Handle, inode: Inode): Awai
   return dropped(task, handle, inode);
 }
 
+/** ->rmdir (ext4_rmdir). @throws ENOTEMPTY EIO */
 export function rmdir(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');

@@ -118,10 +118,12 @@ function nameInMemory(inode: LatchInode, task: Task, dentry: Dentry): void {
   d_rehash(task, dentry);
 }
 
+/** ->mknod (ext4_mknod). @throws ENOSPC EDQUOT EIO */
 export function mknod(task: Task, dir: Inode, dentry: Dentry, mode: number, rdev: number): Awaitable<void> {
   return make(task, dir, dentry, mode, rdev);
 }
 
+/** ->create (ext4_create). @throws ENOSPC EDQUOT EIO */
 export function create(task: Task, dir: Inode, dentry: Dentry, mode: number): Awaitable<void> {
   return make(task, dir, dentry, mode, 0);
 }
@@ -158,6 +160,7 @@ function openMade(_made: void, task: Task, file: File): Awaitable<void> {
   return finish_open(task, file);
 }
 
+/** ->mkdir (ext4_mkdir). @throws ENOSPC EDQUOT EIO */
 export function mkdir(task: Task, dir: Inode, dentry: Dentry, mode: number): Awaitable<void> {
   return make(task, dir, dentry, S_IFDIR | (mode & 0o7777), 0, fillDir);
 }
@@ -167,6 +170,7 @@ function fillDir(_task: Task, _handle: Handle, inode: LatchInode, { dir }: Makin
   inode.parent = dir.i_ino;
 }
 
+/** ->symlink (ext4_symlink): the target is kept in the inode, or in a block. @throws ENOSPC EDQUOT EIO */
 export function symlink(task: Task, dir: Inode, dentry: Dentry, target: string): Awaitable<void> {
   return make(task, dir, dentry, S_IFLNK | 0o777, 0, fillSymlink, target);
 }

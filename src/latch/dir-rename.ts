@@ -60,6 +60,7 @@ interface Renamed {
   readonly victim: Inode | undefined;
 }
 
+/** ->rename (ext4_rename2): also exchanging, and leaving a whiteout. @throws ENOTEMPTY; EXDEV for another project; ENOSPC EDQUOT EIO */
 export function rename(
   task: Task,
   oldDir: Inode,

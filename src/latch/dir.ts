@@ -49,6 +49,7 @@ export interface Entry {
   readonly type: number;
 }
 
+/** The name of the record at `at`. */
 export function nameAt(data: Buffer, at: number): string {
   return data.toString('latin1', at + NAME, at + NAME + (data[at + LENGTH] ?? 0));
 }
@@ -61,6 +62,7 @@ function isNameAt(data: Buffer, at: number, name: string): boolean {
   return true;
 }
 
+/** What the record at `at` names. */
 export function entryAt(data: Buffer, at: number): Entry {
   return { ino: get48(data, at + INO), type: data[at + TYPE] ?? 0 };
 }

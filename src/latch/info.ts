@@ -228,6 +228,7 @@ function commitIfSync<T>(value: T, task: Task, info: LatchInfo, handle: Handle):
   return handle.sync && info.journaled && mine ? committed(task, info, handle, value) : value;
 }
 
+/** What a mount has of its own (EXT4_SB). @throws EIO for another filesystem */
 export function infoOf(sb: SuperBlock): LatchInfo {
   const { s_fs_info: info } = sb;
   if (info instanceof LatchInfo) return info;

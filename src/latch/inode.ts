@@ -196,6 +196,7 @@ class InodeTree implements TreeHost {
   root_changed(): void {}
 }
 
+/** The same inode, with what this filesystem keeps of it (EXT4_I). @throws EIO for one of another filesystem */
 export function latchInode(inode: Inode): LatchInode {
   if (inode instanceof LatchInode) return inode;
   throw errno('EIO', 'an inode of another filesystem');

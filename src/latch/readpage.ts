@@ -28,6 +28,7 @@ export function read_folio(task: Task, _file: MmFile | undefined, folio: Folio):
   return readRun(task, inodeOf(folio), [folio], 0);
 }
 
+/** ->readahead (ext4_readahead): pages that follow each other on the device come with one request. */
 export function readahead(task: Task, rac: ReadaheadControl): Awaitable<void> {
   const [first] = rac.folios;
   return first === undefined ? undefined : readRun(task, inodeOf(first), rac.folios, 0);

@@ -26,6 +26,7 @@ export interface Transfer {
   total: number;
 }
 
+/** The sector of byte `pos` of a file that lies in an extent. */
 export function sectorOf(extent: Extent, pos: number): number {
   return (extent.physical - extent.logical) * SECTORS + pos / SECTOR_SIZE;
 }

@@ -27,7 +27,8 @@ import { might_wait_unconverted } from './unconverted.js';
 const BATCH = 256;
 /** Of no time at all: what has looked at errors then has seen none. */
 const NEVER = -1;
-/** ->writepage: one page. */
+
+/** ->writepage: one page. @throws EIO where it was truncated meanwhile */
 export function writepage(task: Task, folio: Folio, _wbc: WritebackControl): Awaitable<void> {
   const { mapping } = folio;
   if (mapping === undefined) throw errno('EIO', 'a folio that was truncated');

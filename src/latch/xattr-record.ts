@@ -68,6 +68,7 @@ export interface XattrRecord {
   readonly runs: readonly Run[];
 }
 
+/** The record at `at`; a value in blocks of its own is still to be read. */
 export function xattrAt(data: Buffer, at: number, key: number): XattrRecord {
   const end = at + NAME + (data[at + NAME_LENGTH] ?? 0);
   const name = data.toString('latin1', at + NAME, end);
@@ -144,6 +145,7 @@ export function recordHoldsReserved(data: Buffer, at: number): boolean {
   return data[at + NAME_LENGTH + 1] !== 0;
 }
 
+/** Whether bytes of the root that nobody uses are not 0: that is damage. */
 export function rootHoldsReserved({ b_data: data }: BufferHead): boolean {
   return data.readUInt16LE(14) !== 0;
 }

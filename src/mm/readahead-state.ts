@@ -12,6 +12,7 @@ export interface FileRaState {
   prev_pos: number;
 }
 
+/** Of a file that nobody has read from (file_ra_state_init). @param raPages the window, in pages */
 export function newRaState(raPages: number): FileRaState {
   return { start: 0, size: 0, async_size: 0, ra_pages: raPages, prev_pos: -1 };
 }

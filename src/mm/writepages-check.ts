@@ -13,6 +13,7 @@ export interface BeforeWritepages {
   readonly skipped: number;
 }
 
+/** How things stand before ->writepages: what check_after_writepages and check_accounting compare with. */
 export function before_writepages(task: Task, mapping: AddressSpace, wbc: WritebackControl): BeforeWritepages {
   return {
     started: task.nr_writeback,

@@ -58,6 +58,7 @@ export function pathOf(node: ChainNode): string[] {
   return names;
 }
 
+/** Sorted, so that two listings can be compared. */
 export function byName(classes: readonly LockClass[]): LockClass[] {
   return [...classes].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
 }

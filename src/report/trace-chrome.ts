@@ -27,6 +27,7 @@ export interface ChromeTrace {
   readonly traceEvents: readonly ChromeEvent[];
 }
 
+/** Requests as about:tracing and Perfetto read them. */
 export function chromeTrace(requests: readonly RequestTrace[]): ChromeTrace {
   return { displayTimeUnit: 'ns', traceEvents: requests.flatMap(eventsOf) };
 }

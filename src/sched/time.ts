@@ -13,6 +13,7 @@ export function timespecCompare(a: Timespec, b: Timespec): number {
   return a.sec === b.sec ? a.nsec - b.nsec : a.sec - b.sec;
 }
 
+/** Whether two times are the same, to the nanosecond. */
 export function timespecEqual(a: Timespec, b: Timespec): boolean {
   return a.nsec === b.nsec && a.sec === b.sec;
 }

@@ -33,6 +33,7 @@ class BlockedRequests {
 
 const blocked = new WeakMap<SuperBlock, BlockedRequests>();
 
+/** Who waits for a file lock on a superblock, under its blocked_lock_lock. */
 export function blockedOf(sb: SuperBlock): BlockedRequests {
   let found = blocked.get(sb);
   if (found === undefined) {
@@ -50,6 +51,7 @@ export function managerLocks(
   return { inode: context.flc_lock, locks: blockedOf(inode.i_sb).blocked_lock_lock };
 }
 
+/** Whether two ranges have a byte in common (locks_overlap). */
 export function overlaps(a: FileLock, b: FileLock): boolean {
   return a.start <= b.end && b.start <= a.end;
 }

@@ -57,6 +57,7 @@ function refusedBy(error: unknown): Errno {
 /**
  * One call of the filesystem looks up, makes and opens (atomic_open), with i_rwsem of the directory held exclusively because of O_CREAT. It calls finish_open where it
  * did, and otherwise names the dentry for us to open. Who may not make files may find one all the same: then it is called without O_CREAT.
+ * @throws ENAMETOOLONG; EACCES EROFS where it would have to be made; what ->atomic_open throws
  */
 export function lookup_open_atomic(task: Task, last: LastName): Awaitable<Looked> {
   const { parent, name, flags } = last;
@@ -92,7 +93,7 @@ function openAllocated(
 
 /**
  * As lookup_open_atomic, without O_CREAT and with i_rwsem of the directory held shared: of a name that the dcache did not know a moment ago.
- * @throws ENOENT where there is nothing
+ * @throws ENOENT where there is nothing; ENAMETOOLONG; what ->atomic_open throws
  */
 export function lookup_open_shared(task: Task, last: LastName): Awaitable<Looked> {
   if (last.name.length > NAME_MAX) throw errno('ENAMETOOLONG');

@@ -106,7 +106,7 @@ function lookupHeld(_held: Held, task: Task, parent: Dentry, name: string, flags
   return lookup_parallel(task, parent, name, flags);
 }
 
-/** As lookup_slow, with i_rwsem held in either mode. */
+/** As lookup_slow, with i_rwsem held in either mode. @throws ENOENT where the directory is removed; what ->lookup throws */
 export function lookup_parallel(task: Task, parent: Dentry, name: string, flags: number): Awaitable<Dentry> {
   const dir = dirOf(parent);
   if ((dir.i_flags & S_DEAD) !== 0) throw errno('ENOENT');

@@ -122,6 +122,7 @@ export function do_open(task: Task, looked: Looked, flags: number): Awaitable<Op
   return andThen(orElse(openLooked, putLooked, task, looked, flags), opened, looked);
 }
 
+/** What do_open returns. */
 export function opened(file: File, { dentry, created }: Looked): OpenedOrCreated {
   return { file, dentry, created };
 }

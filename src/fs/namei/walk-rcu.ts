@@ -35,7 +35,7 @@ function crossRcu(w: Walk, start: Dentry): Dentry {
   return at;
 }
 
-/** @param follow what is a symlink is followed @throws ECHILD EACCES ENOENT ELOOP */
+/** @param follow what is a symlink is followed @throws ECHILD EACCES ENOENT ENOTDIR ELOOP */
 export function stepRcu(w: Walk, last: Last, follow: boolean): void {
   if (last.type === 'dot' || last.type === 'root') return;
   if (last.type === 'dotdot') {
@@ -76,7 +76,7 @@ function searchRcu(w: Walk): void {
   if (allowed instanceof Promise) throw errno('ECHILD');
 }
 
-/** @returns the last component, w.path being its directory @throws ECHILD where it cannot be done without a wait */
+/** @returns the last component, w.path being its directory @throws ECHILD where it cannot be done without a wait; as stepRcu */
 export function walkRcu(w: Walk, name: string): Last {
   let rest = name;
   if (rest.startsWith('/')) {

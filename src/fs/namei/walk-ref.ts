@@ -93,7 +93,7 @@ export async function linkTarget(w: Walk, link: Dentry): Promise<string | Dentry
   }
 }
 
-/** @returns the last component, w.path being its directory (link_path_walk) */
+/** @returns the last component, w.path being its directory (link_path_walk) @throws EACCES ENOENT ENOTDIR ELOOP ENAMETOOLONG */
 export async function walk(w: Walk, name: string): Promise<Last> {
   let rest = name;
   if (rest.startsWith('/')) {

@@ -48,6 +48,7 @@ export function isLink(dentry: Dentry): boolean {
   return ((dentry.d_inode?.i_mode ?? 0) & S_IFMT) === S_IFLNK;
 }
 
+/** Whether a path names a directory: a negative dentry is none. */
 export function isDirectory(path: Dentry): boolean {
   const { d_inode: inode } = path;
   return inode !== undefined && isDir(inode);

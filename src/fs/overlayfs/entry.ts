@@ -74,7 +74,7 @@ export function ovl(inode: Inode | undefined): OvlInode {
   throw errno('EIO', 'an inode of another filesystem');
 }
 
-/** The dentry of the topmost layer. No reference. */
+/** The dentry of the topmost layer. No reference. @throws ESTALE where there is none any more */
 export function realDentry(dentry: Dentry): Dentry {
   const [top] = ovl(dentry.d_inode).layers;
   if (top === undefined) throw errno('ESTALE');

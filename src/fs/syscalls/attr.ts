@@ -33,7 +33,7 @@ function known(flags: number, allowed: number): void {
   if ((flags & ~allowed) !== 0) throw errno('EINVAL');
 }
 
-/** @param flags AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH, AT_STATX_* */
+/** statx(2). @param flags AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH, AT_STATX_* @param mask STATX_* @throws EINVAL for both ways to synchronise; as stat */
 export function statx(
   task: Task,
   p: Process,
@@ -47,19 +47,22 @@ export function statx(
   return on(task, p, dirfd, name, flags, (dentry) => vfs_getattr(task, dentry, mask, query));
 }
 
+/** stat(2). @throws ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
 export function stat(task: Task, p: Process, name: string): Awaitable<Kstat> {
   return statx(task, p, AT_FDCWD, name);
 }
 
+/** lstat(2): of a symlink itself. @throws ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
 export function lstat(task: Task, p: Process, name: string): Awaitable<Kstat> {
   return statx(task, p, AT_FDCWD, name, AT_SYMLINK_NOFOLLOW);
 }
 
+/** fstat(2). @throws EBADF */
 export function fstat(task: Task, p: Process, fd: number): Awaitable<Kstat> {
   return vfs_getattr(task, p.files.getAny(fd).f_dentry, STATX_ALL, 0);
 }
 
-/** @param flags AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH */
+/** fchmodat2(2). @param flags AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH @throws EINVAL for others; EBADF, and as chmod */
 export function fchmodat(
   task: Task,
   p: Process,
@@ -72,10 +75,12 @@ export function fchmodat(
   return on(task, p, dirfd, name, flags, (dentry) => notify_change(task, dentry, { mode: mode & 0o7777 }));
 }
 
+/** chmod(2). @throws EPERM EROFS ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
 export function chmod(task: Task, p: Process, name: string, mode: number): Awaitable<void> {
   return fchmodat(task, p, AT_FDCWD, name, mode);
 }
 
+/** fchmod(2). @throws EBADF EPERM EROFS */
 export function fchmod(task: Task, p: Process, fd: number, mode: number): Awaitable<void> {
   const file = p.files.get(fd);
   return notify_change(task, file.f_dentry, { mode: mode & 0o7777, file });
@@ -86,7 +91,7 @@ function owners(uid: number, gid: number): Iattr {
   return { ...(uid === -1 ? {} : { uid }), ...(gid === -1 ? {} : { gid }) };
 }
 
-/** @param uid -1: as it is @param gid likewise @param flags AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH */
+/** fchownat(2). @param uid -1: as it is @param gid likewise @param flags AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH @throws EINVAL for others; EBADF, and as chown */
 export function fchownat(
   task: Task,
   p: Process,
@@ -100,14 +105,17 @@ export function fchownat(
   return on(task, p, dirfd, name, flags, (dentry) => notify_change(task, dentry, owners(uid, gid)));
 }
 
+/** chown(2). @param uid -1: as it is @param gid likewise @throws EPERM EROFS EDQUOT ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
 export function chown(task: Task, p: Process, name: string, uid: number, gid: number): Awaitable<void> {
   return fchownat(task, p, AT_FDCWD, name, uid, gid);
 }
 
+/** lchown(2): of a symlink itself. @throws as chown */
 export function lchown(task: Task, p: Process, name: string, uid: number, gid: number): Awaitable<void> {
   return fchownat(task, p, AT_FDCWD, name, uid, gid, AT_SYMLINK_NOFOLLOW);
 }
 
+/** fchown(2). @throws EBADF EPERM EROFS EDQUOT */
 export function fchown(task: Task, p: Process, fd: number, uid: number, gid: number): Awaitable<void> {
   const file = p.files.get(fd);
   return notify_change(task, file.f_dentry, { ...owners(uid, gid), file });
@@ -126,7 +134,10 @@ function timesOf(times: readonly [SetTime, SetTime] | undefined): Iattr | undefi
   return { ...(atime === 'omit' ? {} : { atime }), ...(mtime === 'omit' ? {} : { mtime }) };
 }
 
-/** @param times atime and mtime; undefined: both become now @param flags AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH */
+/**
+ * utimensat(2). @param times atime and mtime; undefined: both become now @param flags AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH
+ * @throws EINVAL for other flags, and nanoseconds that are none; EACCES EPERM EROFS, and as stat
+ */
 export function utimensat(
   task: Task,
   p: Process,
@@ -141,6 +152,7 @@ export function utimensat(
   return on(task, p, dirfd, name, flags, (dentry) => notify_change(task, dentry, attr));
 }
 
+/** futimens(3). @param times as for utimensat @throws EBADF EINVAL EACCES EPERM EROFS */
 export function futimens(
   task: Task,
   p: Process,
@@ -152,7 +164,10 @@ export function futimens(
   return attr === undefined ? undefined : notify_change(task, file.f_dentry, { ...attr, file });
 }
 
-/** @param mode R_OK 4, W_OK 2, X_OK 1, F_OK 0 @param flags AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH, AT_EACCESS */
+/**
+ * faccessat2(2). Real and effective ids are the same here. @param mode R_OK 4, W_OK 2, X_OK 1, F_OK 0 @param flags AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH, AT_EACCESS
+ * @throws EINVAL for other bits; EACCES EROFS ENOENT, and as stat
+ */
 export function faccessat2(
   task: Task,
   p: Process,
@@ -170,6 +185,7 @@ export function faccessat2(
   });
 }
 
+/** access(2). @param mode as for faccessat2 @throws EINVAL EROFS ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
 export function access(task: Task, p: Process, name: string, mode: number): Awaitable<void> {
   return faccessat2(task, p, AT_FDCWD, name, mode);
 }
@@ -187,6 +203,7 @@ function fits(value: Buffer, size: number | undefined): Buffer {
   return value;
 }
 
+/** setxattr(2). @param flags XATTR_CREATE, XATTR_REPLACE @throws EEXIST ENODATA EOPNOTSUPP EPERM ENOSPC EDQUOT ERANGE E2BIG ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
 export function setxattr(
   task: Task,
   p: Process,
@@ -198,6 +215,7 @@ export function setxattr(
   return on(task, p, AT_FDCWD, name, 0, (dentry) => vfs_setxattr(task, dentry, attribute, value, flags));
 }
 
+/** lsetxattr(2): of a symlink itself. @throws as setxattr */
 export function lsetxattr(
   task: Task,
   p: Process,
@@ -211,6 +229,7 @@ export function lsetxattr(
   );
 }
 
+/** fsetxattr(2). @throws EBADF, and as setxattr */
 export function fsetxattr(
   task: Task,
   p: Process,
@@ -222,42 +241,51 @@ export function fsetxattr(
   return vfs_setxattr(task, p.files.get(fd).f_dentry, attribute, value, flags);
 }
 
+/** getxattr(2). @param size bytes there is room for; 0 and nothing: no limit @throws ENODATA ERANGE EOPNOTSUPP ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
 export function getxattr(task: Task, p: Process, name: string, attribute: string, size?: number): Awaitable<Buffer> {
   return on(task, p, AT_FDCWD, name, 0, (dentry) =>
     andThen(vfs_getxattr(task, dentry, attribute), (value) => fits(value, size)),
   );
 }
 
+/** lgetxattr(2): of a symlink itself. @throws as getxattr */
 export function lgetxattr(task: Task, p: Process, name: string, attribute: string, size?: number): Awaitable<Buffer> {
   return on(task, p, AT_FDCWD, name, AT_SYMLINK_NOFOLLOW, (dentry) =>
     andThen(vfs_getxattr(task, dentry, attribute), (value) => fits(value, size)),
   );
 }
 
+/** fgetxattr(2). @throws EBADF, and as getxattr */
 export function fgetxattr(task: Task, p: Process, fd: number, attribute: string, size?: number): Awaitable<Buffer> {
   return andThen(vfs_getxattr(task, p.files.get(fd).f_dentry, attribute), (value) => fits(value, size));
 }
 
+/** listxattr(2). @returns the names that the caller may see @throws ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
 export function listxattr(task: Task, p: Process, name: string): Awaitable<string[]> {
   return on(task, p, AT_FDCWD, name, 0, (dentry) => vfs_listxattr(task, dentry));
 }
 
+/** llistxattr(2): of a symlink itself. @throws as listxattr */
 export function llistxattr(task: Task, p: Process, name: string): Awaitable<string[]> {
   return on(task, p, AT_FDCWD, name, AT_SYMLINK_NOFOLLOW, (dentry) => vfs_listxattr(task, dentry));
 }
 
+/** flistxattr(2). @throws EBADF */
 export function flistxattr(task: Task, p: Process, fd: number): Awaitable<string[]> {
   return vfs_listxattr(task, p.files.get(fd).f_dentry);
 }
 
+/** removexattr(2). @throws ENODATA EOPNOTSUPP EPERM ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
 export function removexattr(task: Task, p: Process, name: string, attribute: string): Awaitable<void> {
   return on(task, p, AT_FDCWD, name, 0, (dentry) => vfs_removexattr(task, dentry, attribute));
 }
 
+/** lremovexattr(2): of a symlink itself. @throws as removexattr */
 export function lremovexattr(task: Task, p: Process, name: string, attribute: string): Awaitable<void> {
   return on(task, p, AT_FDCWD, name, AT_SYMLINK_NOFOLLOW, (dentry) => vfs_removexattr(task, dentry, attribute));
 }
 
+/** fremovexattr(2). @throws EBADF, and as removexattr */
 export function fremovexattr(task: Task, p: Process, fd: number, attribute: string): Awaitable<void> {
   return vfs_removexattr(task, p.files.get(fd).f_dentry, attribute);
 }

@@ -53,6 +53,7 @@ export function fcntl_setown(_task: Task, p: Process, fd: number, owner: FileOwn
   f_setown(p.files.get(fd), owner);
 }
 
+/** F_GETOWN. @throws EBADF */
 export function fcntl_getown(_task: Task, p: Process, fd: number): FileOwner | undefined {
   return f_getown(p.files.get(fd));
 }

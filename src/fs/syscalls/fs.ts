@@ -19,10 +19,12 @@ import type { Kstatfs } from '../types.js';
 import { startOf, user_path_at, withPath } from './path.js';
 import type { Process } from './process.js';
 
+/** statfs(2). @throws ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
 export function statfs(task: Task, p: Process, name: string): Awaitable<Kstatfs> {
   return withPath(task, user_path_at(task, p, AT_FDCWD, name, 0), (path) => vfs_statfs(task, path));
 }
 
+/** fstatfs(2). @throws EBADF */
 export function fstatfs(task: Task, p: Process, fd: number): Awaitable<Kstatfs> {
   return vfs_statfs(task, p.files.getAny(fd).f_dentry);
 }

@@ -166,6 +166,7 @@ export async function pwritev2(
   return writeFrom(task, p, file, bytes, pos, flags);
 }
 
+/** writev(2). @returns bytes written @throws as write */
 export function writev(task: Task, p: Process, fd: number, buffers: readonly Buffer[]): Promise<number> {
   return write(task, p, fd, Buffer.concat(buffers));
 }
@@ -196,14 +197,17 @@ export async function getdents(task: Task, p: Process, fd: number, max = 1024): 
   return entries;
 }
 
+/** fsync(2). @throws EBADF EINVAL EIO ENOSPC EDQUOT */
 export function fsync(task: Task, p: Process, fd: number): Awaitable<void> {
   return vfs_fsync_range(task, p.files.get(fd), 0, Number.MAX_SAFE_INTEGER, false);
 }
 
+/** fdatasync(2). @throws as fsync */
 export function fdatasync(task: Task, p: Process, fd: number): Awaitable<void> {
   return vfs_fsync_range(task, p.files.get(fd), 0, Number.MAX_SAFE_INTEGER, true);
 }
 
+/** syncfs(2): the filesystem that a file is on. @throws EBADF EIO ENOSPC */
 export function syncfs(task: Task, p: Process, fd: number): Promise<void> {
   const file = p.files.get(fd);
   return vfs_syncfs(task, file.f_dentry.d_sb, file);

@@ -4,6 +4,7 @@ import type { Awaitable } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW } from '../../uapi/fcntl.js';
+import { RENAME_NOREPLACE } from '../../uapi/fs.js';
 import { d_path } from '../d-path.js';
 import { dget, dput } from '../dcache.js';
 import type { Dentry } from '../dentry.js';
@@ -54,20 +55,22 @@ function making(
   });
 }
 
+/** mkdirat(2). @throws EEXIST ENOSPC EDQUOT EROFS ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
 export function mkdirat(task: Task, p: Process, dirfd: number, name: string, mode: number): Promise<void> {
   return making(task, p, dirfd, name, true, (parent, last) => do_mkdir(task, parent, last, mode));
 }
 
-/** @param dev as the kernel's new_encode_dev */
+/** mknodat(2). @param mode S_IF* and permission bits @param dev as the kernel's new_encode_dev @throws EPERM for devices; EINVAL, and as symlinkat */
 export function mknodat(task: Task, p: Process, dirfd: number, name: string, mode: number, dev = 0): Promise<void> {
   return making(task, p, dirfd, name, false, (parent, last) => do_mknod(task, parent, last, mode, dev));
 }
 
+/** symlinkat(2). @throws EEXIST ENOSPC EDQUOT EROFS ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
 export function symlinkat(task: Task, p: Process, target: string, dirfd: number, name: string): Promise<void> {
   return making(task, p, dirfd, name, false, (parent, last) => do_symlink(task, parent, last, target));
 }
 
-/** @param flags AT_SYMLINK_FOLLOW, AT_EMPTY_PATH */
+/** linkat(2). @param flags AT_SYMLINK_FOLLOW, AT_EMPTY_PATH @throws EINVAL for others; EXDEV EPERM EMLINK, and as symlinkat */
 export function linkat(
   task: Task,
   p: Process,
@@ -87,7 +90,7 @@ export function linkat(
   );
 }
 
-/** @param flags AT_REMOVEDIR */
+/** unlinkat(2). @param flags AT_REMOVEDIR @throws EINVAL for others; EISDIR EBADF, and as unlink or rmdir */
 export function unlinkat(task: Task, p: Process, dirfd: number, name: string, flags: number): Promise<void> {
   if ((flags & ~AT_REMOVEDIR) !== 0) throw errno('EINVAL');
   const directory = (flags & AT_REMOVEDIR) !== 0;
@@ -109,7 +112,7 @@ export function unlinkat(task: Task, p: Process, dirfd: number, name: string, fl
   });
 }
 
-/** @param flags RENAME_* */
+/** renameat2(2). @param flags RENAME_* @throws EBUSY for '.' and '..'; EXDEV EEXIST EINVAL EISDIR ENOTEMPTY EPERM EROFS ENOSPC EDQUOT EBADF, and as unlink */
 export function renameat2(
   task: Task,
   p: Process,
@@ -123,7 +126,7 @@ export function renameat2(
     withParent(task, p, newdirfd, newname, async (to, target) => {
       if (from.d_sb !== to.d_sb) throw errno('EXDEV');
       if (old.type !== 'norm') throw errno('EBUSY');
-      if (target.type !== 'norm') throw errno((flags & 1) !== 0 ? 'EEXIST' : 'EBUSY');
+      if (target.type !== 'norm') throw errno((flags & RENAME_NOREPLACE) !== 0 ? 'EEXIST' : 'EBUSY');
       if (old.slash || target.slash) await slashesNeedDirectory(task, from, old);
       await do_rename(task, from, old.name, to, target.name, flags);
     }),
@@ -138,50 +141,60 @@ async function slashesNeedDirectory(task: Task, parent: Dentry, last: Last): Pro
   if (inode !== undefined && !isDir(inode)) throw errno('ENOTDIR');
 }
 
+/** mkdir(2). @throws as mkdirat */
 export function mkdir(task: Task, p: Process, name: string, mode: number): Promise<void> {
   return mkdirat(task, p, AT_FDCWD, name, mode);
 }
 
+/** mknod(2). @throws as mknodat */
 export function mknod(task: Task, p: Process, name: string, mode: number, dev = 0): Promise<void> {
   return mknodat(task, p, AT_FDCWD, name, mode, dev);
 }
 
+/** symlink(2). @throws as symlinkat */
 export function symlink(task: Task, p: Process, target: string, name: string): Promise<void> {
   return symlinkat(task, p, target, AT_FDCWD, name);
 }
 
+/** link(2): of a symlink itself. @throws as linkat */
 export function link(task: Task, p: Process, oldname: string, newname: string): Promise<void> {
   return linkat(task, p, AT_FDCWD, oldname, AT_FDCWD, newname, 0);
 }
 
+/** unlink(2). @throws EISDIR EPERM EROFS ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
 export function unlink(task: Task, p: Process, name: string): Promise<void> {
   return unlinkat(task, p, AT_FDCWD, name, 0);
 }
 
+/** rmdir(2). @throws ENOTEMPTY EBUSY EINVAL EPERM EROFS ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
 export function rmdir(task: Task, p: Process, name: string): Promise<void> {
   return unlinkat(task, p, AT_FDCWD, name, AT_REMOVEDIR);
 }
 
+/** rename(2). @throws as renameat2 */
 export function rename(task: Task, p: Process, oldname: string, newname: string): Promise<void> {
   return renameat2(task, p, AT_FDCWD, oldname, AT_FDCWD, newname, 0);
 }
 
+/** readlink(2). @throws EINVAL for what is no symlink; ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
 export function readlink(task: Task, p: Process, name: string): Promise<string> {
   return readlinkat(task, p, AT_FDCWD, name);
 }
 
+/** readlinkat(2). @throws EBADF, and as readlink */
 export function readlinkat(task: Task, p: Process, dirfd: number, name: string): Promise<string> {
   return withPath(task, path_lookup(task, p.fs, startOf(p, dirfd), name, LOOKUP_EMPTY), (path) =>
     vfs_readlink(task, path),
   );
 }
 
-/** @throws ENOTDIR EACCES */
+/** chdir(2). @throws ENOTDIR EACCES ENOENT */
 export async function chdir(task: Task, p: Process, name: string): Promise<void> {
   const path = await path_lookup(task, p.fs, p.fs.cwd, name, LOOKUP_FOLLOW | LOOKUP_DIRECTORY);
   await enter(task, p, path);
 }
 
+/** fchdir(2). @throws EBADF ENOTDIR EACCES */
 export async function fchdir(task: Task, p: Process, fd: number): Promise<void> {
   await enter(task, p, dget(startOf(p, fd)));
 }
@@ -198,7 +211,7 @@ async function enter(task: Task, p: Process, path: Dentry): Promise<void> {
   await set_fs_pwd(task, p, path);
 }
 
-/** @throws EPERM */
+/** chroot(2). @throws EPERM, and as chdir */
 export async function chroot(task: Task, p: Process, name: string): Promise<void> {
   const path = await path_lookup(task, p.fs, p.fs.cwd, name, LOOKUP_FOLLOW | LOOKUP_DIRECTORY);
   if (!task.cred.capable('CAP_SYS_ADMIN')) {
@@ -210,7 +223,7 @@ export async function chroot(task: Task, p: Process, name: string): Promise<void
   await dput(task, root);
 }
 
-/** @throws ENOENT where it was removed */
+/** getcwd(2). @throws ENOENT where it was removed */
 export function getcwd(task: Task, p: Process): string {
   const path = d_path(task, p.fs.cwd, p.fs.root);
   if (path.endsWith(' (deleted)')) throw errno('ENOENT');

@@ -23,6 +23,7 @@ export function pipe2(task: Task, p: Process, flags = 0): readonly [number, numb
   return [p.files.install(readEnd, close_on_exec), p.files.install(writeEnd, close_on_exec)];
 }
 
+/** splice(2). @param flags SPLICE_F_* @returns bytes moved @throws EBADF EINVAL ESPIPE EAGAIN EPIPE EINTR */
 export function splice(
   task: Task,
   p: Process,
@@ -37,7 +38,7 @@ export function splice(
   return do_splice(task, from, { file: p.files.get(fdOut), offset: offsetOut }, length, flags);
 }
 
-/** @param offset where to read; undefined: at the position of `fdIn`, which moves */
+/** sendfile(2). @param offset where to read; undefined: at the position of `fdIn`, which moves @returns bytes sent @throws EBADF EINVAL; ESPIPE where `fdIn` is a pipe; EAGAIN EPIPE EINTR */
 export function sendfile(
   task: Task,
   p: Process,

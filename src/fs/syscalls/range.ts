@@ -15,6 +15,7 @@ import { sync_file_range as do_sync_file_range } from '../sync.js';
 import { user_path_at, withPath } from './path.js';
 import type { Process } from './process.js';
 
+/** sync_file_range(2). @param flags SYNC_FILE_RANGE_* @throws EBADF EINVAL ESPIPE EIO ENOSPC */
 export function sync_file_range(
   task: Task,
   p: Process,
@@ -26,12 +27,13 @@ export function sync_file_range(
   return do_sync_file_range(task, p.files.get(fd), offset, length, flags);
 }
 
+/** truncate(2). @param size bytes @throws EINVAL EISDIR EFBIG EPERM ETXTBSY EROFS ENOSPC ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
 export function truncate(task: Task, p: Process, name: string, size: number): Awaitable<void> {
   if (size < 0) throw errno('EINVAL');
   return withPath(task, user_path_at(task, p, AT_FDCWD, name, 0), (path) => vfs_truncate(task, path, size));
 }
 
-/** @throws EINVAL for what is not open for writing or no regular file; EPERM for an append-only one */
+/** ftruncate(2). @param size bytes @throws EINVAL for what is not open for writing or no regular file; EPERM for an append-only one; EFBIG beyond the process's limit */
 export function ftruncate(task: Task, p: Process, fd: number, size: number): Awaitable<void> {
   const file = p.files.get(fd);
   if (size < 0 || (file.f_inode.i_mode & S_IFMT) !== S_IFREG || (file.f_mode & FMODE_WRITE) === 0)
@@ -43,7 +45,7 @@ export function ftruncate(task: Task, p: Process, fd: number, size: number): Awa
   return do_truncate(task, file.f_dentry, size, file);
 }
 
-/** @param mode FALLOC_FL_* */
+/** fallocate(2). @param mode FALLOC_FL_* @param offset bytes @param length bytes @throws EBADF EINVAL EOPNOTSUPP ENOSPC EDQUOT EFBIG EPERM ETXTBSY ENODEV ESPIPE */
 export function fallocate(
   task: Task,
   p: Process,
@@ -72,6 +74,7 @@ export function fadvise(
 /** Positions as copy_file_range(2) and splice(2) are given them: undefined is the file's own, which moves. */
 export type Offset = number | undefined;
 
+/** copy_file_range(2). @param flags must be 0 @returns bytes copied; 0 at the end of the file @throws EBADF EINVAL EXDEV EISDIR EFBIG ENOSPC ETXTBSY EPERM EIO */
 export async function copy_file_range(
   task: Task,
   p: Process,

@@ -25,10 +25,12 @@ import { attrValidity, inodeOf, replyAttr, replyDone, replyOk, statOf } from './
 /** STATX_BASIC_STATS | STATX_BTIME */
 const STATX_FILLED = 0xfff;
 
+/** GETATTR (vfs_getattr). */
 export function getattr(s: Session, task: Task, h: RequestHeader): Awaitable<void> {
   return withDentry(s, task, h.nodeid, replyAttr, h);
 }
 
+/** STATX (vfs_getattr). */
 export function statx(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   decodeStatx(m);
   return withDentry(s, task, h.nodeid, (dentry) =>
@@ -79,6 +81,7 @@ function announces(task: Task, dentry: Dentry, attr: Iattr): Awaitable<boolean> 
   return loses && task.cred.capable('CAP_FSETID') ? callsOtherThanChown(task.pid) : false;
 }
 
+/** SETATTR (notify_change): also truncate and ftruncate. @throws what notify_change throws */
 export function setattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   return withDentry(s, task, h.nodeid, setAttrOf, h, iattrOf(s, decodeSetattr(m)));
 }
@@ -96,6 +99,7 @@ function replyChanged(_done: void, dentry: Dentry, s: Session, task: Task, h: Re
   return replyAttr(dentry, s, task, h);
 }
 
+/** ACCESS (inode_permission), without default_permissions. @throws EACCES EROFS */
 export function access(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   return withDentry(s, task, h.nodeid, mayAccess, h, decodeAccess(m).mask);
 }
@@ -104,6 +108,7 @@ function mayAccess(dentry: Dentry, s: Session, task: Task, h: RequestHeader, mas
   return andThen(inode_permission(task, inodeOf(dentry), mask), replyDone, s, h);
 }
 
+/** STATFS (vfs_statfs). */
 export function statfs(s: Session, task: Task, h: RequestHeader): Awaitable<void> {
   return withDentry(s, task, h.nodeid, (dentry) =>
     andThen(vfs_statfs(task, dentry), (st) => {
@@ -122,6 +127,7 @@ export function statfs(s: Session, task: Task, h: RequestHeader): Awaitable<void
   );
 }
 
+/** SETXATTR (vfs_setxattr). */
 export function setxattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { name, value, flags } = decodeSetxattr(m, s.wire);
   return withDentry(s, task, h.nodeid, (dentry) =>
@@ -137,6 +143,7 @@ function replyValue(s: Session, h: RequestHeader, value: Buffer, room: number): 
   else s.transport.reply(h.unique, encodeBytes(out, value));
 }
 
+/** GETXATTR (vfs_getxattr). @throws ENODATA; ERANGE where there is too little room */
 export function getxattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { name, size } = decodeGetxattr(m);
   return withDentry(s, task, h.nodeid, getXattrOf, h, name, size);
@@ -157,6 +164,7 @@ function sendValue(value: Buffer, s: Session, h: RequestHeader, room: number): v
   replyValue(s, h, value, room);
 }
 
+/** LISTXATTR (vfs_listxattr). @throws ERANGE where there is too little room */
 export function listxattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { size } = decodeListxattr(m);
   return withDentry(s, task, h.nodeid, (dentry: Dentry) =>
@@ -166,6 +174,7 @@ export function listxattr(s: Session, task: Task, h: RequestHeader, m: Message):
   );
 }
 
+/** REMOVEXATTR (vfs_removexattr). @throws ENODATA */
 export function removexattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { name } = decodeRemovexattr(m);
   return withDentry(s, task, h.nodeid, (dentry) => andThen(vfs_removexattr(task, dentry, name), () => replyOk(s, h)));

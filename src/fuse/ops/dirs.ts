@@ -20,7 +20,7 @@ import type { Session } from '../session.js';
 import { withDentry } from './names.js';
 import { entryOf, statOf, withReader } from './reply.js';
 
-/** OPENDIR. Where the kernel may cache, it need not be told: it lists by node, and lists what it knows again by itself. */
+/** OPENDIR. Where the kernel may cache, it need not be told: it lists by node, and lists what it knows again by itself. @throws ENOSYS to say so */
 export function opendir(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { flags } = decodeOpen(m);
   if (s.negotiated?.mayRefuseOpendir === true) throw errno('ENOSYS');
@@ -66,6 +66,7 @@ async function list(s: Session, task: Task, file: File, { offset, size }: ReadIn
   return listed;
 }
 
+/** READDIR (iterate_dir). */
 export async function readdir(s: Session, task: Task, h: RequestHeader, m: Message): Promise<void> {
   const request = decodeRead(m);
   const { size } = request;

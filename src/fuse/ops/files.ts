@@ -70,6 +70,7 @@ function effectiveFlags(s: Session, flags: number): number {
   return (flags & O_ACCMODE) === O_WRONLY ? (flags & ~O_ACCMODE) | O_RDWR : flags;
 }
 
+/** OPEN (vfs_open). @throws ENOSYS where the kernel shall open files by itself from now on */
 export function open(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const request = decodeOpen(m);
   if (s.negotiated?.mayRefuseOpen === true) throw errno('ENOSYS');
@@ -85,6 +86,7 @@ function replyOpened(file: File, s: Session, h: RequestHeader): void {
   s.transport.reply(h.unique, encodeOpen(s.transport.out, s.handles.add(file), openFlags(s, file)));
 }
 
+/** CREATE: open(2) with O_CREAT of a name that the kernel does not know. */
 export function create(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const request = decodeCreate(m, s.wire);
   task.umask = request.umask;
@@ -99,6 +101,7 @@ function answerCreated({ file, dentry }: OpenedOrCreated, s: Session, task: Task
   return withPut(s, task, dentry, replyCreated, h, file);
 }
 
+/** TMPFILE: open(2) with O_TMPFILE. */
 export async function tmpfile(s: Session, task: Task, h: RequestHeader, m: Message): Promise<void> {
   const request = decodeTmpfile(m, s.wire);
   task.umask = request.umask;
@@ -174,6 +177,7 @@ function sendRead(_done: unknown, s: Session, h: RequestHeader, iter: IovIter): 
   s.transport.replyData(h.unique, 0);
 }
 
+/** WRITE (vfs_write), of a file or, where nothing is opened, of an inode. */
 export function write(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const request = decodeWrite(m);
   const { fh } = request;
@@ -230,7 +234,7 @@ function sendWritten(_dropped: void, s: Session, h: RequestHeader, written: numb
   s.transport.reply(h.unique, encodeWrite(s.transport.out, written));
 }
 
-/** FLUSH: close(2) of a descriptor; POSIX locks of its owner go. */
+/** FLUSH: close(2) of a descriptor; POSIX locks of its owner go. @throws ENOSYS where nobody needs to be told; EIO ENOSPC EDQUOT of writeback */
 export function flush(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { fh, lock_owner } = decodeFlush(m);
   if (s.options.cache === 'always') throw errno('ENOSYS');
@@ -243,6 +247,7 @@ function flushFile(_unlocked: void, task: Task, file: File): Awaitable<void> {
   return filp_flush(task, file);
 }
 
+/** RELEASE: the last close of an open file, whose answer nobody waits for. */
 export function release(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const request = decodeRelease(m);
   if (request.fh === 0 && s.mayLackHandle(h.opcode)) return replyOk(s, h);
@@ -254,6 +259,7 @@ function putFile(_unlocked: void, task: Task, file: File): Awaitable<void> {
   return fput(task, file);
 }
 
+/** FSYNC (vfs_fsync_range). @throws EIO ENOSPC EDQUOT */
 export function fsync(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { fh, fsync_flags } = decodeFsync(m);
   const datasync = (fsync_flags & FSYNC_FDATASYNC) !== 0;
@@ -264,6 +270,7 @@ function syncFile(file: File, s: Session, task: Task, h: RequestHeader, datasync
   return andThen(vfs_fsync_range(task, file, 0, Number.MAX_SAFE_INTEGER, datasync), replyDone, s, h);
 }
 
+/** FALLOCATE (vfs_fallocate). */
 export function fallocate(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { fh, offset, length, mode } = decodeFallocate(m);
   return withFile(s, task, h, fh, 'write', (file) =>
@@ -271,7 +278,7 @@ export function fallocate(s: Session, task: Task, h: RequestHeader, m: Message):
   );
 }
 
-/** LSEEK for SEEK_DATA and SEEK_HOLE. What the kernel has not written back yet would look like a hole: then it is better off not asking. */
+/** LSEEK for SEEK_DATA and SEEK_HOLE. What the kernel has not written back yet would look like a hole: then it is better off not asking. @throws ENXIO EINVAL; ENOSYS to be asked no more */
 export function lseek(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { fh, offset, whence } = decodeLseek(m);
   if (((s.negotiated?.flags ?? 0) & INIT.WRITEBACK_CACHE) !== 0) throw errno('ENOSYS');
@@ -295,12 +302,14 @@ function copied(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable
   );
 }
 
+/** COPY_FILE_RANGE (vfs_copy_file_range). */
 export function copyFileRange(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   return andThen(copied(s, task, h, m), (count) => {
     s.transport.reply(h.unique, encodeWrite(s.transport.out, count));
   });
 }
 
+/** COPY_FILE_RANGE_64: as COPY_FILE_RANGE, and answers with 64 bits. */
 export function copyFileRange64(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   return andThen(copied(s, task, h, m), (count) => {
     s.transport.reply(h.unique, encodeCopyFileRange(s.transport.out, count));

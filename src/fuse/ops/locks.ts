@@ -39,6 +39,7 @@ function lockOf(file: File, request: LkIn, wait: boolean): FileLock {
   };
 }
 
+/** GETLK (vfs_test_lock). */
 export function getlk(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const request = decodeLk(m);
   const file = s.handles.get(request.fh);
@@ -64,10 +65,12 @@ function set(s: Session, task: Task, h: RequestHeader, m: Message, wait: boolean
   return andThen(done, () => replyOk(s, h));
 }
 
+/** SETLK: a POSIX lock, or one of flock(2), without a wait. @throws EAGAIN */
 export function setlk(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   return set(s, task, h, m, false);
 }
 
+/** SETLKW: as SETLK, and waits. @throws EDEADLK EINTR */
 export function setlkw(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   return set(s, task, h, m, true);
 }

@@ -7,6 +7,7 @@ import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS, FS_IOC_SHUTDOWN, FS_IOC32_SETFLAGS } from '../../uapi/ioctl.js';
+import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from '../../uapi/poll.js';
 import { IOCTL, Notify } from '../protocol/flags.js';
 import type { Message } from '../protocol/message.js';
 import { notifyInvalInode } from '../protocol/notify.js';
@@ -20,6 +21,7 @@ import { inodeOf, replyOk, withFile } from './reply.js';
 
 const CHANGES_ATTRIBUTES = new Set([FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_FSSETXATTR]);
 
+/** IOCTL (vfs_ioctl, do_vfs_ioctl). @throws ENOTTY, and what the request throws */
 export function ioctl(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const request = decodeIoctl(m);
   return andThen(argumentOf(s, task, h, request), (data) => run_ioctl(s, task, h, { ...request, data }));
@@ -65,15 +67,16 @@ function namesChanged(s: Session): void {
   s.transport.notify(Notify.INC_EPOCH, 0);
 }
 
-/** POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM: files are always ready. */
-const ALWAYS_READY = 0x1 | 0x4 | 0x40 | 0x100;
+/** Files are always ready. */
+const ALWAYS_READY = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 
+/** POLL: regular files can always be read and written. */
 export function poll(s: Session, _task: Task, h: RequestHeader, m: Message): void {
   const { events } = decodePoll(m);
   s.transport.reply(h.unique, encodePoll(s.transport.out, events & ALWAYS_READY));
 }
 
-/** BMAP, for FIBMAP and the swapper. */
+/** BMAP, for FIBMAP and the swapper. @throws EINVAL for what has no blocks, or blocks of another size */
 export function bmap(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { block, blocksize } = decodeBmap(m);
   return withDentry(s, task, h.nodeid, (dentry) => {

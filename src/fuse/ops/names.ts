@@ -78,6 +78,7 @@ function putAfter(dentry: Dentry, _s: Session, task: Task): Awaitable<void> {
   return dput(task, dentry);
 }
 
+/** LOOKUP: a name, or with generation numbers "." and "..". @throws ENOENT */
 export function lookup(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   return withDentry(s, task, h.nodeid, lookUpIn, h, decodeLookup(m, s.wire));
 }
@@ -112,6 +113,7 @@ function answerMade(dentry: Dentry, s: Session, task: Task, h: RequestHeader): A
   return withPut(s, task, dentry, replyEntry, h);
 }
 
+/** MKNOD (do_mknod). */
 export function mknod(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const request = decodeMknod(m, s.wire);
   task.umask = request.umask;
@@ -122,6 +124,7 @@ function mknodIn(parent: Dentry, s: Session, task: Task, h: RequestHeader, r: Mk
   return andThen(do_mknod(task, parent, r.name, r.mode, r.rdev), answerMade, s, task, h);
 }
 
+/** MKDIR (do_mkdir). */
 export function mkdir(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const request = decodeMkdir(m, s.wire);
   task.umask = request.umask;
@@ -132,6 +135,7 @@ function mkdirIn(parent: Dentry, s: Session, task: Task, h: RequestHeader, r: Mk
   return andThen(do_mkdir(task, parent, r.name, r.mode), answerMade, s, task, h);
 }
 
+/** SYMLINK (do_symlink). */
 export function symlink(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   return withDentry(s, task, h.nodeid, symlinkIn, h, decodeSymlink(m, s.wire));
 }
@@ -140,6 +144,7 @@ function symlinkIn(parent: Dentry, s: Session, task: Task, h: RequestHeader, r: 
   return andThen(do_symlink(task, parent, r.name, r.target), answerMade, s, task, h);
 }
 
+/** LINK (do_link). */
 export function link(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { oldnodeid, name } = decodeLink(m, s.wire);
   return withDentry(s, task, oldnodeid, linkFrom, h, name);
@@ -159,6 +164,7 @@ function unpinLinked(_linked: void, s: Session, task: Task, inode: Inode): Await
   return s.nodes.unpinIfLinked(task, inode);
 }
 
+/** READLINK (vfs_readlink). */
 export function readlink(s: Session, task: Task, h: RequestHeader): Awaitable<void> {
   return withDentry(s, task, h.nodeid, readLinkOf, h);
 }
@@ -176,6 +182,7 @@ export function forget(s: Session, task: Task, h: RequestHeader, m: Message): Aw
   return quiet(s.nodes.forget(task, h.nodeid, decodeForget(m).nlookup));
 }
 
+/** BATCH_FORGET: several FORGETs at once. It has no answer. */
 export async function batchForget(s: Session, task: Task, _h: RequestHeader, m: Message): Promise<void> {
   for (const { nodeid, nlookup } of decodeBatchForget(m).forgets) await quiet(s.nodes.forget(task, nodeid, nlookup));
 }

@@ -89,10 +89,12 @@ function pinAndPut(s: Session, task: Task, _victim: Dentry, _change: Change, ino
   return iput(task, inode);
 }
 
+/** UNLINK (do_unlink). */
 export function unlink(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   return withDentry(s, task, h.nodeid, removeIn, h, decodeName(m, s.wire).name, do_unlink);
 }
 
+/** RMDIR (do_rmdir). */
 export function rmdir(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   return withDentry(s, task, h.nodeid, removeIn, h, decodeName(m, s.wire).name, do_rmdir);
 }
@@ -108,10 +110,12 @@ function removeIn(
   return changeNames(s, task, h, new Removal(parent, name, remove));
 }
 
+/** RENAME (do_rename), without flags. */
 export function rename(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   return withDentry(s, task, h.nodeid, renameFrom, h, decodeRename(m, s.wire));
 }
 
+/** RENAME2 (do_rename). */
 export function rename2(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   return withDentry(s, task, h.nodeid, renameFrom, h, decodeRename2(m, s.wire));
 }

@@ -21,6 +21,7 @@ import type { Session } from '../session.js';
 /** The attributes that every caller of stat wants (STATX_BASIC_STATS and STATX_BTIME). */
 const ALL = 0xfff;
 
+/** struct fuse_attr of an inode. */
 export function attrOf(stat: Kstat): Attr {
   return stat;
 }
@@ -30,6 +31,7 @@ export function statOf(task: Task, dentry: Dentry): Awaitable<Kstat> {
   return vfs_getattr(task, dentry, ALL, 0);
 }
 
+/** What a dentry names. @throws ENOENT for a negative one */
 export function inodeOf(dentry: Dentry): Inode {
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT', dentry.d_name);

@@ -70,11 +70,13 @@ export function readLockOwner(m: Message): U64 {
   return (u32(m, 60) & READ_LOCKOWNER) !== 0 ? exact64(m, 64) : 0; // WRITE.LOCKOWNER is the same bit
 }
 
+/** GETATTR. */
 export function decodeGetattr(m: Message): GetattrIn {
   need(m, 16);
   return { getattr_flags: u32(m, 40), fh: id64(m, 48) };
 }
 
+/** SETATTR: what `valid` does not name is 0. */
 export function decodeSetattr(m: Message): SetattrIn {
   need(m, 88);
   const valid = u32(m, 40);
@@ -92,11 +94,13 @@ export function decodeSetattr(m: Message): SetattrIn {
   };
 }
 
+/** FORGET. */
 export function decodeForget(m: Message): ForgetIn {
   need(m, 8);
   return { nlookup: count64(m, 40) };
 }
 
+/** BATCH_FORGET. @throws ProtocolError EINVAL for more than the message has */
 export function decodeBatchForget(m: Message): BatchForgetIn {
   need(m, 8);
   const count = u32(m, 40);
@@ -118,6 +122,7 @@ export function decodeRelease(m: Message): ReleaseIn {
   return { fh: id64(m, 40), flags: u32(m, 48), release_flags: u32(m, 52), lock_owner: exact64(m, 56) };
 }
 
+/** FLUSH. */
 export function decodeFlush(m: Message): FlushIn {
   need(m, 24);
   return { fh: id64(m, 40), lock_owner: exact64(m, 56) };
@@ -146,6 +151,7 @@ export function decodeLk(m: Message): LkIn {
   };
 }
 
+/** ACCESS. */
 export function decodeAccess(m: Message): AccessIn {
   need(m, 8);
   return { mask: u32(m, 40) };
@@ -166,16 +172,19 @@ export function decodeInit(m: Message): InitIn {
   };
 }
 
+/** INTERRUPT. */
 export function decodeInterrupt(m: Message): InterruptIn {
   need(m, 8);
   return { unique: exact64(m, 40) };
 }
 
+/** BMAP. */
 export function decodeBmap(m: Message): BmapIn {
   need(m, 16);
   return { block: count64(m, 40), blocksize: u32(m, 48) };
 }
 
+/** IOCTL, with the bytes that the command is given. @throws ProtocolError EINVAL for more than the message has */
 export function decodeIoctl(m: Message): IoctlIn {
   need(m, 32);
   const size = u32(m, 64);
@@ -190,11 +199,13 @@ export function decodeIoctl(m: Message): IoctlIn {
   };
 }
 
+/** POLL. */
 export function decodePoll(m: Message): PollIn {
   need(m, 24);
   return { fh: id64(m, 40), kh: exact64(m, 48), flags: u32(m, 56), events: u32(m, 60) };
 }
 
+/** NOTIFY_REPLY: what NOTIFY_RETRIEVE asked for. */
 export function decodeNotifyReply(m: Message): NotifyReplyIn {
   need(m, 40);
   const size = u32(m, 56);
@@ -202,11 +213,13 @@ export function decodeNotifyReply(m: Message): NotifyReplyIn {
   return { offset: offset64(m, 48), size, message: m, start: 80 };
 }
 
+/** FALLOCATE. */
 export function decodeFallocate(m: Message): FallocateIn {
   need(m, 32);
   return { fh: id64(m, 40), offset: offset64(m, 48), length: offset64(m, 56), mode: u32(m, 64) };
 }
 
+/** LSEEK. */
 export function decodeLseek(m: Message): LseekIn {
   need(m, 24);
   return { fh: id64(m, 40), offset: signed64(m, 48), whence: u32(m, 56) };
@@ -226,6 +239,7 @@ export function decodeCopyFileRange(m: Message): CopyFileRangeIn {
   };
 }
 
+/** SETUPMAPPING. */
 export function decodeSetupmapping(m: Message): SetupmappingIn {
   need(m, 40);
   return {
@@ -247,6 +261,7 @@ export function decodeRemovemapping(m: Message): RemovemappingIn {
   return { ranges };
 }
 
+/** STATX. */
 export function decodeStatx(m: Message): StatxIn {
   need(m, 24);
   return { getattr_flags: u32(m, 40), fh: id64(m, 48), sx_flags: u32(m, 56), sx_mask: u32(m, 60) };

@@ -30,6 +30,7 @@ export function decodeName(m: Message, wire: Wire): NameIn {
   return { name: componentName(m, IN_HEADER, m.length, wire.nameMax, COMPONENT) };
 }
 
+/** SYMLINK: the name, then what it points to. */
 export function decodeSymlink(m: Message, wire: Wire): SymlinkIn {
   const end = bodyEnd(m);
   const name = componentName(m, IN_HEADER, end, wire.nameMax, COMPONENT);
@@ -39,6 +40,7 @@ export function decodeSymlink(m: Message, wire: Wire): SymlinkIn {
   return { name, target, secctx, groups };
 }
 
+/** MKNOD. */
 export function decodeMknod(m: Message, wire: Wire): MknodIn {
   need(m, 16);
   const name = componentName(m, IN_HEADER + 16, bodyEnd(m), wire.nameMax, COMPONENT);
@@ -46,6 +48,7 @@ export function decodeMknod(m: Message, wire: Wire): MknodIn {
   return { name, mode: u32(m, 40), rdev: u32(m, 44), umask: u32(m, 48), secctx, groups };
 }
 
+/** MKDIR. */
 export function decodeMkdir(m: Message, wire: Wire): MkdirIn {
   need(m, 8);
   const name = componentName(m, IN_HEADER + 8, bodyEnd(m), wire.nameMax, COMPONENT);
@@ -53,6 +56,7 @@ export function decodeMkdir(m: Message, wire: Wire): MkdirIn {
   return { name, mode: u32(m, 40), umask: u32(m, 44), secctx, groups };
 }
 
+/** CREATE. */
 export function decodeCreate(m: Message, wire: Wire): CreateIn {
   need(m, 16);
   const name = componentName(m, IN_HEADER + 16, bodyEnd(m), wire.nameMax, COMPONENT);
@@ -98,6 +102,7 @@ function renameIn(m: Message, wire: Wire, at: number, flags: number): RenameIn {
   return { name, newdir: id64(m, 40), newname, flags };
 }
 
+/** LINK: the new name of an inode. */
 export function decodeLink(m: Message, wire: Wire): LinkIn {
   need(m, 8);
   const name = componentName(m, IN_HEADER + 8, m.length, wire.nameMax, COMPONENT);
@@ -111,6 +116,7 @@ function attributeName(m: Message, at: number): string {
   return name;
 }
 
+/** SETXATTR, with the value. */
 export function decodeSetxattr(m: Message, wire: Wire): SetxattrIn {
   const fixed = wire.setxattrExt ? 16 : 8;
   need(m, fixed);
@@ -127,16 +133,19 @@ export function decodeSetxattr(m: Message, wire: Wire): SetxattrIn {
   };
 }
 
+/** GETXATTR. */
 export function decodeGetxattr(m: Message): GetxattrIn {
   need(m, 8);
   return { name: attributeName(m, IN_HEADER + 8), size: u32(m, 40) };
 }
 
+/** LISTXATTR. */
 export function decodeListxattr(m: Message): GetxattrIn {
   need(m, 8);
   return { name: '', size: u32(m, 40) };
 }
 
+/** REMOVEXATTR. */
 export function decodeRemovexattr(m: Message): NameIn {
   return { name: attributeName(m, IN_HEADER) };
 }

@@ -202,6 +202,7 @@ export function encodeCopyFileRange(out: Out, bytes_copied: number): number {
   return 8;
 }
 
+/** The answer to STATFS. @returns its bytes */
 export function encodeStatfs(out: Out, st: Kstatfs): number {
   out.put64(B, st.blocks);
   out.put64(B + 8, st.bfree);

@@ -215,6 +215,7 @@ export class Node {
   }
 }
 
+/** Write a key where a record has it. */
 export function putKey(format: TreeFormat, data: Buffer, at: number, key: number): void {
   put32(data, key >>> 0, at);
   if (format.keyBytes === 8) put32(data, Math.floor(key / 0x100000000), at + 4);

@@ -102,6 +102,7 @@ export function encodeInode(b: Buffer, inode: DiskInode, at = 0): void {
   put32(b, inode.projid, at + PROJECT);
 }
 
+/** The slot of an inode. */
 export function decodeInode(b: Buffer): DiskInode {
   return {
     mode: get32(b, 0),
@@ -152,12 +153,14 @@ export function areaOf(b: Buffer): Buffer {
   return b.subarray(AREA, AREA + AREA_SIZE);
 }
 
+/** Write an extent at `at`. */
 export function encodeExtent(b: Buffer, at: number, extent: Extent): void {
   put32(b, extent.logical, at);
   put32(b, (extent.length | (extent.unwritten ? UNWRITTEN : 0)) >>> 0, at + 4);
   put32(b, extent.physical, at + 8);
 }
 
+/** The extent at `at`. */
 export function decodeExtent(b: Buffer, at: number): Extent {
   const length = get32(b, at + 4);
   return {

@@ -71,6 +71,7 @@ export interface Superblock {
 /** A device that holds no filesystem that we can use: one line that says why, and the remedy. */
 export class FormatError extends Error {}
 
+/** Write a superblock, with its checksum, into its block. */
 export function encodeSuper(block: Buffer, sb: Superblock): void {
   const b = block.subarray(SUPER_OFFSET, SUPER_OFFSET + SIZE);
   b.fill(0);

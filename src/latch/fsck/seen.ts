@@ -90,14 +90,17 @@ export function newSeen(ino: number, disk: DiskInode, area?: Buffer, doubtful = 
   };
 }
 
+/** S_IF* of an inode. */
 export function typeOf(disk: DiskInode): number {
   return disk.mode & S_IFMT;
 }
 
+/** Whether it is a directory. */
 export function isDirectory(seen: Seen): boolean {
   return typeOf(seen.disk) === S_IFDIR;
 }
 
+/** What is to change among the entries of a directory. */
 export function editsOf(dir: Seen): DirEdits {
   dir.edits ??= { drop: new Set(), retype: new Map(), add: [] };
   return dir.edits;

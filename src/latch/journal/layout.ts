@@ -120,6 +120,7 @@ export function decodeNumbers(b: Buffer, header: Header): number[] {
   return Array.from({ length: Math.min(header.entries, PER_BLOCK) }, (_, i) => get48(b, HEADER + i * 8));
 }
 
+/** A commit block. */
 export function encodeCommit(seed: number, sequence: number, record: CommitRecord): Buffer {
   const b = Buffer.alloc(BLOCK_SIZE);
   b.writeUInt32LE(record.blocks, HEADER);
@@ -128,10 +129,12 @@ export function encodeCommit(seed: number, sequence: number, record: CommitRecor
   return b;
 }
 
+/** What a commit block says; its seal was looked at before. */
 export function decodeCommit(b: Buffer): CommitRecord {
   return { blocks: b.readUInt32LE(HEADER), checksum: b.readUInt32LE(HEADER + 4) };
 }
 
+/** The log's own superblock. */
 export function encodeJournalSuper(sb: JournalSuper): Buffer {
   const b = Buffer.alloc(BLOCK_SIZE);
   put48(b, HEADER, sb.start);
