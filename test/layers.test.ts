@@ -1,4 +1,4 @@
-/** The house rules of the source: imports point down the layer list, time and chance come from the scheduler, files stay short. */
+/** The house rules of the source: imports point down the layer list, time and chance come from the scheduler, files stay short, what is exported is explained. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -147,5 +147,35 @@ t.test('time and chance come from the scheduler', (t) => {
 t.test('every file can be read in one sitting', (t) => {
   const big = files.filter((file) => statSync(file).size > MAX_BYTES).map((file) => relative(root, file));
   t.same(big, []);
+  t.end();
+});
+
+t.test('every exported function says what it does', (t) => {
+  const silent: string[] = [];
+  let said = 0;
+  for (const file of files) {
+    const text = readFileSync(file, 'utf8');
+    // Of overloads the first one says it.
+    const seen = new Set<string>();
+    for (const { 1: doc, 2: name = '' } of text.matchAll(/(\*\/\n)?^export (?:async )?function\*? (\w+)/gm)) {
+      if (doc !== undefined) said++;
+      else if (!seen.has(name)) silent.push(`${relative(root, file)}: ${name}`);
+      seen.add(name);
+    }
+  }
+  t.ok(said > 1000, 'there are functions');
+  t.same(silent, []);
+  t.end();
+});
+
+t.test("the numbers of the kernel's interface have one home", (t) => {
+  const declared = (path: string): string[] =>
+    [...readFileSync(path, 'utf8').matchAll(/^(?:export )?const ([A-Z][A-Z0-9_]+) = /gm)].map(([, name = '']) => name);
+  const own = new Set(files.filter((path) => layerOf(path) === 'uapi').flatMap(declared));
+  t.ok(own.size > 150, 'there are numbers');
+  const again = files
+    .filter((path) => layerOf(path) !== 'uapi')
+    .flatMap((path) => declared(path).flatMap((name) => (own.has(name) ? [`${relative(root, path)}: ${name}`] : [])));
+  t.same(again, []);
   t.end();
 });

@@ -32,6 +32,7 @@ export interface SessionLog {
 /** Nobody but the kernel changes this filesystem, so what it has cached stays true until it changes it itself. */
 const LONG = 86_400;
 
+/** Seconds for which the kernel may believe an answer to LOOKUP or GETATTR. */
 export function validityOf(cache: CacheMode): number {
   return cache === 'none' ? 0 : LONG;
 }

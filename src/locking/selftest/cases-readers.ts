@@ -59,6 +59,7 @@ const circles: readonly (readonly [row: string, events: readonly [string, string
   ['W1R2/R2R3/W3W1', ['w:A+ r:B+ r:B- w:A-', 'r:B+ r:C+ r:C- r:B-', 'w:C+ w:A+ w:A- w:C-'], 'nothing'],
 ];
 
+/** The cases of this file for every kind of lock that has readers. */
 export function readerCases(): Case[] {
   const cases: Case[] = [];
   for (const family of families()) {

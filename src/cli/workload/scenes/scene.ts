@@ -23,12 +23,14 @@ export async function said<T>(call: Promise<T>): Promise<T | string> {
   }
 }
 
+/** A file of so many bytes, which stays open. @returns its descriptor */
 export async function create(sys: Syscalls, name: string, bytes = 5000): Promise<number> {
   const fd = await sys.open(name, O_CREAT | O_RDWR, 0o644);
   await sys.write(fd, Buffer.alloc(bytes, 'a'));
   return fd;
 }
 
+/** What a directory lists, sorted. */
 export async function names(sys: Syscalls, path: string): Promise<string[]> {
   const fd = await sys.open(path, O_DIRECTORY);
   const found = await sys.getdents(fd);

@@ -35,6 +35,7 @@ export async function onSlow({ sched, machine }: SuperBlock, body: Body): Promis
   return [result, busy, told];
 }
 
+/** A task of the kernel's own, which makes no system call. */
 export function kthread(sb: SuperBlock, comm: string): Task {
   return new Task(sb.sched, sb.machine.validator, { comm });
 }
