@@ -6,12 +6,13 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { json, type Result, table } from './table.js';
 import { type Bench, CHECKS, latchfs, type Mounted, root, start, stop, TARGETS, type Target } from './targets.js';
-import { measure, pinned, type Scale, steps, tidy, works } from './works.js';
+import { measure, pinned, type Scale, type Step, steps, tidy, works } from './works.js';
 
 /** Into how many turns the time of a transfer is split: what is to be compared lies close together in time then, and other load meets all alike. */
 const TURNS = 5;
 
 interface Options {
+  starts: string;
   rounds: string;
   warmUp: string;
   seconds: string;
@@ -27,7 +28,12 @@ interface Options {
 function options(): Options {
   return new Command('scripts/bench/run')
     .description('Compare latchfs with other filesystems: medians of interleaved rounds. Needs root and a C compiler.')
-    .option('--rounds <n>', 'how often each work is measured', '5')
+    .option(
+      '--starts <n>',
+      'how often all begin anew: what a compiler makes of a daemon differs from start to start',
+      '1',
+    )
+    .option('--rounds <n>', 'how often each work is measured in a start', '5')
     .option('--warm-up <n>', 'how many rounds of the works on names go before, and do not count', '5')
     .option('--seconds <s>', 'how long each transfer and listing goes on', '0.5')
     .option('--files <n>', 'how many files are created, looked up, renamed and removed', '5000')
@@ -95,6 +101,28 @@ async function compare(bench: Bench, given: Options, scale: Scale): Promise<{ re
   if (list.length === 0) fail(`no work matches '${given.only}'`);
   const results = list.map(({ work: { name, unit } }): Result => ({ work: name, unit, samples: new Map() }));
   const targets = chosen(bench, given);
+  for (let start = 0; start < Number(given.starts); start++) {
+    process.stderr.write(`start ${start + 1} of ${given.starts}\n`);
+    await compareOnce(bench, given, scale, list, turned(targets, start), results);
+  }
+  return { results: results.filter((_, i) => list[i]?.measured === true), targets };
+}
+
+/** The same in another order: the first becomes the last so many times. */
+function turned<T>(list: readonly T[], times: number): T[] {
+  const first = times % list.length;
+  return [...list.slice(first), ...list.slice(0, first)];
+}
+
+/** Start all targets, and do all rounds. @param results to which the samples of this start are added */
+async function compareOnce(
+  bench: Bench,
+  given: Options,
+  scale: Scale,
+  list: readonly Step[],
+  targets: readonly Target[],
+  results: readonly Result[],
+): Promise<void> {
   const mounted: [Target, Mounted][] = [];
   try {
     for (const target of targets) mounted.push([target, await start(bench, target)]);
@@ -105,25 +133,46 @@ async function compare(bench: Bench, given: Options, scale: Scale): Promise<{ re
     // 25,000 times, and with checks and without it does not do so at the same pace.
     for (let round = -warmUp; round < rounds; round++) {
       process.stderr.write(round < 0 ? `warming up, ${-round} to go\n` : `round ${round + 1} of ${rounds}\n`);
-      for (const [i, { work, measured }] of list.entries()) {
-        if (round < -1 && !work.names) continue;
-        const turns = work.names ? 1 : TURNS;
-        // Every turn begins with another target, so that none always follows the same neighbour.
-        for (let n = 0, first = Math.max(round, 0) * turns; n < mounted.length * turns; n++) {
-          const turn = first + Math.floor(n / mounted.length);
-          const [target, { dir }] = mounted[(n + turn) % mounted.length] ?? fail('no target');
-          if (work.names && target.onlyData) continue;
-          const value = await measure(bench, work, dir, { ...scale, seconds: scale.seconds / turns });
-          const { samples } = results[i] ?? fail('no result');
-          if (round >= 0 && measured) samples.set(target.name, [...(samples.get(target.name) ?? []), value]);
-        }
+      for (const [i, step] of list.entries()) {
+        if (round < -1 && !step.work.names) continue;
+        const samples = await turns(bench, scale, step, mounted, round);
+        const measured = round >= 0 && step.measured ? samples : [];
+        for (const [name, values] of measured) add(results[i], name, round === 0, values);
       }
       for (const [{ onlyData }, { dir }] of mounted) if (!onlyData) await tidy(bench, dir);
     }
   } finally {
     for (const [, each] of mounted) await stop(each);
   }
-  return { results: results.filter((_, i) => list[i]?.measured === true), targets };
+}
+
+/** Keep what was measured of a target. @param first of this start */
+function add(result: Result | undefined, name: string, first: boolean, values: readonly number[]): void {
+  const starts = result?.samples.get(name) ?? [];
+  if (first) starts.push([]);
+  starts.at(-1)?.push(...values);
+  result?.samples.set(name, starts);
+}
+
+/** Do a work of a round on every target. @returns what was measured, by target */
+async function turns(
+  bench: Bench,
+  scale: Scale,
+  { work }: Step,
+  mounted: readonly (readonly [Target, Mounted])[],
+  round: number,
+): Promise<Map<string, number[]>> {
+  const samples = new Map<string, number[]>();
+  const count = work.names ? 1 : TURNS;
+  for (let turn = 0; turn < count; turn++) {
+    // Every turn begins with another target, so that none always follows the same neighbour.
+    for (const [target, { dir }] of turned(mounted, Math.max(round, 0) * count + turn)) {
+      if (work.names && target.onlyData) continue;
+      const value = await measure(bench, work, dir, { ...scale, seconds: scale.seconds / count });
+      samples.set(target.name, [...(samples.get(target.name) ?? []), value]);
+    }
+  }
+  return samples;
 }
 
 /** The command that pins what follows it, and lets it go before other load. */
@@ -154,13 +203,15 @@ const machine = {
   kernel: release(),
   node: process.version,
   load: readFileSync('/proc/loadavg', 'utf8').split(' ')[0],
+  starts: Number(given.starts),
   rounds: Number(given.rounds),
 };
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
 if (given.json === true) console.log(json(results, base, CHECKS, machine));
 else {
   console.log(table(results, names, base, CHECKS));
   console.log(
-    `Medians of ${machine.rounds} round${machine.rounds === 1 ? '' : 's'}, pinned to CPU ${machine.pinned} (${machine.cpu}), Linux ${machine.kernel}, Node ${machine.node}. ` +
+    `Medians of ${counted(machine.starts, 'start')} of ${counted(machine.rounds, 'round')}, pinned to CPU ${machine.pinned} (${machine.cpu}), Linux ${machine.kernel}, Node ${machine.node}. ` +
       `In brackets: how many times as fast as ${base}. The checks' part is that of the throughput of ${CHECKS.off} that ${CHECKS.on} lacks.`,
   );
 }

@@ -1,11 +1,14 @@
 /** The results of a comparison, as a table for people and as JSON. */
 import Table from 'cli-table3';
 
-/** One kind of work on every target, in `unit`; `samples` has one number a turn: of transfers several in a round. */
+/**
+ * One kind of work on every target, in `unit`; `samples` has a list for each time that the target was started, with one number a turn: of transfers several
+ * in a round.
+ */
 export interface Result {
   readonly work: string;
   readonly unit: string;
-  readonly samples: Map<string, number[]>;
+  readonly samples: Map<string, number[][]>;
 }
 
 export function median(numbers: readonly number[]): number {
@@ -15,15 +18,24 @@ export function median(numbers: readonly number[]): number {
   return (low + high) / 2;
 }
 
-/** How many times the base this is, as a median of turns: neighbours in time are compared, so that slow drift cancels. */
+/** How many times the base this is, for each start, as a median of turns: neighbours in time are compared, so that slow drift cancels. */
+function ratios({ samples, unit }: Result, target: string, base: string): number[] {
+  const [ours, theirs] = [samples.get(target), samples.get(base)];
+  if (ours === undefined || theirs === undefined) return [];
+  return ours.map((turns, start) =>
+    median(
+      turns.map((value, turn) => {
+        const other = theirs[start]?.[turn] ?? Number.NaN;
+        return unit === 's' ? other / value : value / other;
+      }),
+    ),
+  );
+}
+
+/** How many times the base this is: the median over all starts. */
 export function ratio(result: Result, target: string, base: string): number | undefined {
-  const [ours, theirs] = [result.samples.get(target), result.samples.get(base)];
-  if (ours === undefined || theirs === undefined) return undefined;
-  const ratios = ours.map((value, round) => {
-    const other = theirs[round] ?? Number.NaN;
-    return result.unit === 's' ? other / value : value / other;
-  });
-  return median(ratios);
+  const each = ratios(result, target, base);
+  return each.length === 0 ? undefined : median(each);
 }
 
 /** Two targets that differ in nothing but whether locking is checked. */
@@ -32,14 +44,17 @@ export interface Checks {
   readonly off: string;
 }
 
-/** The part of the throughput that the checks take, as a median of turns: 0.1 is a tenth; below 0 where they seem to win. */
-export function taken(result: Result, { on, off }: Checks): number | undefined {
-  const part = ratio(result, on, off);
-  return part === undefined ? undefined : 1 - part;
+/** The part of the throughput that the checks take, for each start: 0.1 is a tenth; below 0 where they seem to win. */
+export function taken(result: Result, { on, off }: Checks): number[] {
+  return ratios(result, on, off).map((part) => 1 - part);
 }
 
-function percent(part: number | undefined): string {
-  return part === undefined ? '-' : `${(100 * part).toFixed(1)} %`;
+/** The median, and between which the starts lie where there were several. */
+function percent(parts: readonly number[]): string {
+  if (parts.length === 0) return '-';
+  const shown = (part: number): string => (100 * part).toFixed(1);
+  const middle = `${shown(median(parts))} %`;
+  return parts.length === 1 ? middle : `${middle}\n(${shown(Math.min(...parts))} to ${shown(Math.max(...parts))})`;
 }
 
 function shown(value: number, unit: string): string {
@@ -60,7 +75,7 @@ export function table(results: readonly Result[], targets: readonly string[], ba
     const cells = targets.map((name) => {
       const samples = result.samples.get(name);
       if (samples === undefined) return '-';
-      const value = shown(median(samples), result.unit);
+      const value = shown(median(samples.flat()), result.unit);
       const relative = name === base ? undefined : ratio(result, name, base);
       return relative === undefined ? value : `${value} (${relative.toFixed(2)})`;
     });
@@ -75,11 +90,11 @@ export function json(results: readonly Result[], base: string, checks: Checks, m
   const rows = results.map((result) => ({
     work: result.work,
     unit: result.unit,
-    checks: taken(result, checks) ?? null,
+    checks: taken(result, checks),
     targets: Object.fromEntries(
       [...result.samples].map(([name, samples]) => [
         name,
-        { median: median(samples), ratio: ratio(result, name, base) ?? null, samples },
+        { median: median(samples.flat()), ratio: ratio(result, name, base) ?? null, samples },
       ]),
     ),
   }));

@@ -106,7 +106,7 @@ export const TARGETS: readonly Target[] = [
 /** Mount a target and wait until it answers. @throws Error when it does not */
 export async function start(bench: Bench, target: Target): Promise<Mounted> {
   const dir = join(bench.scratch, `mnt-${target.name}`);
-  mkdirSync(dir);
+  mkdirSync(dir, { recursive: true });
   const mounted = target.start(bench, dir);
   for (let i = 0; i < 600 && mountAt(dir) === undefined && (mounted.daemon?.exitCode ?? null) === null; i++) {
     await sleep(25);

@@ -35,13 +35,31 @@ t.test('a work comes with what it needs', async (t) => {
 });
 
 t.test('several rounds of one work', { skip, timeout: 300_000 }, async (t) => {
-  const scale = ['--rounds', '2', '--targets', 'tmpfs', '--files', '20', '--tree', '20', '--seconds', '0.05'];
+  const scale = [
+    '--starts',
+    '2',
+    '--rounds',
+    '2',
+    '--targets',
+    'tmpfs',
+    '--files',
+    '20',
+    '--tree',
+    '20',
+    '--seconds',
+    '0.05',
+  ];
   for (const only of ['untar', 'rm -rf', 'stat']) {
     const ran = await bench('--only', only, ...scale, '--json');
     t.equal(ran.status, 0, `${only}: ${ran.stderr}`);
     if (ran.status !== 0) continue;
     const { results } = JSON.parse(ran.stdout);
     t.match(results, [{ work: new RegExp(only) }]);
+    t.same(
+      results[0].targets.tmpfs.samples.map((turns: number[]) => turns.length),
+      [2, 2],
+      'two starts of two rounds',
+    );
     t.equal(results.length, 1);
   }
   const before = scratches();
