@@ -2,8 +2,8 @@
 
 import { inode_operations } from '../contract/inode.js';
 import { xattr_handler as xattr_rows } from '../contract/xattr.js';
-import { call, take } from '../locking/context.js';
-import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
+import { call, invoke, take } from '../locking/context.js';
+import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Timespec } from '../sched/time.js';
@@ -62,6 +62,8 @@ export function file_remove_privs(task: Task, dentry: Dentry, inode: Inode): Awa
   });
 }
 
+type Get = NonNullable<xattr_handler['get']>;
+
 function securityHandler(inode: Inode): xattr_handler | undefined {
   return inode.i_sb.s_xattr.find((handler) => handler.prefix === SECURITY);
 }
@@ -75,17 +77,17 @@ export function has_caps(task: Task, dentry: Dentry, inode: Inode): Awaitable<bo
   const { i_ctime: since } = inode;
   const get = (inode.i_mode & S_IFMT) === S_IFREG ? securityHandler(inode)?.get : undefined;
   if (get === undefined) return none(task, inode, since);
-  let value: Awaitable<Buffer>;
-  try {
-    value = call(task, xattr_rows.get, { inode: inode.i_rwsem }, () => get(task, dentry, inode, CAPABILITY));
-  } catch (error) {
-    return noneIf(task, inode, since, error);
-  }
-  if (!(value instanceof Promise)) return true;
-  return value.then(
-    () => true,
-    (error: unknown) => noneIf(task, inode, since, error),
-  );
+  return orElse(ask, noneIfImpossible, task, inode, since, get, dentry);
+}
+
+function ask(task: Task, inode: Inode, since: Timespec, get: Get, dentry: Dentry): Awaitable<boolean> {
+  const participants = { inode: inode.i_rwsem };
+  const value = invoke(task, xattr_rows.get, participants, get, dentry, inode, CAPABILITY);
+  return andThen(value, isThere, task, inode, since);
+}
+
+function isThere(value: Buffer | undefined, task: Task, inode: Inode, since: Timespec): boolean {
+  return value !== undefined || none(task, inode, since);
 }
 
 function none(task: Task, inode: Inode, since: Timespec): false {
@@ -93,8 +95,8 @@ function none(task: Task, inode: Inode, since: Timespec): false {
   return false;
 }
 
-function noneIf(task: Task, inode: Inode, since: Timespec, error: unknown): false {
-  if (isErrno(error, 'ENODATA') || isErrno(error, 'EOPNOTSUPP')) return none(task, inode, since);
+function noneIfImpossible(error: unknown, task: Task, inode: Inode, since: Timespec): false {
+  if (isErrno(error, 'EOPNOTSUPP')) return none(task, inode, since);
   throw error;
 }
 

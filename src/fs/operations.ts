@@ -207,8 +207,11 @@ export interface xattr_handler {
   readonly prefix: string;
   /** Whether a listing shows the names of this handler to the caller. */
   list?(task: Task, dentry: Dentry): boolean;
-  /** `name` is without the prefix. Throws ENODATA. */
-  get?(task: Task, dentry: Dentry, inode: Inode, name: string): Awaitable<Buffer>;
+  /**
+   * `name` is without the prefix. Undefined stands for ENODATA: that is what most are told (each first write to a file asks for security.capability), and an exception costs
+   * more than the rest of the call.
+   */
+  get?(task: Task, dentry: Dentry, inode: Inode, name: string): Awaitable<Buffer | undefined>;
   /** `value` undefined removes. `flags`: XATTR_CREATE (EEXIST), XATTR_REPLACE (ENODATA). */
   set?(
     task: Task,

@@ -79,9 +79,10 @@ function xattr_permission(task: Task, inode: Inode, name: string, mask: number):
 /**
  * getxattr(2) (vfs_getxattr). The caller compares the length with the room it has (ERANGE).
  * @param name with its prefix, bytes in latin1
- * @throws ENODATA EOPNOTSUPP EACCES; ERANGE for an empty or too long name; EINVAL for a prefix alone
+ * @returns undefined where there is none (ENODATA), as the handlers do
+ * @throws ENODATA where the caller may not know; EOPNOTSUPP EACCES; ERANGE for an empty or too long name; EINVAL for a prefix alone
  */
-export function vfs_getxattr(task: Task, dentry: Dentry, name: string): Awaitable<Buffer> {
+export function vfs_getxattr(task: Task, dentry: Dentry, name: string): Awaitable<Buffer | undefined> {
   const inode = inodeOf(dentry);
   checkName(name);
   const type = aclType(name);
@@ -89,7 +90,13 @@ export function vfs_getxattr(task: Task, dentry: Dentry, name: string): Awaitabl
   return andThen(xattr_permission(task, inode, name, MAY_READ), getPermitted, task, dentry, inode, name);
 }
 
-function getPermitted(_may: void, task: Task, dentry: Dentry, inode: Inode, name: string): Awaitable<Buffer> {
+function getPermitted(
+  _may: void,
+  task: Task,
+  dentry: Dentry,
+  inode: Inode,
+  name: string,
+): Awaitable<Buffer | undefined> {
   const { handler, suffix } = resolve(inode, name);
   if (handler.get === undefined) throw errno('EOPNOTSUPP');
   return invoke(task, rows.get, { inode: inode.i_rwsem }, handler.get, dentry, inode, suffix);

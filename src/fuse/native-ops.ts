@@ -172,10 +172,11 @@ export class NativeOps {
     path: string,
     room: Buffer,
     done: NativeRoom,
-    body: (task: Task, dentry: Dentry) => Awaitable<Buffer>,
+    body: (task: Task, dentry: Dentry) => Awaitable<Buffer | undefined>,
   ): void {
     this.#at(name, path, counted(done), async (task, dentry) => {
       const value = await body(task, dentry);
+      if (value === undefined) throw errno('ENODATA');
       if (room.length === 0) return [Math.min(value.length, ATTR_ROOM)];
       if (value.length > room.length) throw errno('ERANGE');
       value.copy(room);

@@ -36,7 +36,7 @@ function spaceOf(inode: LatchInode): XattrSpace {
   };
 }
 
-/** With xattr_sem. @throws ENODATA where the inode has no attributes; EIO */
+/** With xattr_sem, of an inode that has attributes. @throws EIO */
 async function withStore<T>(task: Task, inode: LatchInode, body: (store: XattrStore) => Promise<T>): Promise<T> {
   const store = await XattrStore.open(task, spaceOf(inode), inode.xattrBlock);
   try {
@@ -46,20 +46,19 @@ async function withStore<T>(task: Task, inode: LatchInode, body: (store: XattrSt
   }
 }
 
-/** Takes xattr_sem shared. @throws ENODATA, EIO */
-function get(task: Task, inode: LatchInode, name: string): Awaitable<Buffer> {
+/** Takes xattr_sem shared. @returns undefined where there is none @throws EIO */
+function get(task: Task, inode: LatchInode, name: string): Awaitable<Buffer | undefined> {
   // At once for a file that has none: the kernel asks for security.capability at the first write to each file.
-  if (inode.xattrBlock === 0) throw errno('ENODATA');
+  if (inode.xattrBlock === 0) return undefined;
   return getStored(task, inode, name);
 }
 
-async function getStored(task: Task, inode: LatchInode, name: string): Promise<Buffer> {
+async function getStored(task: Task, inode: LatchInode, name: string): Promise<Buffer | undefined> {
   using _sem = await inode.xattr_sem.read(task);
-  if (inode.xattrBlock === 0) throw errno('ENODATA');
+  if (inode.xattrBlock === 0) return undefined;
   return await withStore(task, inode, async (store) => {
     const record = await store.find(task, name);
-    if (record === undefined) throw errno('ENODATA');
-    return store.read(task, record);
+    return record === undefined ? undefined : store.read(task, record);
   });
 }
 

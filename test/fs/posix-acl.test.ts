@@ -29,7 +29,8 @@ function setAcl(task: Task, dentry: Dentry, name: string, entries: readonly Entr
 }
 
 async function getAcl(task: Task, dentry: Dentry, name: string): Promise<PosixAcl | undefined> {
-  return posix_acl_from_xattr(await vfs_getxattr(task, dentry, name));
+  const value = await vfs_getxattr(task, dentry, name);
+  return value === undefined ? undefined : posix_acl_from_xattr(value);
 }
 
 const USERS: Readonly<Record<string, Cred>> = {

@@ -34,7 +34,7 @@ async function look(w: World, path: string): Promise<{ ino: number; text: string
     for (const name of names) {
       // A special file, as a damaged mode makes one, has no attributes of users.
       if (isSpecial(inode.i_mode) && name.startsWith('user.')) continue;
-      attributes.push(`${name}=${(await vfs_getxattr(w.task, dentry, name)).toString('hex')}`);
+      attributes.push(`${name}=${(await vfs_getxattr(w.task, dentry, name))?.toString('hex')}`);
     }
     const link = await inode.i_op.get_link?.(w.task, dentry, inode);
     const target = typeof link === 'string' ? link : '';

@@ -20,7 +20,7 @@ export function isWhiteout({ d_inode: inode }: Dentry): boolean {
 /** Whether nothing of the layers below is merged into a directory. @throws EIO EACCES */
 async function isOpaque(task: Task, dentry: Dentry): Promise<boolean> {
   try {
-    return (await vfs_getxattr(task, dentry, OPAQUE)).toString('latin1') === 'y';
+    return (await vfs_getxattr(task, dentry, OPAQUE))?.toString('latin1') === 'y';
   } catch (error) {
     if (isErrno(error, 'ENODATA') || isErrno(error, 'EOPNOTSUPP')) return false;
     throw error;

@@ -63,7 +63,7 @@ export function overlayFsType(lower: readonly Dentry[]): FileSystemType<undefine
           prefix: '',
           list: () => true,
           get: (own, dentry, _inode, name) => {
-            if (name.startsWith(OVL_XATTR_PREFIX)) throw errno('ENODATA');
+            if (name.startsWith(OVL_XATTR_PREFIX)) return undefined;
             return asCreator(own, sb, () => vfs_getxattr(own, realDentry(dentry), name));
           },
         },

@@ -197,8 +197,9 @@ export function setcred(_task: Task, p: Process, cred: Cred): void {
 
 /* Extended attributes: by name, by name of a symlink itself, by descriptor. */
 
-/** `value` as far as there is room for it. @param size 0 asks for the length only @throws ERANGE */
-function fits(value: Buffer, size: number | undefined): Buffer {
+/** `value` as far as there is room for it. @param size 0 asks for the length only @throws ENODATA where there is none; ERANGE */
+function fits(value: Buffer | undefined, size: number | undefined): Buffer {
+  if (value === undefined) throw errno('ENODATA');
   if (size !== undefined && size !== 0 && value.length > size) throw errno('ERANGE');
   return value;
 }

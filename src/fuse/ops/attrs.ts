@@ -9,7 +9,7 @@ import { vfs_statfs } from '../../fs/super.js';
 import type { Iattr } from '../../fs/types.js';
 import { vfs_getxattr, vfs_listxattr, vfs_removexattr, vfs_setxattr } from '../../fs/xattr.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
-import { errno } from '../../sched/errno.js';
+import { ERRNO, errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { FATTR } from '../protocol/flags.js';
 import type { Message } from '../protocol/message.js';
@@ -160,8 +160,9 @@ function getXattrOf(
   return andThen(vfs_getxattr(task, dentry, name), sendValue, s, h, room);
 }
 
-function sendValue(value: Buffer, s: Session, h: RequestHeader, room: number): void {
-  replyValue(s, h, value, room);
+function sendValue(value: Buffer | undefined, s: Session, h: RequestHeader, room: number): void {
+  if (value === undefined) s.transport.replyError(h.unique, ERRNO.ENODATA);
+  else replyValue(s, h, value, room);
 }
 
 /** LISTXATTR (vfs_listxattr). @throws ERANGE where there is too little room */
