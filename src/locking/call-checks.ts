@@ -5,26 +5,20 @@ import type { HeldLock } from '../sched/validator.js';
 import { brokenAtCall, brokenGroup } from './context-check.js';
 import { heldBy } from './held.js';
 import { type LockRef, NOTHING, type Participants, statedBy } from './participants.js';
-import { keptFor, type RowChecks, type RuleCheck, WANT_ANY, WANT_NONE, WANT_WRITE } from './row-checks.js';
+import { isKeptFor, type RowChecks, type RuleCheck, WANT_ANY, WANT_NONE, WANT_WRITE } from './row-checks.js';
 
 /** Check what must be held at the call. @returns how many of the locks held now are to be held at the return as well */
 export function checkCall(task: Task, checks: RowChecks, participants: Participants): number {
-  const { atCall, groups } = checks;
   let kept = task.held.length;
-  for (let i = 0; i < atCall.length; i++) {
-    const check = atCall[i];
-    if (check === undefined) break;
+  for (let check = checks.atCall; check !== undefined; check = check.next) {
     const lock = statedBy(participants, check);
     if (lock === undefined) continue;
     const held = heldBy(task, lock);
     if (check.released && held !== undefined) kept--;
     if (!meets(check, held)) brokenAtCall(task, checks.row, check, lock, held);
   }
-  if (checks.ends) kept -= keptFor(checks, task.held).length;
-  for (let i = 0; i < groups.length; i++) {
-    const group = groups[i];
-    if (group !== undefined) checkGroup(task, checks.row, group, participants);
-  }
+  if (checks.ends) for (const held of task.held) if (isKeptFor(checks, held)) kept--;
+  if (checks.chooses) for (const group of checks.groups) checkGroup(task, checks.row, group, participants);
   return kept;
 }
 
@@ -61,6 +55,7 @@ export function watch(task: Task, checks: RowChecks, participants: Participants)
 
 /** 1 where the operation may not sleep in this case. */
 export function atomicOf(checks: RowChecks, participants: Participants): number {
+  if (!checks.depends) return checks.atomic;
   const { atomicWith } = checks;
   for (let i = 0; i < atomicWith.length; i++) {
     const check = atomicWith[i];
@@ -95,7 +90,7 @@ export function asTold(
   if (count !== kept) return false;
   const below = count === 0 ? undefined : held[count - 1];
   if (below !== undefined && below.seq > mark) return false;
-  return checks.released.length === 0 || allReleased(task, checks.released, participants, stated ?? NOTHING);
+  return !checks.releases || allReleased(task, checks.released, participants, stated ?? NOTHING);
 }
 
 /** Whether a lock that was taken is the one that the row lets the operation return with; one of its name where nobody says whose. */

@@ -6,7 +6,7 @@ import type { HeldLock, LockWatch, ViolationKind } from '../sched/validator.js';
 import { might_sleep } from '../sched/wait.js';
 import { type Held, heldBy } from './held.js';
 import type { LockRef, Participants } from './participants.js';
-import { keptFor, type RowChecks, type RuleCheck, WANT_NONE, WANT_WRITE } from './row-checks.js';
+import { isKeptFor, type RowChecks, type RuleCheck, WANT_NONE, WANT_WRITE } from './row-checks.js';
 
 const nameOf = (row: Row): string => `${row.section}.${row.op}`;
 
@@ -71,7 +71,7 @@ export function checkReturn(
   const left = succeeded ? unaccounted(checks, fresh, participants) : fresh;
   const keeps = succeeded && row.keepsUntil !== undefined;
   const leaked = left.filter((held) => task.excused?.has(held) !== true && !(keeps && isItsOwn(checks, held)));
-  if (checks.ends) leaked.push(...keptFor(checks, task.held));
+  if (checks.ends) leaked.push(...task.held.filter((held) => isKeptFor(checks, held)));
   if (leaked.length > 0) reportLeak(task, row, leaked, operation);
   const old = task.held.length - fresh.length;
   if (checks.exact && dropped === 0 && old < kept) {

@@ -233,7 +233,7 @@ function entered(task: Task, row: Row, participants: Participants): number {
   const op = nodeOf(task, row);
   const checks = op.checks as RowChecks;
   const kept = checks.asks ? checkCall(task, checks, participants) : task.held.length;
-  if (checks.takes.length > 0) watch(task, checks, participants);
+  if (checks.watches) watch(task, checks, participants);
   task.atomic += atomicOf(checks, participants);
   task.op = op;
   op.calls++;

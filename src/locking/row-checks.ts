@@ -33,17 +33,20 @@ type Want = typeof WANT_NONE | typeof WANT_ANY | typeof WANT_WRITE;
 
 /** One rule as it is checked. A class, so that all of them have one shape: rules are looked at in every call. */
 export class RuleCheck {
-  readonly rule: LockRule;
-  /** The name under which the participants state the lock: the role, or `role/variant` where the row tells variants apart. */
-  readonly key: string;
+  // What every call looks at stands first, in one line of the processor's cache.
+  /** The next one that speaks at the call. */
+  next: RuleCheck | undefined;
   /** The key as a number, if it is one of the frequent ones. */
   readonly role: number;
-  /** The lock that the rule speaks of, and its number. */
-  readonly lock: LockName;
+  /** The number of the lock that the rule speaks of. */
   readonly number: number;
   readonly want: Want;
   /** The caller's lock is given up by the operation. */
   readonly released: boolean;
+  /** The name under which the participants state the lock: the role, or `role/variant` where the row tells variants apart. */
+  readonly key: string;
+  readonly lock: LockName;
+  readonly rule: LockRule;
 
   constructor(rule: LockRule, key: string, released: boolean) {
     this.rule = rule;
@@ -57,11 +60,24 @@ export class RuleCheck {
 }
 
 export interface RowChecks {
-  readonly row: Row;
-  /** What the caller holds, or must not hold, at the call. */
-  readonly atCall: readonly RuleCheck[];
+  // What every call looks at stands first, in one line of the processor's cache.
   /** Whether anything is to be looked at before the call. */
   readonly asks: boolean;
+  /** Whether there are `groups`. */
+  readonly chooses: boolean;
+  /** Whether there are `begins`. */
+  readonly ends: boolean;
+  /** Whether there are `takes`, `atomicWith`, `released`. */
+  readonly watches: boolean;
+  readonly depends: boolean;
+  readonly releases: boolean;
+  /** 1 where the operation may not sleep. */
+  readonly atomic: number;
+  /** What the caller holds, or must not hold, at the call: the first of a list. */
+  readonly atCall: RuleCheck | undefined;
+  /** The first of `acquired`. */
+  readonly brings: RuleCheck | undefined;
+  readonly row: Row;
   /** Alternatives: of each group one must be held at the call. */
   readonly groups: readonly (readonly RuleCheck[])[];
   /** The caller's locks as they are at the return: held still, or given up. */
@@ -70,16 +86,12 @@ export interface RowChecks {
   readonly released: readonly RuleCheck[];
   /** What the operation takes and returns with. */
   readonly acquired: readonly RuleCheck[];
-  /** The first of those. */
-  readonly brings: RuleCheck | undefined;
   /** What the operation takes and drops again. */
   readonly takes: readonly RuleCheck[];
-  /** 1 where the operation may not sleep. */
-  readonly atomic: number;
+  /** Operations that may have kept locks until this one, which gives them up. */
+  readonly begins: readonly Row[];
   /** Where it may sleep in some cases only: it may not where the caller states the lock of one of these. */
   readonly atomicWith: readonly RuleCheck[];
-  /** Another operation may have kept locks until this one, which gives them up. */
-  readonly ends: boolean;
   /** The number of locks at the return is exact: the row speaks of single locks, not of a batch. */
   readonly exact: boolean;
 }
@@ -87,12 +99,9 @@ export interface RowChecks {
 /** The role of a batch: the operation gives up those that it tries, and may leave the rest to its caller (readahead). */
 const BATCH = 'folios';
 
-/** The locks that an operation has taken for itself that may keep them until this one. What the rules speak of is none of them. */
-export function keptFor({ row, released }: RowChecks, held: readonly HeldLock[]): HeldLock[] {
-  return held.filter(
-    ({ takenIn, name }) =>
-      takenIn?.keepsUntil === row.op && takenIn.section === row.section && !released.some(({ lock }) => lock === name),
-  );
+/** Whether a lock is one that an operation has taken for itself that may keep it until this one. What the rules speak of is none of them. */
+export function isKeptFor({ begins, released }: RowChecks, { takenIn, name }: HeldLock): boolean {
+  return takenIn !== undefined && begins.includes(takenIn) && !released.some(({ lock }) => lock === name);
 }
 
 const compiled = new Map<Row, RowChecks>();
@@ -113,26 +122,41 @@ function compile(row: Row): RowChecks {
   }
   const agreed = agreedAtCall(caller);
   const acquired = operation.filter(({ rule }) => rule.atReturn === 'acquired');
+  const released = caller.filter(({ released, rule }) => released && rule.of !== BATCH);
+  const takes = operation.filter(({ rule }) => rule.atReturn !== 'acquired');
+  const atomicWith =
+    row.mayBlock === 'maybe' ? caller.filter(({ rule, want }) => want !== WANT_NONE && NEVER_SLEEP.has(rule.lock)) : [];
+  const begins = rowsOfSection(row.section).filter(({ keepsUntil }) => keepsUntil === row.op);
   const fresh: RowChecks = {
-    row,
-    atCall: [...agreed, ...caller.filter(({ rule }) => rule.oneOf === undefined)],
     asks: caller.length > 0,
+    chooses: alternatives.size > 0,
+    ends: begins.length > 0,
+    watches: takes.length > 0,
+    depends: atomicWith.length > 0,
+    releases: released.length > 0,
+    atomic: row.mayBlock === 'no' ? 1 : 0,
+    atCall: listed([...agreed, ...caller.filter(({ rule }) => rule.oneOf === undefined)]),
+    brings: acquired[0],
+    row,
     groups: [...alternatives.values()],
     atReturn: caller.filter(({ rule, want }) => rule.oneOf === undefined && want !== WANT_NONE && rule.of !== BATCH),
-    released: caller.filter(({ released, rule }) => released && rule.of !== BATCH),
+    released,
     acquired,
-    brings: acquired[0],
-    takes: operation.filter(({ rule }) => rule.atReturn !== 'acquired'),
-    atomic: row.mayBlock === 'no' ? 1 : 0,
-    atomicWith:
-      row.mayBlock === 'maybe'
-        ? caller.filter(({ rule, want }) => want !== WANT_NONE && NEVER_SLEEP.has(rule.lock))
-        : [],
-    ends: rowsOfSection(row.section).some(({ keepsUntil }) => keepsUntil === row.op),
+    takes,
+    begins,
+    atomicWith,
     exact: agreed.length === 0 && !all.some(({ rule }) => rule.of === BATCH),
   };
   compiled.set(row, fresh);
   return fresh;
+}
+
+/** Chain them up. @returns the first */
+function listed(checks: readonly RuleCheck[]): RuleCheck | undefined {
+  return checks.reduceRight<RuleCheck | undefined>((next, check) => {
+    check.next = next;
+    return check;
+  }, undefined);
 }
 
 /**

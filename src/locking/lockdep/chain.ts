@@ -11,7 +11,8 @@ export const LINK_IRQ_OFF = 4;
 export const LINK_TRY = 8;
 export const LINK_SHIFT = 4;
 
-const FEW = 8;
+/** Every so many visits to one it moves up by a place among those that go on from the same chain. */
+const MOVES = 64;
 
 /** The read state in a link. */
 export function readOf(link: number): ReadState {
@@ -19,14 +20,19 @@ export function readOf(link: number): ReadState {
 }
 
 export class ChainNode {
+  // What every acquisition looks at stands first, in one line of the processor's cache.
   /** What was taken last: class, read state and so on. */
   readonly link: number;
-  readonly cls: LockClass | undefined;
-  readonly parent: ChainNode | undefined;
+  /** Another one that goes on from the same chain. */
+  #next: ChainNode | undefined;
+  /** The first of those that go on from here: what is taken often stands near the front, and a look at it touches nothing else. */
+  #first: ChainNode | undefined;
   /** How often a task came here. */
   count = 0;
   /** It may be passed without a look: validated, and without an order among instances. */
   plain = false;
+  readonly cls: LockClass | undefined;
+  readonly parent: ChainNode | undefined;
   /** It was validated as well, and nothing but the order among instances needs a look. */
   ordered = false;
   validated = false;
@@ -34,10 +40,6 @@ export class ChainNode {
   fault: Fault | undefined;
   /** Where its last lock was first taken. */
   trace: Trace | undefined;
-  /** The chains that go on from here: the first few are looked through one by one, which is faster than a map as long as they are few. */
-  readonly #links: number[] = [];
-  readonly #nodes: ChainNode[] = [];
-  #more: Map<number, ChainNode> | undefined;
 
   constructor(link: number, cls: LockClass | undefined, parent: ChainNode | undefined) {
     this.link = link;
@@ -45,32 +47,51 @@ export class ChainNode {
     this.parent = parent;
   }
 
+  /** The chain that goes on from here with that link, if there was such a one. */
   find(link: number): ChainNode | undefined {
-    const links = this.#links;
-    for (let i = 0; i < links.length; i++) if (links[i] === link) return this.#nodes[i];
-    return this.#more?.get(link);
+    const first = this.#first;
+    if (first === undefined || first.link === link) return first;
+    return this.#findBehind(first, link);
+  }
+
+  #findBehind(first: ChainNode, link: number): ChainNode | undefined {
+    let before: ChainNode | undefined;
+    let at = first;
+    for (let next = at.#next; next !== undefined; next = next.#next) {
+      if (next.link === link) {
+        if (next.count % MOVES === 0) this.#swap(before, at, next);
+        return next;
+      }
+      before = at;
+      at = next;
+    }
+    return undefined;
+  }
+
+  /** Put one before the one that it stands behind. @param before what stands before both */
+  #swap(before: ChainNode | undefined, one: ChainNode, other: ChainNode): void {
+    one.#next = other.#next;
+    other.#next = one;
+    if (before === undefined) this.#first = other;
+    else before.#next = other;
   }
 
   add(link: number, cls: LockClass): ChainNode {
     const node = new ChainNode(link, cls, this);
-    if (this.#links.length < FEW) {
-      this.#links.push(link);
-      this.#nodes.push(node);
-    } else {
-      this.#more ??= new Map();
-      this.#more.set(link, node);
-    }
+    node.#next = this.#first;
+    this.#first = node;
     return node;
   }
 
-  get next(): readonly ChainNode[] {
-    return [...this.#nodes, ...(this.#more?.values() ?? [])];
+  /** All that go on from here. */
+  *following(): Generator<ChainNode> {
+    for (let node = this.#first; node !== undefined; node = node.#next) yield node;
   }
 }
 
 /** Every chain of the tree below `root`, depth first. */
 export function* chainsOf(root: ChainNode): Generator<ChainNode> {
-  for (const node of root.next) {
+  for (const node of root.following()) {
     yield node;
     yield* chainsOf(node);
   }
