@@ -7,17 +7,16 @@ import type { Row } from '../contract/row.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import type { OpNode } from '../sched/op-node.js';
 import type { Task } from '../sched/task.js';
-import { call, type LockRef, leave, nodeOf, type Outcome, type Participants, settled } from './context.js';
+import { call, type LockRef, leave, nodeOf, type Participants, settled } from './context.js';
+import { NOTHING } from './participants.js';
 import { checksOf, type RowChecks, type RuleCheck, WANT_WRITE } from './row-checks.js';
 
-export class RepeatedCall<T> {
+/** A class of its own for each operation, so that the compiler knows what each of them calls. F is the function that the filesystem has for it. */
+export abstract class RepeatedCall<F extends object, T> {
   readonly #task: Task;
   readonly #row: Row;
   readonly #participants: Participants;
-  readonly #operation: () => Awaitable<T>;
-  readonly #outcome: Outcome<T> | undefined;
-  /** Says the lock that it has returned with. */
-  readonly #broughtBy: ((result: T) => LockRef) | undefined;
+  readonly #implementation: F;
   readonly #checks: RowChecks;
   /** The rules of the lock that the caller gives, and of the one that the operation brings. */
   readonly #given: RuleCheck | undefined;
@@ -28,30 +27,23 @@ export class RepeatedCall<T> {
   #count = 0;
   #last = 0;
 
-  /**
-   * @param participants the same each time, but for the lock that is given to `run`, which they must state as well
-   * @param broughtBy for an operation that returns with a lock: which
-   */
-  constructor(
-    task: Task,
-    row: Row,
-    participants: Participants,
-    operation: () => Awaitable<T>,
-    broughtBy?: (result: T) => LockRef,
-  ) {
+  /** @param participants the same each time, but for the lock that is given to `run`, which they must state as well */
+  constructor(task: Task, row: Row, participants: Participants, implementation: F) {
     const checks = checksOf(row);
-    const { brings } = checks;
     this.#task = task;
     this.#row = row;
     this.#participants = participants;
-    this.#operation = operation;
-    this.#broughtBy = broughtBy;
-    this.#outcome =
-      brings === undefined || broughtBy === undefined ? undefined : (result) => ({ [brings.key]: broughtBy(result) });
+    this.#implementation = implementation;
     this.#checks = checks;
     this.#given = checks.released[0];
-    this.#brought = brings;
+    this.#brought = checks.brings;
   }
+
+  /** Call the filesystem's function with what belongs to it now. */
+  protected abstract operation(implementation: F): Awaitable<T>;
+
+  /** The lock that it has returned with, of an operation that returns with one. */
+  protected abstract broughtBy(result: T): LockRef | undefined;
 
   /**
    * Call it once more, under its row: as `call`.
@@ -75,24 +67,31 @@ export class RepeatedCall<T> {
     task.op = op;
     let result: Awaitable<T>;
     try {
-      result = this.#operation();
+      result = this.operation(this.#implementation);
     } catch (error) {
-      leave(task, op, 0, mark, kept, watch, this.#participants, undefined, this.#operation);
+      leave(task, op, 0, mark, kept, watch, this.#participants, undefined, this.#body());
       throw error;
     }
     if (result instanceof Promise) {
-      return settled(result, task, op, 0, mark, kept, watch, this.#participants, this.#outcome, this.#operation);
+      const outcome = (value: T): Participants => this.#told(value);
+      return settled(result, task, op, 0, mark, kept, watch, this.#participants, outcome, this.#body());
     }
-    if (
-      validator.observer === undefined &&
-      task.watch === watch &&
-      this.#holds(this.#broughtBy?.(result), this.#brought)
-    ) {
-      task.op = this.#around;
-    } else {
-      leave(task, op, 0, mark, kept, watch, this.#participants, this.#outcome?.(result) ?? {}, this.#operation);
-    }
+    const plain = validator.observer === undefined && task.watch === watch;
+    if (plain && this.#holds(this.broughtBy(result), this.#brought)) task.op = this.#around;
+    else leave(task, op, 0, mark, kept, watch, this.#participants, this.#told(result), this.#body());
     return result;
+  }
+
+  /** The call as a function, which has at hand what it calls under a name that reports know. */
+  #body(): () => Awaitable<T> {
+    const operation = this.#implementation;
+    return () => this.operation(operation);
+  }
+
+  /** What only the result tells. */
+  #told(result: T): Participants {
+    const brought = this.#brought;
+    return brought === undefined ? NOTHING : { [brought.key]: this.broughtBy(result) };
   }
 
   /** Every rule is looked at; where they are all kept, what is held now is what must be held the next time. */
@@ -100,7 +99,7 @@ export class RepeatedCall<T> {
     const task = this.#task;
     const { validator } = task;
     const before = validator.total;
-    const result: Awaitable<T> = call(task, this.#row, this.#participants, this.#operation, this.#outcome);
+    const result: Awaitable<T> = call(task, this.#row, this.#participants, this.#body(), (value) => this.#told(value));
     this.#op = undefined;
     if (result instanceof Promise || !validator.checking || validator.total !== before || !this.#isPlain(given))
       return result;
@@ -117,10 +116,7 @@ export class RepeatedCall<T> {
     const { takes, atomic, atomicWith, released, acquired } = this.#checks;
     if (takes.length > 0 || atomic > 0 || atomicWith.length > 0 || released.length > 1 || acquired.length > 1)
       return false;
-    return (
-      (given === undefined) === (this.#given === undefined) &&
-      (this.#broughtBy === undefined) === (this.#brought === undefined)
-    );
+    return (given === undefined) === (this.#given === undefined);
   }
 
   /** Whether the locks held are those of the first time, and that one as the rule says. */

@@ -1,6 +1,6 @@
 /** Writing through the page cache (generic_perform_write in mm/filemap.c): write_begin, copy, write_end, page after page. */
 import { address_space_operations as rows } from '../contract/address-space.js';
-import { invoke, invoke_telling, type Participants, type ParticipantsOf } from '../locking/context.js';
+import { invoke, invoke_telling, type LockRef, type Participants, type ParticipantsOf } from '../locking/context.js';
 import { RepeatedCall } from '../locking/repeated-call.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
@@ -30,12 +30,13 @@ export function generic_perform_write(task: Task, iocb: Kiocb, iter: IovIter): A
   return new BufferedWrite(task, iocb, iter, write_begin, write_end).run();
 }
 
+type WriteBegin = NonNullable<AOps['write_begin']>;
+type WriteEnd = NonNullable<AOps['write_end']>;
+
 /** Who takes part in write_end: the same object for all pages of a write. */
 type Ending = { readonly inode: AddressSpace['host']['i_rwsem']; folio: Folio['lock'] | undefined };
 
 /** The lock with which write_begin has returned. */
-const lockOf = ({ folio }: WriteBegun): Folio['lock'] => folio.lock;
-/** The same, as `call` wants it. */
 const withLock = ({ folio }: WriteBegun): Participants => ({ folio: folio.lock });
 
 /** One write under way. What is the same for all of its pages is made once. */
@@ -44,25 +45,19 @@ class BufferedWrite {
   readonly #iocb: Kiocb;
   readonly #iter: IovIter;
   readonly #mapping: AddressSpace;
-  readonly #write_begin: NonNullable<AOps['write_begin']>;
-  readonly #write_end: NonNullable<AOps['write_end']>;
+  readonly #write_begin: WriteBegin;
+  readonly #write_end: WriteEnd;
   readonly #host: ParticipantsOf<typeof rows.write_begin>;
   readonly #ending: Ending;
   /** The two calls, where the write has more than one page. */
-  #begins: RepeatedCall<WriteBegun> | undefined;
-  #ends: RepeatedCall<number> | undefined;
+  #begins: Begins | undefined;
+  #ends: Ends | undefined;
   /** The present page: bytes of the write that lie in it, bytes that were copied, and what write_begin has said. */
   #length = 0;
   #copied = 0;
   #begun: WriteBegun | undefined;
 
-  constructor(
-    task: Task,
-    iocb: Kiocb,
-    iter: IovIter,
-    write_begin: NonNullable<AOps['write_begin']>,
-    write_end: NonNullable<AOps['write_end']>,
-  ) {
+  constructor(task: Task, iocb: Kiocb, iter: IovIter, write_begin: WriteBegin, write_end: WriteEnd) {
     this.#task = task;
     this.#iocb = iocb;
     this.#iter = iter;
@@ -72,26 +67,19 @@ class BufferedWrite {
     const { i_rwsem } = this.#mapping.host;
     this.#host = { inode: i_rwsem };
     this.#ending = { inode: i_rwsem, folio: undefined };
-    if (iter.count > PAGE_SIZE) this.#repeat();
+    if (iter.count > PAGE_SIZE) {
+      this.#begins = new Begins(task, this, this.#host, write_begin);
+      this.#ends = new Ends(task, this, this.#ending, write_end);
+    }
   }
 
-  /** What is called for each page is made once. */
-  #repeat(): void {
-    // Made as constants first: V8 allocates a function that is assigned to a property in the old generation, where it keeps alive whatever the write knew
-    // until the next full collection.
-    const begin = (): Awaitable<WriteBegun> => this.#callBegin();
-    const end = (): Awaitable<number> => this.#callEnd();
-    this.#begins = new RepeatedCall(this.#task, rows.write_begin, this.#host, begin, lockOf);
-    this.#ends = new RepeatedCall(this.#task, rows.write_end, this.#ending, end);
-  }
-
-  #callBegin(): Awaitable<WriteBegun> {
-    const write_begin = this.#write_begin;
+  /** Call write_begin for the present page. */
+  begin(write_begin: WriteBegin): Awaitable<WriteBegun> {
     return write_begin(this.#task, this.#iocb.ki_filp, this.#mapping, this.#iocb.ki_pos, this.#length);
   }
 
-  #callEnd(): Awaitable<number> {
-    const write_end = this.#write_end;
+  /** Call write_end for the present page. */
+  end(write_end: WriteEnd): Awaitable<number> {
     const { ki_filp: file, ki_pos: pos } = this.#iocb;
     if (this.#begun === undefined) throw errno('EIO', 'write_end without write_begin');
     return write_end(this.#task, file, this.#mapping, pos, this.#length, this.#copied, this.#begun);
@@ -217,5 +205,41 @@ class BufferedWrite {
     if (accepted < copied) this.#iter.revert(copied - accepted);
     this.#iocb.ki_pos += accepted;
     return accepted;
+  }
+}
+
+/** write_begin, page after page. */
+class Begins extends RepeatedCall<WriteBegin, WriteBegun> {
+  readonly #write: BufferedWrite;
+
+  constructor(task: Task, write: BufferedWrite, participants: Participants, write_begin: WriteBegin) {
+    super(task, rows.write_begin, participants, write_begin);
+    this.#write = write;
+  }
+
+  protected override operation(write_begin: WriteBegin): Awaitable<WriteBegun> {
+    return this.#write.begin(write_begin);
+  }
+
+  protected override broughtBy({ folio }: WriteBegun): LockRef {
+    return folio.lock;
+  }
+}
+
+/** write_end, page after page. */
+class Ends extends RepeatedCall<WriteEnd, number> {
+  readonly #write: BufferedWrite;
+
+  constructor(task: Task, write: BufferedWrite, participants: Participants, write_end: WriteEnd) {
+    super(task, rows.write_end, participants, write_end);
+    this.#write = write;
+  }
+
+  protected override operation(write_end: WriteEnd): Awaitable<number> {
+    return this.#write.end(write_end);
+  }
+
+  protected override broughtBy(): undefined {
+    return undefined;
   }
 }

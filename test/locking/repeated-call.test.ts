@@ -9,6 +9,7 @@ import type { Violation } from '../../src/locking/lockdep/violation.js';
 import { Lockdep } from '../../src/locking/lockdep.js';
 import { RepeatedCall } from '../../src/locking/repeated-call.js';
 import { RwSem } from '../../src/locking/rwsem.js';
+import type { Awaitable } from '../../src/sched/awaitable.js';
 import { RealScheduler } from '../../src/sched/real.js';
 import { Task } from '../../src/sched/task.js';
 
@@ -169,7 +170,16 @@ class World {
   }
 }
 
-const lockOf = (folio: Folio): LockRef => folio;
+/** One of the two as it is repeated. */
+class Repeated<T> extends RepeatedCall<() => Awaitable<T>, T> {
+  protected override operation(implementation: () => Awaitable<T>): Awaitable<T> {
+    return implementation();
+  }
+
+  protected override broughtBy(result: T): LockRef | undefined {
+    return result instanceof BitLock ? result : undefined;
+  }
+}
 
 /** Each call on its own. */
 function single(world: World): Calls {
@@ -182,8 +192,8 @@ function single(world: World): Calls {
 
 function repeated(world: World): Calls {
   const { task, inode, ending } = world;
-  const begins = new RepeatedCall(task, rows.write_begin, { inode }, world.begin, lockOf);
-  const ends = new RepeatedCall(task, rows.write_end, ending, world.end);
+  const begins = new Repeated(task, rows.write_begin, { inode }, world.begin);
+  const ends = new Repeated(task, rows.write_end, ending, world.end);
   return { begin: () => begins.run(), end: (folio) => ends.run(folio) };
 }
 
@@ -232,7 +242,7 @@ t.test('each call counts, and once it is repeated its rules are not looked at on
       return world.inode;
     },
   };
-  const begins = new RepeatedCall(world.task, rows.write_begin, stated, world.begin, lockOf);
+  const begins = new Repeated(world.task, rows.write_begin, stated, world.begin);
   for (let i = 0; i < 100; i++) {
     const folio = await begins.run();
     folio.unlock(world.task);
@@ -245,7 +255,7 @@ t.test('each call counts, and once it is repeated its rules are not looked at on
 t.test('an observer sees every call', async (t) => {
   const world = new World();
   const guard = await world.inode.write(world.task);
-  const begins = new RepeatedCall(world.task, rows.write_begin, { inode: world.inode }, world.begin, lockOf);
+  const begins = new Repeated(world.task, rows.write_begin, { inode: world.inode }, world.begin);
   const nothing = (): void => undefined;
   let entered = 0;
   let left = 0;
