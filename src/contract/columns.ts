@@ -43,3 +43,8 @@ export const BLOCKING: Readonly<Partial<Record<Section, string>>> = {
   address_space_operations: 'All except dirty_folio and free_folio may block',
   file_operations: 'All may block',
 };
+
+/** Operations that have a prototype and no row in their section's table. */
+export const WITHOUT_ROW: Readonly<Partial<Record<Section, readonly string[]>>> = {
+  inode_operations: ['truncate'],
+};

@@ -1,5 +1,5 @@
 /** The drift between a locking document and the contract: what a maintainer has to look at after a kernel release. */
-import { BLOCKING, COLUMNS, SECTIONS } from './columns.js';
+import { BLOCKING, COLUMNS, SECTIONS, WITHOUT_ROW } from './columns.js';
 import type { DocumentOperation, DocumentSection } from './document.js';
 import { rowsOfSection } from './index.js';
 import type { Row, Section } from './row.js';
@@ -72,7 +72,12 @@ function sectionDrift(section: Section, document: DocumentSection, found: Drift[
       continue;
     }
     prototypeDrift(row, operation, found);
-    cellDrift(row, operation, document, columns, found);
+    const tabled = COLUMNS[section].length > 0 && WITHOUT_ROW[section]?.includes(row.op) !== true;
+    const { op, line } = operation;
+    // Its cells would not tell: of many rows all are empty.
+    if (tabled && operation.cells === undefined) found.push({ kind: 'row removed', section, op, line });
+    else if (!tabled && operation.cells !== undefined) found.push({ kind: 'row added', section, op, line });
+    else cellDrift(row, operation, document, columns, found);
   }
 }
 

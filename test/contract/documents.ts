@@ -1,8 +1,6 @@
 /** The contract written out as a locking document, in each of the forms that are read: what the tests plant drift into. */
+import { WITHOUT_ROW } from '../../src/contract/columns.js';
 import { BLOCKING, COLUMNS, type Row, rowsOfSection, SECTIONS, type Section } from '../../src/contract/index.js';
-
-/** Operations that stand in the list of prototypes and not in the table. */
-const UNTABLED = new Set(['inode_operations.truncate']);
 
 const heading = (section: Section): string => (section === 'xattr_handler' ? 'xattr_handler operations' : section);
 
@@ -14,7 +12,7 @@ function prototypes(section: Section): string[] {
 
 function tabled(section: Section): readonly Row[] {
   if (COLUMNS[section].length === 0) return [];
-  return rowsOfSection(section).filter((row) => !UNTABLED.has(`${section}.${row.op}`));
+  return rowsOfSection(section).filter((row) => WITHOUT_ROW[section]?.includes(row.op) !== true);
 }
 
 const texts = (row: Row): string[] => COLUMNS[row.section].map((column) => row.cells[column] ?? '');

@@ -77,6 +77,20 @@ t.test('a row that goes, in the table', async (t) => {
   ]);
 });
 
+t.test('a row that goes while its prototype stays, whatever its cells say', async (t) => {
+  const gone = ['row removed super_operations.alloc_inode'];
+  t.strictSame(brief(drift(plant(asReStructuredText(), /^alloc_inode:.*\n/m, ''))), gone);
+  t.strictSame(brief(drift(plant(asPlainText(), '\nalloc_inode:\n', '\n'))), gone);
+  const setattr = drift(plant(asReStructuredText(), /^setattr:.*\n/m, ''));
+  t.strictSame(brief(setattr), ['row removed inode_operations.setattr']);
+  t.ok(setattr[0]?.line, 'the line of the prototype');
+});
+
+t.test('a row that comes where there was a prototype alone', async (t) => {
+  const tree = plant(asReStructuredText(), /^(setattr):(.*\n)/m, '$1:$2truncate:$2');
+  t.strictSame(brief(drift(tree)), ['row added inode_operations.truncate']);
+});
+
 t.test('a row that comes, in the table', async (t) => {
   const plain = plant(asPlainText(), 'd_prune:\n', 'd_new:\n\nno\n\nno\n\nno\n\nno\n\nd_prune:\n');
   t.strictSame(brief(drift(plain)), ['row added dentry_operations.d_new']);
