@@ -1,4 +1,4 @@
-// Reads the tap output of test files: prints each file's result, failed and skipped tests with their text, and the counts as the last line.
+// Reads the tap output of test files: prints each file's result and seconds, failed and skipped tests with their text, and the counts as the last line.
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 
@@ -25,10 +25,13 @@ for (const file of process.argv.slice(2)) {
     }
   }
   const ended = /exit status (\d+)\s*$/.exec(text)?.[1];
+  // The last one is of the whole file.
+  const [, amount = '0', unit] = [...text.matchAll(/^# time=([\d.]+)(ms|s|m)$/gm)].at(-1) ?? [];
+  const seconds = (Number(amount) * ({ ms: 0.001, m: 60 }[unit] ?? 1)).toFixed(1);
   if (ended !== '0' && bad === 0) bad++;
   if (ok + bad === 0 && !/# SKIP/i.test(text)) bad++;
   if (bad > 0) console.log(text.split('\n').slice(-80).join('\n'));
-  console.log(`${bad > 0 ? 'FAIL' : 'pass'}  ${name} (${ok})`);
+  console.log(`${bad > 0 ? 'FAIL' : 'pass'}  ${name} (${ok}, ${seconds} s)`);
   passed += ok;
   failed += bad;
 }

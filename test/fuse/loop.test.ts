@@ -231,10 +231,15 @@ t.test('microtasks and ticks that nobody counts still run', async (t) => {
     { running: () => 0 },
   );
   const ended = loop.run();
-  const started = performance.now();
-  peer.send(readRequest(1));
-  await peer.next();
-  t.ok(performance.now() - started < 200, 'soon');
+  // Of several, because the machine may be busy: one that slept until the loop looks again by itself would always be late.
+  let fastest = Number.POSITIVE_INFINITY;
+  for (let i = 1; i <= 5; i++) {
+    const started = performance.now();
+    peer.send(readRequest(i));
+    await peer.next();
+    fastest = Math.min(fastest, performance.now() - started);
+  }
+  t.ok(fastest < 200, `soon: ${fastest} ms`);
   peer.close();
   await ended;
   device.close();
