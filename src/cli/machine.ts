@@ -3,7 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BlockDevice } from '../block/block-device.js';
-import { ImageError, type ImageOptions, imageDevice } from '../block/image-device.js';
+import { type ImageOptions, imageDevice } from '../block/image-device.js';
+import { ImageError } from '../block/image-hold.js';
 import { MAX_MEMORY_DEVICE, memoryDevice } from '../block/memory-device.js';
 import type { Machine, WritebackTimes } from '../fs/super-block.js';
 import { MountError } from '../fuse/mount-options.js';

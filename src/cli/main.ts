@@ -147,8 +147,25 @@ As a mount helper: latchfs SOURCE MOUNTPOINT -o OPTIONS, so that these work once
     .option('--quota', 'count what users and groups have from the first mount on')
     .option('--force', 'overwrite a filesystem that is there')
     .action(async (image: string, given: MkfsFlags) => (await import('./image.js')).mkfsCommand(image, given));
+  fsckOptions(root.command('fsck'));
+  contractOptions(root.command('contract'));
   root
-    .command('fsck')
+    .command('selftest')
+    .description(
+      'play right and wrong uses of every kind of lock on the validator: exits with 0 where it judges all of them rightly',
+    )
+    .option('--json', 'as JSON')
+    .action(async (given: { json?: boolean }) => {
+      const { selftest } = await import('./selftest.js');
+      const status = await selftest(process.stdout, { json: given.json === true });
+      if (status !== 0) throw new Ended(status);
+    });
+  traceCommand(root.command('trace'));
+  return root;
+}
+
+function fsckOptions(command: Command): void {
+  command
     .description('check an image that is not mounted, and repair it: each problem is one line')
     .argument('<image>', 'path of the image')
     .option('-n', 'only look, which is the default: nothing is written, the log is replayed in memory')
@@ -168,8 +185,10 @@ its copy, begins the journal anew, keeps of damaged trees what is left, and clea
       const { fsckCommand } = await import('./fsck.js');
       endWith(await fsckCommand(image, given));
     });
-  root
-    .command('contract')
+}
+
+function contractOptions(command: Command): void {
+  command
     .description('print the locking contract, or one operation of it')
     .argument('[operation]', "for example 'rename' or 'file_operations.fsync'")
     .option('--json', 'as JSON')
@@ -184,19 +203,6 @@ its copy, begins the journal anew, keeps of damaged trees what is left, and clea
     )
     .option('--coverage', 'run a workload and count the calls of each operation: exits with 1 where one is not called')
     .action(contractCommand);
-  root
-    .command('selftest')
-    .description(
-      'play right and wrong uses of every kind of lock on the validator: exits with 0 where it judges all of them rightly',
-    )
-    .option('--json', 'as JSON')
-    .action(async (given: { json?: boolean }) => {
-      const { selftest } = await import('./selftest.js');
-      const status = await selftest(process.stdout, { json: given.json === true });
-      if (status !== 0) throw new Ended(status);
-    });
-  traceCommand(root.command('trace'));
-  return root;
 }
 
 function traceCommand(command: Command): void {

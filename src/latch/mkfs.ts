@@ -56,7 +56,22 @@ export interface MkfsOptions {
   readonly random?: (bytes: number) => Buffer;
 }
 
-/** @throws FormatError where the device is too small; EIO */
+/** Zero the heads of all groups: what an earlier use left would be taken for descriptors and bitmaps. The superblock goes first and comes last. */
+async function clearHeads(task: Task, bdev: BlockDevice, groups: number): Promise<void> {
+  for (let group = 0; group < groups; group++) {
+    const length = GROUP_HEAD * BLOCK_SIZE;
+    await submit_bio_wait(task, bdev, { op: 'write_zeroes', sector: group * GROUP_BLOCKS * 8, vecs: [], length });
+  }
+}
+
+/** Write the superblock that `head` has once more, to block `copy`. */
+async function writeCopy(task: Task, bdev: BlockDevice, head: Buffer, copy: number): Promise<void> {
+  const bytes = Buffer.alloc(BLOCK_SIZE);
+  head.copy(bytes, SUPER_OFFSET, SUPER_OFFSET, GROUP_OFFSET);
+  await submit_bio_wait(task, bdev, { op: 'write', sector: copy * 8, vecs: [bytes], length: BLOCK_SIZE });
+}
+
+/** Make an empty filesystem. @throws FormatError where the device is too small; EIO */
 export async function mkfs(task: Task, bdev: BlockDevice, options: MkfsOptions = {}): Promise<void> {
   const journaled = options.journal ?? true;
   const least = journaled && options.journalBlocks === undefined ? MIN_JOURNALED_BYTES : MIN_BYTES;
@@ -65,11 +80,7 @@ export async function mkfs(task: Task, bdev: BlockDevice, options: MkfsOptions =
   }
   const blocks = Math.floor(bdev.size / BLOCK_SIZE);
   const groups = groupsOf(blocks);
-  // What an earlier use left would be taken for descriptors and bitmaps. The superblock goes first and comes last.
-  for (let group = 0; group < groups; group++) {
-    const length = GROUP_HEAD * BLOCK_SIZE;
-    await submit_bio_wait(task, bdev, { op: 'write_zeroes', sector: group * GROUP_BLOCKS * 8, vecs: [], length });
-  }
+  await clearHeads(task, bdev, groups);
   const random = options.random ?? randomBytes;
   const uuid = random(16);
   const first = journaled ? ROOT_BLOCK + 1 : 0;
@@ -118,10 +129,6 @@ export async function mkfs(task: Task, bdev: BlockDevice, options: MkfsOptions =
   encodeInode(root, { ...emptyDirectory(ROOT_INO, mode, 1, task.sched.realtime()), uid, gid });
   emptyRoot(areaOf(root), KIND_DIRECTORY);
   if (journaled) sealInode(root, inodeSeed(uuid, ROOT_INO));
-  if (journaled) {
-    const bytes = Buffer.alloc(BLOCK_SIZE);
-    head.copy(bytes, SUPER_OFFSET, SUPER_OFFSET, GROUP_OFFSET);
-    await submit_bio_wait(task, bdev, { op: 'write', sector: copy * 8, vecs: [bytes], length: BLOCK_SIZE });
-  }
+  if (journaled) await writeCopy(task, bdev, head, copy);
   await submit_bio_wait(task, bdev, { op: 'write', sector: 0, vecs: [head], length: head.length, fua: true });
 }
