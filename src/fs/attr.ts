@@ -21,8 +21,6 @@ import { assert_sb_write_started, mnt_want_write, sb_end_write, type Writing, wi
 import { inode_set_ctime_current, timestamp_truncate } from './time.js';
 import type { Iattr } from './types.js';
 
-export { file_remove_privs } from './attr-privs.js';
-
 function inodeOf(dentry: Dentry): Inode {
   const inode = dentry.d_inode;
   if (inode === undefined) throw errno('ENOENT');

@@ -19,8 +19,6 @@ import { inode_permission, MAY_EXEC, MAY_OPEN, MAY_READ, MAY_WRITE } from './nam
 import { vfs_prepare_mode } from './namei.js';
 import { assert_sb_write_started, withWrite } from './super-freeze.js';
 
-export { filp_flush, fput, get_file } from './file-table.js';
-
 const ANY_PERMISSION = 0o7777;
 
 /** MAY_* that opening with O_* asks for (ACC_MODE). */

@@ -25,8 +25,6 @@ import { vfs_fsync_range } from './sync.js';
 import { IS_SYNC } from './sync-flags.js';
 import { file_accessed, file_update_time } from './time.js';
 
-export { generic_file_llseek, generic_seek_hole_data, vfs_llseek } from './seek.js';
-
 const SUID_SGID = 0o6000;
 
 /** What is absent follows from the flags that the file was opened with. */

@@ -5,7 +5,8 @@
 
 import { dput } from '../fs/dcache.js';
 import type { File } from '../fs/file.js';
-import { fput, vfs_open } from '../fs/open.js';
+import { fput } from '../fs/file-table.js';
+import { vfs_open } from '../fs/open.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import { O_APPEND, O_NOATIME, O_RDWR } from '../uapi/fcntl.js';

@@ -1,7 +1,7 @@
 /** Open files by the handle that the kernel knows them by. */
 import type { File } from '../fs/file.js';
+import { fput } from '../fs/file-table.js';
 import { locks_remove_owners } from '../fs/locks.js';
-import { fput } from '../fs/open.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 

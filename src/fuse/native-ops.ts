@@ -7,6 +7,7 @@ import { notify_change } from '../fs/attr.js';
 import { dget, dput } from '../fs/dcache.js';
 import type { Dentry } from '../fs/dentry.js';
 import type { File } from '../fs/file.js';
+import { filp_flush, fput } from '../fs/file-table.js';
 import { S_APPEND } from '../fs/inode.js';
 import { open_or_create } from '../fs/namei/open-last.js';
 import {
@@ -20,7 +21,7 @@ import {
   lookup_one,
   vfs_readlink,
 } from '../fs/namei.js';
-import { filp_flush, fput, vfs_open } from '../fs/open.js';
+import { vfs_open } from '../fs/open.js';
 import { vfs_iter_write } from '../fs/read-write.js';
 import { iterate_dir } from '../fs/readdir.js';
 import { vfs_getattr } from '../fs/stat.js';
@@ -30,7 +31,7 @@ import { vfs_fsync_range } from '../fs/sync.js';
 import type { Iattr } from '../fs/types.js';
 import { vfs_getxattr, vfs_listxattr, vfs_removexattr, vfs_setxattr } from '../fs/xattr.js';
 import { task_end } from '../locking/context.js';
-import { folio_put } from '../mm/filemap.js';
+import { folio_put } from '../mm/folio.js';
 import { IovIter } from '../mm/iov-iter.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { Errno, errno, errnoOf } from '../sched/errno.js';
@@ -314,7 +315,7 @@ export class NativeOps {
       for (const segment of iter.segments) at += segment.copy(room, at);
       return at;
     } finally {
-      for (const folio of iter.folios) folio_put(task, folio);
+      for (const folio of iter.folios) folio_put(folio);
     }
   }
 }

@@ -5,9 +5,9 @@ import type { file_operations as FileOperations, inode_operations } from '../fs/
 import { generic_file_write_iter } from '../fs/read-write.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { AddressSpace, MmFile } from '../mm/address-space.js';
-import { filemap_grab_folio, folio_put, type LockedFolio } from '../mm/filemap.js';
+import { filemap_grab_folio, type LockedFolio } from '../mm/filemap.js';
 import { iocb_bio_iopoll } from '../mm/filemap-direct.js';
-import { type Folio, PAGE_SIZE, pageOf } from '../mm/folio.js';
+import { type Folio, folio_put, PAGE_SIZE, pageOf } from '../mm/folio.js';
 import { filemap_dirty_folio, folio_mark_uptodate, folio_unlock } from '../mm/folio-state.js';
 import type { IovIter } from '../mm/iov-iter.js';
 import { generic_error_remove_folio } from '../mm/memory-failure.js';
@@ -93,7 +93,7 @@ function failed(task: Task, inode: LatchInode, { folio, held }: LockedFolio, err
   // It must not keep a promise that nobody keeps.
   if (!folio.dirty) undelay(task, inode, folio);
   held.release();
-  folio_put(task, folio);
+  folio_put(folio);
   throw error;
 }
 
@@ -158,7 +158,7 @@ function write_end(
   // The size on the device follows when the page is written.
   if (copied > 0 && pos + copied > oldSize) i_size_write(task, inode, pos + copied);
   folio_unlock(task, folio);
-  folio_put(task, folio);
+  folio_put(folio);
   if (copied === 0 || pos <= oldSize) return copied;
   return andThen(pagecache_isize_extended(task, mapping, oldSize, pos), () => copied);
 }

@@ -11,11 +11,10 @@ import { REMAP_FILE_CAN_SHORTEN, REMAP_FILE_DEDUP } from '../fs/remap-range.js';
 import { file_accessed, file_update_time } from '../fs/time.js';
 import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
 import type { Exclusive } from '../locking/held.js';
-import { folio_put } from '../mm/filemap.js';
 import { read_mapping_folio } from '../mm/filemap-read.js';
 import { filemap_write_and_wait_range } from '../mm/filemap-wait.js';
 import { generic_perform_write } from '../mm/filemap-write.js';
-import { PAGE_SIZE, pageOf } from '../mm/folio.js';
+import { folio_put, PAGE_SIZE, pageOf } from '../mm/folio.js';
 import { IovIter } from '../mm/iov-iter.js';
 import type { Kiocb } from '../mm/operations.js';
 import { errno } from '../sched/errno.js';
@@ -58,7 +57,7 @@ async function copyData(task: Task, copy: Copy, pos: number, length: number): Pr
       done += written;
       if (written < size) break;
     } finally {
-      folio_put(task, folio);
+      folio_put(folio);
     }
   }
   return done;
@@ -156,8 +155,8 @@ async function same(
     const a = await read_mapping_folio(task, from.i_mapping, pageOf(posIn + at), heldIn);
     const b = await read_mapping_folio(task, to.i_mapping, pageOf(posOut + at), heldOut);
     const equal = a.data.compare(b.data, 0, size, 0, size) === 0;
-    folio_put(task, b);
-    folio_put(task, a);
+    folio_put(b);
+    folio_put(a);
     if (!equal) return false;
   }
   return true;

@@ -1,7 +1,7 @@
 /** Where a file has data and where holes. */
 
 import type { File } from '../fs/file.js';
-import { generic_file_llseek } from '../fs/read-write.js';
+import { generic_file_llseek } from '../fs/seek.js';
 import type { AddressSpace } from '../mm/address-space.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';

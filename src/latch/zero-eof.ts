@@ -1,7 +1,7 @@
 /** What a file's last block holds behind its end, once the file goes on behind a gap (xfs_zero_range of xfs_file_write_checks). */
-import { filemap_grab_folio, folio_put } from '../mm/filemap.js';
+import { filemap_grab_folio } from '../mm/filemap.js';
 import { filemap_write_and_wait_range } from '../mm/filemap-wait.js';
-import { PAGE_SIZE, pageOf } from '../mm/folio.js';
+import { folio_put, PAGE_SIZE, pageOf } from '../mm/folio.js';
 import { filemap_dirty_folio } from '../mm/folio-state.js';
 import type { Task } from '../sched/task.js';
 import type { LatchInode } from './inode.js';
@@ -27,7 +27,7 @@ export async function zeroEof(task: Task, inode: LatchInode, pos: number): Promi
     filemap_dirty_folio(task, mapping, folio);
   } finally {
     held.release();
-    folio_put(task, folio);
+    folio_put(folio);
   }
   await filemap_write_and_wait_range(task, mapping, size, edge - 1);
 }

@@ -4,7 +4,7 @@ import type { Awaitable } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
 import { filemap_add_folio, filemap_discard_folio, filemap_get_folio } from './filemap-tree.js';
-import { type Folio, folio_put as put } from './folio.js';
+import { type Folio, folio_put } from './folio.js';
 import { folio_alloc } from './page-alloc.js';
 
 export { filemap_add_folio, filemap_discard_folio, filemap_get_folio, filemap_remove_folio } from './filemap-tree.js';
@@ -31,11 +31,6 @@ export {
 export interface LockedFolio {
   readonly folio: Folio;
   readonly held: Exclusive<'folio'>;
-}
-
-/** Give a reference back; the last one frees the page. Callable from a completion. */
-export function folio_put(_task: Task, folio: Folio): void {
-  put(folio);
 }
 
 /**
@@ -107,12 +102,12 @@ async function lockSlow(task: Task, mapping: AddressSpace, folio: Folio): Promis
   try {
     held = await folio.lock.lock(task);
   } catch (error) {
-    put(folio);
+    folio_put(folio);
     throw error;
   }
   if (folio.mapping === mapping) return { folio, held };
   // It was truncated or reclaimed while we waited; there may be another at its place by now.
   held.release();
-  put(folio);
+  folio_put(folio);
   return filemap_lock_folio(task, mapping, folio.index);
 }

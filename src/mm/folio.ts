@@ -99,7 +99,7 @@ export function folio_wipe_when_free(folio: Folio): void {
   wipes++;
 }
 
-/** Drop a reference; the last one gives the page back to the pool (folio_put). */
+/** Drop a reference; the last one gives the page back to the pool (folio_put). Callable from a completion. */
 export function folio_put(folio: Folio): void {
   if (--folio.refcount > 0) return;
   const { memory } = folio;

@@ -4,6 +4,7 @@ import t, { type Test } from 'tap';
 import { dput } from '../../src/fs/dcache.js';
 import { shrink_dcache_sb } from '../../src/fs/dcache-shrink.js';
 import type { Dentry } from '../../src/fs/dentry.js';
+import { fput } from '../../src/fs/file-table.js';
 import {
   I_MUTEX_CHILD,
   I_MUTEX_NONDIR2,
@@ -25,7 +26,7 @@ import {
   lookup_one,
   vfs_readlink,
 } from '../../src/fs/namei.js';
-import { fput, vfs_open, vfs_tmpfile_open } from '../../src/fs/open.js';
+import { vfs_open, vfs_tmpfile_open } from '../../src/fs/open.js';
 import { Held } from '../../src/locking/held.js';
 import type { Awaitable } from '../../src/sched/awaitable.js';
 import type { Task } from '../../src/sched/task.js';

@@ -1,7 +1,7 @@
 /** What a direct write has left on the device when the machine goes down. */
 
 import t from 'tap';
-import { fput } from '../../src/fs/open.js';
+import { fput } from '../../src/fs/file-table.js';
 import { vfs_iter_write } from '../../src/fs/read-write.js';
 import { vfs_fsync_range } from '../../src/fs/sync.js';
 import { IovIter } from '../../src/mm/iov-iter.js';

@@ -1,7 +1,7 @@
 /** O_DSYNC, O_SYNC, RWF_DSYNC and RWF_SYNC: when the write returns, data and size survive any crash, and without one of them nothing has to. */
 
 import t from 'tap';
-import { fput } from '../../src/fs/open.js';
+import { fput } from '../../src/fs/file-table.js';
 import { vfs_iter_write, type WriteOptions } from '../../src/fs/read-write.js';
 import { IovIter } from '../../src/mm/iov-iter.js';
 import { O_DIRECT, O_DSYNC, O_RDWR, O_SYNC } from '../../src/uapi/fcntl.js';

@@ -1,7 +1,7 @@
 /** What a mount does after a crash, case by case; crash.test.ts does it by chance. */
 
 import t, { type Test } from 'tap';
-import { fput } from '../../src/fs/open.js';
+import { fput } from '../../src/fs/file-table.js';
 import { do_remount } from '../../src/fs/super.js';
 import { SB_RDONLY } from '../../src/fs/super-block.js';
 import { freeze_super, thaw_super } from '../../src/fs/super-freeze.js';

@@ -7,6 +7,7 @@ import { dput } from '../../src/fs/dcache.js';
 import type { Dentry } from '../../src/fs/dentry.js';
 import { vfs_fallocate } from '../../src/fs/fallocate.js';
 import type { File } from '../../src/fs/file.js';
+import { fput } from '../../src/fs/file-table.js';
 import {
   do_create,
   do_link,
@@ -17,7 +18,7 @@ import {
   do_unlink,
   lookup_one,
 } from '../../src/fs/namei.js';
-import { fput, vfs_open } from '../../src/fs/open.js';
+import { vfs_open } from '../../src/fs/open.js';
 import { vfs_iter_read, vfs_iter_write } from '../../src/fs/read-write.js';
 import { iterate_dir } from '../../src/fs/readdir.js';
 import { kill_sb, vfs_mount } from '../../src/fs/super.js';

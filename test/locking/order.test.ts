@@ -2,9 +2,9 @@
 import t, { type Test } from 'tap';
 import { openSource } from '../../src/cli/machine.js';
 import { dput } from '../../src/fs/dcache.js';
+import { fput } from '../../src/fs/file-table.js';
 import { open_or_create } from '../../src/fs/namei/open-last.js';
 import { do_link, do_mkdir, do_rename, do_rmdir, do_symlink, do_unlink } from '../../src/fs/namei.js';
-import { fput } from '../../src/fs/open.js';
 import { vfs_iter_read, vfs_iter_write } from '../../src/fs/read-write.js';
 import { kill_sb, vfs_mount } from '../../src/fs/super.js';
 import { vfs_fsync_range } from '../../src/fs/sync.js';

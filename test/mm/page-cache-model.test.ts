@@ -9,14 +9,13 @@ import {
   folio_end_read,
   folio_end_writeback,
   folio_mark_dirty,
-  folio_put,
   folio_start_writeback,
   folio_unlock,
 } from '../../src/mm/filemap.js';
 import { filemap_read } from '../../src/mm/filemap-read.js';
 import { filemap_write_and_wait_range } from '../../src/mm/filemap-wait.js';
 import { generic_perform_write } from '../../src/mm/filemap-write.js';
-import { PAGE_SIZE } from '../../src/mm/folio.js';
+import { folio_put, PAGE_SIZE } from '../../src/mm/folio.js';
 import { folio_mark_uptodate } from '../../src/mm/folio-state.js';
 import { IovIter } from '../../src/mm/iov-iter.js';
 import { MemoryControl } from '../../src/mm/memory.js';
@@ -67,7 +66,7 @@ class FakeFile implements MappingHost {
         folio_mark_dirty(task, folio);
         this.i_size = Math.max(this.i_size, pos + copied);
         folio_unlock(task, folio);
-        folio_put(task, folio);
+        folio_put(folio);
         return copied;
       },
     };
@@ -133,7 +132,7 @@ async function run(steps: readonly Step[], later: boolean): Promise<void> {
       const iter = IovIter.ofDest(s.length);
       const n = await filemap_read(task, host.iocb(s.pos), iter);
       const got = Buffer.concat(iter.segments);
-      for (const folio of iter.folios) folio_put(task, folio);
+      for (const folio of iter.folios) folio_put(folio);
       const want = model.subarray(s.pos, s.pos + s.length);
       if (n !== want.length || !got.equals(want)) throw new Error(`read at ${s.pos}: ${n} of ${want.length}`);
     } else if (s.op === 'truncate') {

@@ -6,10 +6,11 @@ import type { Dentry } from '../../src/fs/dentry.js';
 import { type Inode, i_size_write } from '../../src/fs/inode.js';
 import { mmap_with, vfs_page_mkwrite } from '../../src/fs/mmap.js';
 import type { file_operations, inode_operations } from '../../src/fs/operations.js';
-import { generic_file_llseek, generic_file_read_iter, generic_file_write_iter } from '../../src/fs/read-write.js';
-import { filemap_grab_folio, folio_put } from '../../src/mm/filemap.js';
+import { generic_file_read_iter, generic_file_write_iter } from '../../src/fs/read-write.js';
+import { generic_file_llseek } from '../../src/fs/seek.js';
+import { filemap_grab_folio } from '../../src/mm/filemap.js';
 import { file_write_and_wait_range } from '../../src/mm/filemap-wait.js';
-import { type Folio, PAGE_SIZE } from '../../src/mm/folio.js';
+import { type Folio, folio_put, PAGE_SIZE } from '../../src/mm/folio.js';
 import {
   filemap_dirty_folio,
   folio_end_read,
@@ -111,7 +112,7 @@ export const plain_aops: address_space_operations = {
     folio_mark_dirty(task, folio);
     if (pos + copied > inode.i_size) i_size_write(task, inode, pos + copied);
     folio_unlock(task, folio);
-    folio_put(task, folio);
+    folio_put(folio);
     return copied;
   },
 };

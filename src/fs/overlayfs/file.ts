@@ -11,7 +11,8 @@ import { do_dentry_open, fput, get_file } from '../file-table.js';
 import { vfs_ioctl } from '../ioctl.js';
 import { MappedFile } from '../mmap.js';
 import type { file_operations } from '../operations.js';
-import { vfs_iter_read, vfs_llseek } from '../read-write.js';
+import { vfs_iter_read } from '../read-write.js';
+import { vfs_llseek } from '../seek.js';
 import { asCreator, ovl } from './entry.js';
 
 /** What was opened in the layer for an open file of the overlay. */

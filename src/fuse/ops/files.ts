@@ -4,15 +4,17 @@ import { vfs_copy_file_range } from '../../fs/copy-range.js';
 import type { Dentry } from '../../fs/dentry.js';
 import { vfs_fallocate } from '../../fs/fallocate.js';
 import type { File } from '../../fs/file.js';
+import { filp_flush, fput } from '../../fs/file-table.js';
 import { S_APPEND } from '../../fs/inode.js';
 import { locks_remove_posix } from '../../fs/locks.js';
 import { type OpenedOrCreated, open_or_create } from '../../fs/namei/open-last.js';
-import { filp_flush, fput, vfs_open, vfs_tmpfile_open } from '../../fs/open.js';
-import { vfs_iter_write, vfs_llseek } from '../../fs/read-write.js';
+import { vfs_open, vfs_tmpfile_open } from '../../fs/open.js';
+import { vfs_iter_write } from '../../fs/read-write.js';
+import { vfs_llseek } from '../../fs/seek.js';
 import { vfs_fsync_range } from '../../fs/sync.js';
 import { atime_needs_update } from '../../fs/time.js';
 import type { Kstat } from '../../fs/types.js';
-import { folio_put } from '../../mm/filemap.js';
+import { folio_put } from '../../mm/folio.js';
 import { IovIter, SourceMemory } from '../../mm/iov-iter.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
@@ -165,8 +167,8 @@ function readAndSend(
   return andThen(done, sendRead, s, h, iter);
 }
 
-function endRead(s: Session, task: Task, _h: RequestHeader, file: File, iter: IovIter, request: ReadIn): void {
-  for (const folio of iter.folios) folio_put(task, folio);
+function endRead(s: Session, _task: Task, _h: RequestHeader, file: File, iter: IovIter, request: ReadIn): void {
+  for (const folio of iter.folios) folio_put(folio);
   iter.folios.length = 0;
   if (!readsPartly(request)) s.cached.filled(file.f_inode);
 }

@@ -3,8 +3,8 @@
 import { IS_CASEFOLDED } from '../../fs/casefold.js';
 import type { Dentry } from '../../fs/dentry.js';
 import type { File } from '../../fs/file.js';
+import { fput } from '../../fs/file-table.js';
 import type { Inode } from '../../fs/inode.js';
-import { fput } from '../../fs/open.js';
 import { vfs_getattr } from '../../fs/stat.js';
 import type { Kstat } from '../../fs/types.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';

@@ -4,10 +4,11 @@ import fc from 'fast-check';
 import t from 'tap';
 import { dput } from '../../../src/fs/dcache.js';
 import type { File } from '../../../src/fs/file.js';
+import { fput } from '../../../src/fs/file-table.js';
 import type { FileLock, FileLockType } from '../../../src/fs/locks/file-lock.js';
 import { locks_remove_posix, vfs_lock, vfs_test_lock } from '../../../src/fs/locks.js';
 import { do_create } from '../../../src/fs/namei.js';
-import { fput, vfs_open } from '../../../src/fs/open.js';
+import { vfs_open } from '../../../src/fs/open.js';
 import { O_RDWR } from '../../../src/uapi/fcntl.js';
 import { newWorld, outcome } from '../world.js';
 

@@ -3,9 +3,9 @@
 import { dget, dput } from '../../../fs/dcache.js';
 import { d_splice_alias } from '../../../fs/dcache-alias.js';
 import { DROP_PAGECACHE, DROP_SLAB, drop_caches } from '../../../fs/drop-caches.js';
+import { fput } from '../../../fs/file-table.js';
 import { ihold } from '../../../fs/icache.js';
 import { open_or_create } from '../../../fs/namei/open-last.js';
-import { fput } from '../../../fs/open.js';
 import { vfs_iocb_iter_read } from '../../../fs/read-write.js';
 import type { SuperBlock } from '../../../fs/super-block.js';
 import { sync_filesystem } from '../../../fs/sync.js';
