@@ -189,13 +189,15 @@ export class Lockdep implements Validator {
   }
 
   #describe(held: HeldLock): ReportedLock {
-    const stack = held.stack ?? told(this.tracker.traceOf(held)).stack;
+    const exact = held.stack;
+    const stack = exact ?? told(this.tracker.traceOf(held)).stack;
     return {
       lock: held.name,
       class: held.link === 0 ? held.name : this.tracker.className(held),
       mode: held.mode,
       takenIn: held.takenIn === undefined ? 'no operation' : `${held.takenIn.section}.${held.takenIn.op}`,
       ...(stack === '' ? {} : { stack }),
+      ...(stack === '' || exact !== undefined ? {} : { firstTime: true }),
     };
   }
 

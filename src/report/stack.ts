@@ -14,8 +14,9 @@ export interface Frame {
   readonly column: number;
 }
 
-/** Files that every acquisition passes through: they say nothing about who took the lock. */
-const MACHINERY = /(^|\/)src\/(locking|sched)\/|^node:/;
+/** What every acquisition and every report passes through: it says nothing about who took the lock, or broke the rule. */
+const MACHINERY = /(^|\/)src\/((locking|sched)\/|(fs|mm)\/([\w-]+\/)*[\w-]+-check\.[jt]s$)|^node:/;
+const REPORTERS: ReadonlySet<string> = new Set(['folio_violation']);
 
 /** The frames of `Error.stack`, innermost first. */
 export function frames(stack: string): Frame[] {
@@ -33,7 +34,7 @@ export function frames(stack: string): Frame[] {
 /** Without the frames of the locks and of the validator at its inner end; all of it where nothing else is there. */
 export function callers(stack: string): Frame[] {
   const all = frames(stack);
-  const own = all.filter(({ file }) => !MACHINERY.test(file));
+  const own = all.filter(({ file, name }) => !MACHINERY.test(file) && !REPORTERS.has(name));
   return own.length === 0 ? all : own;
 }
 

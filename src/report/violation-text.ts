@@ -3,11 +3,14 @@
  * held, how that order came to be known, and how two tasks can come to wait for each other.
  */
 import { ALL_ROWS, type Row } from '../contract/index.js';
-import type { Violation } from '../locking/lockdep/violation.js';
+import type { ReportedLock, Violation } from '../locking/lockdep/violation.js';
 import { callers, describeFrame, place } from './stack.js';
 
 const WIDE = '='.repeat(58);
 const THIN = '-'.repeat(58);
+/** Only the deep checks pay for a stack at every lock. */
+const FIRST_TIME =
+  ' (the first time: that is where one like it was first taken after the same locks; with debug=all, where this one was)';
 /** Lines of a stack that a report shows. */
 const DEPTH = 12;
 
@@ -127,8 +130,13 @@ function heldText({ held, task }: Violation): string[] {
   if (held.length === 0) return [`no locks held by ${name}.`];
   return [
     `${held.length} ${held.length === 1 ? 'lock' : 'locks'} held by ${name}:`,
-    ...held.map((lock, i) => ` #${i}: ${lock.class} (${lock.mode}), in ${lock.takenIn}, at: ${place(lock.stack)}`),
+    ...held.map((lock, i) => ` #${i}: ${lock.class} (${lock.mode}), in ${lock.takenIn}, at: ${takenAt(lock)}`),
+    ...(held.some(({ firstTime }) => firstTime) ? [FIRST_TIME] : []),
   ];
+}
+
+function takenAt({ stack, firstTime }: ReportedLock): string {
+  return firstTime ? `${place(stack)}, the first time` : place(stack);
 }
 
 function stackText(stack: string): string[] {

@@ -105,6 +105,47 @@ t.test('the report reads as that of lockdep', (t) => {
   t.end();
 });
 
+t.test('the scenario shows two locks that were taken one under the other, and who shares one', (t) => {
+  const { task, seen } = machine();
+  const own = task();
+  const [a, b, c] = [new Mutex('open_mutex'), new Mutex('f_pos_lock'), new Mutex('namespace_sem')];
+  const [s, r] = [new RwSem('s_umount'), new RwLock('d_lock')];
+  const chain: (() => Held | Promise<Held>)[] = [
+    () => a.lock(own),
+    () => b.lock(own),
+    () => c.lock(own),
+    () => s.read(own),
+  ];
+  for (let i = 0; i + 1 < chain.length; i++) hold(...chain.slice(i, i + 2));
+  hold(
+    () => s.read(own),
+    () => a.lock(own),
+  );
+  t.strictSame(seen[0]?.order?.scenario, [
+    ['rlock(s_umount);', ''],
+    ['', 'lock(namespace_sem);'],
+    ['', 'lock(s_umount);'],
+    ['lock(open_mutex);', ''],
+  ]);
+  t.match(seen[0]?.message, /^open_mutex is wanted while s_umount \(shared\) is held/);
+  const spin = new RwLock('i_lock');
+  hold(
+    () => r.write(own),
+    () => spin.read(own),
+  );
+  hold(
+    () => spin.write(own),
+    () => r.read(own),
+  );
+  t.strictSame(seen[1]?.order?.scenario, [
+    ['lock(i_lock);', ''],
+    ['', 'lock(d_lock);'],
+    ['', 'rlock(i_lock);'],
+    ['rlock(d_lock);', ''],
+  ]);
+  t.end();
+});
+
 t.test('a circle over three classes, and over ten', (t) => {
   for (const length of [3, 10]) {
     const { task, rules } = machine();

@@ -48,6 +48,28 @@ t.test('a broken rule of a row names the clause, the call and the locks held', (
   t.end();
 });
 
+t.test('a place that is not of this task is told as such', async (t) => {
+  const { seen, validator, task } = machine();
+  const inode = new RwSem('i_rwsem');
+  const lock = new RwSem('s_umount');
+  async function one(): Promise<void> {
+    using _held = await lock.read(task('mount'));
+  }
+  async function another(): Promise<void> {
+    const own = task('mv');
+    using _held = await lock.read(own);
+    call(own, inode_operations.setattr, { inode }, () => undefined);
+  }
+  await one();
+  await another();
+  validator.stacks = true;
+  await another();
+  const [cheap, deep] = seen.map(violationText);
+  t.match(cheap, /#0: s_umount \(read\), in no operation, at: one \(.*\), the first time\n \(the first time: /);
+  t.match(deep, /#0: s_umount \(read\), in no operation, at: another \(.*:\d+\)\n\n/);
+  t.notMatch(deep, 'the first time');
+});
+
 t.test('a rule of no row names the clause of its operation that speaks of the same lock', async (t) => {
   const { seen: all, task } = machine();
   const own = task('sync');
@@ -133,5 +155,15 @@ t.test('stacks lose what all of them have in common', (t) => {
   );
   t.match(place(stack), /^do_unlink \(.*namei\.ts:10:4\)$/);
   t.equal(place(undefined), 'an unknown place');
+  const found = [
+    'tell (/x/src/fs/sync-check.ts:78:57)',
+    'folio_violation (/x/src/mm/folio-state.ts:30:3)',
+    'vfs_fsync (/x/src/fs/sync.ts:49:32)',
+  ];
+  t.match(
+    place(`Error\n${found.map((frame) => `    at ${frame}`).join('\n')}`),
+    /^vfs_fsync /,
+    'not what has found it',
+  );
   t.end();
 });

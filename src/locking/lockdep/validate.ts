@@ -18,7 +18,7 @@ import {
   USED_IN_COMPLETION_READ,
 } from './class.js';
 import { type Fault, told } from './fault.js';
-import { depOf, edgesOf, type Step, search } from './graph.js';
+import { DEP_EN, DEP_ER, DEP_SN, depOf, edgesOf, type Step, search } from './graph.js';
 
 /** A lock that is held, as the checks see it. */
 export interface HeldClass {
@@ -89,14 +89,14 @@ export function checkCircle(one: HeldClass, wanted: Wanted): Fault | undefined {
   return {
     kind: 'lock-order',
     rule: 'lockdep#circular-dependency',
-    message: `${wanted.cls.name} is wanted while ${one.cls.name} is held, but elsewhere ${path.join(' → ')} is the order`,
+    message: `${words(wanted.cls, wanted.read)} is wanted while ${words(one.cls, one.read)} is held, but elsewhere ${path.join(' → ')} is the order`,
     lock: wanted.cls,
     evidence: {
       title: 'possible circular locking dependency detected',
       wanted: wanted.cls.name,
       holding: one.cls.name,
       chain: edges.map(linkOf),
-      scenario: circleScenario(wanted.cls.name, one.cls.name, edges),
+      scenario: circleScenario(one, wanted, edges),
     },
   };
 }
@@ -106,15 +106,18 @@ function linkOf(edge: Edge): Fault['evidence']['chain'][number] {
 }
 
 /** The two tasks that would wait for each other: one with the held lock, the other somewhere along the chain. */
-function circleScenario(wanted: string, held: string, edges: readonly Edge[]): [string, string][] {
-  const first = edges[0];
-  const middle = edges.length > 1 && first !== undefined ? first.to.name : undefined;
-  const rows: [string, string][] = [[`lock(${held});`, '']];
-  if (middle === undefined) rows.push(['', `lock(${wanted});`], ['', `lock(${held});`]);
-  else rows.push(['', `lock(${middle});`], ['', `lock(${held});`]);
-  rows.push([`lock(${wanted});`, '']);
-  return rows;
+function circleScenario(held: HeldClass, wanted: Wanted, edges: readonly Edge[]): [string, string][] {
+  const last = edges.at(-1);
+  const before = last === undefined ? wanted.cls.name : last.from.name;
+  return [
+    [step(held.cls.name, held.read !== EXCLUSIVE), ''],
+    ['', step(before, last !== undefined && (last.dep & (DEP_EN | DEP_ER)) === 0)],
+    ['', step(held.cls.name, last !== undefined && (last.dep & (DEP_EN | DEP_SN)) === 0)],
+    [step(wanted.cls.name, wanted.read !== EXCLUSIVE), ''],
+  ];
 }
+
+const step = (name: string, shared: boolean): string => `${shared ? 'rlock' : 'lock'}(${name});`;
 
 /**
  * A usage is seen for the first time on a class: does it contradict what is known of the class (mark_lock), or of the classes around it?

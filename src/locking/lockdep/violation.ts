@@ -10,6 +10,8 @@ export interface ReportedLock {
   readonly takenIn: string;
   /** Where it was taken: this time with the deep checks on, otherwise where a lock was first taken in this way. */
   readonly stack?: string;
+  /** The latter: `stack` may be that of another task, in another system call. */
+  readonly firstTime?: true;
 }
 
 /** One violation, complete, as the log and the control files show it. */
