@@ -44,6 +44,8 @@ export interface MountSettings {
   remount: boolean;
   /** Changes of times alone are written with whatever else changes, or in a day. */
   lazytime: boolean;
+  /** What replaces another file is written before (auto_da_alloc). */
+  autoDaAlloc: boolean;
 }
 
 /** name → what it does, for --help. */
@@ -72,6 +74,10 @@ export const OPTION_HELP: readonly (readonly [string, string])[] = [
   ['nonempty', 'mount over a directory that has files in it'],
   ['noatime, nodiratime, lazytime', 'access times are not kept, not those of directories, not written for themselves'],
   ['strictatime', 'every read moves the access time, not only the first after a change'],
+  [
+    'noauto_da_alloc',
+    'a file that replaces another by rename, or that was truncated to nothing, is written in its own time (auto_da_alloc: before that, or at its close; the default)',
+  ],
   ['sync, dirsync', 'every change, or every change of a directory, waits for the device'],
   [
     'dev, suid, noexec, nosymfollow, …',
@@ -124,6 +130,7 @@ export function defaultSettings(): MountSettings {
     blkdev: true,
     remount: false,
     lazytime: false,
+    autoDaAlloc: true,
   };
 }
 
@@ -231,6 +238,12 @@ const PLAIN: Readonly<Record<string, (settings: MountSettings) => void>> = {
   },
   nolazytime: (s) => {
     s.lazytime = false;
+  },
+  auto_da_alloc: (s) => {
+    s.autoDaAlloc = true;
+  },
+  noauto_da_alloc: (s) => {
+    s.autoDaAlloc = false;
   },
 };
 

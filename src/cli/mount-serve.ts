@@ -127,7 +127,7 @@ export async function serveFilesystem(
       const owner = { uid: settings.uid ?? process.getuid?.() ?? 0, gid: settings.gid ?? process.getgid?.() ?? 0 };
       await mkfs(task, bdev, { ...owner, journal: false, quota: settings.quota.length > 0 });
     }
-    const type = latch_fs({ quota: settings.quota.length > 0 });
+    const type = latch_fs({ quota: settings.quota.length > 0, auto_da_alloc: settings.autoDaAlloc });
     const sb = await vfs_mount(machine, type, bdev, superFlags(settings));
     if (!settings.readOnly)
       for (const limited of new Set(settings.quota)) await do_quotactl(task, sb, Q_QUOTAON, limited);

@@ -13,6 +13,7 @@ import { RENAME_EXCHANGE, RENAME_WHITEOUT } from '../uapi/fs.js';
 import { S_IFCHR } from '../uapi/stat.js';
 import { acl_credits, init_acl } from './acl.js';
 import { withOwners } from './charge.js';
+import { write_before_replacing } from './da-alloc.js';
 import { changed, checkEmpty, dec_count, dirty, dropped, dtype, isDir, mayBeIn, namesToChange } from './dir-change.js';
 import { discard, newInode } from './dir-new.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
@@ -75,11 +76,16 @@ export function rename(
   if (inode === undefined) throw errno('ENOENT');
   mayBeIn(newDir, inode);
   const what = { from: latchInode(oldDir), old, inode, to: latchInode(newDir), target, victim };
-  const empty = victim !== undefined && isDir(victim) ? checkEmpty(task, victim) : undefined;
-  return andThen(empty, (flags & RENAME_WHITEOUT) !== 0 ? whiteOut : move, task, what);
+  const ready = victim === undefined ? undefined : mayReplace(task, inode, victim);
+  return andThen(ready, (flags & RENAME_WHITEOUT) !== 0 ? whiteOut : move, task, what);
 }
 
-function move(_empty: void, task: Task, what: Renamed): Awaitable<void> {
+/** @throws ENOTEMPTY */
+function mayReplace(task: Task, inode: Inode, victim: Inode): Awaitable<void> {
+  return isDir(victim) ? checkEmpty(task, victim) : write_before_replacing(task, inode);
+}
+
+function move(_ready: void, task: Task, what: Renamed): Awaitable<void> {
   return with_handle(task, infoOf(what.from.i_sb), moveIn, CREDITS, what);
 }
 
@@ -93,7 +99,7 @@ function leave(_entered: void, task: Task, handle: Handle, { from, old }: Rename
 }
 
 /** Rename, and leave a whiteout behind. */
-async function whiteOut(_empty: void, task: Task, what: Renamed): Promise<void> {
+async function whiteOut(_ready: void, task: Task, what: Renamed): Promise<void> {
   const { from, old } = what;
   const info = infoOf(from.i_sb);
   let whiteout: LatchInode | undefined;

@@ -20,6 +20,7 @@ import type { Task } from '../sched/task.js';
 import { FS_SECRM_FL } from '../uapi/fs.js';
 import { latch_get_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { fileattr_get, fileattr_set, latch_getattr, latch_setattr, latch_update_time } from './attr.js';
+import { latch_release } from './da-alloc.js';
 import { delay, flush_promises, hostOf, invalidate_folio, isDelayed, release_folio, undelay } from './delayed.js';
 import { latch_direct_IO, latch_read_iter, latch_swap_rw } from './direct.js';
 import { latch_fadvise } from './fadvise.js';
@@ -242,6 +243,7 @@ export const file_operations: FileOperations = {
   write_iter: latch_write_iter,
   iopoll: iocb_bio_iopoll,
   open: latch_open,
+  release: latch_release,
   fsync: latch_fsync,
   fallocate: latch_fallocate,
   copy_file_range: latch_copy_file_range,

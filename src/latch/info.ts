@@ -60,6 +60,8 @@ export class LatchInfo {
   readonly replayedInMemory: boolean;
   /** It was shut down, and only waits to be unmounted (ext4_forced_shutdown). */
   forced_shutdown = false;
+  /** Files that replace others are written before (the mount options auto_da_alloc and noauto_da_alloc). */
+  auto_da_alloc = false;
   /** The quota files, by type of quota, while usage is counted. */
   readonly quotaFiles: (LatchInode | undefined)[] = [];
   /** Types of quotas whose limits were enforced when the filesystem became read-only. */

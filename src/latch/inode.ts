@@ -72,6 +72,8 @@ export class LatchInode extends Inode {
   delayed = 0;
   /** Blocks that were promised to its tree for them. */
   promisedNodes = 0;
+  /** It was cut to nothing: its data are written when it is closed (EXT4_STATE_DA_ALLOC_CLOSE). */
+  da_alloc_close = false;
   /** The last transactions that have changed it, and what fdatasync must wait for. */
   i_sync_tid = 0;
   i_datasync_tid = 0;

@@ -136,8 +136,10 @@ async function leave(task: Task, sb: SuperBlock, info: LatchInfo, flush: () => P
 
 /** How it is mounted, behind what the VFS says: the size as tmpfs shows it, and what becomes of it in a crash (ext4_show_options). */
 function show_options(_task: Task, root: Dentry): string {
-  const { super: disk, journaled } = infoOf(root.d_sb);
-  return `size=${disk.blocks * (BLOCK_SIZE / 1024)}k,${journaled ? 'data=ordered' : 'nojournal'}`;
+  const { super: disk, journaled, auto_da_alloc } = infoOf(root.d_sb);
+  const size = `size=${disk.blocks * (BLOCK_SIZE / 1024)}k`;
+  if (!journaled) return `${size},nojournal`;
+  return `${size},data=ordered${auto_da_alloc ? '' : ',noauto_da_alloc'}`;
 }
 
 const latch_super_operations: super_operations = {
@@ -241,7 +243,7 @@ function readSuper(bdev: BlockDevice, bh: BufferHead): Superblock {
 }
 
 /** @throws FormatError where the device holds nothing that can be mounted */
-async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice, quota: boolean): Promise<void> {
+async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice, options: LatchOptions): Promise<void> {
   if (bdev.size < BLOCK_SIZE) throw new FormatError(`${bdev.name} holds no latchfs: it is too small`);
   const bh = await sb_bread(task, bdev, 0);
   try {
@@ -251,6 +253,8 @@ async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice, quota: 
     // What was replayed may have changed it.
     const disk = readSuper(bdev, bh);
     info = new LatchInfo(sb, bdev, disk, bh, journal, latch_operations, inMemory);
+    // A device without a log forgets all of it in a crash.
+    info.auto_da_alloc = info.journaled && options.auto_da_alloc !== false;
     sb.s_fs_info = info;
     if (journal instanceof LogJournal) sb.s_log = logOf(journal);
     sb.s_magic = LATCH_MAGIC;
@@ -261,7 +265,7 @@ async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice, quota: 
     sb.s_xattr = latch_xattr_handlers;
     sb_set_flags(task, sb, sb.s_flags | SB_POSIXACL);
     try {
-      await begin(task, sb, info, quota);
+      await begin(task, sb, info, options.quota === true);
     } catch (error) {
       if ((sb.s_flags & SB_RDONLY) === 0) await journal.destroy(task).catch(() => undefined);
       throw damaged(bdev, error);
@@ -303,9 +307,17 @@ function damaged(bdev: BlockDevice, error: unknown): unknown {
   return new FormatError(`${bdev.name} is damaged (${message(error)}); look at it with: latchfs fsck ${bdev.name}`);
 }
 
-/** @param options quota: count what users and groups have, also where the filesystem has not done so far */
-export function latch_fs(options: { readonly quota?: boolean } = {}): FileSystemType {
-  return { name: 'latch', fill_super: (task, sb, bdev) => fill_super(task, sb, bdev, options.quota === true) };
+/** Options of a mount. */
+export interface LatchOptions {
+  /** Count what users and groups have, also where the filesystem has not done so far. */
+  readonly quota?: boolean;
+  /** Write what replaces another file before it does; the default. */
+  readonly auto_da_alloc?: boolean;
+}
+
+/** The type of latch filesystems that are mounted with `options`. */
+export function latch_fs(options: LatchOptions = {}): FileSystemType {
+  return { name: 'latch', fill_super: (task, sb, bdev) => fill_super(task, sb, bdev, options) };
 }
 
 export const latch_fs_type: FileSystemType = latch_fs();

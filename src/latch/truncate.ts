@@ -26,6 +26,7 @@ import {
 } from '../uapi/falloc.js';
 import { ALLOC_CREDITS } from './alloc.js';
 import { giveBlocks, initQuota } from './charge.js';
+import { note_cut_to_nothing } from './da-alloc.js';
 import { MAX_LOGICAL } from './extent-list.js';
 import type { ShiftRest } from './extents.js';
 import type { Extent } from './format/inode.js';
@@ -79,6 +80,7 @@ export async function freeBlocks(
 
 /** Make a file as long as that (truncate). With i_rwsem held exclusively; takes invalidate_lock. @throws EIO */
 export async function setSize(task: Task, inode: LatchInode, size: number): Promise<void> {
+  if (size === 0) note_cut_to_nothing(inode);
   if (size === inode.i_size) return;
   await inode_dio_wait(task, inode);
   using held = await inode.i_mapping.invalidate_lock.write(task);

@@ -43,6 +43,12 @@ t.test('quotas', async (t) => {
   t.same(parseOptions(['grpquota,noquota']).quota, []);
 });
 
+t.test('whether what replaces a file is written before', async (t) => {
+  t.equal(parseOptions([]).autoDaAlloc, true, 'as for ext4');
+  t.equal(parseOptions(['noauto_da_alloc']).autoDaAlloc, false);
+  t.equal(parseOptions(['noauto_da_alloc,auto_da_alloc']).autoDaAlloc, true);
+});
+
 t.test('commas and backslashes in values', async (t) => {
   t.match(parseOptions(['log=/a\\,b,ro']), { log: '/a,b', readOnly: true }, 'a backslash takes a comma into the value');
   t.match(parseOptions(['fsname=a\\\\,ro']), { fsname: 'a\\', readOnly: true }, 'or a backslash');

@@ -29,3 +29,9 @@ for (const length of [1, 2, 3]) {
     t.equal(crashes, COUNT * CUTS);
   });
 }
+
+t.test('a crash after a file has taken the name of another', async (t) => {
+  const ops = changes.filter(({ name }) => /anew|time goes by/.test(name));
+  t.equal(ops.length, 2);
+  await t.resolves(play([...ops, ...ops], numbers(SEED), 3 * CUTS));
+});

@@ -5,7 +5,7 @@
 
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { Errno, errno } from '../../src/sched/errno.js';
-import { AT_FDCWD, O_CREAT, O_DIRECT, O_RDWR, O_SYNC } from '../../src/uapi/fcntl.js';
+import { AT_FDCWD, O_CREAT, O_DIRECT, O_RDWR, O_SYNC, O_TRUNC } from '../../src/uapi/fcntl.js';
 import { RENAME_EXCHANGE } from '../../src/uapi/fs.js';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../src/uapi/stat.js';
 import { settle } from './journal/crash-device.js';
@@ -98,6 +98,10 @@ export const changes: readonly Op[] = [
   rename('/old', '/A/foo'),
   rename('/A', '/B'),
   rename('/A/C', '/B/C'),
+  op('write /foo anew, and rename it to /old', async (sys, _world, fill) => {
+    await withFile(sys, '/foo', O_CREAT | O_TRUNC | O_RDWR, (fd) => sys.write(fd, Buffer.alloc(7000, fill)));
+    await sys.rename('/foo', '/old');
+  }),
   op('exchange /foo /old', (sys) => sys.renameat2(AT_FDCWD, '/foo', AT_FDCWD, '/old', RENAME_EXCHANGE)),
   op('unlink /foo', (sys) => sys.unlink('/foo')),
   op('unlink /old', (sys) => sys.unlink('/old')),
@@ -302,6 +306,21 @@ function wrongBytes(found: Buffer, versions: readonly Buffer[], moved: boolean):
   return `byte ${at} is ${found[at]}, which may be ${versions.map((version) => version[at] ?? 'beyond the end').join()}`;
 }
 
+/** @returns the last snapshot up to `names` before which the file took the name of another: what it held then is on the device with that (auto_da_alloc) */
+function replaced(snapshots: readonly Snapshot[], ino: number, names: number): number {
+  for (let i = names; i > 0; i--) {
+    const [before, now] = [snapshots[i - 1], snapshots[i]];
+    if (before === undefined || now === undefined) continue;
+    for (const [path, its] of now.paths) {
+      const old = before.paths.get(path);
+      if (its !== ino || old === undefined || old === ino) continue;
+      // Exchanged files are not written.
+      if (![...now.paths.values()].includes(old) || now.paths.size < before.paths.size) return i;
+    }
+  }
+  return 0;
+}
+
 function judge(
   found: Snapshot,
   snapshots: readonly Snapshot[],
@@ -310,10 +329,12 @@ function judge(
   moved: boolean,
 ): string | undefined {
   const tree = treeOf(found);
-  let like = -1;
+  let [first, like] = [-1, -1];
   for (let i = floor.names; i <= until; i++) {
     const one = snapshots[i];
-    if (one !== undefined && treeOf(one) === tree) like = i;
+    if (one === undefined || treeOf(one) !== tree) continue;
+    if (first < 0) first = i;
+    like = i;
   }
   if (like < 0) {
     const may = snapshots.slice(floor.names, until + 1).map(treeOf);
@@ -322,7 +343,7 @@ function judge(
   for (const [ino, { bytes }] of found.inodes) {
     if (bytes === undefined) continue;
     const versions: Buffer[] = [];
-    for (let i = floor.data.get(ino) ?? 0; i <= until; i++) {
+    for (let i = Math.max(floor.data.get(ino) ?? 0, replaced(snapshots, ino, first)); i <= until; i++) {
       // Before it was made there was nothing in it.
       versions.push(snapshots[i]?.inodes.get(ino)?.bytes ?? Buffer.alloc(0));
     }

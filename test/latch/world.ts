@@ -96,7 +96,7 @@ export class World {
     this.said = said;
   }
 
-  static async mount(image: Buffer, flags = 0, readOnly = false): Promise<World> {
+  static async mount(image: Buffer, flags = 0, readOnly = false, type = latch_fs_type): Promise<World> {
     const m = machine(image, readOnly);
     const said: string[] = [];
     const fs: FsMachine = {
@@ -105,7 +105,7 @@ export class World {
       memory: new MemoryControl(m.sched, { limit: 16 << 20, validator: m.validator }),
       printk: (line) => said.push(line),
     };
-    return new World(await vfs_mount(fs, latch_fs_type, m.bdev, flags), m, said);
+    return new World(await vfs_mount(fs, type, m.bdev, flags), m, said);
   }
 
   async unmount(): Promise<number> {
