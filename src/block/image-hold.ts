@@ -1,8 +1,9 @@
 /** Having an image for oneself: its lock, of a block device the device, and the locks of what is behind it. */
+
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
-import { Errno, errno, isErrno } from '../sched/errno.js';
+import { Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { WaitQueue } from '../sched/wait.js';
+import { schedule_timeout } from '../sched/wait.js';
 import { fileBehind } from './host-disk.js';
 import { describeHolder, describeUse, mountOf } from './image-holder.js';
 import { tryLockFile } from './libc.js';
@@ -57,15 +58,10 @@ function explain(code: string, path: string, readOnly: boolean): string {
  * @throws ImageError
  */
 async function awaitFree(task: Task, path: string, patience: number, take: () => string | undefined): Promise<void> {
-  const pause = new WaitQueue();
   const end = task.sched.monotonic() + patience;
   for (let holder = take(); holder !== undefined; holder = take()) {
     if (mountOf(path) !== undefined || task.sched.monotonic() >= end) throw new ImageError(holder);
-    try {
-      await pause.wait(task, { timeout: LOOK_AGAIN, what: `the lock of ${path}` });
-    } catch (error) {
-      if (!isErrno(error, 'ETIMEDOUT')) throw error;
-    }
+    await schedule_timeout(task, LOOK_AGAIN, `the lock of ${path}`);
   }
 }
 

@@ -1,7 +1,9 @@
 /** How fast inodes may be dirtied. In Linux reclaim finds that there are too many; here they would fill the heap before the flusher has its turn. */
+
 import type { Awaitable } from '../sched/awaitable.js';
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { sleep_on_timeout } from '../sched/wait.js';
 import type { SuperBlock } from './super-block.js';
 
 /** Milliseconds that a writer sleeps at most before it looks again (MAX_PAUSE of mm/page-writeback.c). */
@@ -22,10 +24,10 @@ async function pause(task: Task, { s_wb: wb }: SuperBlock): Promise<void> {
   for (let looks = 0; wb.crowded && looks < MAX_LOOKS; looks++) {
     wb.onMany?.();
     try {
-      await wb.lessCrowded.wait(task, { what: 'too many dirty inodes', timeout: MAX_PAUSE, killable: true });
+      await sleep_on_timeout(task, wb.lessCrowded, MAX_PAUSE, { what: 'too many dirty inodes', killable: true });
     } catch (error) {
       if (isErrno(error, 'EINTR')) return;
-      if (!isErrno(error, 'ETIMEDOUT')) throw error;
+      throw error;
     }
   }
 }

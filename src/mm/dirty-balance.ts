@@ -1,7 +1,9 @@
 /** How fast writers may go: above the background limit the flusher is woken, above the limit they wait until enough is written (balance_dirty_pages). */
+
 import type { Awaitable } from '../sched/awaitable.js';
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { sleep_on_timeout } from '../sched/wait.js';
 import type { AddressSpace } from './address-space.js';
 import { do_writepages } from './page-writeback.js';
 
@@ -40,10 +42,10 @@ async function balance_dirty_pages(task: Task, mapping: AddressSpace): Promise<v
     }
     memory.wakeFlushers('background');
     try {
-      await memory.dirtyWaiters.wait(task, { what: 'dirty limit', timeout: MAX_PAUSE, killable: true });
+      await sleep_on_timeout(task, memory.dirtyWaiters, MAX_PAUSE, { what: 'dirty limit', killable: true });
     } catch (error) {
       if (isErrno(error, 'EINTR')) return;
-      if (!isErrno(error, 'ETIMEDOUT')) throw error;
+      throw error;
     }
   }
 }

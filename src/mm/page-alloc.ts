@@ -1,9 +1,10 @@
 /** Where folios come from: the pool while there is room, reclaim at once where clean folios are at hand, waiting for reclaim's own task otherwise. */
+
 import { fs_reclaim } from '../locking/lock-map.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { WaitQueue } from '../sched/wait.js';
+import { schedule_timeout, sleep_on_timeout } from '../sched/wait.js';
 import type { AddressSpace } from './address-space.js';
 import { Folio } from './folio.js';
 import type { MemoryControl } from './memory.js';
@@ -73,14 +74,14 @@ async function allocSlow(
     if (folio !== undefined) return folio;
     const before = progress(memory);
     wakeup_kswapd(memory);
-    await sleepOn(task, memory.reclaimWaiters, PASS_TIMEOUT);
+    await sleep_on_timeout(task, memory.reclaimWaiters, PASS_TIMEOUT, { what: 'memory' });
     if (progress(memory) !== before) {
       fruitless = 0;
       continue;
     }
     // Pages may be in use only for a moment: by replies that are being sent, say.
     fruitless++;
-    await sleepOn(task, new WaitQueue(), fruitless);
+    await schedule_timeout(task, fruitless, 'memory');
   }
   throw errno('ENOMEM');
 }
@@ -90,15 +91,6 @@ function progress(memory: MemoryControl): number {
   let written = 0;
   for (const bdi of memory.bdis) written += bdi.nr_written;
   return memory.nr_reclaimed + written;
-}
-
-/** Sleep until woken, or for so many milliseconds. */
-async function sleepOn(task: Task, queue: WaitQueue, timeout: number): Promise<void> {
-  try {
-    await queue.wait(task, { what: 'memory', timeout });
-  } catch {
-    // The time is up: look again.
-  }
 }
 
 /** GFP_NOFS: asked for by the mapping, or by the task's state (an open transaction: memalloc_nofs_save). */

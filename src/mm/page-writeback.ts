@@ -1,9 +1,11 @@
 /** Writing a file's dirty folios back (mm/page-writeback.c): which are written, in which mode, and what must be true of each one afterwards. */
+
 import { address_space_operations } from '../contract/address-space.js';
 import { call } from '../locking/context.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { schedule_timeout } from '../sched/wait.js';
 import type { AddressSpace } from './address-space.js';
 import { filemap_get_folios, folios_put } from './filemap-tree.js';
 import { type Folio, pageOf } from './folio.js';
@@ -144,19 +146,9 @@ export async function do_writepages(task: Task, mapping: AddressSpace, wbc: Writ
     } catch (error) {
       check_accounting(task, wbc, before, true);
       if (wbc.sync_mode === 'WBC_SYNC_NONE' || !isErrno(error, 'ENOMEM')) throw error;
-      await pause(task);
+      await schedule_timeout(task, ENOMEM_PAUSE, 'memory to write with');
     }
   }
-}
-
-async function pause(task: Task): Promise<void> {
-  await new Promise<void>((resolve) => {
-    task.sched.block();
-    task.sched.timer(ENOMEM_PAUSE, () => {
-      task.sched.unblock();
-      resolve();
-    });
-  });
 }
 
 /**

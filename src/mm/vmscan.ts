@@ -2,10 +2,12 @@
  * Reclaim: which folios go when memory is short (mm/vmscan.c). Clean folios go at once, in whose task ever needs memory; dirty
  * ones are written by a task of reclaim's own, which holds no lock of anybody's system call.
  */
+
 import { address_space_operations } from '../contract/address-space.js';
 import { call } from '../locking/context.js';
 import { fs_reclaim } from '../locking/lock-map.js';
 import { Task } from '../sched/task.js';
+import { sleep_on_timeout } from '../sched/wait.js';
 import { filemap_release_folio, filemap_release_folio_nowait, filemap_remove_folio } from './filemap-tree.js';
 import { type Folio, folio_get, folio_put } from './folio.js';
 import { folio_clear_dirty_for_io } from './folio-clean.js';
@@ -285,10 +287,6 @@ async function congestion_wait(task: Task, memory: MemoryControl, folio: Folio |
     await folio.writeback.wait(task);
   } else if (memory.nr_dirty > 0 || memory.nr_writeback > 0) {
     memory.wakeFlushers('vmscan');
-    try {
-      await memory.dirtyWaiters.wait(task, { what: 'reclaim', timeout: CONGESTION_WAIT });
-    } catch {
-      // The time is up, which is what was wanted.
-    }
+    await sleep_on_timeout(task, memory.dirtyWaiters, CONGESTION_WAIT, { what: 'reclaim' });
   }
 }

@@ -1,6 +1,6 @@
 /** Wait queues: the one way to block. */
 import { NEVER_SLEEP, type Row } from '../contract/row.js';
-import { errno } from './errno.js';
+import { errno, isErrno } from './errno.js';
 import type { Timer } from './scheduler.js';
 import type { Task } from './task.js';
 import type { TrackedLock } from './validator.js';
@@ -165,4 +165,28 @@ export async function wait_event(
   options: WaitOptions = {},
 ): Promise<void> {
   while (!condition()) await queue.wait(task, options);
+}
+
+/**
+ * Sleep on `queue` until woken, or for so many milliseconds at most (sleep_on_timeout). @returns whether it was woken
+ * @throws EINTR where a signal ends it, as WaitQueue.wait
+ */
+export async function sleep_on_timeout(
+  task: Task,
+  queue: WaitQueue,
+  timeout: number,
+  options: Omit<WaitOptions, 'timeout'> = {},
+): Promise<boolean> {
+  try {
+    await queue.wait(task, { ...options, timeout });
+    return true;
+  } catch (error) {
+    if (!isErrno(error, 'ETIMEDOUT')) throw error;
+    return false;
+  }
+}
+
+/** Sleep for so many milliseconds (schedule_timeout_uninterruptible). @param what in words, for reports */
+export async function schedule_timeout(task: Task, timeout: number, what: string): Promise<void> {
+  await sleep_on_timeout(task, new WaitQueue(), timeout, { what });
 }

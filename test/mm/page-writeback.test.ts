@@ -285,3 +285,25 @@ t.test('only a fatal signal ends the wait of a throttled writer, and what was wr
     { code: 'EINTR' },
   );
 });
+
+t.test('a sync without memory sleeps as everybody does, and tries again', async (t) => {
+  const world = new World();
+  let tries = 0;
+  const file = await written(world, 1, {
+    writepages: async (task, mapping, control) => {
+      if (++tries === 1) throw errno('ENOMEM');
+      await write_cache_pages(task, mapping, control, async (task, folio, control) => {
+        const { writepage } = file.mapping.a_ops;
+        return writepage?.(task, folio, control);
+      });
+    },
+  });
+  const task = world.task();
+  const sync = filemap_write_and_wait_range(task, file.mapping, 0, ALL);
+  await hops(50);
+  t.equal(tries, 1);
+  t.equal(task.waitingFor?.what, 'memory to write with', 'a report says what it waits for');
+  await sync;
+  t.equal(tries, 2);
+  t.same(file.stored(), page(1));
+});

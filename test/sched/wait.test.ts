@@ -5,7 +5,7 @@ import { isErrno } from '../../src/sched/errno.js';
 import { RealScheduler } from '../../src/sched/real.js';
 import { Task } from '../../src/sched/task.js';
 import { timespecCompare } from '../../src/sched/time.js';
-import { WaitQueue, wait_event } from '../../src/sched/wait.js';
+import { schedule_timeout, sleep_on_timeout, WaitQueue, wait_event } from '../../src/sched/wait.js';
 
 const sched = new RealScheduler();
 const validator = new Lockdep('error', () => undefined);
@@ -129,4 +129,20 @@ t.test('clocks go forward', async (t) => {
   }
   t.ok(Math.abs(real.sec * 1000 + real.nsec / 1e6 - Date.now()) < 1000, 'it is the time of day');
   t.ok(real.nsec >= 0 && real.nsec < 1e9 && Number.isInteger(real.nsec));
+});
+
+t.test('a timed sleep says whether it was woken, and only its own end is not an error', async (t) => {
+  const queue = new WaitQueue();
+  const [a, b, c] = [task(), task(), task()];
+  const [woken, slept] = [sleep_on_timeout(a, queue, 1000), sleep_on_timeout(b, new WaitQueue(), 5)];
+  queue.wake_all();
+  t.same([await woken, await slept], [true, false]);
+  const interrupted = sleep_on_timeout(c, queue, 1000, { interruptible: true });
+  c.interrupt();
+  t.ok(isErrno(await interrupted.catch((error: unknown) => error), 'EINTR'));
+  const d = task();
+  const pause = schedule_timeout(d, 5, 'a while');
+  t.equal(d.waitingFor?.what, 'a while', 'it shows what it waits for');
+  await pause;
+  t.equal(d.waitingFor, undefined);
 });

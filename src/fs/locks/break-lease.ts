@@ -5,6 +5,7 @@ import { call } from '../../locking/context.js';
 import type { Awaitable } from '../../sched/awaitable.js';
 import { Errno, errno, isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { sleep_on_timeout } from '../../sched/wait.js';
 import { O_ACCMODE, O_NONBLOCK } from '../../uapi/fcntl.js';
 import type { Inode } from '../inode.js';
 import type { FileLock } from './file-lock.js';
@@ -162,9 +163,8 @@ function askForLease(task: Task, inode: Inode, context: FileLockContext, lease: 
 async function waitForLease(task: Task, inode: Inode, context: FileLockContext, request: FileLock): Promise<void> {
   const timeout = Math.max(0, (request.fl_break_time ?? 0) - task.sched.monotonic());
   try {
-    await request.queue?.wait(task, { interruptible: true, timeout, what: 'lease', lock: context });
-  } catch (error) {
-    if (!isErrno(error, 'ETIMEDOUT')) throw error;
+    const options = { interruptible: true, what: 'lease', lock: context };
+    if (request.queue !== undefined) await sleep_on_timeout(task, request.queue, timeout, options);
   } finally {
     locks_delete_block(task, inode.i_sb, request);
   }

@@ -3,9 +3,9 @@
 import { file_operations as rows } from '../../contract/file.js';
 import { call } from '../../locking/context.js';
 import { type Awaitable, andThen, orElse } from '../../sched/awaitable.js';
-import { Errno, errno, isErrno } from '../../sched/errno.js';
+import { Errno, errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
-import { WaitQueue } from '../../sched/wait.js';
+import { sleep_on_timeout, WaitQueue } from '../../sched/wait.js';
 import { O_CLOEXEC } from '../../uapi/fcntl.js';
 import { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLRDNORM, POLLWRNORM } from '../../uapi/poll.js';
 import { type File, FMODE_READ, FMODE_WRITE } from '../file.js';
@@ -100,18 +100,12 @@ export async function poll(task: Task, p: Process, fds: readonly PollFd[], timeo
       const left = until - task.sched.monotonic();
       if (masks.some((mask) => mask !== 0) || timeout === 0 || (timeout > 0 && left <= 0)) return masks;
       if (changed) continue;
-      await sleepOn(task, queue, timeout > 0 ? left : undefined);
+      const options = { interruptible: true, what: 'poll' };
+      if (timeout > 0) await sleep_on_timeout(task, queue, left, options);
+      else await queue.wait(task, options);
     }
   } finally {
     for (const unwatch of watches) unwatch();
-  }
-}
-
-async function sleepOn(task: Task, queue: WaitQueue, timeout: number | undefined): Promise<void> {
-  try {
-    await queue.wait(task, { interruptible: true, what: 'poll', ...(timeout === undefined ? {} : { timeout }) });
-  } catch (error) {
-    if (!isErrno(error, 'ETIMEDOUT')) throw error;
   }
 }
 

@@ -10,9 +10,8 @@ import type { FileAttr } from '../../../fs/types.js';
 import { mkfs } from '../../../latch/mkfs.js';
 import { latch_fs_type } from '../../../latch/super.js';
 import { GUARDED, guard_read } from '../../../locking/guarded.js';
-import { isErrno } from '../../../sched/errno.js';
 import { Task } from '../../../sched/task.js';
-import { WaitQueue } from '../../../sched/wait.js';
+import { schedule_timeout } from '../../../sched/wait.js';
 import { FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS } from '../../../uapi/ioctl.js';
 import { create, type Scene } from './scene.js';
 
@@ -28,11 +27,7 @@ function newTask(sb: SuperBlock, comm: string): Task {
 
 /** Sleep, so that others come in who can (schedule_timeout). */
 async function pause(task: Task): Promise<void> {
-  try {
-    await new WaitQueue().wait(task, { timeout: LONG, what: 'a server far away' });
-  } catch (error) {
-    if (!isErrno(error, 'ETIMEDOUT')) throw error;
-  }
+  await schedule_timeout(task, LONG, 'a server far away');
 }
 
 /** Another filesystem on the same machine, whose statfs asks a server. */
