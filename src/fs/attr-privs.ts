@@ -7,7 +7,7 @@ import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Timespec } from '../sched/time.js';
-import { S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP } from '../uapi/stat.js';
+import { S_IALLUGO, S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP } from '../uapi/stat.js';
 import type { Dentry } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode, inode_attrs, inode_set_nosec, isDir, S_NOSEC } from './inode.js';
 import { inGroup } from './inode-owner.js';
@@ -22,7 +22,7 @@ const CAPABILITY = 'capability';
  * (setattr_should_drop_suidgid). @returns permission bits, of a directory unchanged
  */
 export function mode_without_suidgid(task: Task, inode: Inode): number {
-  const mode = inode.i_mode & 0o7777;
+  const mode = inode.i_mode & S_IALLUGO;
   if (isDir(inode) || (mode & (S_ISUID | S_ISGID)) === 0) return mode;
   const keepsGroup = (mode & S_ISGID) === 0 || ((mode & S_IXGRP) === 0 && inGroup(task, inode.i_gid));
   return mode & ~(keepsGroup ? S_ISUID : S_ISUID | S_ISGID);
@@ -40,7 +40,7 @@ export function file_remove_suid(
 ): Promise<void> | undefined {
   if (!kill || (inode.i_mode & S_IFMT) !== S_IFREG) return undefined;
   const mode = mode_without_suidgid(task, inode);
-  if (mode === (inode.i_mode & 0o7777)) return undefined;
+  if (mode === (inode.i_mode & S_IALLUGO)) return undefined;
   const { setattr } = inode.i_op;
   if (setattr === undefined) throw errno('EPERM');
   const attr: Iattr = { mode, force: true };
@@ -52,7 +52,7 @@ export function file_remove_suid(
 export function file_remove_privs(task: Task, dentry: Dentry, inode: Inode): Awaitable<void> {
   if (isDir(inode)) return undefined;
   return andThen(file_kill_caps(task, dentry, inode), () => {
-    if (mode_without_suidgid(task, inode) === (inode.i_mode & 0o7777)) return undefined;
+    if (mode_without_suidgid(task, inode) === (inode.i_mode & S_IALLUGO)) return undefined;
     return andThen(take(task, inode_operations.setattr, 'inode', inode.i_rwsem, I_MUTEX_NORMAL), (held) =>
       withCleanup(
         () => file_remove_suid(task, dentry, inode, true),

@@ -37,6 +37,7 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { Errno, errno, errnoOf } from '../sched/errno.js';
 import type { Cred, Task } from '../sched/task.js';
 import { O_RDWR } from '../uapi/fcntl.js';
+import { S_IALLUGO } from '../uapi/stat.js';
 import { Handles } from './handles.js';
 import { bytesOf, splitPath, statOf, textOf, timeOf } from './native-values.js';
 import { read_whole } from './ops/whole-read.js';
@@ -102,7 +103,7 @@ export class NativeOps {
       this.#in('rename', path, done, (task, dir, name) =>
         this.#within(task, to, (newDir, newName) => do_rename(task, dir, name, newDir, newName, 0)),
       ),
-    chmod: (path: string, mode: number, done: Done) => this.#change('chmod', path, done, { mode: mode & 0o7777 }),
+    chmod: (path: string, mode: number, done: Done) => this.#change('chmod', path, done, { mode: mode & S_IALLUGO }),
     chown: (path: string, uid: number, gid: number, done: Done) =>
       this.#change('chown', path, done, {
         ...(uid === UNCHANGED ? {} : { uid }),

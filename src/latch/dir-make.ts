@@ -14,7 +14,7 @@ import { type Awaitable, andThen, instead, nothing, orElse } from '../sched/awai
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { O_CREAT } from '../uapi/fcntl.js';
-import { S_IFDIR, S_IFLNK, S_IFREG, S_ISGID } from '../uapi/stat.js';
+import { S_IALLUGO, S_IFDIR, S_IFLNK, S_IFREG, S_ISGID } from '../uapi/stat.js';
 import { acl_credits, init_acl } from './acl.js';
 import { withOwners } from './charge.js';
 import { changed, dirty, dtype, isDir, namesToChange } from './dir-change.js';
@@ -162,7 +162,7 @@ function openMade(_made: void, task: Task, file: File): Awaitable<void> {
 
 /** ->mkdir (ext4_mkdir). @throws ENOSPC EDQUOT EIO */
 export function mkdir(task: Task, dir: Inode, dentry: Dentry, mode: number): Awaitable<void> {
-  return make(task, dir, dentry, S_IFDIR | (mode & 0o7777), 0, fillDir);
+  return make(task, dir, dentry, S_IFDIR | (mode & S_IALLUGO), 0, fillDir);
 }
 
 function fillDir(_task: Task, _handle: Handle, inode: LatchInode, { dir }: Making): void {
@@ -184,7 +184,7 @@ function fillSymlink(task: Task, handle: Handle, inode: LatchInode, { target }: 
 
 /** A file without a name, which is on the orphan list until it gets one. @throws ENOSPC EDQUOT EIO */
 export async function tmpfile(task: Task, dir: Inode, file: File, mode: number): Promise<void> {
-  const lists = await posix_acl_create(task, dir, S_IFREG | (mode & 0o7777));
+  const lists = await posix_acl_create(task, dir, S_IFREG | (mode & S_IALLUGO));
   let fresh: LatchInode | undefined;
   const body = async (handle: Handle): Promise<LatchInode> => {
     const made = await newInode(task, handle, dir, lists.mode, 0);

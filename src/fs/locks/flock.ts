@@ -1,3 +1,4 @@
+/** BSD locks: flock(2), on whole files (fs/locks.c flock_lock_inode). */
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';

@@ -7,7 +7,7 @@ import { Errno, errno, isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { O_CREAT, O_EXCL, O_TRUNC } from '../../uapi/fcntl.js';
 import { NAME_MAX } from '../../uapi/limits.js';
-import { S_IFREG } from '../../uapi/stat.js';
+import { S_IALLUGO, S_IFREG } from '../../uapi/stat.js';
 import { dget, dput, putAndThrow } from '../dcache.js';
 import { type AllocatedParallel, d_alloc_parallel, d_in_lookup, d_lookup_done } from '../dcache-parallel.js';
 import type { Dentry } from '../dentry.js';
@@ -18,8 +18,6 @@ import { vfs_prepare_mode } from '../namei.js';
 import { assert_sb_write_started } from '../super-freeze.js';
 import { dirOf, LOOKUP_CREATE, LOOKUP_EXCL, LOOKUP_OPEN, lookup_dcache } from './lookup.js';
 import { inode_permission, MAY_EXEC, MAY_WRITE } from './permission.js';
-
-const ANY_PERMISSION = 0o7777;
 
 /** The last name of a path that is to be opened, and how. */
 export interface LastName {
@@ -145,7 +143,7 @@ function callAtomic(
   const dir = dirOf(parent);
   const asked = refused === undefined ? flags : flags & ~O_CREAT;
   if ((asked & O_CREAT) !== 0) assert_sb_write_started(task, dir.i_sb);
-  const bits = vfs_prepare_mode(task, dir, mode, ANY_PERMISSION, S_IFREG);
+  const bits = vfs_prepare_mode(task, dir, mode, S_IALLUGO, S_IFREG);
   return withCleanup(openByFilesystem, lookedUp, dentry, task, dir, file, asked, bits);
 }
 

@@ -5,6 +5,7 @@ import { errno } from '../../sched/errno.js';
 import type { Cred, Task } from '../../sched/task.js';
 import type { Timespec } from '../../sched/time.js';
 import { AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW } from '../../uapi/fcntl.js';
+import { S_IALLUGO } from '../../uapi/stat.js';
 import { notify_change } from '../attr.js';
 import type { Dentry } from '../dentry.js';
 import { inode_permission, MAY_ACCESS } from '../namei/permission.js';
@@ -72,7 +73,7 @@ export function fchmodat(
   flags = 0,
 ): Awaitable<void> {
   known(flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH);
-  return on(task, p, dirfd, name, flags, (dentry) => notify_change(task, dentry, { mode: mode & 0o7777 }));
+  return on(task, p, dirfd, name, flags, (dentry) => notify_change(task, dentry, { mode: mode & S_IALLUGO }));
 }
 
 /** chmod(2). @throws EPERM EROFS ENOENT ENOTDIR EACCES ELOOP ENAMETOOLONG */
@@ -83,7 +84,7 @@ export function chmod(task: Task, p: Process, name: string, mode: number): Await
 /** fchmod(2). @throws EBADF EPERM EROFS */
 export function fchmod(task: Task, p: Process, fd: number, mode: number): Awaitable<void> {
   const file = p.files.get(fd);
-  return notify_change(task, file.f_dentry, { mode: mode & 0o7777, file });
+  return notify_change(task, file.f_dentry, { mode: mode & S_IALLUGO, file });
 }
 
 /** -1 leaves an id as it is. */

@@ -21,6 +21,7 @@ import {
   RESOLVE_NO_XDEV,
   VALID_OPEN_FLAGS,
 } from '../../uapi/fcntl.js';
+import { S_IALLUGO } from '../../uapi/stat.js';
 import { dget, dput } from '../dcache.js';
 import type { Dentry } from '../dentry.js';
 import { File, FMODE_OPENED, FMODE_PATH } from '../file.js';
@@ -46,7 +47,6 @@ import { close_fd, type Process } from './process.js';
 const TMPFILE = O_TMPFILE & ~O_DIRECTORY;
 /** What may come with O_PATH. */
 const O_PATH_FLAGS = O_DIRECTORY | O_NOFOLLOW | O_PATH | O_CLOEXEC;
-const ALL_PERMISSIONS = 0o7777;
 
 /** What openat2(2) is told (struct open_how). */
 export interface OpenHow {
@@ -83,7 +83,7 @@ function willCreate(flags: number): boolean {
  */
 function checkHow({ flags, mode = 0, resolve = 0 }: OpenHow): void {
   if ((flags & ~VALID_OPEN_FLAGS) !== 0) throw errno('EINVAL');
-  if ((mode & ~(willCreate(flags) ? ALL_PERMISSIONS : 0)) !== 0) throw errno('EINVAL');
+  if ((mode & ~(willCreate(flags) ? S_IALLUGO : 0)) !== 0) throw errno('EINVAL');
   if ((flags & O_CREAT) !== 0 && (flags & O_DIRECTORY) !== 0) throw errno('EINVAL');
   if ((flags & TMPFILE) !== 0) {
     if ((flags & O_DIRECTORY) === 0 || (flags & O_ACCMODE) === 0) throw errno('EINVAL');
@@ -161,7 +161,7 @@ export async function openat2(task: Task, p: Process, dirfd: number, name: strin
 /** openat(2): what openat2(2) refuses is ignored (build_open_how). @throws as openat2 */
 export function openat(task: Task, p: Process, dirfd: number, name: string, flags: number, mode = 0): Promise<number> {
   const known = flags & ((flags & O_PATH) !== 0 ? O_PATH_FLAGS : VALID_OPEN_FLAGS);
-  return openat2(task, p, dirfd, name, { flags: known, mode: willCreate(known) ? mode & ALL_PERMISSIONS : 0 });
+  return openat2(task, p, dirfd, name, { flags: known, mode: willCreate(known) ? mode & S_IALLUGO : 0 });
 }
 
 /** open(2). @throws as openat2 */
