@@ -46,6 +46,8 @@ export interface MountSettings {
   lazytime: boolean;
   /** What replaces another file is written before (auto_da_alloc). */
   autoDaAlloc: boolean;
+  /** Mounts of it may map identities. */
+  idmap: boolean;
 }
 
 /** name → what it does, for --help. */
@@ -71,6 +73,7 @@ export const OPTION_HELP: readonly (readonly [string, string])[] = [
     'mount an image as root without a loop device: sync(2) then does not reach it, but its path is shown as the source',
   ],
   ['nocontrol', 'without the control directory .latchfs in the root of the mount'],
+  ['idmap', 'let mount_setattr(2) map the identities of a mount (Linux 6.12 or later)'],
   ['nonempty', 'mount over a directory that has files in it'],
   ['noatime, nodiratime, lazytime', 'access times are not kept, not those of directories, not written for themselves'],
   ['strictatime', 'every read moves the access time, not only the first after a change'],
@@ -131,6 +134,7 @@ export function defaultSettings(): MountSettings {
     remount: false,
     lazytime: false,
     autoDaAlloc: true,
+    idmap: false,
   };
 }
 
@@ -235,6 +239,9 @@ const PLAIN: Readonly<Record<string, (settings: MountSettings) => void>> = {
   },
   lazytime: (s) => {
     s.lazytime = true;
+  },
+  idmap: (s) => {
+    s.idmap = true;
   },
   nolazytime: (s) => {
     s.lazytime = false;

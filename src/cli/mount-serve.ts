@@ -163,6 +163,7 @@ async function served(
       readOnly: settings.readOnly,
       direct: settings.cache === 'none' || !isMemory(source),
       generated: settings.control,
+      idmap: settings.idmap,
       onReady,
     });
     onEnd(farewell);

@@ -32,9 +32,16 @@ export function checkSettings(source: string, settings: MountSettings, given: re
     if (said !== '' && parseSize(said, `source ${source}`) !== settings.size)
       throw new CliError(`option size: ${source} says another size`, 2);
   }
+  if (settings.idmap && !settings.defaultPermissions)
+    throw new CliError(
+      'option idmap: the kernel maps identities only where it checks permissions; leave out no_default_permissions',
+      2,
+    );
   const lines: string[] = [];
   const asked = (name: string): boolean => given.some((list) => list.split(',').some((each) => each.startsWith(name)));
   if (settings.transport === 'fuse-native' && asked('cache='))
     lines.push('option cache: it has no effect with transport=fuse-native, where libfuse decides');
+  if (settings.transport === 'fuse-native' && settings.idmap)
+    lines.push('option idmap: it has no effect with transport=fuse-native, which cannot ask the kernel for it');
   return lines;
 }

@@ -26,6 +26,8 @@ export interface ServeOptions {
   readonly direct: boolean;
   /** It has a control directory. */
   readonly generated: boolean;
+  /** Mounts of it may map identities. */
+  readonly idmap: boolean;
   /** Called when the kernel and we have agreed on the protocol: the mount answers. */
   readonly onReady: () => void;
 }

@@ -45,6 +45,8 @@ export interface Negotiated extends Wire {
    */
   readonly mayRefuseOpen: boolean;
   readonly mayRefuseOpendir: boolean;
+  /** Whether mounts may map identities: requests that make nothing then come without uid and gid. */
+  readonly mapped: boolean;
 }
 
 export type InitAnswer =
@@ -111,6 +113,7 @@ export function negotiate(init: InitIn, wishes: InitWishes): InitAnswer {
     maxWrite,
     maxPages,
     mayRefuseOpen: noOpen,
+    mapped: (flags2 & INIT2.ALLOW_IDMAP) !== 0,
     mayRefuseOpendir: wishes.noOpendir === true && (init.flags & INIT.NO_OPENDIR_SUPPORT) !== 0,
   };
   return { kind: 'ready', reply, negotiated };

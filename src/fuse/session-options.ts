@@ -17,6 +17,8 @@ export interface SessionOptions {
   readonly direct: boolean;
   /** There are files whose contents nobody may cache, so that each must be opened (.latchfs). */
   readonly generated: boolean;
+  /** Whether mounts of it may map identities (mount_setattr(2), MOUNT_ATTR_IDMAP). The kernel must check permissions then. */
+  readonly idmap?: boolean;
   /** Called when INIT has been answered: the mount is live. */
   readonly onReady?: () => void;
 }
@@ -44,7 +46,7 @@ export function validityOf(cache: CacheMode): number {
  * @param acls the filesystem has POSIX ACLs
  * @param strictAtime each open is to be seen, so that reading moves the atime
  */
-export function wishes({ cache, generated }: SessionOptions, acls: boolean, strictAtime: boolean): InitWishes {
+export function wishes({ cache, generated, idmap }: SessionOptions, acls: boolean, strictAtime: boolean): InitWishes {
   let flags =
     INIT.ASYNC_READ |
     INIT.ATOMIC_O_TRUNC |
@@ -64,7 +66,7 @@ export function wishes({ cache, generated }: SessionOptions, acls: boolean, stri
   else flags |= INIT.CACHE_SYMLINKS;
   if (cache !== 'always') flags |= INIT.FLOCK_LOCKS;
   else flags |= INIT.WRITEBACK_CACHE;
-  const flags2 = INIT2.DIRECT_IO_ALLOW_MMAP | INIT2.HAS_EXPIRE_ONLY;
+  const flags2 = INIT2.DIRECT_IO_ALLOW_MMAP | INIT2.HAS_EXPIRE_ONLY | (idmap === true ? INIT2.ALLOW_IDMAP : 0);
   const [noOpen, noOpendir] = [cache === 'always' && !generated && !strictAtime, cache !== 'none' && !strictAtime];
   return { flags, flags2, maxWrite: 1 << 20, maxReadahead: 1 << 20, maxBackground: 64, noOpen, noOpendir };
 }

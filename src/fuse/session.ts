@@ -10,10 +10,10 @@ import { task_end } from '../locking/context.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { ERRNO, Errno, errnoOf } from '../sched/errno.js';
 import type { ErrseqCursor } from '../sched/errseq.js';
-import { type Cred, ROOT_CRED, Task } from '../sched/task.js';
+import { Task } from '../sched/task.js';
 import { MS_STRICTATIME } from '../uapi/mount.js';
 import { AnonymousFiles } from './anonymous.js';
-import { credOf } from './creds.js';
+import { callerOf } from './creds.js';
 import { Handles } from './handles.js';
 import { type Negotiated, negotiate } from './init.js';
 import { Nodes } from './nodes.js';
@@ -187,8 +187,7 @@ export class Session {
 
   /** The task of a request: its caller's identity, asked for further only where needed. */
   newTask(header: RequestHeader): Task {
-    const { uid, gid } = header;
-    const cred: Cred = uid === 0 && gid === 0 ? ROOT_CRED : credOf(uid, gid, header.pid);
+    const cred = callerOf(header, this.negotiated?.mapped === true);
     const task = new Task(this.sb.machine.sched, this.sb.machine.validator, { comm: 'fuse', pid: header.pid, cred });
     task.syscall = opcodeName(header.opcode);
     task.permitted = this.sb.kernelChecksPermissions;

@@ -44,6 +44,10 @@ t.test('flags', async (t) => {
   t.equal(old.reply.flags, INIT.POSIX_LOCKS, 'only what the kernel offers');
   t.equal(old.reply.flags2, 0, 'flags2 means nothing without INIT_EXT');
   t.notOk(old.negotiated.setxattrExt || old.negotiated.extensions);
+  t.notOk(negotiated.mapped);
+  const mapping = { ...kernel, flags2: 0x1ff };
+  t.ok(ready(negotiate(mapping, { flags: 0, flags2: INIT2.ALLOW_IDMAP })).negotiated.mapped);
+  t.notOk(ready(negotiate(mapping, { flags: 0, flags2: 0 })).negotiated.mapped, 'only where it is wanted');
 });
 
 t.test('sizes', async (t) => {

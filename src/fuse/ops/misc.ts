@@ -8,6 +8,7 @@ import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS, FS_IOC_SHUTDOWN, FS_IOC32_SETFLAGS } from '../../uapi/ioctl.js';
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from '../../uapi/poll.js';
+import { asOwner } from '../creds.js';
 import { IOCTL, Notify } from '../protocol/flags.js';
 import type { Message } from '../protocol/message.js';
 import { notifyInvalInode } from '../protocol/notify.js';
@@ -20,10 +21,13 @@ import { withDentry } from './names.js';
 import { inodeOf, replyOk, withFile } from './reply.js';
 
 const CHANGES_ATTRIBUTES = new Set([FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_FSSETXATTR]);
+/** What the kernel takes for a change of attributes, whoever answers it: where it can map identities, it has seen to it that the caller owns the file (vfs_fileattr_set). */
+const CHECKED_BEFORE = new Set([FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR]);
 
 /** IOCTL (vfs_ioctl, do_vfs_ioctl). @throws ENOTTY, and what the request throws */
 export function ioctl(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const request = decodeIoctl(m);
+  if (s.negotiated?.mapped === true && CHECKED_BEFORE.has(request.cmd)) task.cred = asOwner(task.cred);
   return andThen(argumentOf(s, task, h, request), (data) => run_ioctl(s, task, h, { ...request, data }));
 }
 
