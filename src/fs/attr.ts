@@ -69,6 +69,7 @@ export function setattr_prepare(task: Task, dentry: Dentry, attr: Iattr): void {
 
 /** Times of the caller's choice are set, or only one of the two (ATTR_TIMES_SET). */
 function setsTimes(attr: Iattr): boolean {
+  if (touches(attr)) return false;
   if (typeof attr.atime === 'object' || typeof attr.mtime === 'object') return true;
   // UTIME_NOW of one with UTIME_OMIT of the other counts as a choice (vfs_utimes).
   return attr.size === undefined && (attr.atime === 'now') !== (attr.mtime === 'now');
@@ -83,9 +84,10 @@ function flushesTimes(attr: Iattr): boolean {
   return others === undefined && (attr.file.f_mode & FMODE_WRITE) !== 0;
 }
 
-/** Both times become now: a writer may, too (ATTR_TOUCH). */
-function touches(attr: Iattr): boolean {
-  return attr.atime === 'now' && attr.mtime === 'now';
+/** Both times become now: a writer may, too (ATTR_TOUCH). The kernel with its writeback cache says itself which moment that is, as mtime and ctime. */
+function touches({ atime, mtime, ctime }: Iattr): boolean {
+  if (atime !== 'now') return false;
+  return mtime === 'now' || (mtime !== undefined && mtime.sec === ctime?.sec && mtime.nsec === ctime.nsec);
 }
 
 /**
