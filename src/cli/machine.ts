@@ -20,6 +20,8 @@ import { CliError } from './error.js';
 import { isMemory, parseSize } from './size.js';
 
 const DEFAULT_SIZE = 4 * 2 ** 30;
+/** Milliseconds for which tasks run at most before new requests, timers and completions have their turn, where their work is long (sched_base_slice). */
+const SLICE = 3;
 /** Milliseconds after which a task that sleeps is reported (kernel.hung_task_timeout_secs). */
 const HUNG_TASK = 120_000;
 
@@ -50,7 +52,7 @@ export interface ValidatedMachine extends Machine {
 
 /** The machine of a command: the scheduler on real time, and a validator that tells `sink` of breaches. */
 export function newMachine(options: MachineOptions): ValidatedMachine {
-  const sched = new RealScheduler();
+  const sched = new RealScheduler({ slice: SLICE });
   const validator = new Lockdep(options.enforce, options.sink, {
     stacks: options.stacks,
     hungTask: HUNG_TASK,

@@ -43,7 +43,10 @@ export async function serve(mountpoint: string, sb: SuperBlock, log: Logger, opt
   const device = new FuseDevice(mounted.fd, MAX_WRITE);
   let loop: ServeLoop | undefined;
   const session = new Session(device, sb, { ...options, validity: validityOf(options.cache) }, log, () => loop?.stop());
-  loop = new ServeLoop(device, session.handle, { running: () => sb.sched.runnable });
+  loop = new ServeLoop(device, session.handle, {
+    running: () => sb.sched.runnable,
+    wantsTurn: () => sb.sched.wantsTurn,
+  });
   const ignoreSignals = unmountAtSignals(mounted, log, () => loop.stop());
   const count = (): void => log.info({ requests: session.requests() }, 'requests so far');
   process.on('SIGUSR2', count);

@@ -40,6 +40,7 @@ export class WorkQueue {
         } catch (error) {
           this.#failed(error);
         }
+        await task.sched.yield();
       }
     } finally {
       this.#running = false;

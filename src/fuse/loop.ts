@@ -12,7 +12,7 @@ import { Receive, type Transport } from './transport.js';
 export interface LoopHooks {
   /** Tasks that would run at the next microtask (those that wait for something else do not count). */
   running(): number;
-  /** Whether something waits for a turn of Node's event loop (an immediate, say) and sleeping must not delay it. */
+  /** Whether something waits for a turn of Node's event loop (an immediate, say): neither sleeping nor running tasks may delay it. */
   wantsTurn?(): boolean;
 }
 
@@ -189,7 +189,7 @@ export class ServeLoop {
           for (let i = 0; i < TICKS && hooks.running() > 0; i++) await undefined;
           this.#limit = SHORTEST_SLEEP;
           this.#look = true;
-          if (performance.now() - this.#turned < TURN_EVERY) continue;
+          if (hooks.wantsTurn?.() !== true && performance.now() - this.#turned < TURN_EVERY) continue;
         }
         await turner.turn();
         this.#turned = performance.now();

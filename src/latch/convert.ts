@@ -37,6 +37,7 @@ export async function convert_unwritten(
         if (block < range.end) return;
         done++;
         block = 0;
+        await task.sched.yield();
       }
       await last(handle);
     } finally {

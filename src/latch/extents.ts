@@ -212,6 +212,7 @@ export class ExtentTree {
       );
       await freed(part(extent, from, to));
       to = from;
+      if (to > start) await task.sched.yield();
     }
     return start;
   }
@@ -256,6 +257,7 @@ export class ExtentTree {
         if (zero === undefined || !isErrno(error, 'ENOSPC')) throw error;
         await zeroout(extent, first, last, change, zero);
       }
+      if (from < end) await task.sched.yield();
     }
     return end;
   }
@@ -289,6 +291,7 @@ export class ExtentTree {
       await this.#replace(task, handle, old, fresh);
       if (by < 0) low = end;
       else high = first;
+      await task.sched.yield();
     }
     return undefined;
   }

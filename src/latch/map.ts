@@ -90,6 +90,7 @@ export async function preallocate(
       }
       mapped?.({ logical: block, length: count });
       block += count;
+      if (block < end) await task.sched.yield();
     }
   };
   while (block < end) {

@@ -170,6 +170,7 @@ async function mapSome(
       if (run.folios.length === 0) break;
       runs.push(run);
       done += run.folios.length;
+      if (done < batch.length) await task.sched.yield();
     }
   } catch (error) {
     if (done === 0) throw error;

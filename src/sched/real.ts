@@ -13,7 +13,19 @@ const TRIES = 5;
 /** Milliseconds that Node can count, 24 days: what is longer fires at once there. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
 
+export interface RealSchedulerOptions {
+  /**
+   * Milliseconds for which tasks may run before one that yields lets Node's event loop have a turn: without one, no timer fires, no I/O completes, and no new request
+   * is taken, however often tasks yield to each other. If left out they run until all of them wait: then what they do depends on no clock.
+   */
+  readonly slice?: number;
+}
+
 export class RealScheduler implements Scheduler {
+  readonly #slice: number;
+  /** When a task last came back from a turn of the event loop, in milliseconds. */
+  #turned = 0;
+  #turning = 0;
   #runnable = 0;
   /** Wall clock minus monotonic clock, the nanoseconds not negative; refreshed when somebody has set the clock. */
   #offsetSec = 0;
@@ -21,8 +33,16 @@ export class RealScheduler implements Scheduler {
   /** False before the first time. */
   #offsetKnown = false;
 
+  constructor(options?: RealSchedulerOptions) {
+    this.#slice = options?.slice ?? Number.POSITIVE_INFINITY;
+  }
+
   get runnable(): number {
     return this.#runnable;
+  }
+
+  get wantsTurn(): boolean {
+    return this.#turning > 0;
   }
 
   realtime(): Timespec {
@@ -101,7 +121,14 @@ export class RealScheduler implements Scheduler {
   }
 
   async yield(): Promise<void> {
-    await undefined;
+    if (this.#slice === Number.POSITIVE_INFINITY || performance.now() - this.#turned < this.#slice) {
+      await undefined;
+      return;
+    }
+    this.#turning++;
+    await new Promise(setImmediate);
+    this.#turning--;
+    this.#turned = performance.now();
   }
 
   /** Whether the offset does not lead from one clock to the other; within 2 ms of it, it is kept, so that timestamps stay monotonic. */

@@ -17,6 +17,9 @@ export interface Scheduler {
    */
   readonly runnable: number;
 
+  /** Whether tasks that could run have stopped for a turn of what happens outside. */
+  readonly wantsTurn: boolean;
+
   /** CLOCK_REALTIME with nanoseconds. */
   realtime(): Timespec;
 
@@ -47,6 +50,6 @@ export interface Scheduler {
    */
   external<T>(work: Promise<T>): Promise<T>;
 
-  /** Let every other runnable task make a step (cond_resched). */
+  /** Let every other runnable task make a step (cond_resched); and, where this one and others have had their slice, whoever waits for something outside. */
   yield(): Promise<void>;
 }

@@ -106,3 +106,30 @@ t.test('it believes no difference that comes of losing the processor between the
   t.same(sched.realtime(), { sec: 1_700_000_000, nsec: 40 * MSEC }, 'and 40 ms later');
   t.end();
 });
+
+t.test('tasks that yield leave the event loop its turns, if they have a slice', async (t) => {
+  const sched = new RealScheduler({ slice: 2 });
+  let fired = false;
+  let wanted = false;
+  sched.timer(1, () => {
+    fired = true;
+    wanted = sched.wantsTurn;
+  });
+  const until = performance.now() + 10_000;
+  await sched.run(async () => {
+    while (!fired && performance.now() < until) await sched.yield();
+  });
+  t.ok(fired, 'a timer fires, though a task could run all the time');
+  t.ok(wanted, 'and who serves them knows that a task waits for that');
+  t.notOk(sched.wantsTurn);
+  t.equal(sched.runnable, 0);
+  const without = new RealScheduler();
+  let turned = false;
+  setImmediate(() => {
+    turned = true;
+  });
+  await without.run(async () => {
+    for (let i = 0; i < 1000; i++) await without.yield();
+  });
+  t.notOk(turned, 'without one they go on until all of them wait');
+});
