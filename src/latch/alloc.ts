@@ -140,9 +140,7 @@ export class Allocator {
     { start: from, length: want }: Run,
     alloc: Allocator,
   ): Run | undefined {
-    const run =
-      search(bh.b_data, group, Math.max(from, GROUP_HEAD), group.size, want) ??
-      search(bh.b_data, group, GROUP_HEAD, Math.min(group.size, Math.max(from, GROUP_HEAD)), want);
+    const run = search(bh.b_data, group, Math.min(group.size, Math.max(from, GROUP_HEAD)), want);
     const { descriptor } = group;
     if (run === undefined || descriptor === undefined) {
       brelse(bh);
@@ -216,6 +214,7 @@ export class Allocator {
       return undefined;
     }
     group.trimmed = undefined;
+    group.longest = undefined;
     // Memory is given back at once.
     if (!this.#bdev.ephemeral) return undefined;
     return blkdev_issue_discard(task, this.#bdev, ((group.base + at) * BLOCK_SIZE) / 512, count * BLOCK_SIZE);
@@ -243,6 +242,7 @@ export class Allocator {
       if (group instanceof Promise || group.busy === undefined) continue;
       fillBits(group.busy, start % GROUP_BLOCKS, length, false);
       group.trimmed = undefined;
+      group.longest = undefined;
       group.busyCount -= length;
       this.#pending -= length;
       if (group.busyCount === 0) group.busy = undefined;
@@ -289,17 +289,26 @@ function giveBackTo(
   return alloc.giveBack(task, handle, group, bh, blocks);
 }
 
-/** The first run of free blocks that is as long as wanted, or good enough; the longest where there is none. */
-function search(bits: Uint8Array, group: Group, from: number, end: number, want: number): Run | undefined {
-  const enough = Math.min(want, GOOD_RUN);
+/**
+ * The first run of free blocks of a group from `from` on, and then from its beginning, that is as long as wanted, or good enough; the longest where there is none. Of a
+ * group that has only short ones that is remembered, so that it is not searched to its end for each of many: the first of the longest will do then.
+ */
+function search(bits: Uint8Array, group: Group, from: number, want: number): Run | undefined {
+  const enough = Math.min(want, group.longest ?? GOOD_RUN, GOOD_RUN);
   let best: Run | undefined;
-  for (let at = from; at < end; ) {
-    const start = firstClear(bits, group.busy, at, end);
-    if (start === undefined) break;
-    const length = clearRun(bits, group.busy, start, end, want);
-    if (best === undefined || length > best.length) best = { start, length };
-    if (length >= enough) break;
-    at = start + length;
+  for (const [low, end] of [
+    [from, group.size],
+    [GROUP_HEAD, from],
+  ] as const) {
+    for (let at = low; at < end; ) {
+      const start = firstClear(bits, group.busy, at, end);
+      if (start === undefined) break;
+      const length = clearRun(bits, group.busy, start, end, want);
+      if (length >= enough) return { start, length };
+      if (best === undefined || length > best.length) best = { start, length };
+      at = start + length;
+    }
   }
+  group.longest = best?.length;
   return best;
 }

@@ -43,6 +43,8 @@ export class Group {
   tid = 0;
   /** All that was free in runs of at least so many blocks was discarded, and none was freed since. */
   trimmed: number | undefined;
+  /** No run of free blocks that can be used is longer; undefined where any may be. */
+  longest: number | undefined;
   /** No inode block of it is known to have room: not to be searched until one gets some. */
   full = false;
 
