@@ -11,6 +11,7 @@ import { vfs_getxattr, vfs_listxattr, vfs_removexattr, vfs_setxattr } from '../.
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { ERRNO, errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
+import { S_IFMT, S_IFREG } from '../../uapi/stat.js';
 import { FATTR } from '../protocol/flags.js';
 import type { Message } from '../protocol/message.js';
 import { decodeAccess, decodeSetattr, decodeStatx } from '../protocol/read-files.js';
@@ -76,6 +77,8 @@ function iattrOf(s: Session, request: SetattrIn): Iattr {
 function announces(task: Task, dentry: Dentry, attr: Iattr): Awaitable<boolean> {
   if (!sets_nothing(attr)) return false;
   const inode = inodeOf(dentry);
+  // Nobody writes to a directory, and a pipe or a device is no file of ours to write to.
+  if ((inode.i_mode & S_IFMT) !== S_IFREG) return false;
   if (!inode_owner_or_capable(task, inode)) return true;
   const loses = mode_without_suidgid(task, inode) !== (inode.i_mode & 0o7777);
   return loses && task.cred.capable('CAP_FSETID') ? callsOtherThanChown(task.pid) : false;

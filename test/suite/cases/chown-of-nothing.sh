@@ -13,4 +13,7 @@ for bits in (0o6755, 0o4755, 0o2755, 0o2644, 0o755):
         print(f'{bits:o} by {who}:', mode('f'), moved); os.unlink('f')
 put('c', mode=0o755); os.chown('c', 12345, 12345); os.setxattr('c', 'security.capability', capability); as_user(lambda: os.chown('c', -1, -1)); print(os.listxattr('c'))
 os.mkdir('d'); os.chmod('d', 0o6777); os.chown('d', -1, -1); print(mode('d'))
+for name, make in (('pipe', os.mkfifo), ('directory', os.mkdir), ('link', lambda name: os.symlink('x', name))):
+    make(name); before = os.lstat(name).st_ctime_ns; time.sleep(0.02)
+    as_user(lambda: os.chown(name, -1, -1, follow_symlinks=False), 54321, 54321); print(name, os.lstat(name).st_ctime_ns > before)
 PY
