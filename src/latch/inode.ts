@@ -280,6 +280,9 @@ async function readInode(task: Task, info: LatchInfo, inode: LatchInode): Promis
     if (disk.nlink === 0 && inode.i_ino !== info.super.orphan) {
       throw errno('ESTALE', `inode ${inode.i_ino} has no links`);
     }
+    if ((disk.mode & S_IFMT) === S_IFREG && disk.size > info.sb.s_maxbytes) {
+      throw errno('EIO', `inode ${inode.i_ino} is larger than a file can be`);
+    }
     fillFrom(inode, disk);
     // It may have been changed and left memory since the last commit: fsync is to find that out.
     inode.i_sync_tid = inode.i_datasync_tid = info.journal.tid;

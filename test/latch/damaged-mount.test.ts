@@ -217,6 +217,30 @@ for (const [name, change] of tried) {
   });
 }
 
+t.test('a file that says it is larger than one can be is not shown', async (t) => {
+  const before = await World.mount(await freshImage(4 << 20));
+  for (const name of ['/f', '/g']) {
+    await before.create(name);
+    await before.write(name, 0, Buffer.alloc(9000, 'f'));
+  }
+  const ino = await before.at('/f', ({ d_inode }) => d_inode?.i_ino ?? 0);
+  await before.unmount();
+  const victim = new Victim(before.driver.now);
+  victim.editInode(ino, { size: 2 ** 44 });
+  const world = await World.mount(victim.image);
+  await t.rejects(
+    world.at('/f', ({ d_inode }) => d_inode?.i_size),
+    { code: 'EIO' },
+  );
+  t.ok((await world.read('/g')).equals(Buffer.alloc(9000, 'f')));
+  await world.unmount();
+  const { image, result } = await repaired(world.driver.now);
+  t.equal(result.left, 0);
+  const after = await World.mount(image);
+  t.ok((await after.read('/f')).subarray(0, 9000).equals(Buffer.alloc(9000, 'f')));
+  await after.unmount();
+});
+
 t.test('a file that says it has no links is not deleted by who looks at it', async (t) => {
   const before = await World.mount(await freshImage(4 << 20));
   await before.create('/f');
