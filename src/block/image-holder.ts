@@ -1,5 +1,6 @@
 /** Who has an image locked, to say so and to tell the remedy. */
 import { readFileSync, realpathSync, type Stats } from 'node:fs';
+import { mountsElsewhere, unescapeOctal } from './mount-namespaces.js';
 
 function lines(path: string): string[] {
   try {
@@ -10,25 +11,24 @@ function lines(path: string): string[] {
   }
 }
 
-/** Mount tables write spaces and the like in octal. */
-function unescapeOctal(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_match, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
-}
-
 /** The file behind a loop device, or the source itself. */
 function fileOf(source: string): string {
   const loop = /^\/dev\/(loop\d+)$/.exec(source)?.[1];
   return loop === undefined ? source : (lines(`/sys/block/${loop}/loop/backing_file`)[0] ?? source);
 }
 
-/** Where the image is mounted, as far as this process can see. */
-export function mountOf(given: string): string | undefined {
-  let path = given;
+function realPath(given: string): string {
   try {
-    path = realpathSync(given);
+    return realpathSync(given);
   } catch {
     // It was opened before: somebody has taken its name away meanwhile.
+    return given;
   }
+}
+
+/** Where the image is mounted, as far as this process can see. */
+export function mountOf(given: string): string | undefined {
+  const path = realPath(given);
   for (const line of lines('/proc/self/mounts')) {
     const [source = '', target = '', type = ''] = line.split(' ');
     if (!type.startsWith('fuse')) continue;
@@ -57,6 +57,14 @@ export function describeHolder(path: string, stat: Stats): string {
   const mountpoint = mountOf(path);
   if (mountpoint !== undefined)
     return `${path} is in use: it is mounted on ${mountpoint}; run: latchfs umount ${mountpoint}`;
+  const real = realPath(path);
+  const [other] = mountsElsewhere(
+    ({ type, source }) => type.startsWith('fuse') && (source === real || fileOf(source) === real),
+  );
+  if (other !== undefined) {
+    const unmount = `nsenter -t ${other.pid} -m umount ${other.mountpoint}`;
+    return `${path} is in use: the mount namespace of process ${other.pid} (${other.comm}) has it mounted on ${other.mountpoint}; end that process, or run: ${unmount}`;
+  }
   const locker = lockerOf(stat);
   if (locker !== undefined)
     return `${path} is in use by process ${locker}: unmount it there first, or end that process`;

@@ -1,6 +1,7 @@
 /** What ends a daemon: SIGINT, SIGTERM, SIGHUP and SIGQUIT unmount; what cannot be unmounted is detached, and cut off if need be. */
+import { mountsElsewhere } from '../block/mount-namespaces.js';
 import { type Mounted, unmountFuse } from '../fuse/mount.js';
-import { abortConnection } from '../fuse/mountinfo.js';
+import { abortConnection, connectionOf, mountAt } from '../fuse/mountinfo.js';
 import type { Logger } from '../report/log.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
@@ -36,6 +37,11 @@ async function end(mounted: Mounted, log: Logger, stop: () => void): Promise<voi
     if (mounted.connection !== undefined) abortConnection(mounted.connection);
     stop();
   }, PATIENCE).unref();
+  const mount = mountAt(mounted.mountpoint);
+  if (mount === undefined || connectionOf(mount) !== mounted.connection) {
+    log.warn(`${mounted.mountpoint} was unmounted, and is still used: ${users(mounted)}`);
+    return;
+  }
   try {
     await unmountFuse(mounted.mountpoint, false);
     return;
@@ -47,4 +53,14 @@ async function end(mounted: Mounted, log: Logger, stop: () => void): Promise<voi
   } catch (error) {
     log.error({ err: error }, `${mounted.mountpoint} cannot be detached`);
   }
+}
+
+/** Who may use what is not mounted here any more, for people. */
+function users({ connection }: Mounted): string {
+  const elsewhere = mountsElsewhere(({ device }) => {
+    const [major, minor] = device.split(':').map(Number);
+    return major !== undefined && minor !== undefined && connectionOf({ major, minor }) === connection;
+  });
+  if (elsewhere.length === 0) return 'by open files';
+  return elsewhere.map(({ pid, comm }) => `by the mount namespace of process ${pid} (${comm})`).join(', ');
 }

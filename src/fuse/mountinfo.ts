@@ -79,7 +79,7 @@ export function isFuse(mount: MountInfo): boolean {
 }
 
 /** The number of a fuse mount's connection: its directory in /sys/fs/fuse/connections. */
-export function connectionOf(mount: MountInfo): number {
+export function connectionOf(mount: Pick<MountInfo, 'major' | 'minor'>): number {
   return mount.major * 0x100000 + mount.minor;
 }
 

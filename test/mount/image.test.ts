@@ -1,5 +1,8 @@
 /** Images over remounts, one mount at a time, and what is left of a daemon that was killed. */
-import { statSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import t from 'tap';
 import { mount, root, run } from './harness.js';
 
@@ -57,4 +60,24 @@ t.test('a daemon that is killed leaves what umount clears', { skip: needsRoot, t
   const again = await run(`${root}scripts/latchfs`, ['mount', 'memory:64M', mounted.dir]);
   t.equal(again.status, 0, `the next mount works ${again.stderr}`);
   t.equal((await run(`${root}scripts/latchfs`, ['umount', mounted.dir])).status, 0);
+});
+
+t.test('who has an image in a mount namespace of his own is named', { skip: needsRoot, timeout: 60_000 }, async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'latchfs-apart-'));
+  t.teardown(() => run('rm', ['-rf', dir]));
+  const image = join(dir, 'image');
+  t.equal((await run(`${root}scripts/latchfs`, ['mkfs', image, '--size', '16M'])).status, 0);
+  const script = `mkdir "$1/m" && "$0" mount "$1/image" "$1/m" && echo mounted && sleep 1000; umount "$1/m"`;
+  const args = ['-m', '--propagation', 'private', 'sh', '-c', script, `${root}scripts/latchfs`, dir];
+  const holder = spawn('unshare', args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  await new Promise((resolve) => holder.stdout.once('data', resolve));
+  const refused = await run(`${root}scripts/latchfs`, ['mount', image, '/media', '-f']);
+  t.match(
+    refused.stderr,
+    /image is in use: the mount namespace of process \d+ \(\w+\) has it mounted on \S+\/m; end that process, or run: nsenter -t \d+ -m umount \S+\/m\n$/,
+  );
+  const [, remedy = 'false'] = /or run: (.*)\n/.exec(refused.stderr) ?? [];
+  t.equal((await run('sh', ['-c', remedy])).status, 0, 'what it says to run unmounts it');
+  holder.kill();
+  t.equal((await run(`${root}scripts/latchfs`, ['fsck', image])).status, 0, 'and then the image is free');
 });
