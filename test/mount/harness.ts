@@ -4,6 +4,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { detachCopies, deviceAt } from '../../scripts/stressing/copies.js';
 import { mountAt } from '../../src/fuse/mountinfo.js';
 
 export const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -144,6 +145,7 @@ export async function mount(source: string, options = 'allow_other'): Promise<Mo
   const unmount = async (): Promise<number> => {
     // As umount(8) and latchfs say it.
     const busy = (): boolean => / busy| is in use/.test(clean.stderr);
+    const device = deviceAt(dir);
     let clean = await unmountWith([dir], 120_000);
     // Whoever looks at all mounts of the machine at this moment (df, say) uses this one, too; what a test has left open stays open.
     for (let i = 0; i < 20 && busy(); i++) {
@@ -155,13 +157,29 @@ export async function mount(source: string, options = 'allow_other'): Promise<Mo
       console.error(`umount of ${dir}: ${clean.stderr}${users.stderr}`);
     }
     if (clean.status !== 0) await unmountWith(['-l', dir], 30_000);
+    const detached = await detachCopies(device);
+    for (const line of detached.lines) console.error(line);
+    if (!detached.all) {
+      // What the kernel has not written yet is in its cache still.
+      await run('sync', []);
+      daemon.kill('SIGTERM');
+    }
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<number>((resolve) => {
       timer = setTimeout(() => resolve(254), 120_000);
     });
     const status = await Promise.race([ended, late]);
     clearTimeout(timer);
-    if (status === 254) daemon.kill('SIGKILL');
+    if (status === 254) {
+      const state = await run('grep', [
+        '-hE',
+        '^(State|Threads|VmRSS|.*_switches)|^[a-z_0-9]+$',
+        `/proc/${daemon.pid}/wchan`,
+        `/proc/${daemon.pid}/status`,
+      ]);
+      console.error(`the daemon of ${dir} has not ended 120 s after the unmount:\n${state.stdout}${log()}${stderr}`);
+      daemon.kill('SIGKILL');
+    }
     rmSync(scratch, { recursive: true, force: true });
     return clean.status === 0 ? status : 253;
   };

@@ -3,18 +3,32 @@
  * nothing afterwards. LATCHFS_STRESS_SECONDS makes it longer. And the stress itself: what is wrong with a filesystem is seen.
  */
 import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { stressInside } from '../../scripts/stressing/inside.js';
+import { mounts } from '../../src/fuse/mountinfo.js';
 import { errno } from '../../src/sched/errno.js';
+import { othersNeedRoot } from '../mount/harness.js';
 import { lacking } from '../mount/users.js';
 
 const main = fileURLToPath(new URL('../../scripts/stressing/main.js', import.meta.url));
 const seconds = process.env['LATCHFS_STRESS_SECONDS'] ?? '30';
 
-function stress(...args: string[]): Promise<{ status: number | null; output: string }> {
+interface Stressed {
+  readonly status: number | null;
+  readonly output: string;
+}
+
+const stress = (...args: string[]): Promise<Stressed> => stressIn(tmpdir(), ...args);
+
+/** @param dir where it mounts */
+function stressIn(dir: string, ...args: string[]): Promise<Stressed> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['--enable-source-maps', main, ...args], { cwd: '/' });
+    const env = { ...process.env, TMPDIR: dir };
+    const child = spawn(process.execPath, ['--enable-source-maps', main, ...args], { cwd: '/', env });
     let output = '';
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (text: string) => {
@@ -36,6 +50,22 @@ t.test('on mounts', { skip }, async (t) => {
   const { status, output } = await stress('--seconds', seconds, '--on', 'mounts');
   t.equal(status, 0, output.slice(0, 5000));
   t.match(output, /\n\d+ rounds, \d+ calls, \d+ of them refused, 0 faults\n$/);
+});
+
+t.test('a copy of the mount in another namespace does not hold it up', { skip: skip || othersNeedRoot }, async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'latchfs-copied-'));
+  t.teardown(() => rmSync(dir, { recursive: true }));
+  const ran = stressIn(dir, '--seconds', '4', '--on', 'mounts');
+  while (!mounts().some(({ mountpoint }) => mountpoint.startsWith(dir)))
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  const copy = spawn('unshare', ['-m', '--propagation', 'private', 'sleep', '1000'], { stdio: 'ignore' });
+  t.teardown(() => copy.kill());
+  const { status, output } = await ran;
+  t.equal(status, 0, output.slice(0, 5000));
+  t.match(
+    output,
+    /latchfs-stress-\w+\/mnt was still mounted in the namespace of process \d+ \(\S+\); it was detached\n/,
+  );
 });
 
 t.test('a lock that is not given back and an error that is no errno are seen', async (t) => {
