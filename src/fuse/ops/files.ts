@@ -9,7 +9,7 @@ import { S_APPEND } from '../../fs/inode.js';
 import { locks_remove_posix } from '../../fs/locks.js';
 import { type OpenedOrCreated, open_or_create } from '../../fs/namei/open-last.js';
 import { vfs_open, vfs_tmpfile_open } from '../../fs/open.js';
-import { vfs_iter_write } from '../../fs/read-write.js';
+import { vfs_iter_write, type WriteOptions } from '../../fs/read-write.js';
 import { vfs_llseek } from '../../fs/seek.js';
 import { vfs_fsync_range } from '../../fs/sync.js';
 import { atime_needs_update } from '../../fs/time.js';
@@ -194,22 +194,45 @@ function writeFile(
   task: Task,
   h: RequestHeader,
   m: Message,
-  { offset, size, write_flags, flags, start }: WriteIn,
+  request: WriteIn,
 ): Awaitable<void> {
+  const { offset, size, write_flags, flags, start } = request;
   const iter = IovIter.ofMemory(memoryOf(m, start), size);
   const cached = (write_flags & WRITE.CACHE) !== 0;
   const direct = !cached && (flags & O_DIRECT) !== 0;
   // Pages that the kernel writes back: by whom they were written it does not say.
   task.anonymous = cached;
-  const done = vfs_iter_write(task, file, iter, offset, {
+  const options: WriteOptions = {
     direct: direct && s.options.direct,
     // The kernel knows where the file ends, and RWF_NOAPPEND is told to nobody: it is written where the request says.
     append: !cached && (flags & O_APPEND) !== 0 && (file.f_inode.i_flags & S_APPEND) !== 0,
     sync: (flags & O_SYNC) === O_SYNC ? 'sync' : (flags & O_DSYNC) !== 0 ? 'dsync' : false,
     killSuidgid: (write_flags & WRITE.KILL_SUIDGID) !== 0,
     killCaps: !cached,
-  });
-  return andThen(done, answerWritten, s, h, direct ? file : undefined, offset);
+  };
+  const done = vfs_iter_write(task, file, iter, offset, options);
+  const whole = cached ? andThen(done, writeRest, task, file, m, request, options) : done;
+  return andThen(whole, answerWritten, s, h, direct ? file : undefined, offset);
+}
+
+/**
+ * The rest of pages that the kernel writes back. It takes them for written whatever the answer counts (fuse_writepage_end looks at the error only), so that what stopped
+ * the write, no room say, must be the answer: else fsync and close would say that all is well.
+ * @throws what the write of the rest throws
+ */
+function writeRest(
+  written: number,
+  task: Task,
+  file: File,
+  m: Message,
+  request: WriteIn,
+  options: WriteOptions,
+): Awaitable<number> {
+  const { offset, size, start } = request;
+  if (written >= size) return written;
+  const iter = IovIter.ofMemory(memoryOf(m, start + written), size - written);
+  const more = vfs_iter_write(task, file, iter, offset + written, options);
+  return andThen(more, (count) => writeRest(written + count, task, file, m, request, options));
 }
 
 /** @param direct the file, if it was written past the kernel's cache */
