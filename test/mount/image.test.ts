@@ -9,7 +9,7 @@ import { mount, root, run } from './harness.js';
 t.setTimeout(900_000);
 const needsRoot = process.getuid?.() !== 0 ? 'mounts as root' : false;
 
-t.test('an image keeps its tree over a remount', { skip: needsRoot, timeout: 120_000 }, async (t) => {
+t.test('an image keeps its tree over a remount', { skip: needsRoot, timeout: 600_000 }, async (t) => {
   const image = `/tmp/latchfs-test-${process.pid}.img`;
   const made = await run(`${root}scripts/latchfs`, ['mkfs', image, '--size', '256M']);
   t.equal(made.status, 0, `mkfs: ${made.stderr}`);
@@ -51,7 +51,7 @@ print(fcntl.ioctl(root, 0x81009431, bytes(256)).rstrip(b'\\0').decode())`;
   }
 });
 
-t.test('a daemon that is killed leaves what umount clears', { skip: needsRoot, timeout: 60_000 }, async (t) => {
+t.test('a daemon that is killed leaves what umount clears', { skip: needsRoot, timeout: 600_000 }, async (t) => {
   const mounted = await mount('memory:64M');
   mounted.daemon.kill('SIGKILL');
   await new Promise((resolve) => mounted.daemon.once('exit', resolve));
@@ -62,7 +62,7 @@ t.test('a daemon that is killed leaves what umount clears', { skip: needsRoot, t
   t.equal((await run(`${root}scripts/latchfs`, ['umount', mounted.dir])).status, 0);
 });
 
-t.test('who has an image in a mount namespace of his own is named', { skip: needsRoot, timeout: 60_000 }, async (t) => {
+t.test('who has an image in a mount namespace of his own is named', { skip: needsRoot, timeout: 600_000 }, async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'latchfs-apart-'));
   t.teardown(() => run('rm', ['-rf', dir]));
   const image = join(dir, 'image');
