@@ -62,22 +62,26 @@ t.test('a daemon that is killed leaves what umount clears', { skip: needsRoot, t
   t.equal((await run(`${root}scripts/latchfs`, ['umount', mounted.dir])).status, 0);
 });
 
-t.test('who has an image in a mount namespace of his own is named', { skip: needsRoot, timeout: 600_000 }, async (t) => {
-  const dir = mkdtempSync(join(tmpdir(), 'latchfs-apart-'));
-  t.teardown(() => run('rm', ['-rf', dir]));
-  const image = join(dir, 'image');
-  t.equal((await run(`${root}scripts/latchfs`, ['mkfs', image, '--size', '16M'])).status, 0);
-  const script = `mkdir "$1/m" && "$0" mount "$1/image" "$1/m" && echo mounted && sleep 1000; umount "$1/m"`;
-  const args = ['-m', '--propagation', 'private', 'sh', '-c', script, `${root}scripts/latchfs`, dir];
-  const holder = spawn('unshare', args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  await new Promise((resolve) => holder.stdout.once('data', resolve));
-  const refused = await run(`${root}scripts/latchfs`, ['mount', image, '/media', '-f']);
-  t.match(
-    refused.stderr,
-    /image is in use: the mount namespace of process \d+ \(\w+\) has it mounted on \S+\/m; end that process, or run: nsenter -t \d+ -m umount \S+\/m\n$/,
-  );
-  const [, remedy = 'false'] = /or run: (.*)\n/.exec(refused.stderr) ?? [];
-  t.equal((await run('sh', ['-c', remedy])).status, 0, 'what it says to run unmounts it');
-  holder.kill();
-  t.equal((await run(`${root}scripts/latchfs`, ['fsck', image])).status, 0, 'and then the image is free');
-});
+t.test(
+  'who has an image in a mount namespace of his own is named',
+  { skip: needsRoot, timeout: 600_000 },
+  async (t) => {
+    const dir = mkdtempSync(join(tmpdir(), 'latchfs-apart-'));
+    t.teardown(() => run('rm', ['-rf', dir]));
+    const image = join(dir, 'image');
+    t.equal((await run(`${root}scripts/latchfs`, ['mkfs', image, '--size', '16M'])).status, 0);
+    const script = `mkdir "$1/m" && "$0" mount "$1/image" "$1/m" && echo mounted && sleep 1000; umount "$1/m"`;
+    const args = ['-m', '--propagation', 'private', 'sh', '-c', script, `${root}scripts/latchfs`, dir];
+    const holder = spawn('unshare', args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    await new Promise((resolve) => holder.stdout.once('data', resolve));
+    const refused = await run(`${root}scripts/latchfs`, ['mount', image, '/media', '-f']);
+    t.match(
+      refused.stderr,
+      /image is in use: the mount namespace of process \d+ \(\w+\) has it mounted on \S+\/m; end that process, or run: nsenter -t \d+ -m umount \S+\/m\n$/,
+    );
+    const [, remedy = 'false'] = /or run: (.*)\n/.exec(refused.stderr) ?? [];
+    t.equal((await run('sh', ['-c', remedy])).status, 0, 'what it says to run unmounts it');
+    holder.kill();
+    t.equal((await run(`${root}scripts/latchfs`, ['fsck', image])).status, 0, 'and then the image is free');
+  },
+);
