@@ -176,6 +176,16 @@ export function read_accessed<T>(count: T, task: Task, iocb: Kiocb): Awaitable<T
 }
 
 /**
+ * Whether a write would take setuid, setgid or capabilities away from the file (file_needs_remove_privs): who holds i_rwsem shared may not write then. Without i_rwsem, as the
+ * row of xattr_handler.get demands.
+ */
+export function file_needs_remove_privs(task: Task, iocb: Kiocb): Awaitable<boolean> {
+  const file = iocb.ki_filp as File;
+  if ((file.f_inode.i_mode & SUID_SGID) !== 0) return true;
+  return (iocb as WriteKiocb).killCaps !== false && has_caps(task, file_dentry(task, file), file.f_inode);
+}
+
+/**
  * ->write_iter over the page cache (generic_file_write_iter). Takes i_rwsem exclusively, because write_begin and write_end are called with it.
  */
 export function generic_file_write_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {

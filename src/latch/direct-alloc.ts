@@ -1,10 +1,11 @@
 /**
  * Direct writes that change what is mapped or how long the file is (ext4_dio_write_iter, iomap_dio_rw). What lacks blocks gets preallocated ones, the data goes
  * to the device, and only then are the blocks called written and the file longer: whoever reads meanwhile, or after a crash, sees zeroes and never what the
- * blocks had held for somebody else. i_rwsem is held exclusively from before the first step to behind the last.
+ * blocks had held for somebody else. i_rwsem is held exclusively from before the first step to behind the last; shared where all is mapped already, and the file long enough.
  */
 import { inode_dio_begin, inode_dio_end } from '../fs/dio-count.js';
 import { i_size_write } from '../fs/inode.js';
+import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { IovIter } from '../mm/iov-iter.js';
 import { pagecache_isize_extended } from '../mm/truncate.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
@@ -41,6 +42,7 @@ export async function dio_write(
 ): Promise<number> {
   const info = infoOf(inode.i_sb);
   const old = inode.i_size;
+  if (end > old || end > inode.i_disksize) guard_write(task, GUARDED.dio_blocks, inode.i_rwsem);
   // One that stands there already, because it has no name or a truncation has failed, stays.
   const joins = end > old && !info.orphans.has(inode);
   await initQuota(task, inode);
@@ -73,6 +75,7 @@ async function mapHoles(task: Task, inode: LatchInode, range: Hole, joins: boole
   const { alloc, journal, orphans } = infoOf(inode.i_sb);
   let room = await missing(task, inode, range);
   if (room === 0) return;
+  guard_write(task, GUARDED.dio_blocks, inode.i_rwsem);
   // What was promised to pages is not taken from them.
   if (!alloc.promises.reserve(room)) {
     if (alloc.pending === 0) throw errno('ENOSPC');

@@ -3,11 +3,13 @@
  * one, is read as zeroes; direct-alloc.ts writes to it.
  */
 import { SECTOR_SIZE } from '../block/bio.js';
+import type { BlockDevice } from '../block/block-device.js';
 import { inode_dio_begin, inode_dio_end } from '../fs/dio-count.js';
 import { generic_file_read_iter, read_accessed, readDirect } from '../fs/read-write.js';
+import { GUARDED, guard_read } from '../locking/guarded.js';
 import type { IovIter } from '../mm/iov-iter.js';
 import { IOCB_QUEUED, type Kiocb } from '../mm/operations.js';
-import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
+import { type Awaitable, andThen, instead, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { hostOf } from './delayed.js';
@@ -73,16 +75,26 @@ function transfer(task: Task, inode: LatchInode, iocb: Kiocb, what: Transfer): A
     });
     return IOCB_QUEUED;
   }
-  return andThen(transferNow(task, bdev, what), () => total);
+  inode_dio_begin(inode);
+  return withCleanup(transferWaited, endWaited, inode, task, bdev, what);
+}
+
+function transferWaited(_inode: LatchInode, task: Task, bdev: BlockDevice, what: Transfer): Awaitable<number> {
+  return andThen(transferNow(task, bdev, what), instead, what.total);
+}
+
+function endWaited(inode: LatchInode): void {
+  inode_dio_end(inode);
 }
 
 /**
- * ->direct_IO. i_rwsem is held: shared for a read, exclusively for a write. What is not in whole sectors is left in the iterator, for the page cache.
+ * ->direct_IO. i_rwsem is held: shared, and exclusively for a write that maps blocks or makes the file longer. What is not in whole sectors is left in the iterator, for the page cache.
  * @returns bytes, or IOCB_QUEUED @throws EIO; for a write also ENOSPC EDQUOT EROFS, where none of it counts as written
  */
 export function latch_direct_IO(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number | typeof IOCB_QUEUED> {
   const inode = hostOf(iocb.ki_filp.f_mapping);
   const { ki_pos: pos } = iocb;
+  guard_read(task, GUARDED.dio_blocks, inode.i_rwsem);
   if (pos % SECTOR_SIZE !== 0) return 0;
   if (iter.source !== undefined) return write(task, inode, iocb, iter);
   const end = Math.min(pos + iter.count, inode.i_size);

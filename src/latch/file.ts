@@ -22,6 +22,7 @@ import { latch_get_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { fileattr_get, fileattr_set, latch_getattr, latch_setattr, latch_update_time } from './attr.js';
 import { latch_release } from './da-alloc.js';
 import { delay, flush_promises, hostOf, invalidate_folio, isDelayed, release_folio, undelay } from './delayed.js';
+import { dio_write_iter } from './dio-overwrite.js';
 import { latch_direct_IO, latch_read_iter, latch_swap_rw } from './direct.js';
 import { latch_fadvise } from './fadvise.js';
 import { latch_fiemap } from './fiemap.js';
@@ -179,7 +180,7 @@ function latch_write_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<num
   const { count } = iter;
   // No closures where there is room: this is every write's way.
   try {
-    const written = generic_file_write_iter(task, iocb, iter);
+    const written = iocb.direct ? dio_write_iter(task, iocb, iter) : generic_file_write_iter(task, iocb, iter);
     if (!(written instanceof Promise)) return written;
     return written.catch((error: unknown) => writeAgain(task, info, iocb, iter, count, error));
   } catch (error) {

@@ -146,6 +146,11 @@ export const GUARDED = {
     ['invalidate_lock'],
     'blocks do not go away while pages are filled from them',
   ),
+  dio_blocks: field(
+    'the blocks under direct I/O',
+    ['i_rwsem'],
+    'while a device uses the blocks of a file they do not go, and no other write maps some or moves its end',
+  ),
   copied: field('data that are copied or remapped', ['i_rwsem'], 'no write changes them meanwhile'),
   mapped_stores: field('pages that mappings store to', ['invalidate_lock'], 'none becomes writable meanwhile'),
   vma: field('vm_area_struct', ['mmap_lock'], 'an area is not unmapped while a fault is handled in it'),

@@ -4,6 +4,7 @@ import { COLD } from './cold.js';
 import { CONTROL } from './control.js';
 import { DATA } from './data.js';
 import { DESCRIPTORS } from './descriptors.js';
+import { DIRECT } from './direct.js';
 import { DISKS } from './disks.js';
 import { INODES } from './inodes.js';
 import { LIBERTIES } from './liberties.js';
@@ -43,4 +44,5 @@ export const SCENES: readonly Scene[] = [
   ...SLOW,
   ...PAGES,
   ...MEANWHILE,
+  ...DIRECT,
 ];
