@@ -8,6 +8,7 @@ import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable
 import { Errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { initQuota } from './charge.js';
+import { free_eof_blocks } from './eof-blocks.js';
 import { MAX_LOGICAL } from './extent-list.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
@@ -39,7 +40,12 @@ function evict(task: Task, inode: LatchInode): Awaitable<void> {
   if (info.forced_shutdown) return undefined;
   if (inode.i_nlink === 0) return orElse(deleteUnfrozen, onlyErrno, task, inode);
   // A truncation has failed halfway: nobody may find the inode by the list in memory any more.
-  return info.orphans.has(inode) ? whileNotFrozen(task, inode, forget) : undefined;
+  if (info.orphans.has(inode)) return whileNotFrozen(task, inode, forget);
+  return inode.has_eof_blocks ? orElse(freeBehindEof, onlyErrno, task, inode) : undefined;
+}
+
+function freeBehindEof(task: Task, inode: LatchInode): Awaitable<void> {
+  return whileNotFrozen(task, inode, free_eof_blocks);
 }
 
 function forget(task: Task, inode: LatchInode): Awaitable<void> {

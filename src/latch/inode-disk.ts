@@ -7,7 +7,7 @@ import { i_size_init, inode_init } from '../fs/inode.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import { S_IFMT, S_IFREG } from '../uapi/stat.js';
-import { AREA, type DiskInode, encodeInode, inodeSeed, sealInode } from './format/inode.js';
+import { AREA, type DiskInode, EOFBLOCKS_FL, encodeInode, inodeSeed, sealInode } from './format/inode.js';
 import { BLOCK_SIZE, INODE_SIZE, INODES_PER_BLOCK } from './format/layout.js';
 import type { LatchInfo } from './info.js';
 import type { LatchInode } from './inode.js';
@@ -34,7 +34,8 @@ export function fillFrom(inode: LatchInode, disk: DiskInode): void {
   inode.i_disksize = disk.size;
   inode.i_blocks = disk.blocks;
   inode.i_generation = disk.generation;
-  inode.flags = disk.flags;
+  inode.flags = disk.flags & ~EOFBLOCKS_FL;
+  if ((disk.flags & EOFBLOCKS_FL) !== 0 && (disk.mode & S_IFMT) === S_IFREG) inode.eofEnd = Number.POSITIVE_INFINITY;
   inode.i_rdev = disk.rdev;
   inode.i_mtime = disk.mtime;
   inode.i_ctime = disk.ctime;
@@ -109,7 +110,7 @@ function fillInode(info: LatchInfo, inode: LatchInode, bytes: Buffer, at: number
     // A damaged inode may have as many as it can say.
     blocks: Math.min(inode.i_blocks - inode.delayed * (BLOCK_SIZE / 512), MAX_SECTORS),
     generation: inode.i_generation,
-    flags: inode.flags,
+    flags: inode.has_eof_blocks ? inode.flags | EOFBLOCKS_FL : inode.flags,
     rdev: inode.i_rdev,
     mtime: inode.i_mtime,
     ctime: inode.i_ctime,

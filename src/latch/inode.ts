@@ -68,6 +68,8 @@ export class LatchInode extends Inode {
   nextOrphan = 0;
   /** Bytes that are safe on the device: i_size once everything is written. Changed under handles only. */
   i_disksize = 0;
+  /** Blocks that writeback has mapped behind the end on the device end here, exclusive; Infinity where the device says that there are some. See eof-blocks.ts. */
+  eofEnd = 0;
   /** Pages that have promised blocks and none yet; i_blocks counts them. */
   delayed = 0;
   /** Blocks that were promised to its tree for them. */
@@ -84,6 +86,11 @@ export class LatchInode extends Inode {
   #extents: ExtentTree | undefined;
   #xattr_sem: RwSem<'xattr_sem'> | undefined;
   #directory: Directory | undefined;
+
+  /** Whether writeback has mapped blocks behind the end that the file has on the device, and nobody has asked for them. */
+  get has_eof_blocks(): boolean {
+    return this.eofEnd > Math.ceil(this.i_disksize / BLOCK_SIZE);
+  }
 
   /** The root of the tree of its type as it was read from the device. */
   set area(area: Buffer) {

@@ -51,6 +51,7 @@ async function orphanInode(task: Task, info: LatchInfo, ino: number): Promise<La
 async function finishTruncate(task: Task, info: LatchInfo, inode: LatchInode): Promise<void> {
   await with_handle(task, info, async (handle) => {
     await freeBlocks(task, handle, inode, Math.ceil(inode.i_size / BLOCK_SIZE), MAX_LOGICAL);
+    inode.eofEnd = 0;
     await info.orphans.del(task, handle, inode);
     await writeInode(task, handle, info, inode);
   });

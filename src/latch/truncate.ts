@@ -106,6 +106,8 @@ export async function resize(
   await with_handle(task, info, async (handle) => {
     i_size_write(task, inode, size);
     inode.i_disksize = size;
+    // All that lies behind goes.
+    if (size < old) inode.eofEnd = 0;
     if (shrinks) await info.orphans.add(task, handle, inode);
     else await writeInode(task, handle, info, inode);
   });
@@ -225,6 +227,8 @@ export async function latch_fallocate(
     };
     // Pages that were promised blocks there get them now: the promises would be counted beside the blocks until they are written back.
     if (inode.delayed > 0) await filemap_write_and_wait_range(task, inode.i_mapping, offset, end - 1);
+    // From now on what lies behind the end may be what was asked for here.
+    if (keep) inode.eofEnd = 0;
     await preallocate(task, inode, range);
     if (!keep && end > inode.i_size) {
       i_size_write(task, inode, end);

@@ -15,6 +15,7 @@ import { ALLOC_CREDITS } from './alloc.js';
 import { initQuota } from './charge.js';
 import { claimBlocks, hostOf, undelay } from './delayed.js';
 import { reachTo, submit_run, submit_runs, type WriteRun } from './end-io.js';
+import { note_eof_blocks } from './eof-blocks.js';
 import { endOf } from './extent-list.js';
 import { infoOf, type LatchInfo, with_handle } from './info.js';
 import type { LatchInode } from './inode.js';
@@ -196,6 +197,7 @@ async function mapFirst(task: Task, handle: Handle, inode: LatchInode, batch: re
   try {
     let extent = await inode.extents.find(task, first);
     if (extent === undefined) {
+      if (journaled) await note_eof_blocks(task, inode, first + row);
       const mapped = await mapRun(task, handle, inode, { logical: first, length: row }, journaled, true);
       await claimBlocks(task, inode, batch.slice(0, mapped));
       // Not always what was just mapped: fallocate does not wait for pages under writeback, and may have been faster.

@@ -20,6 +20,8 @@ export const AREA_SIZE = 112;
 /** Bytes of an extent: see extents.ts. */
 export const EXTENT_SIZE = 12;
 const UNWRITTEN = 0x80000000;
+/** Of a file's flags: it has blocks behind its end that were mapped for data which were on their way, and go where these are lost (EXT4_EOFBLOCKS_FL). */
+export const EOFBLOCKS_FL = 0x0040_0000;
 
 /**
  *      0  4  mode (0: the slot is free)   64 12  mtime
@@ -29,7 +31,7 @@ const UNWRITTEN = 0x80000000;
  *     16  8  size in bytes               104  8  parent (of directories, else 0)
  *     24  8  blocks in use (512 bytes)   112  8  next inode of the orphan list
  *     32  4  generation                  120  8  reserved, 0
- *     36  4  flags (FS_*_FL)             128 12  atime
+ *     36  4  flags (FS_*_FL, EOFBLOCKS)  128 12  atime
  *     40  4  rdev (of devices, else 0)    140  4  project
  *     44  4  CRC-32 of the inode         144 112 area
  *     48 16  reserved, 0

@@ -4,7 +4,7 @@ import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG } from '../../uapi/stat.js'
 import { checkTree } from '../btree/check.js';
 import { extent_format } from '../extents.js';
 import { SETTABLE } from '../flags.js';
-import { AREA_SIZE, decodeExtent, type Extent } from '../format/inode.js';
+import { AREA_SIZE, decodeExtent, EOFBLOCKS_FL, type Extent } from '../format/inode.js';
 import { BLOCK_SIZE, MAX_FILE_BYTES } from '../format/layout.js';
 import { type FsckContext, hostOf } from './context.js';
 import { type Seen, typeOf } from './seen.js';
@@ -44,9 +44,10 @@ export function checkFields(context: FsckContext, seen: Seen, end: number): void
     context.problem(where, `no directory, with parent ${disk.parent}`, 'safe');
     fix({ parent: 0 });
   }
-  if ((disk.flags & ~SETTABLE) !== 0) {
-    context.problem(where, `flags ${(disk.flags & ~SETTABLE).toString(16)} are unknown`);
-    fix({ flags: disk.flags & SETTABLE });
+  const known = type === S_IFREG ? SETTABLE | EOFBLOCKS_FL : SETTABLE;
+  if ((disk.flags & ~known) !== 0) {
+    context.problem(where, `flags ${(disk.flags & ~known).toString(16)} are unknown`);
+    fix({ flags: disk.flags & known });
   }
   if (disk.projid === NO_PROJECT) {
     context.problem(where, `project ${disk.projid} is none`);
