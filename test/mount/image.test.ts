@@ -70,7 +70,7 @@ t.test(
     t.teardown(() => run('rm', ['-rf', dir]));
     const image = join(dir, 'image');
     t.equal((await run(`${root}scripts/latchfs`, ['mkfs', image, '--size', '16M'])).status, 0);
-    const script = `mkdir "$1/m" && "$0" mount "$1/image" "$1/m" && echo mounted && sleep 1000; umount "$1/m"`;
+    const script = `mkdir "$1/m" && "$0" mount "$1/image" "$1/m" && echo mounted && exec sleep 1000`;
     const args = ['-m', '--propagation', 'private', 'sh', '-c', script, `${root}scripts/latchfs`, dir];
     const holder = spawn('unshare', args, { stdio: ['ignore', 'pipe', 'inherit'] });
     await new Promise((resolve) => holder.stdout.once('data', resolve));
