@@ -65,7 +65,8 @@ export interface MetadataLog {
 
 export class SuperBlock {
   readonly machine: Machine;
-  readonly s_umount = new RwSem('s_umount');
+  /** Of a class for each file system type (s_umount_key). */
+  readonly s_umount: RwSem<'s_umount'>;
   /** Held for every rename between directories of this filesystem. */
   readonly s_vfs_rename_sem = new Mutex('s_vfs_rename_sem');
   /** Of this tree of dentries; in the kernel there is one for all. */
@@ -120,7 +121,7 @@ export class SuperBlock {
   /** Errors of writing back any of its files, for syncfs(2). */
   readonly s_wb_err = new Errseq();
   /** Who is writing, and freezing. */
-  readonly s_writers = new SuperWriters();
+  readonly s_writers: SuperWriters;
   #softirq: Task | undefined;
 
   /** Quotas, which are off unless the filesystem loads them. */
@@ -132,6 +133,8 @@ export class SuperBlock {
     this.s_times = { ...WRITEBACK_TIMES, ...machine.writeback };
     this.machine = machine;
     this.s_type = type;
+    this.s_umount = new RwSem('s_umount', class_key('s_umount', 'rwsem', type));
+    this.s_writers = new SuperWriters(type);
     this.i_mutex_key = class_key('i_rwsem', 'rwsem', type);
     this.i_mutex_dir_key = class_key('i_rwsem', 'rwsem', `${type}-directory`);
     const { max_inodes } = machine.memory;

@@ -57,8 +57,7 @@ export type FileWriting = Writing | 'entered';
 
 /**
  * For writing data to a file (file_start_write). Without a freeze it is only counted, as in the kernel each processor counts for itself, because there are so many of them;
- * where every lock is to be followed, it takes the lock. What cannot be frozen keeps nobody away: a command that is written to the control directory may lock, and
- * freeze, another filesystem, whose s_writers are of the same class.
+ * where every lock is to be followed, it takes the lock. What cannot be frozen keeps nobody away.
  */
 export function file_start_write(task: Task, sb: SuperBlock): Awaitable<FileWriting> {
   const { s_writers: writers } = sb;

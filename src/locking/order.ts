@@ -115,8 +115,8 @@ export const LOCK_ORDER: readonly OrderEdge[] = [
   edge('page_table_lock', 'swap_lock', 'an entry that goes gives its slot back'),
 ];
 
-/** Filesystems that lie on others: their locks come before the same locks of those below, and never after. */
-const STACKED: ReadonlySet<string> = new Set(['overlay', 'overlay-directory']);
+/** Filesystems that lie on others, or whose files work on one: their locks come before those of the filesystems below, and never after. */
+const STACKED: ReadonlySet<string> = new Set(['overlay', 'overlay-directory', 'latchctl', 'latchctl-directory']);
 
 /** Whether a lock of a filesystem is taken beneath one of a filesystem that lies on it. */
 function beneath(before: string, after: string): boolean {

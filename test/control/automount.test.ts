@@ -22,7 +22,7 @@ import { latch_fs_type } from '../../src/latch/super.js';
 import { task_end } from '../../src/locking/context.js';
 import { IovIter } from '../../src/mm/iov-iter.js';
 import { Task } from '../../src/sched/task.js';
-import { O_WRONLY } from '../../src/uapi/fcntl.js';
+import { O_TRUNC, O_WRONLY } from '../../src/uapi/fcntl.js';
 
 const FILES: readonly ControlFile[] = ['one', 'two', 'three'].map((name) => ({ name, show: () => `${name}\n` }));
 
@@ -49,7 +49,15 @@ async function withControl(
     refused: (line) => violations.push(line),
     shutdown,
   });
-  const remove = attachControl(task, sb, [...FILES, commands], { uid: 0, gid: 0 });
+  const whole: ControlFile = {
+    name: 'whole',
+    show: async (showing) => {
+      using _umount = await sb.s_umount.read(showing);
+      return '';
+    },
+    write: () => undefined,
+  };
+  const remove = attachControl(task, sb, [...FILES, whole, commands], { uid: 0, gid: 0 });
   const { s_root: root } = sb;
   if (root === undefined) throw new Error('no root');
   try {
@@ -115,7 +123,7 @@ t.test('entries are listed by position, and content is as it was at open', async
     const all = await list(0, 100);
     t.same(
       all.map(([name]) => name),
-      ['.', '..', 'task', 'one', 'two', 'three', 'control'],
+      ['.', '..', 'task', 'one', 'two', 'three', 'whole', 'control'],
     );
     for (let cut = 1; cut < all.length; cut++) {
       const first = await list(0, cut);
@@ -153,3 +161,25 @@ t.test('commands work on the whole filesystem, and break no rule where every loc
     true,
   );
 });
+
+t.test(
+  'what is shown of the whole filesystem may lock it while the file is cut, where a freeze locks it first',
+  async (t) => {
+    await withControl(
+      t,
+      async (task, root, sb) => {
+        const top = await walk(task, root);
+        const [control, whole] = [await lookup_one(task, top, 'control'), await lookup_one(task, top, 'whole')];
+        const commands = await vfs_open(task, control, O_WRONLY);
+        for (const command of ['freeze', 'thaw']) {
+          await vfs_iter_write(task, commands, IovIter.ofSource(Buffer.from(command)), 0);
+        }
+        const cut = await vfs_open(task, whole, O_WRONLY | O_TRUNC);
+        for (const file of [cut, commands]) await fput(task, file);
+        for (const dentry of [whole, control, top]) await dput(task, dentry);
+        t.equal(sb.s_umount.isHeld, false);
+      },
+      true,
+    );
+  },
+);
