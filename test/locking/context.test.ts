@@ -1,7 +1,9 @@
 /** Planted mistakes: each is reported with the operation, the row, the locks held and a stack. */
 import t from 'tap';
 import { file_operations } from '../../src/contract/file.js';
+import { file_system_type } from '../../src/contract/file-system-type.js';
 import { inode_operations } from '../../src/contract/inode.js';
+import { super_operations } from '../../src/contract/super.js';
 import { call, invoke, take, task_end } from '../../src/locking/context.js';
 import type { Violation } from '../../src/locking/lockdep/violation.js';
 import { Lockdep } from '../../src/locking/lockdep.js';
@@ -31,6 +33,37 @@ t.test('a caller that holds it shared where the row says exclusive', async (t) =
   call(task, inode_operations.setattr, { inode: rwsem }, () => undefined);
   held.release();
   t.match(seen, [{ kind: 'wrong-mode', held: [{ lock: 'i_rwsem', mode: 'read' }] }]);
+});
+
+t.test('a caller that holds what must not be held, in whichever mode', async (t) => {
+  const { seen, task } = machine();
+  const [sb, quota] = [new RwSem('s_umount'), new RwSem('dqio_sem')];
+  for (const held of [await sb.read(task), undefined]) {
+    const umount = held ?? (await sb.write(task));
+    using _file = await quota.write(task);
+    call(task, super_operations.quota_read, { 'sb.s_umount': sb, 'sb.dqio_sem': quota }, () => 0);
+    umount.release();
+    t.match(seen.splice(0), [{ kind: 'lock-held', row: 'super_operations.quota_read', lock: 's_umount' }]);
+  }
+});
+
+t.test('an operation that returns with its lock shared, or with one that it had before', async (t) => {
+  const { seen, task } = machine();
+  const sb = new RwSem('s_umount');
+  (await call(task, file_system_type.mount, { sb }, () => sb.write(task))).release();
+  t.same(seen, []);
+  (await call(task, file_system_type.mount, { sb }, () => sb.read(task))).release();
+  t.match(seen.splice(0), [{ kind: 'wrong-mode', row: 'file_system_type.mount', lock: 's_umount' }]);
+  using _before = await sb.write(task);
+  await call(task, file_system_type.mount, { sb }, () => undefined);
+  t.match(seen, [{ kind: 'lock-not-held', row: 'file_system_type.mount', lock: 's_umount' }]);
+});
+
+t.test('an operation that waits while its caller holds a spinlock', async (t) => {
+  const { seen, task } = machine();
+  using _spin = new SpinLock('i_lock').lock(task);
+  await call(task, file_operations.fsync, {}, async () => undefined);
+  t.match(seen, [{ kind: 'sleep-in-atomic', rule: 'spinlock#holder-may-not-sleep' }]);
 });
 
 t.test('a handler that leaks a lock on its error path', async (t) => {
