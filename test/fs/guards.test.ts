@@ -18,6 +18,7 @@ import {
 } from '../../src/fs/super-freeze.js';
 import { sync_filesystem } from '../../src/fs/sync.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
+import { WorkQueue } from '../../src/fs/workqueue.js';
 import { infoOf, with_handle } from '../../src/latch/info.js';
 import {
   folio_clear_dirty_for_io,
@@ -259,5 +260,40 @@ t.test('the lists of file locks, and the inodes of a superblock', async (t) => {
   t.strictSame(rules(world), [], 'with the lock, or at a glance');
   await writeback_sb_inodes(task, world.sb, { sync_mode: 'WBC_SYNC_NONE' });
   t.strictSame(rules(world), ['guarded#the inodes of a superblock as a whole']);
+  await world.end();
+});
+
+t.test('d_lock of a parent comes before that of its child, unless every rename is kept out', async (t) => {
+  const world = await newWorld();
+  const { sb, root } = world;
+  const task = world.task();
+  const child = new Dentry(sb, 'child', root, {});
+  const both = (first: Dentry, second: Dentry): void => {
+    using _first = first.d_lock.lock(task);
+    using _second = second.d_lock.lock(task, 1);
+  };
+  both(root, child);
+  t.strictSame(rules(world), []);
+  both(child, root);
+  t.strictSame(rules(world), ['dcache#parent-d_lock-first']);
+  {
+    using _renames = sb.rename_lock.write(task);
+    both(child, root);
+  }
+  t.strictSame(rules(world), []);
+  await world.end();
+});
+
+t.test('work in the background that fails tells of it, and the next is done', async (t) => {
+  const world = await newWorld();
+  const queue = new WorkQueue(world.sb, 'ends');
+  const done = new Promise<void>((resolve) => {
+    queue.queue_work(() => Promise.reject(new Error('planted')));
+    queue.queue_work(async () => resolve());
+  });
+  await done;
+  t.match(world.violations.splice(0), [
+    { rule: 'task#fails-in-no-background', message: 'ends failed: Error: planted' },
+  ]);
   await world.end();
 });

@@ -5,11 +5,19 @@ import { submit_bio_wait } from '../../src/block/bio.js';
 import { type BlockDevice, blkdev_get } from '../../src/block/block-device.js';
 import { memoryDevice, type SparseMemory } from '../../src/block/memory-device.js';
 import { dax_mmap } from '../../src/mm/dax.js';
+import { filemap_fault } from '../../src/mm/filemap-fault.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import { access_process_vm } from '../../src/mm/gup.js';
 import { do_munmap, exit_mmap } from '../../src/mm/mmap.js';
 import { PMD_PAGES } from '../../src/mm/page-table.js';
-import { VM_FAULT_FALLBACK, VM_FAULT_NOPAGE, VM_FAULT_SIGBUS } from '../../src/mm/vma.js';
+import {
+  VM_FAULT_FALLBACK,
+  VM_FAULT_LOCKED,
+  VM_FAULT_NOPAGE,
+  VM_FAULT_SIGBUS,
+  type VmFault,
+} from '../../src/mm/vma.js';
+import type { Task } from '../../src/sched/task.js';
 import { MAP_PRIVATE } from '../../src/uapi/mman.js';
 import { FakeFile, World } from './fake-file.js';
 import { failureOf, Process, TestVmFile } from './process.js';
@@ -110,6 +118,30 @@ t.test('pfn_mkwrite may refuse, huge_fault may fall back', async (t) => {
   await process.store(at + 1, 'y');
   t.equal(calls.filter((call) => call === 'pfn_mkwrite').length, 2, 'once more, then it is writable');
   t.same(world.messages(), []);
+});
+
+t.test('pfn_mkwrite that answers as page_mkwrite does, and huge_fault that leaves it to filemap_fault', async (t) => {
+  const world = new World();
+  const { bdev } = device(world);
+  const process = new Process(world);
+  const at = await process.mmap(
+    map(world, bdev, {
+      huge_fault: async (task: Task, vmf: VmFault) => {
+        await filemap_fault(task, vmf);
+        return VM_FAULT_FALLBACK;
+      },
+      pfn_mkwrite: () => VM_FAULT_NOPAGE | VM_FAULT_LOCKED,
+    }),
+    HUGE,
+  );
+  await process.store(at, 'x');
+  t.same(
+    world.violations.splice(0).map(({ rule }) => rule),
+    [
+      'vm_operations_struct.huge_fault#not-through-filemap_fault',
+      'vm_operations_struct.pfn_mkwrite#answers-NOPAGE-or-error',
+    ],
+  );
 });
 
 t.test('access_process_vm reaches frames through access, and pages without it', async (t) => {
