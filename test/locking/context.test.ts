@@ -4,7 +4,9 @@ import { file_operations } from '../../src/contract/file.js';
 import { file_system_type } from '../../src/contract/file-system-type.js';
 import { inode_operations } from '../../src/contract/inode.js';
 import { super_operations } from '../../src/contract/super.js';
+import { BitLock, WaitBit } from '../../src/locking/bitlock.js';
 import { call, invoke, take, task_end } from '../../src/locking/context.js';
+import { GUARDED, guard_write } from '../../src/locking/guarded.js';
 import type { Violation } from '../../src/locking/lockdep/violation.js';
 import { Lockdep } from '../../src/locking/lockdep.js';
 import { RwSem } from '../../src/locking/rwsem.js';
@@ -64,6 +66,29 @@ t.test('an operation that waits while its caller holds a spinlock', async (t) =>
   using _spin = new SpinLock('i_lock').lock(task);
   await call(task, file_operations.fsync, {}, async () => undefined);
   t.match(seen, [{ kind: 'sleep-in-atomic', rule: 'spinlock#holder-may-not-sleep' }]);
+});
+
+t.test('a wait with a spinlock held that would have been over at once', async (t) => {
+  const { seen, task } = machine();
+  using _spin = new SpinLock('i_lock').lock(task);
+  await new BitLock('folio').waitUnlocked(task);
+  await new WaitBit('writeback').wait(task);
+  t.match(seen, [
+    { kind: 'sleep-in-atomic', message: /\(folio\)/ },
+    { kind: 'sleep-in-atomic', message: /\(writeback\)/ },
+  ]);
+});
+
+t.test('of two locks that guard a state the second must be held exclusively, too', async (t) => {
+  const { seen, task } = machine();
+  const [first, second] = [new RwSem('dqonoff_sem'), new RwSem('dqptr_sem')];
+  const shared = await second.read(task);
+  t.equal(guard_write(task, GUARDED.dquot_on, first, second), false);
+  shared.release();
+  t.match(seen.splice(0), [{ kind: 'guarded-state' }]);
+  using _alone = await second.write(task);
+  t.equal(guard_write(task, GUARDED.dquot_on, first, second), true);
+  t.same(seen, []);
 });
 
 t.test('a handler that leaks a lock on its error path', async (t) => {
