@@ -1,8 +1,10 @@
 /** Quotas of latch: whatever happens to files, what is counted is what they have; limits hold; the files survive mounts, and are looked after by fsck. */
 
 import t, { type Test } from 'tap';
+import { DROP_SLAB, drop_caches } from '../../src/fs/drop-caches.js';
 import { GRPQUOTA, PRJQUOTA, USRQUOTA } from '../../src/fs/quota/types.js';
 import { SB_RDONLY } from '../../src/fs/super-block.js';
+import { freeze_super, thaw_super } from '../../src/fs/super-freeze.js';
 import type { QuotaArgument } from '../../src/fs/syscalls/quota.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { decodeSuper, encodeSuper } from '../../src/latch/format/superblock.js';
@@ -11,6 +13,7 @@ import { O_CREAT, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY } from '../../src/uapi/fc
 import { FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR } from '../../src/uapi/ioctl.js';
 import { Q_GETQUOTA, Q_QUOTAOFF, Q_QUOTAON, Q_SETQUOTA } from '../../src/uapi/quota.js';
 import { outcome, user } from '../fs/world.js';
+import { settle } from './journal/crash-device.js';
 import { freshImage, problemsOf, repaired, World } from './world.js';
 
 const SIZE = 8 << 20;
@@ -325,4 +328,31 @@ t.test('fsck finds what is counted wrongly, and has it counted anew; limits stay
   const made = await mounted((await repaired(broken)).image);
   t.match(await made.quota(), { dqb_curspace: 12 * KIB });
   await clean(t, await made.end());
+});
+
+t.test('what is frozen stays as it is: quotas that nobody uses are released after the thaw', async (t) => {
+  const m = await mounted(await quotaImage());
+  const { sb, sched, task } = m.world;
+  const { releasing } = sb.s_dquot;
+  await write(m.user, '/f', 5 * KIB);
+  await freeze_super(task, sb);
+  await drop_caches(task, sb, DROP_SLAB);
+  t.ok(releasing.size > 0, 'no inode in memory is of the user');
+  const before = m.world.driver.events.length;
+  await m.root.sync();
+  sched.fireTimers();
+  await settle();
+  t.ok(releasing.size > 0, 'neither a sync nor the timer releases what is frozen');
+  t.same(
+    m.world.driver.events.slice(before).filter(({ kind }) => kind === 'write'),
+    [],
+    'nothing is written',
+  );
+  t.equal(sb.machine.validator.total, 0);
+  await thaw_super(task, sb);
+  sched.fireTimers();
+  for (let i = 0; releasing.size > 0 && i < 1000; i++) await settle();
+  t.equal(releasing.size, 0, 'after the thaw the timer does, which came again');
+  t.equal(sb.machine.validator.total, 0);
+  await clean(t, await m.end());
 });

@@ -6,6 +6,7 @@ import { type Awaitable, allInTurn, andThen, orElse } from '../../sched/awaitabl
 import { errno } from '../../sched/errno.js';
 import { Task } from '../../sched/task.js';
 import type { SuperBlock } from '../super-block.js';
+import { SB_FREEZE_COMPLETE } from '../super-writers.js';
 import { check_wraps } from './dquot-check.js';
 import {
   DQ_ACTIVE,
@@ -81,6 +82,12 @@ export function dqput(dquot: Dquot): void {
   const { dq_sb: sb } = dquot;
   const { s_dquot: info } = sb;
   info.releasing.add(dquot);
+  releaseLater(sb);
+}
+
+function releaseLater(sb: SuperBlock): void {
+  const { s_dquot: info } = sb;
+  if (info.releasing.size === 0) return;
   info.releaseTimer ??= sb.sched.timer(RELEASE_DELAY, () => release_work(sb), { background: true });
 }
 
@@ -90,6 +97,12 @@ function release_work(sb: SuperBlock): void {
   info.releaseTimer = undefined;
   const task = new Task(sb.sched, sb.machine.validator, { comm: 'quota-release' });
   const run = sb.sched.run(async () => {
+    // Not while it is frozen, or about to be: this changes the quota file. Who unmounts does it himself.
+    using umount = sb.s_umount.tryRead(task);
+    if (umount === undefined || sb.s_writers.frozen === SB_FREEZE_COMPLETE) {
+      releaseLater(sb);
+      return;
+    }
     using _on = await info.dqonoff_sem.read(task);
     await release_dquots(task, sb);
   });

@@ -7,6 +7,7 @@ import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import type { Inode } from '../inode.js';
 import type { SuperBlock } from '../super-block.js';
+import { SB_FREEZE_COMPLETE } from '../super-writers.js';
 import { dqput, release_dquots, write_dquot } from './dquot.js';
 import { check_wraps } from './dquot-check.js';
 import {
@@ -113,7 +114,8 @@ async function writeback(task: Task, sb: SuperBlock): Promise<void> {
     ...QUOTA_TYPES.map(
       (type) => () => (quota.loaded[type]?.info.dirty === true ? write_info(task, sb, type) : undefined),
     ),
-    () => release_dquots(task, sb),
+    // What is released goes from the file where nothing is left of it: that is for after the thaw.
+    () => (sb.s_writers.frozen === SB_FREEZE_COMPLETE ? undefined : release_dquots(task, sb)),
   ]);
 }
 
