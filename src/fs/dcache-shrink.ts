@@ -5,6 +5,9 @@ import { d_drop, dput, kill } from './dcache.js';
 import type { Dentry } from './dentry.js';
 import type { SuperBlock } from './super-block.js';
 
+/** Names between two turns of others. */
+const BATCH = 128;
+
 /** Free what is unused below `parent`: negative dentries of a directory that was removed, for example (shrink_dcache_parent). */
 export function shrink_dcache_parent(task: Task, parent: Dentry): Awaitable<void> {
   if (parent.d_children === undefined || parent.d_children.size === 0) return undefined;
@@ -34,12 +37,16 @@ async function shrinkBelow(task: Task, top: Dentry): Promise<void> {
 /** Free every unused dentry of a superblock (shrink_dcache_sb). */
 export async function shrink_dcache_sb(task: Task, sb: SuperBlock): Promise<void> {
   const lru = sb.s_dentry_lru;
+  let left = BATCH;
   for (let dentry = lru.oldest; dentry !== undefined; dentry = lru.oldest) {
     if (dentry.d_count > 0) lru.remove(dentry);
     else {
       const gone = kill(task, dentry);
       if (gone instanceof Promise) await gone;
     }
+    if (--left > 0) continue;
+    left = BATCH;
+    await task.sched.yield();
   }
 }
 

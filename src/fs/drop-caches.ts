@@ -7,6 +7,8 @@ import type { SuperBlock } from './super-block.js';
 
 export const DROP_PAGECACHE = 1;
 export const DROP_SLAB = 2;
+/** Inodes between two turns of others. */
+const BATCH = 128;
 
 /**
  * Drop clean pages (1), unused dentries and inodes (2), or both (3), as /proc/sys/vm/drop_caches. What is dirty stays: sync first. Takes
@@ -19,7 +21,12 @@ export async function drop_caches(task: Task, sb: SuperBlock, what: number): Pro
   if ((what & DROP_SLAB) === 0) return;
   await shrink_dcache_sb(task, sb);
   // A second look takes those that were used since the first.
-  for (let round = 0; round < 2; round++) await prune_icache_sb(task, sb, sb.s_inode_lru.count);
+  for (let round = 0; round < 2; round++) {
+    for (let left = sb.s_inode_lru.count; left > 0; left -= BATCH) {
+      await prune_icache_sb(task, sb, Math.min(left, BATCH));
+      await task.sched.yield();
+    }
+  }
 }
 
 async function drop_pagecache_sb(task: Task, sb: SuperBlock): Promise<void> {
@@ -28,5 +35,6 @@ async function drop_pagecache_sb(task: Task, sb: SuperBlock): Promise<void> {
     if (mapping === undefined || mapping.nrpages === 0 || igrab(task, inode) === undefined) continue;
     await invalidate_mapping_pages(task, mapping, 0, Number.MAX_SAFE_INTEGER);
     await iput(task, inode);
+    await task.sched.yield();
   }
 }

@@ -1,5 +1,6 @@
 /** Work on many extents stops again and again for others to have their turn; and what is free in small pieces is not searched through for each of them. */
 import t from 'tap';
+import { DROP_SLAB, drop_caches } from '../../src/fs/drop-caches.js';
 import { infoOf } from '../../src/latch/info.js';
 import { freshImage, problemsOf, World } from './world.js';
 
@@ -52,6 +53,16 @@ t.test('others have their turn between the extents', async (t) => {
   t.ok(cut >= EXTENTS - 8, `${cut} turns while it is cut off`);
   t.equal(await world.unmount(), 0);
   t.same(await problemsOf(world.driver.now), []);
+});
+
+t.test('others have their turn while names and inodes are dropped', async (t) => {
+  const world = await freshWorld();
+  for (let i = 0; i < 600; i++) await world.create(`file ${i}`);
+  await world.sync();
+  const dropped = await turns(world, () => drop_caches(world.task, world.sb, DROP_SLAB));
+  t.ok(dropped >= 8, `${dropped} turns`);
+  t.equal(world.sb.s_inode_lru.count, 0);
+  t.equal(await world.unmount(), 0);
 });
 
 t.test('where only short runs are free the first of the longest is taken', async (t) => {
