@@ -104,6 +104,12 @@ export function sb_start_intwrite(task: Task, sb: SuperBlock): Awaitable<Writing
   return start(task, sb, SB_FREEZE_FS);
 }
 
+/** As sb_start_intwrite, if that needs no wait (sb_start_intwrite_trylock). */
+export function sb_start_intwrite_trylock(task: Task, { s_writers: { fs: lock } }: SuperBlock): Writing | 'frozen' {
+  if (isIn(task, lock)) return undefined;
+  return lock.tryRead(task, SB_FREEZE_FS) ?? 'frozen';
+}
+
 /**
  * Something is about to be changed: the task has come in as a writer (sb_write_started). A write of data that is only counted is taken for anybody's.
  * Without that a freeze waits for the change, or the change for the thaw, with locks held.

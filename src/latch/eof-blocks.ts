@@ -1,6 +1,6 @@
 /**
  * Blocks that writeback maps behind the end that a file has on the device: the file is called longer only when its data are there (end-io.ts). What a crash, or a
- * device that fails, leaves of them is given back when the inode leaves memory next; what fallocate has put there stays. The inode says on the device that there may be
+ * device that fails, leaves of them is given back when the inode leaves memory next, unless that is to free memory; what fallocate has put there stays. The inode says on the device that there may be
  * some (a flag that ext4 had for a while), which costs nothing: it is written when they are mapped, and when the file gets longer.
  */
 import { type Awaitable, andThen } from '../sched/awaitable.js';

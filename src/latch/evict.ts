@@ -2,7 +2,9 @@
 import type { Inode } from '../fs/inode.js';
 import { dquot_drop, dquot_free_inode } from '../fs/quota/charge.js';
 import { SB_RDONLY } from '../fs/super-block.js';
-import { sb_end_write, sb_start_intwrite, type Writing } from '../fs/super-freeze.js';
+import { sb_end_write, sb_start_intwrite, sb_start_intwrite_trylock, type Writing } from '../fs/super-freeze.js';
+import { heldBy } from '../locking/held.js';
+import { fs_reclaim } from '../locking/lock-map.js';
 import { truncate_inode_pages_final } from '../mm/truncate.js';
 import { type Awaitable, andThen, orElse, withCleanup } from '../sched/awaitable.js';
 import { Errno } from '../sched/errno.js';
@@ -44,8 +46,11 @@ function evict(task: Task, inode: LatchInode): Awaitable<void> {
   return inode.has_eof_blocks ? orElse(freeBehindEof, onlyErrno, task, inode) : undefined;
 }
 
+/** There is always another time: who frees memory, has a transaction open, or holds what a thaw needs, must wait for nothing here. */
 function freeBehindEof(task: Task, inode: LatchInode): Awaitable<void> {
-  return whileNotFrozen(task, inode, free_eof_blocks);
+  if (task.journal_info !== undefined || heldBy(task, fs_reclaim) !== undefined) return undefined;
+  const writing = sb_start_intwrite_trylock(task, inode.i_sb);
+  return writing === 'frozen' ? undefined : changeAsWriter(writing, task, inode, free_eof_blocks);
 }
 
 function forget(task: Task, inode: LatchInode): Awaitable<void> {

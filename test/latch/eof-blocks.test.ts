@@ -1,7 +1,12 @@
 /** Blocks behind the end of a file: what writeback has mapped there goes after a crash, what somebody has asked for stays. */
 
 import t, { type Test } from 'tap';
+import { shrink_dcache_sb } from '../../src/fs/dcache-shrink.js';
+import { DROP_SLAB, drop_caches } from '../../src/fs/drop-caches.js';
+import { prune_icache_sb } from '../../src/fs/icache.js';
+import { freeze_super, thaw_super } from '../../src/fs/super-freeze.js';
 import { infoOf } from '../../src/latch/info.js';
+import { fs_reclaim } from '../../src/locking/lock-map.js';
 import { FALLOC_FL_KEEP_SIZE } from '../../src/uapi/falloc.js';
 import { settle } from './journal/crash-device.js';
 import { freshImage, problemsOf, World } from './world.js';
@@ -114,6 +119,40 @@ t.test('what is appended after the crash stays', async (t) => {
     t.ok((await again.read('a')).subarray(2 * P, 3 * P + 1).equals(Buffer.alloc(P + 1, 'b')), `cut ${cut}`);
     t.equal(await blocksOf(again, 'a'), Math.ceil((await sizeOf(again, 'a')) / P));
     await again.unmount();
+  }
+  t.ok(found > 0, 'some had such blocks');
+  await w.unmount();
+});
+
+t.test('who frees memory, and who looks at a frozen filesystem, waits for nothing', async (t) => {
+  const w = await started();
+  await w.sync();
+  const from = await append(w, 2 * P, 4 * P);
+  let found = 0;
+  for (let cut = from; cut <= w.driver.events.length; cut++) {
+    const after = await World.mount(w.driver.crash(cut, (n) => n - 1));
+    const { sb, task } = after;
+    const before = await blocksOf(after, 'a');
+    if (before > 2 && (await sizeOf(after, 'a')) === 2 * P) {
+      found++;
+      await freeze_super(task, sb);
+      await drop_caches(task, sb, DROP_SLAB);
+      t.equal(await blocksOf(after, 'a'), before, 'nothing of what is frozen is given back');
+      await thaw_super(task, sb);
+      {
+        const reclaim = after.newTask();
+        using _inside = fs_reclaim.enter(reclaim);
+        await shrink_dcache_sb(reclaim, sb);
+        await prune_icache_sb(reclaim, sb, 10);
+        await prune_icache_sb(reclaim, sb, 10);
+      }
+      t.equal(await blocksOf(after, 'a'), before, 'and nothing by reclaim');
+      await drop_caches(task, sb, DROP_SLAB);
+      t.equal(await blocksOf(after, 'a'), 2, 'but when the inode leaves memory otherwise');
+    }
+    await after.unmount();
+    t.equal(sb.machine.validator.total, 0);
+    t.same(await problemsOf(after.driver.now), []);
   }
   t.ok(found > 0, 'some had such blocks');
   await w.unmount();
