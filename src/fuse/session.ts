@@ -18,6 +18,7 @@ import { Handles } from './handles.js';
 import { type Negotiated, negotiate } from './init.js';
 import { Nodes } from './nodes.js';
 import { CachedPages } from './ops/cached-pages.js';
+import { Forgetting } from './ops/forgetting.js';
 import { HANDLERS, type OpHandler, UNANSWERED } from './ops/table.js';
 import { type Message, ProtocolError, type U64 } from './protocol/message.js';
 import { isOneWay, Opcode, opcodeName } from './protocol/opcodes.js';
@@ -56,6 +57,7 @@ export class Session {
   f_sb_err: ErrseqCursor;
   /** Requests under way that have had to wait, by their id. */
   readonly #pending = new Map<U64, { readonly task: Task; readonly done: Promise<void> }>();
+  readonly #forgetting = new Forgetting();
   /** The id of a DESTROY that has no answer yet. */
   #lastRequest: U64 | undefined;
   readonly #onDestroy: () => void;
@@ -146,6 +148,7 @@ export class Session {
     // It waits: its message stays with it, and a signal can find it.
     message.held = true;
     this.#pending.set(header.unique, { task, done: result });
+    if (isOneWay(opcode)) this.#forgetting.add(result);
   }
 
   static #answerTo(
@@ -162,21 +165,42 @@ export class Session {
   #answer(handler: OpHandler, task: Task, header: RequestHeader, message: Message): Awaitable<void> {
     let result: Awaitable<void>;
     try {
-      result = handler(this, task, header, message);
+      result = this.#forgetting.concerns(header.opcode)
+        ? this.#serveLater(handler, task, header, message)
+        : handler(this, task, header, message);
     } catch (error) {
-      this.#fail(header, error);
-      task_end(task);
-      return undefined;
+      if (!this.#forgetting.mayHelp(error)) {
+        this.#fail(header, error);
+        task_end(task);
+        return undefined;
+      }
+      result = Promise.reject(error);
     }
     if (!(result instanceof Promise)) {
       task_end(task);
       return undefined;
     }
-    return this.#answerAfter(result, task, header, message);
+    return this.#answerAfter(result, handler, task, header, message);
   }
 
-  #answerAfter(result: Promise<void>, task: Task, header: RequestHeader, message: Message): Promise<void> {
+  /** When what was forgotten before is gone. */
+  async #serveLater(handler: OpHandler, task: Task, header: RequestHeader, message: Message): Promise<void> {
+    await this.#forgetting.wait(task, this.sb);
+    await handler(this, task, header, message);
+  }
+
+  #answerAfter(
+    result: Promise<void>,
+    handler: OpHandler,
+    task: Task,
+    header: RequestHeader,
+    message: Message,
+  ): Promise<void> {
     return result
+      .catch((error: unknown) => {
+        if (!this.#forgetting.mayHelp(error)) throw error;
+        return this.#serveLater(handler, task, header, message);
+      })
       .catch((error: unknown) => this.#fail(header, error))
       .then(() => {
         this.#pending.delete(header.unique);

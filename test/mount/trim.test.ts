@@ -29,3 +29,19 @@ t.test('fstrim gives back what is free', { skip: othersNeedRoot }, async (t) => 
   });
   t.equal((await sh(`${latchfs} fsck ${image}`)).status, 0);
 });
+
+t.test('what was removed makes room at once', async (t) => {
+  await withMount('memory:64M', '', async (m) => {
+    // Deleting it takes a while, in which other requests are served; who comes before that is over finds the room all the same.
+    const free = '$(stat -f -c %f .)';
+    const fill = 'dd if=/dev/zero of=full bs=1M count=50 status=none';
+    const script = `before=${free}; for i in 1 2 3 4; do
+      ${fill}; rm full; [ ${free} -ge $((before - 2)) ] || echo "round $i: ${free} of $before blocks"
+      ${fill}; rm full; ${fill}; rm full
+    done`;
+    const ran = await m.sh(script);
+    t.equal(ran.stderr, '');
+    t.equal(ran.stdout, '');
+    t.equal(ran.status, 0);
+  });
+});
