@@ -38,6 +38,8 @@ export interface MachineOptions {
   readonly pageCache?: number;
   /** The filesystem is in memory. */
   readonly inMemory?: boolean;
+  /** As of Machine. */
+  readonly multigrain?: boolean;
   readonly sink: ViolationSink;
   /** Where the filesystem tells of a replay, or of its end. */
   readonly printk?: (line: string) => void;
@@ -64,7 +66,8 @@ export function newMachine(options: MachineOptions): ValidatedMachine {
   const limit = options.pageCache ?? pageCache;
   const printk = options.printk === undefined ? {} : { printk: options.printk };
   const memory = new MemoryControl(sched, { limit, inodes, validator, ...dirty });
-  return { sched, validator, memory, maxBuffers: buffers, writeback: hostWriteback(), ...printk };
+  const { multigrain = true } = options;
+  return { sched, validator, memory, multigrain, maxBuffers: buffers, writeback: hostWriteback(), ...printk };
 }
 
 /**

@@ -114,6 +114,8 @@ export async function serveFilesystem(
     printk: (line) => log.warn(line),
     ...(settings.pageCache === undefined ? {} : { pageCache: settings.pageCache }),
     inMemory: isMemory(source),
+    // With its writeback cache the kernel stamps files itself.
+    multigrain: settings.cache !== 'always' || settings.transport === 'fuse-native',
   });
   machine.validator.observer = hooks.observer;
   const task = new Task(machine.sched, machine.validator, { comm: 'mount' });

@@ -47,6 +47,11 @@ export interface Machine {
   readonly sched: Scheduler;
   readonly validator: Validator;
   readonly memory: MemoryControl;
+  /**
+   * Whether a change after a stat gets a ctime between two ticks of the clock (FS_MGTIME), as by default. Not where somebody else stamps files, too, who knows only
+   * the ticks: what he touches later would look older.
+   */
+  readonly multigrain?: boolean;
   /** When what is dirty is written back without being asked for; by default as Linux does it. */
   readonly writeback?: Partial<WritebackTimes>;
   /** Tell the administrator something, in one line. */

@@ -24,16 +24,14 @@ export const S_CTIME = 4;
 export const S_VERSION = 8;
 
 const DAY = 86_400;
-/** The kernel's clock for timestamps ticks every 4 ms (CONFIG_HZ=250), which spares an inode update at each of many writes. */
-const TICK = 4_000_000;
-const NSEC_PER_MSEC = 1_000_000;
-
-/** The coarse clock of one machine. Reading it within a tick costs one look at the monotonic clock and allocates nothing. */
+/**
+ * The clock for timestamps of one machine: it ticks every few milliseconds, which spares an inode update at each of many writes. It is the kernel's own, because with its
+ * writeback cache that stamps files as well.
+ */
 class CoarseClock {
   readonly #sched: Scheduler;
+  #tick: Timespec = EPOCH;
   #now: Timespec = EPOCH;
-  /** Monotonic milliseconds at which `#now` is out of date. */
-  #until = Number.NEGATIVE_INFINITY;
   /** The latest fine time that was given out: no later timestamp may be before it (timekeeping's ctime floor). */
   #floor: Timespec = EPOCH;
 
@@ -43,14 +41,11 @@ class CoarseClock {
 
   /** The begin of the present tick, or the floor where that is later. */
   coarse(): Timespec {
-    const mono = this.#sched.monotonic();
-    if (mono < this.#until) return this.#now;
-    const { sec, nsec } = this.#sched.realtime();
-    const into = nsec % TICK;
-    const tick = { sec, nsec: nsec - into };
-    this.#until = mono + (TICK - into) / NSEC_PER_MSEC;
+    const tick = this.#sched.coarse();
+    if (tick === this.#tick) return this.#now;
+    this.#tick = tick;
     // A floor far ahead is left from before the wall clock was set back.
-    if (this.#floor.sec - sec > 1) this.#floor = EPOCH;
+    if (this.#floor.sec - tick.sec > 1) this.#floor = EPOCH;
     this.#now = timespecCompare(tick, this.#floor) < 0 ? this.#floor : tick;
     return this.#now;
   }
@@ -109,7 +104,7 @@ export function inode_set_ctime_current(inode: Inode): Timespec {
 
 /** A caller of stat is about to see the ctime (fill_mg_cmtime). */
 export function ctime_seen(inode: Inode): void {
-  inode.ctime_queried = inode.i_ctime;
+  if (inode.i_sb.machine.multigrain !== false) inode.ctime_queried = inode.i_ctime;
 }
 
 /**

@@ -23,6 +23,9 @@ export interface Scheduler {
   /** CLOCK_REALTIME with nanoseconds. */
   realtime(): Timespec;
 
+  /** CLOCK_REALTIME_COARSE, which the kernel stamps files with: when its clock ticked last. Until it ticks again the same object is returned. */
+  coarse(): Timespec;
+
   /** CLOCK_MONOTONIC in milliseconds, with fractions. */
   monotonic(): number;
 

@@ -110,6 +110,24 @@ t.test('a change after a stat shows another time than the stat did', async (t) =
   await end();
 });
 
+t.test('where somebody else stamps files, too, times are those of ticks', async (t) => {
+  const { clock, sys, end } = await still(0, { multigrain: false });
+  const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
+  for (const [advance, moves] of [
+    [1, false],
+    [4, true],
+  ] as const) {
+    const seen = await sys.fstat(fd);
+    await clock.advance(advance);
+    await sys.pwrite(fd, Buffer.from('y'), 0);
+    const later = await sys.fstat(fd);
+    t.equal(!same(seen.ctime, later.ctime), moves, `after ${advance} ms`);
+    t.equal(later.mtime.nsec % 4e6, 0);
+  }
+  await sys.close(fd);
+  await end();
+});
+
 t.test('what is dirty is written after thirty seconds', async (t) => {
   const { clock, sys, world, end } = await still();
   const { s_wb: wb } = world.sb;

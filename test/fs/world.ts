@@ -50,6 +50,7 @@ export interface WorldOptions {
   /** Where the log goes. */
   readonly printk?: (line: string) => void;
   readonly writeback?: Machine['writeback'];
+  readonly multigrain?: boolean;
 }
 
 export async function newWorld(options: WorldOptions = {}): Promise<World> {
@@ -57,11 +58,12 @@ export async function newWorld(options: WorldOptions = {}): Promise<World> {
   const violations: Violation[] = [];
   const validator = new Lockdep('warn', (violation) => violations.push(violation), { stacks: true });
   const memory = new MemoryControl(sched, { limit: options.memory ?? 64 * MIB, validator });
-  const { printk, writeback } = options;
+  const { printk, writeback, multigrain = true } = options;
   const machine: Machine = {
     sched,
     validator,
     memory,
+    multigrain,
     ...(printk === undefined ? {} : { printk }),
     ...(writeback === undefined ? {} : { writeback }),
   };
@@ -106,6 +108,11 @@ export class StillClock extends RealScheduler {
   override realtime(): Timespec {
     const ms = 1_700_000_000_000 + this.#now;
     return { sec: Math.floor(ms / 1000), nsec: Math.floor((ms % 1000) * 1e6) };
+  }
+
+  override coarse(): Timespec {
+    const { sec, nsec } = this.realtime();
+    return { sec, nsec: nsec - (nsec % 4e6) };
   }
 
   override timer(delay: number, fire: () => void): Timer {

@@ -1,7 +1,9 @@
-/** The clock of the real scheduler: the wall clock's time, with digits that it does not have, and never back within a step of it. */
-import t, { type Test } from 'tap';
+/** The clocks of the real scheduler, which are the kernel's, and how its tasks share the event loop. */
+import { statSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
 import { RealScheduler } from '../../src/sched/real.js';
-import type { Timespec } from '../../src/sched/time.js';
+import { type Timespec, timespecCompare } from '../../src/sched/time.js';
 
 const MSEC = 1_000_000;
 
@@ -10,23 +12,7 @@ function since(time: Timespec, wall: number): number {
   return (time.sec - Math.floor(wall / 1000)) * 1000 * MSEC + time.nsec - (wall % 1000) * MSEC;
 }
 
-/** Puts what `mono` (seconds, nanoseconds) and `wall` (milliseconds) answer in place of the process's clocks until the test ends. */
-function replaceClocks(t: Test, mono: () => [number, number], wall: () => number): void {
-  const { hrtime } = process;
-  const { now } = Date;
-  t.teardown(() => {
-    process.hrtime = hrtime;
-    Date.now = now;
-  });
-  const bigint = (): bigint => {
-    const [sec, nsec] = mono();
-    return BigInt(sec) * 1_000_000_000n + BigInt(nsec);
-  };
-  process.hrtime = Object.assign(() => mono(), { bigint });
-  Date.now = wall;
-}
-
-t.test('it tells the time of the wall clock, and goes on from there', (t) => {
+t.test('it tells the time of the wall clock', (t) => {
   const sched = new RealScheduler();
   let last = sched.realtime();
   t.ok(Math.abs(since(last, Date.now())) < 1000 * MSEC, 'it is the time of day');
@@ -35,7 +21,7 @@ t.test('it tells the time of the wall clock, and goes on from there', (t) => {
     const now = sched.realtime();
     const whole = Number.isInteger(now.sec) && Number.isInteger(now.nsec) && now.nsec >= 0 && now.nsec < 1000 * MSEC;
     if (!whole) t.fail(`${now.sec} s and ${now.nsec} ns is no time`);
-    if (now.sec < last.sec || (now.sec === last.sec && now.nsec < last.nsec)) t.fail('it went back');
+    if (timespecCompare(now, last) < 0) t.fail('it went back');
     digits ||= now.nsec % MSEC !== 0;
     last = now;
   }
@@ -43,67 +29,26 @@ t.test('it tells the time of the wall clock, and goes on from there', (t) => {
   t.end();
 });
 
-t.test('where a second begins between the clocks, it is counted once', (t) => {
-  let mono: [number, number] = [5, 0];
-  let wall = 0;
-  replaceClocks(
-    t,
-    () => mono,
-    () => wall,
-  );
-  for (const [monoNsec, wallMsec] of [
-    [999_999_999, 1],
-    [1, 999],
-    [500_000_000, 500],
-    [0, 0],
-  ] as const) {
-    mono = [5, monoNsec];
-    wall = 1_700_000_000_000 + wallMsec;
-    const sched = new RealScheduler();
-    t.same(sched.realtime(), { sec: 1_700_000_000, nsec: wallMsec * MSEC }, `${wallMsec} ms at ${monoNsec} ns`);
-    mono = [6, monoNsec];
-    wall += 1000;
-    t.same(sched.realtime(), { sec: 1_700_000_001, nsec: wallMsec * MSEC }, 'and a second later');
+t.test('its coarse clock is the one that the kernel stamps files with', (t) => {
+  const sched = new RealScheduler();
+  const file = join(t.testdir(), 'file');
+  writeFileSync(file, '');
+  let ticks = 0;
+  let last = sched.coarse();
+  while (ticks < 20) {
+    const before = sched.coarse();
+    utimesSync(file, 1, 1);
+    const { ctimeNs } = statSync(file, { bigint: true });
+    const stamp = { sec: Number(ctimeNs / 1_000_000_000n), nsec: Number(ctimeNs % 1_000_000_000n) };
+    if (timespecCompare(stamp, before) < 0) t.fail('a file that was touched later is older');
+    if (timespecCompare(before, sched.realtime()) > 0) t.fail('it is ahead of the exact one');
+    if (before !== last) ticks++;
+    else if (timespecCompare(before, last) !== 0) t.fail('the same object is another time');
+    last = before;
   }
-  t.end();
-});
-
-t.test('it follows a clock that is set, and not one that trembles', (t) => {
-  let mono: [number, number] = [5, 0];
-  let wall = 1_700_000_000_000;
-  replaceClocks(
-    t,
-    () => mono,
-    () => wall,
-  );
-  const sched = new RealScheduler();
-  sched.realtime();
-  mono = [7, 0];
-  wall += 2001;
-  t.same(sched.realtime(), { sec: 1_700_000_002, nsec: 0 }, 'a millisecond is not believed');
-  mono = [9, 0];
-  wall += 2000 - 3_600_000;
-  t.same(sched.realtime(), { sec: 1_699_996_404, nsec: MSEC }, 'an hour is');
-  wall += 86_400_000;
-  t.same(sched.realtime(), { sec: 1_700_082_804, nsec: MSEC }, 'and a day at once');
-  t.end();
-});
-
-t.test('it believes no difference that comes of losing the processor between the clocks', (t) => {
-  const begin = 1_700_000_000_000;
-  let mono: [number, number] = [5, 0];
-  let lost = 0;
-  const wall = (): number => {
-    mono = [mono[0], mono[1] + lost * MSEC];
-    lost = 0;
-    return begin + (mono[0] - 5) * 1000 + Math.floor(mono[1] / MSEC);
-  };
-  replaceClocks(t, () => mono, wall);
-  const sched = new RealScheduler();
-  sched.realtime();
-  lost = 40;
-  t.same(sched.realtime(), { sec: 1_700_000_000, nsec: 0 }, 'the time when it was asked');
-  t.same(sched.realtime(), { sec: 1_700_000_000, nsec: 40 * MSEC }, 'and 40 ms later');
+  t.equal(ticks, 20, 'it ticks');
+  const [first, second] = [sched.coarse(), sched.coarse()];
+  t.ok(first === second || timespecCompare(first, second) < 0, 'a tick is one object');
   t.end();
 });
 
