@@ -85,7 +85,7 @@ export class Lockdep implements Validator {
 
   acquired(task: Task, held: HeldLock, trying: boolean, chain?: object): void {
     if (!this.checking) return;
-    if (chain === undefined) this.tracker.acquired(task, held, readOf(held), trying);
+    if (chain === undefined) this.tracker.acquired(task, held, readOf(task, held), trying);
     else this.tracker.goOn(task, held, chain as ChainNode);
     if (this.holdTimes) held.since = task.sched.monotonic();
     if (this.observer !== undefined) this.observer.taken(task, held);
@@ -269,10 +269,11 @@ export class Lockdep implements Validator {
 /** Violations for which the system call fails with EDEADLK. */
 const DEADLOCKS: ReadonlySet<ViolationKind> = new Set(['lock-order', 'lock-usage', 'double-lock', 'deadlock']);
 
-/** Readers of spinning locks and of RCU come in whoever waits; those of sleeping locks queue behind writers. */
-function readOf(held: HeldLock): ReadState {
+/** Readers of sequence locks and of RCU come in whoever waits; the others queue behind writers, but for those of spinning locks in completions. */
+function readOf(task: Task, held: HeldLock): ReadState {
   if (held.exclusive) return EXCLUSIVE;
-  return held.key.kind === 'rwsem' ? READ : READ_RECURSIVE;
+  const { kind } = held.key;
+  return kind === 'rwsem' || (kind === 'rwlock' && task.context === 'process') ? READ : READ_RECURSIVE;
 }
 
 function stackOf(task: Task | undefined, message: string): string {

@@ -1,8 +1,11 @@
-/** Reader-writer spinlocks: readers share it and may take it again while a writer waits (include/linux/rwlock.h). The holder may not sleep. */
+/**
+ * Reader-writer spinlocks (include/linux/rwlock.h): readers share it. They are queued: a reader waits behind a writer that came before it, so that a task may not take again
+ * what it reads already. Only in a completion it comes in whoever waits (queued_read_lock_slowpath, read_lock_is_recursive). The holder may not sleep.
+ */
 import type { LockName } from '../contract/row.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { Held, type Releasable } from './held.js';
+import { Held, heldBy, type Releasable } from './held.js';
 import { defaultKey, type LockClassKey } from './lockdep/class.js';
 
 export class RwLock<L extends LockName> implements Releasable {
@@ -11,10 +14,15 @@ export class RwLock<L extends LockName> implements Releasable {
   #writer: Held<L, 'write'> | undefined;
   /** The guards that have switched completions off. */
   readonly #irq = new Set<Held>();
+  readonly #recursive: boolean;
 
-  /** @param key its class, by default that of all locks of the name */
-  constructor(name: L, key: LockClassKey<L> = defaultKey(name, 'rwlock')) {
+  /**
+   * @param key its class, by default that of all locks of the name
+   * @param readers 'recursive': not queued, so that readers come in whoever waits, and again where they are in (CONFIG_QUEUED_RWLOCKS is off)
+   */
+  constructor(name: L, key: LockClassKey<L> = defaultKey(name, 'rwlock'), readers: 'queued' | 'recursive' = 'queued') {
     this.key = key;
+    this.#recursive = readers === 'recursive';
   }
 
   get name(): L {
@@ -26,20 +34,22 @@ export class RwLock<L extends LockName> implements Releasable {
   }
 
   /**
-   * Take it shared (read_lock). A task may take it again that holds it shared.
-   * @throws EDEADLK where it is held exclusively: its holder has slept with it, or is the task itself. Both are violations.
+   * Take it shared (read_lock).
+   * @throws EDEADLK where it is held exclusively: its holder has slept with it, or is the task itself; and where the task reads it already and would queue. All are violations.
    */
   read(task: Task, subclass = 0): Held<L, 'read'> {
     if (this.#writer !== undefined) this.#taken(task, this.#writer.task === task);
-    task.validator.acquire(task, this, 'read recursive', subclass);
-    return this.#grant(task, 'read', subclass, false);
+    const recursive = this.#recursive || task.context === 'completion';
+    if (!recursive && heldBy(task, this) !== undefined) this.#taken(task, true);
+    const chain = task.validator.acquire(task, this, recursive ? 'read recursive' : 'read', subclass);
+    return this.#grant(task, 'read', subclass, false, chain);
   }
 
   /** Take it exclusively (write_lock). @throws EDEADLK where it is held; a violation, as in `read` */
   write(task: Task, subclass = 0, nest?: object): Held<L, 'write'> {
-    if (this.isHeld) this.#taken(task, this.#writer?.task === task || task.held.some((held) => held.lock === this));
-    task.validator.acquire(task, this, 'write', subclass, nest);
-    return this.#grant(task, 'write', subclass, false);
+    if (this.isHeld) this.#taken(task, this.#writer?.task === task || heldBy(task, this) !== undefined);
+    const chain = task.validator.acquire(task, this, 'write', subclass, nest);
+    return this.#grant(task, 'write', subclass, false, chain);
   }
 
   /** As `read` and `write`, with completions kept away because they take it too (read_lock_irqsave, write_lock_irqsave). */
@@ -82,12 +92,18 @@ export class RwLock<L extends LockName> implements Releasable {
     }
   }
 
-  #grant<M extends 'read' | 'write'>(task: Task, mode: M, subclass: number, trying: boolean): Held<L, M> {
+  #grant<M extends 'read' | 'write'>(
+    task: Task,
+    mode: M,
+    subclass: number,
+    trying: boolean,
+    chain?: object,
+  ): Held<L, M> {
     const held = new Held<L, M>(this.key, this, mode, task, subclass);
     if (mode === 'read') this.#readers++;
     else this.#writer = held as Held<L, 'write'>;
     task.atomic++;
-    task.validator.acquired(task, held, trying);
+    task.validator.acquired(task, held, trying, chain);
     return held;
   }
 

@@ -24,6 +24,7 @@ function machine(enforce: EnforceLevel = 'warn', hungTask = 0) {
     seen,
     validator,
     task: (comm = 'test') => new Task(sched, validator, { comm }),
+    completion: () => new Task(sched, validator, { comm: 'completion', context: 'completion' }),
     rules: () => seen.map(({ rule }) => rule),
   };
 }
@@ -128,7 +129,7 @@ t.test('the scenario shows two locks that were taken one under the other, and wh
     ['lock(open_mutex);', ''],
   ]);
   t.match(seen[0]?.message, /^open_mutex is wanted while s_umount \(shared\) is held/);
-  const spin = new RwLock('i_lock');
+  const spin = new RwLock('i_lock', undefined, 'recursive');
   hold(
     () => r.write(own),
     () => spin.read(own),
@@ -223,16 +224,17 @@ t.test('a lock tried for makes no order of its own, but what is taken under it d
 t.test('recursive readers: only what could wait counts', (t) => {
   const { task, rules } = machine();
   const own = task();
-  const [x, y] = [new RwLock('d_lock'), new RwLock('i_lock')];
+  const [x, y] = [new RwLock('d_lock', undefined, 'recursive'), new RwLock('i_lock', undefined, 'recursive')];
   hold(
     () => x.read(own),
     () => y.read(own),
+    () => x.read(own),
   );
   hold(
     () => y.read(own),
     () => x.read(own),
   );
-  t.same(rules(), [], 'readers in both orders');
+  t.same(rules(), [], 'readers in both orders, and again');
   hold(
     () => y.write(own),
     () => x.read(own),
@@ -243,6 +245,37 @@ t.test('recursive readers: only what could wait counts', (t) => {
     () => y.write(own),
   );
   t.same(rules(), ['lockdep#circular-dependency']);
+  t.end();
+});
+
+t.test('readers of spinning locks queue behind writers, but in completions', (t) => {
+  const { task, completion, rules } = machine();
+  const [x, y] = [new RwLock('d_lock'), new RwLock('i_lock')];
+  const inside = completion();
+  hold(
+    () => x.readIrq(inside),
+    () => y.readIrq(inside),
+    () => x.read(inside),
+  );
+  hold(
+    () => y.read(inside),
+    () => x.read(inside),
+  );
+  t.same(rules(), [], 'in a completion in both orders, and again');
+  const own = task();
+  const first = x.tryRead(own);
+  t.throws(() => x.read(own), { code: 'EDEADLK' }, 'a writer may have come in between');
+  first?.release();
+  t.same(rules(), ['lock#not-taken-twice']);
+  hold(
+    () => x.read(own),
+    () => y.read(own),
+  );
+  hold(
+    () => y.read(own),
+    () => x.read(own),
+  );
+  t.same(rules(), ['lock#not-taken-twice', 'lockdep#circular-dependency']);
   t.end();
 });
 

@@ -90,8 +90,8 @@ function inAllOrders(row: string, kind: Kind, expected: Expected, events: readon
 function completions(): Case[] {
   const cases: Case[] = [];
   for (const kind of SPINNING) {
-    // Where all are readers that do not exclude each other, a completion waits for nobody.
-    const wrong: Expected = kind.recursive ? 'nothing' : ['lock-usage'];
+    // Where all are readers that do not exclude each other, a completion waits for nobody: there they never queue.
+    const wrong: Expected = kind.shared ? 'nothing' : ['lock-usage'];
     cases.push(
       ...inAllOrders('completions-on + completion-safe-A', kind, wrong, [open(kind, 'A'), completion(kind, 'A')]),
       ...inAllOrders('completions-off + completion-safe-A', kind, 'nothing', [
@@ -124,7 +124,17 @@ function completions(): Case[] {
       ]),
     );
   }
-  const [read, write] = [kindOf('rlock'), kindOf('wlock')];
+  return [
+    ...cases,
+    ...readers(kindOf('rlock'), kindOf('wlock')),
+    ...readers(kindOf('rrlock'), kindOf('wrlock')),
+    ...queued(),
+  ];
+}
+
+/** Readers and writers of one kind of lock, in completions and outside. */
+function readers(read: Kind, write: Kind): Case[] {
+  const cases: Case[] = [];
   cases.push(
     ...inAllOrders('completion read-recursion #1', read, 'nothing', [
       closed(write, 'A'),
@@ -145,10 +155,10 @@ function completions(): Case[] {
       completion(read, 'A'),
     ]),
   );
-  // Who reads B is interrupted, and the completion reads A: they wait where A was taken alone by somebody who waits for B.
+  // Who reads B is interrupted, and the completion reads A: they wait where A was taken alone by somebody who waits for B, a reader behind a writer too.
   for (const [a, b, wrong] of [
     [write, write, true],
-    [write, read, false],
+    [write, read, !read.recursive],
     [read, write, false],
     [read, read, false],
   ] as const) {
@@ -162,6 +172,31 @@ function completions(): Case[] {
     );
   }
   return cases;
+}
+
+/** Readers that queue outside of completions and in none (the "queued read lock tests" of the kernel). */
+function queued(): Case[] {
+  const [read, spin] = [kindOf('rlock'), kindOf('spin')];
+  const inside = (kinds: readonly Kind[], names: string): Event =>
+    held(kinds, names, false, (stage) => stage.newCompletion());
+  return [
+    ...inAllOrders(
+      'read A, B in a completion; B, read A',
+      read,
+      ['lock-order'],
+      [inside([read, spin], 'AB'), held([spin, read], 'BA', true)],
+    ),
+    ...inAllOrders('B, read A in a completion; read A, B', read, 'nothing', [
+      inside([spin, read], 'BA'),
+      held([read, spin], 'AB', true),
+    ]),
+    ...inAllOrders(
+      'B in a completion; B, read A; A read with completions on',
+      read,
+      ['lock-usage'],
+      [completion(spin, 'B'), held([spin, read], 'BA', true), open(read, 'A')],
+    ),
+  ];
 }
 
 export const contextCases = (): Case[] => [...waitContexts(), ...completions()];

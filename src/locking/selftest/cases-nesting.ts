@@ -73,8 +73,8 @@ function orderedClasses(): Case[] {
 
 function outerLocks(): Case[] {
   const cases: Case[] = [];
-  // Readers of spinning locks need no outer lock.
-  for (const kind of KINDS.filter(({ recursive }) => !recursive)) {
+  // Readers of spinning locks cannot name one.
+  for (const kind of KINDS.filter(({ spins, shared }) => !(spins && shared))) {
     const outer = kindOf(kind.spins ? 'spin' : 'mutex');
     const column = kind.name;
     const nested = (stage: Stage, held: boolean, nest: boolean): void => {

@@ -1,4 +1,4 @@
-/** Readers: recursive ones (rwlocks), ones that queue behind writers (rwsems), and both mixed with writers, in every order of events. */
+/** Readers: recursive ones (rwlocks that are not queued), ones that queue behind writers (rwlocks, rwsems), and both mixed with writers, in every order of events. */
 import { type Kind, kindOf } from './kinds.js';
 import { permutations } from './permutations.js';
 import type { Case, Expected } from './scenario.js';
@@ -14,7 +14,8 @@ interface Family {
 }
 
 const families = (): Family[] => [
-  { read: kindOf('rlock'), write: kindOf('wlock'), plain: kindOf('spin'), recursive: true },
+  { read: kindOf('rrlock'), write: kindOf('wrlock'), plain: kindOf('spin'), recursive: true },
+  { read: kindOf('rlock'), write: kindOf('wlock'), plain: kindOf('spin'), recursive: false },
   { read: kindOf('rsem'), write: kindOf('wsem'), plain: kindOf('mutex'), recursive: false },
 ];
 

@@ -27,7 +27,18 @@ export interface Subject {
   tryTake?(task: Task): Held | undefined;
 }
 
-export type KindName = 'spin' | 'wlock' | 'rlock' | 'seq' | 'mutex' | 'wsem' | 'rsem' | 'bit' | 'rcu';
+export type KindName =
+  | 'spin'
+  | 'wlock'
+  | 'rlock'
+  | 'rrlock'
+  | 'wrlock'
+  | 'seq'
+  | 'mutex'
+  | 'wsem'
+  | 'rsem'
+  | 'bit'
+  | 'rcu';
 
 export interface Kind {
   readonly name: KindName;
@@ -84,8 +95,13 @@ const kind = (
   make,
 });
 
-function rwlock(mode: 'read' | 'write', ...[owner, name, pool, compare]: Parameters<Kind['make']>): Subject {
-  const lock = pooled(pool, `rwlock ${name}`, () => new RwLock('d_lock', keyFor('d_lock', 'rwlock', owner, compare)));
+function rwlock(
+  mode: 'read' | 'write',
+  readers: 'queued' | 'recursive',
+  ...[owner, name, pool, compare]: Parameters<Kind['make']>
+): Subject {
+  const key = keyFor('d_lock', 'rwlock', owner, compare);
+  const lock = pooled(pool, `${readers} rwlock ${name}`, () => new RwLock('d_lock', key, readers));
   return mode === 'read'
     ? {
         lock,
@@ -119,8 +135,9 @@ export const KINDS: readonly Kind[] = [
       tryTake: (task) => lock.tryLock(task),
     };
   }),
-  kind('wlock', { spins: true }, (...given) => rwlock('write', ...given)),
-  kind('rlock', { spins: true, shared: true, recursive: true }, (...given) => rwlock('read', ...given)),
+  kind('wlock', { spins: true }, (...given) => rwlock('write', 'queued', ...given)),
+  kind('rlock', { spins: true, shared: true }, (...given) => rwlock('read', 'queued', ...given)),
+  kind('rrlock', { spins: true, shared: true, recursive: true }, (...given) => rwlock('read', 'recursive', ...given)),
   kind('seq', { spins: true }, (owner, _name, _pool, compare) => {
     const lock = new SeqLock('rename_lock', keyFor('rename_lock', 'seqlock', owner, compare));
     return {
@@ -156,9 +173,12 @@ export const RCU_KIND: Kind = kind('rcu', { spins: true, shared: true, recursive
   return { lock: { name: 'rcu', isHeld: false }, take: (task) => lock.read(task) };
 });
 
+/** Who takes alone what others read recursively. Alone it is a wlock, and no column. */
+const WRLOCK_KIND: Kind = kind('wrlock', { spins: true }, (...given) => rwlock('write', 'recursive', ...given));
+
 /** The kind of that name. */
 export function kindOf(name: KindName): Kind {
-  const found = name === 'rcu' ? RCU_KIND : KINDS.find((one) => one.name === name);
+  const found = [...KINDS, RCU_KIND, WRLOCK_KIND].find((one) => one.name === name);
   if (found === undefined) throw new Error(`no kind ${name}`);
   return found;
 }
