@@ -149,6 +149,28 @@ function addFree(
   return put(tree, task, handle, key, encodeEntry(key, name, ino, type));
 }
 
+interface Target {
+  readonly ino: number;
+  readonly type: number;
+}
+
+function setFound(
+  { key }: Search,
+  tree: BTree,
+  task: Task,
+  handle: Handle,
+  ino: number,
+  type: number,
+): Awaitable<void> {
+  if (key < 0) throw errno('ENOENT');
+  return andThen(update(tree, task, handle, key, encodeTarget, { ino, type }), nothing);
+}
+
+function encodeTarget(data: Buffer, at: number, { ino, type }: Target): void {
+  put48(data, ino, at + INO);
+  data[at + TYPE] = type;
+}
+
 function removeFound({ key }: Search, tree: BTree, task: Task, handle: Handle): Awaitable<void> {
   if (key < 0) throw errno('ENOENT');
   return andThen(remove(tree, task, handle, key), nothing);
@@ -200,14 +222,7 @@ export class Directory {
 
   /** Let a name stand for another inode. With i_rwsem held exclusively. @throws ENOENT, EIO */
   set(task: Task, handle: Handle, name: string, ino: number, type: number): Awaitable<void> {
-    return andThen(this.#find(task, name), ({ key }) => {
-      if (key < 0) throw errno('ENOENT');
-      const changed = update(this.tree, task, handle, key, (data, at) => {
-        put48(data, ino, at + INO);
-        data[at + TYPE] = type;
-      });
-      return andThen(changed, () => undefined);
-    });
+    return andThen(this.#find(task, name), setFound, this.tree, task, handle, ino, type);
   }
 
   /**

@@ -99,13 +99,24 @@ async function mapHoles(task: Task, inode: LatchInode, range: Hole, joins: boole
 
 /** How many blocks of a range are not mapped. @throws EIO */
 function missing(task: Task, inode: LatchInode, { logical, length }: Hole): Awaitable<number> {
-  const end = logical + length;
-  let count = length;
-  const counted = inode.extents.iterate(task, logical, (extent) => {
-    count -= Math.max(0, Math.min(end, endOf(extent)) - Math.max(logical, extent.logical));
-    return endOf(extent) < end;
-  });
-  return andThen(counted, () => count);
+  const missing = { logical, end: logical + length, count: length };
+  return andThen(inode.extents.iterate(task, logical, lessMapped, missing), countOf, missing);
+}
+
+interface Missing {
+  readonly logical: number;
+  /** Exclusive. */
+  readonly end: number;
+  count: number;
+}
+
+function lessMapped(extent: Extent, missing: Missing): boolean {
+  missing.count -= Math.max(0, Math.min(missing.end, endOf(extent)) - Math.max(missing.logical, extent.logical));
+  return endOf(extent) < missing.end;
+}
+
+function countOf(_ended: boolean, { count }: Missing): number {
+  return count;
 }
 
 /** Find where bytes `start` to `end` exclusive go. Of a block that was never written the other sectors are zeroed as well (iomap_dio_zero). */

@@ -12,6 +12,7 @@ import type { Task } from '../sched/task.js';
 import { latch_get_acl, latch_get_inode_acl, latch_set_acl } from './acl.js';
 import { latch_getattr, latch_setattr, latch_update_time } from './attr.js';
 import { takeBlocks } from './charge.js';
+import { insertExtent } from './extents-change.js';
 import { infoOf } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
 import type { Handle } from './journal/types.js';
@@ -21,7 +22,7 @@ import { latch_listxattr } from './xattr.js';
 /** A target that does not fit in the inode has a block of its own. @throws ENOSPC EDQUOT */
 export async function writeLongLink(task: Task, handle: Handle, inode: LatchInode, target: string): Promise<void> {
   const { start } = await takeBlocks(task, handle, inode, 1);
-  await inode.extents.insert(task, handle, { logical: 0, physical: start, length: 1, unwritten: false });
+  await insertExtent(inode.extents, task, handle, { logical: 0, physical: start, length: 1, unwritten: false });
   await write_new_block(task, handle, infoOf(inode.i_sb).bdev, start, Buffer.from(target, 'latin1'));
 }
 

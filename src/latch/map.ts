@@ -7,6 +7,7 @@ import { ALLOC_CREDITS, type Run } from './alloc.js';
 import { giveBlocks, takeBlocks } from './charge.js';
 import { endOf } from './extent-list.js';
 import type { Hole } from './extents.js';
+import { type BlockSource, fillHole, markBlocks } from './extents-change.js';
 import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE, INODES_PER_BLOCK } from './format/layout.js';
 import { infoOf, with_handle } from './info.js';
@@ -32,19 +33,42 @@ export async function mapRun(
   unwritten: boolean,
   charged = false,
 ): Promise<number> {
-  const { alloc } = infoOf(inode.i_sb);
-  const allocate = async (before: Extent | undefined, length: number): Promise<Run> => {
+  const source = new FreeBlocks(task, handle, inode, hole, charged);
+  return await fillHole(inode.extents, task, handle, hole, unwritten, source);
+}
+
+/** The device's blocks for a hole of a file. */
+class FreeBlocks implements BlockSource {
+  readonly #task: Task;
+  readonly #handle: Handle;
+  readonly #inode: LatchInode;
+  readonly #hole: Hole;
+  readonly #charged: boolean;
+
+  constructor(task: Task, handle: Handle, inode: LatchInode, hole: Hole, charged: boolean) {
+    this.#task = task;
+    this.#handle = handle;
+    this.#inode = inode;
+    this.#hole = hole;
+    this.#charged = charged;
+  }
+
+  allocate(before: Extent | undefined, length: number): Awaitable<Run> {
+    const [task, handle, inode] = [this.#task, this.#handle, this.#inode];
     // Behind the block before, or near the inode.
-    const behind = before !== undefined && endOf(before) === hole.logical;
+    const behind = before !== undefined && endOf(before) === this.#hole.logical;
     const goal = behind
       ? before.physical + before.length
-      : Math.floor(inode.i_ino / INODES_PER_BLOCK) + 1 + hole.logical;
-    if (charged) return await alloc.allocate(task, handle, length, goal, true);
-    return await takeBlocks(task, handle, inode, length, goal, { promised: true });
-  };
-  return await inode.extents.fill(task, handle, hole, unwritten, allocate, (run) =>
-    charged ? alloc.free(task, handle, run.start, run.length) : giveBlocks(task, handle, inode, run),
-  );
+      : Math.floor(inode.i_ino / INODES_PER_BLOCK) + 1 + this.#hole.logical;
+    if (this.#charged) return infoOf(inode.i_sb).alloc.allocate(task, handle, length, goal, true);
+    return takeBlocks(task, handle, inode, length, goal, { promised: true });
+  }
+
+  giveBack(run: Run): Awaitable<void> {
+    const [task, handle, inode] = [this.#task, this.#handle, this.#inode];
+    if (this.#charged) return infoOf(inode.i_sb).alloc.free(task, handle, run.start, run.length);
+    return giveBlocks(task, handle, inode, run);
+  }
 }
 
 /** What a caller of preallocate has to do beside. */
@@ -121,10 +145,10 @@ export function markWritten(
   start: number,
   end: number,
 ): Promise<number> {
-  return inode.extents.mark(task, handle, start, end, false, (piece) => zeroBlocks(task, inode, piece));
+  return markBlocks(inode.extents, task, handle, start, end, false, { zero: zeroBlocks, given: inode });
 }
 
-function zeroBlocks(task: Task, inode: LatchInode, piece: Extent): Awaitable<void> {
+function zeroBlocks(task: Task, piece: Extent, inode: LatchInode): Awaitable<void> {
   const { unconverted } = inode.extents;
   const [start, end] = [piece.logical, endOf(piece)];
   if (unconverted.overlaps(start, end)) throw errno('EAGAIN');

@@ -24,11 +24,13 @@ import {
   FALLOC_FL_PUNCH_HOLE,
   FALLOC_FL_ZERO_RANGE,
 } from '../uapi/falloc.js';
+import { S_IFMT, S_IFREG } from '../uapi/stat.js';
 import { ALLOC_CREDITS } from './alloc.js';
 import { giveBlocks, initQuota } from './charge.js';
 import { note_cut_to_nothing } from './da-alloc.js';
 import { MAX_LOGICAL } from './extent-list.js';
-import type { ShiftRest } from './extents.js';
+import { unmapBlocks } from './extents-change.js';
+import { type ShiftRest, shiftBlocks } from './extents-shift.js';
 import type { Extent } from './format/inode.js';
 import { BLOCK_SIZE } from './format/layout.js';
 import { CREDITS, infoOf, with_handle } from './info.js';
@@ -60,22 +62,25 @@ export async function freeBlocks(
   const info = infoOf(inode.i_sb);
   check_no_dio(task, inode);
   await initQuota(task, inode);
-  // What a symlink has is in the journal.
-  const metadata = (inode.i_mode & 0o170000) !== 0o100000;
-  const freed = (piece: Extent): Awaitable<void> => {
-    if (metadata) for (let i = 0; i < piece.length; i++) forgetBlock(task, handle, info.bdev, piece.physical + i);
-    if (handle.credits < ALLOC_CREDITS) handle.extend(ALLOC_CREDITS);
-    return giveBlocks(task, handle, inode, { start: piece.physical, length: piece.length });
-  };
   for (let to = end; ; ) {
     try {
-      to = await inode.extents.remove(task, handle, start, to, freed);
+      to = await unmapBlocks(inode.extents, task, handle, start, to, freed, inode);
     } finally {
       await writeInode(task, handle, info, inode);
     }
     if (to <= start) return;
     await handle.restart(task, Math.min(CREDITS, info.journal.maxCredits));
   }
+}
+
+/** A piece of a file is mapped no longer. */
+function freed(task: Task, handle: Handle, { physical, length }: Extent, inode: LatchInode): Awaitable<void> {
+  const { bdev } = infoOf(inode.i_sb);
+  // What a symlink has is in the journal.
+  const metadata = (inode.i_mode & S_IFMT) !== S_IFREG;
+  if (metadata) for (let i = 0; i < length; i++) forgetBlock(task, handle, bdev, physical + i);
+  if (handle.credits < ALLOC_CREDITS) handle.extend(ALLOC_CREDITS);
+  return giveBlocks(task, handle, inode, { start: physical, length });
 }
 
 /** Make a file as long as that (truncate). With i_rwsem held exclusively; takes invalidate_lock. @throws EIO */
@@ -277,7 +282,7 @@ async function shiftExtents(task: Task, inode: LatchInode, from: number, by: num
     let rest: ShiftRest | undefined = { from, to: MAX_LOGICAL };
     for (;;) {
       try {
-        rest = await inode.extents.shift(task, handle, rest.from, rest.to, by);
+        rest = await shiftBlocks(inode.extents, task, handle, rest.from, rest.to, by);
       } finally {
         await writeInode(task, handle, info, inode);
       }

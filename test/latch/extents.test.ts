@@ -4,8 +4,10 @@ import fc from 'fast-check';
 import t from 'tap';
 import { BTree, SPACE_CREDITS } from '../../src/latch/btree/tree.js';
 import { endOf, MAX_LOGICAL } from '../../src/latch/extent-list.js';
-import { ExtentTree, extent_format, type ShiftRest } from '../../src/latch/extents.js';
+import { ExtentTree, extent_format } from '../../src/latch/extents.js';
+import { type BlockSource, fillHole, insertExtent, markBlocks, unmapBlocks } from '../../src/latch/extents-change.js';
 import { checkExtents } from '../../src/latch/extents-check.js';
+import { type ShiftRest, shiftBlocks } from '../../src/latch/extents-shift.js';
 import { AREA_SIZE, type Extent } from '../../src/latch/format/inode.js';
 import { emptyRoot } from '../../src/latch/format/tree.js';
 import type { Handle } from '../../src/latch/journal/types.js';
@@ -107,7 +109,7 @@ class Model {
     while (length < count && at + length < BLOCKS && this.blocks[at + length] === undefined) length++;
     if (length === 0) {
       const mapped = { logical: at, physical: 1, length: 1, unwritten };
-      assert.equal(await codeOf(() => this.extents.insert(this.host.task, this.handle, mapped)), 'EIO');
+      assert.equal(await codeOf(() => insertExtent(this.extents, this.host.task, this.handle, mapped)), 'EIO');
       return;
     }
     const before = this.blocks[at - 1];
@@ -116,7 +118,7 @@ class Model {
     const credits = this.extents.credits - SPACE_CREDITS;
     this.host.dirtied.clear();
     const code = await codeOf(() =>
-      this.extents.insert(this.host.task, this.handle, { logical: at, physical, length, unwritten }),
+      insertExtent(this.extents, this.host.task, this.handle, { logical: at, physical, length, unwritten }),
     );
     assert.ok(
       this.host.dirtied.size <= credits,
@@ -130,18 +132,19 @@ class Model {
   async #remove(start: number, end: number): Promise<void> {
     const freed: number[] = [];
     const expected: number[] = [];
+    const gone = (_task: unknown, _handle: unknown, piece: Extent): void => {
+      for (let i = 0; i < piece.length; i++) freed.push(piece.physical + i);
+      for (let i = piece.logical; i < endOf(piece); i++) {
+        expected.push(this.blocks[i]?.physical ?? -1);
+        this.blocks[i] = undefined;
+      }
+    };
     let to = end;
     const code = await codeOf(async () => {
       do {
         const last = to;
         to = await this.#counted(() =>
-          this.extents.remove(this.host.task, this.handle, start, last, (piece) => {
-            for (let i = 0; i < piece.length; i++) freed.push(piece.physical + i);
-            for (let i = piece.logical; i < endOf(piece); i++) {
-              expected.push(this.blocks[i]?.physical ?? -1);
-              this.blocks[i] = undefined;
-            }
-          }),
+          unmapBlocks(this.extents, this.host.task, this.handle, start, last, gone, undefined),
         );
         await this.handle.restart(this.host.task, 1);
       } while (to > start);
@@ -156,7 +159,7 @@ class Model {
     const code = await codeOf(async () => {
       while (from < end) {
         const first = from;
-        from = await this.#counted(() => this.extents.mark(this.host.task, this.handle, first, end, unwritten));
+        from = await this.#counted(() => markBlocks(this.extents, this.host.task, this.handle, first, end, unwritten));
         await this.handle.restart(this.host.task, 1);
       }
     });
@@ -184,7 +187,7 @@ class Model {
     this.host.limit = Number.POSITIVE_INFINITY;
     while (rest !== undefined) {
       const { from: low, to: high }: ShiftRest = rest;
-      rest = await this.#counted(() => this.extents.shift(this.host.task, this.handle, low, high, by));
+      rest = await this.#counted(() => shiftBlocks(this.extents, this.host.task, this.handle, low, high, by));
       await this.handle.restart(this.host.task, 1);
     }
     this.host.limit = limit;
@@ -277,7 +280,7 @@ t.test('what was found is not looked up again until something changes', async (t
   const { host, handle, extents } = new Model(1000);
   const { task } = host;
   const insert = (logical: number): Promise<void> | void =>
-    extents.insert(task, handle, { logical, physical: logical + 100, length: 4, unwritten: false });
+    insertExtent(extents, task, handle, { logical, physical: logical + 100, length: 4, unwritten: false });
   const locks = async (...blocks: number[]): Promise<[(number | undefined)[], number]> => {
     const { taken } = task;
     const found = [];
@@ -295,31 +298,30 @@ t.test('what was found is not looked up again until something changes', async (t
 t.test('two who come to one hole do not both fill it', async (t) => {
   const { host, handle, extents } = new Model(1000);
   const other = new TestHost().task;
-  await extents.insert(host.task, handle, { logical: 20, physical: 120, length: 4, unwritten: false });
+  await insertExtent(extents, host.task, handle, { logical: 20, physical: 120, length: 4, unwritten: false });
   let go = (): void => undefined;
   const waiting = new Promise<void>((resolve) => {
     go = resolve;
   });
   const wanted: number[] = [];
-  const keep = (): never => assert.fail('nothing is given back');
-  const first = extents.fill(
-    host.task,
-    handle,
-    { logical: 10, length: 100 },
-    false,
-    async (_before, length) => {
+  const giveBack = (): never => assert.fail('nothing is given back');
+  const first = fillHole(extents, host.task, handle, { logical: 10, length: 100 }, false, {
+    allocate: async (_before, length) => {
       wanted.push(length);
       await waiting;
       return { start: 500, length: 6 };
     },
-    keep,
-  );
-  const allocate = (_before: unknown, length: number): { start: number; length: number } => {
-    wanted.push(length);
-    return { start: 600, length };
+    giveBack,
+  });
+  const source: BlockSource = {
+    allocate: (_before, length) => {
+      wanted.push(length);
+      return { start: 600, length };
+    },
+    giveBack,
   };
-  const second = extents.fill(other, handle, { logical: 12, length: 4 }, true, allocate, keep);
-  const third = extents.fill(other, handle, { logical: 16, length: 100 }, true, allocate, keep);
+  const second = fillHole(extents, other, handle, { logical: 12, length: 4 }, true, source);
+  const third = fillHole(extents, other, handle, { logical: 16, length: 100 }, true, source);
   go();
   t.same(await Promise.all([first, second, third]), [6, 0, 4], 'the second finds its block mapped');
   t.same(wanted, [10, 4], 'up to the next extent');
@@ -338,7 +340,12 @@ t.test('many thousands of extents of a sparse file', async (t) => {
     const logical = ((i * 2_654_435_761) % 2 ** 27) * 2;
     if (model.has(logical)) continue;
     model.set(logical, i + 1);
-    const mapped = extents.insert(host.task, host.handle, { logical, physical: i + 1, length: 1, unwritten: false });
+    const mapped = insertExtent(extents, host.task, host.handle, {
+      logical,
+      physical: i + 1,
+      length: 1,
+      unwritten: false,
+    });
     if (mapped instanceof Promise) await mapped;
   }
   t.ok(host.used.size < (count / 290) * 2, `${host.used.size} blocks hold ${model.size} extents`);
@@ -352,9 +359,10 @@ t.test('many thousands of extents of a sparse file', async (t) => {
   t.same(wrong, []);
   t.same(await problemsOf(host, extents.tree), []);
   let freed = 0;
-  await extents.remove(host.task, host.handle, 0, MAX_LOGICAL, (piece) => {
+  const count_freed = (_task: unknown, _handle: unknown, piece: Extent): void => {
     freed += piece.length;
-  });
+  };
+  await unmapBlocks(extents, host.task, host.handle, 0, MAX_LOGICAL, count_freed, undefined);
   t.equal(freed, model.size);
   t.equal(host.used.size, 0);
 });
@@ -362,17 +370,17 @@ t.test('many thousands of extents of a sparse file', async (t) => {
 t.test('what is moved too far is refused', async (t) => {
   const model = new Model(1000);
   const far = { logical: MAX_LOGICAL - 10, physical: 5, length: 5, unwritten: true };
-  await model.extents.insert(model.host.task, model.handle, far);
-  t.equal(await codeOf(() => model.extents.shift(model.host.task, model.handle, 0, MAX_LOGICAL, 6)), 'EFBIG');
-  t.equal(await model.extents.shift(model.host.task, model.handle, 0, MAX_LOGICAL, 5), undefined);
+  await insertExtent(model.extents, model.host.task, model.handle, far);
+  t.equal(await codeOf(() => shiftBlocks(model.extents, model.host.task, model.handle, 0, MAX_LOGICAL, 6)), 'EFBIG');
+  t.equal(await shiftBlocks(model.extents, model.host.task, model.handle, 0, MAX_LOGICAL, 5), undefined);
   t.same(await model.extents.next(model.host.task, 0), { ...far, logical: MAX_LOGICAL - 5 });
 });
 
 t.test('what is wrong with extents is told', async (t) => {
   const model = new Model(1000);
   const { host, handle, extents, root } = model;
-  await extents.insert(host.task, handle, { logical: 3, physical: 50, length: 4, unwritten: false });
-  await extents.insert(host.task, handle, { logical: 9, physical: 70, length: 1, unwritten: false });
+  await insertExtent(extents, host.task, handle, { logical: 3, physical: 50, length: 4, unwritten: false });
+  await insertExtent(extents, host.task, handle, { logical: 9, physical: 70, length: 1, unwritten: false });
   t.same(await model.problems(), []);
   // The records grow down from the end of the root: the first one is the last 12 bytes.
   const [first, second] = [root.length - 12, root.length - 24];

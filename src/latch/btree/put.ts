@@ -24,49 +24,47 @@ function putOn(path: Path, tree: BTree, task: Task, handle: Handle, key: number,
 
 /**
  * Change a record where it is, its length and key excepted.
+ * @param change is given the node's bytes, where the record is in them, and `given`
  * @returns false where there is none with that key
  * @throws EIO, EROFS
  */
-export function update(tree: BTree, task: Task, handle: Handle, key: number, change: Change): Awaitable<boolean> {
-  return andThen(tree.descend(task, key), updateOn, tree, task, handle, key, change);
-}
-
-type Change = (data: Buffer, at: number) => void;
-
-function updateOn(
-  path: Path,
+export function update<G>(
   tree: BTree,
   task: Task,
   handle: Handle,
   key: number,
-  change: Change,
+  change: (data: Buffer, at: number, given: G) => void,
+  given: G,
 ): Awaitable<boolean> {
-  return withCleanup(updateAt, releasePath, tree, path, task, handle, key, change);
+  return andThen(tree.descend(task, key), updateOn<G>, tree, task, handle, { key, change, given });
 }
 
-function updateAt(
-  tree: BTree,
-  path: Path,
-  task: Task,
-  handle: Handle,
-  key: number,
-  change: Change,
-): Awaitable<boolean> {
+interface Update<G> {
+  readonly key: number;
+  readonly change: (data: Buffer, at: number, given: G) => void;
+  readonly given: G;
+}
+
+function updateOn<G>(path: Path, tree: BTree, task: Task, handle: Handle, to: Update<G>): Awaitable<boolean> {
+  return withCleanup(updateAt<G>, releasePath, tree, path, task, handle, to);
+}
+
+function updateAt<G>(tree: BTree, path: Path, task: Task, handle: Handle, to: Update<G>): Awaitable<boolean> {
   const leaf = leafOf(path);
   const { node, index } = leaf;
-  if (index < 0 || node.key(index) !== key) return false;
-  return andThen(tree.access(task, handle, node), changeIn, tree, task, handle, leaf, change);
+  if (index < 0 || node.key(index) !== to.key) return false;
+  return andThen(tree.access(task, handle, node), changeIn<G>, tree, task, handle, leaf, to);
 }
 
-function changeIn(
+function changeIn<G>(
   _may: void,
   tree: BTree,
   task: Task,
   handle: Handle,
   { node, index }: Step,
-  change: Change,
+  { change, given }: Update<G>,
 ): Awaitable<boolean> {
-  change(node.data, node.at(index));
+  change(node.data, node.at(index), given);
   return andThen(tree.changed(task, handle, node), done);
 }
 

@@ -232,11 +232,11 @@ t.test('a record is changed where it is', async (t) => {
   const model = new Model(8);
   for (let i = 0; i < 100; i++) await model.put(i * 3, 8);
   const { host, tree } = model;
-  const change = (data: Buffer, at: number): void => {
-    data.fill('X', at + 9, at + 17, 'latin1');
+  const change = (data: Buffer, at: number, letter: string): void => {
+    data.fill(letter, at + 9, at + 17, 'latin1');
   };
-  t.equal(await update(tree, host.task, host.handle, 150, change), true);
-  t.equal(await update(tree, host.task, host.handle, 151, change), false);
+  t.equal(await update(tree, host.task, host.handle, 150, change, 'X'), true);
+  t.equal(await update(tree, host.task, host.handle, 151, change, 'Y'), false);
   model.records.set(150, 'X'.repeat(8));
   await host.dropCaches();
   await model.verify();
