@@ -110,8 +110,12 @@ export class RequestQueue {
   /** Wait until no request is under way, and complete what nobody has polled for. Those that are submitted meanwhile are waited for too. */
   drain(task: Task): Awaitable<void> {
     might_sleep(task, 'block I/O');
-    if (this.#finished.length > 0) return andThen(this.poll(task, false), () => this.drain(task));
+    if (this.#finished.length > 0) return andThen(this.poll(task, false), RequestQueue.#drainMore, this, task);
     return this.#inFlight === 0 ? undefined : this.#waitIdle(task);
+  }
+
+  static #drainMore(_polled: unknown, queue: RequestQueue, task: Task): Awaitable<void> {
+    return queue.drain(task);
   }
 
   async #waitIdle(task: Task): Promise<void> {
@@ -144,43 +148,23 @@ export class RequestQueue {
   #run(bio: Bio): Awaitable<void> {
     const { driver } = this;
     if (bio.op === 'flush') return driver.flush();
-    const begun = bio.preflush === true ? andThen(driver.flush(), () => this.#transfer(bio)) : this.#transfer(bio);
-    return bio.fua === true ? andThen(begun, () => driver.flush()) : begun;
-  }
-
-  #transfer(bio: Bio): Awaitable<void> {
-    const { driver } = this;
-    const offset = bio.sector * SECTOR_SIZE;
-    switch (bio.op) {
-      case 'read':
-        return driver.readv === undefined
-          ? each(offset, bio.vecs, (at, vec) => driver.read(at, vec))
-          : driver.readv(offset, bio.vecs);
-      case 'write':
-        return driver.writev === undefined
-          ? each(offset, bio.vecs, (at, vec) => driver.write(at, vec))
-          : driver.writev(offset, bio.vecs);
-      case 'discard':
-        return bio.length === 0 ? undefined : driver.discard(offset, bio.length);
-      case 'write_zeroes':
-        return bio.length === 0 ? undefined : driver.zero(offset, bio.length);
-      case 'flush':
-        return undefined;
-    }
+    const begun = bio.preflush === true ? andThen(driver.flush(), transferAfter, driver, bio) : transfer(driver, bio);
+    return bio.fua === true ? andThen(begun, flushAfter, driver) : begun;
   }
 
   /** Who submitted goes on; the waiting for the device counts as a task of its own. */
   #endLater(bio: Bio, running: Promise<void>): void {
-    const finished = this.#sched.run(async () => {
-      let failure: Errno | undefined;
-      try {
-        await this.#sched.external(running);
-      } catch (error) {
-        failure = asErrno(error);
-      }
-      this.#finish(bio, failure);
-    });
-    void finished;
+    void this.#sched.run(RequestQueue.#ends, this, bio, running);
+  }
+
+  static async #ends(queue: RequestQueue, bio: Bio, running: Promise<void>): Promise<void> {
+    let failure: Errno | undefined;
+    try {
+      await queue.#sched.external(running);
+    } catch (error) {
+      failure = asErrno(error);
+    }
+    queue.#finish(bio, failure);
   }
 
   /** The completion. */
@@ -222,23 +206,58 @@ export class RequestQueue {
   }
 }
 
-/** One buffer after the other; the next one waits for the one before where that takes its time. */
+function transferAfter(_flushed: void, driver: Driver, bio: Bio): Awaitable<void> {
+  return transfer(driver, bio);
+}
+
+function flushAfter(_begun: void, driver: Driver): Awaitable<void> {
+  return driver.flush();
+}
+
+function transfer(driver: Driver, bio: Bio): Awaitable<void> {
+  const offset = bio.sector * SECTOR_SIZE;
+  switch (bio.op) {
+    case 'read':
+      return driver.readv === undefined
+        ? each(undefined, driver, readOne, offset, bio.vecs, 0)
+        : driver.readv(offset, bio.vecs);
+    case 'write':
+      return driver.writev === undefined
+        ? each(undefined, driver, writeOne, offset, bio.vecs, 0)
+        : driver.writev(offset, bio.vecs);
+    case 'discard':
+      return bio.length === 0 ? undefined : driver.discard(offset, bio.length);
+    case 'write_zeroes':
+      return bio.length === 0 ? undefined : driver.zero(offset, bio.length);
+    case 'flush':
+      return undefined;
+  }
+}
+
+function readOne(driver: Driver, offset: number, vec: Buffer): Awaitable<void> {
+  return driver.read(offset, vec);
+}
+
+function writeOne(driver: Driver, offset: number, vec: Buffer): Awaitable<void> {
+  return driver.write(offset, vec);
+}
+
+/** One buffer after the other; the next one waits for the one before where that takes its time. @param from the buffer to begin with, at `offset` of the device */
 function each(
+  _before: void,
+  driver: Driver,
+  io: (driver: Driver, offset: number, vec: Buffer) => Awaitable<void>,
   offset: number,
   vecs: readonly Buffer[],
-  io: (offset: number, vec: Buffer) => Awaitable<void>,
-  from = 0,
+  from: number,
 ): Awaitable<void> {
   let position = offset;
   for (let i = from; i < vecs.length; i++) {
     const vec = vecs[i];
     if (vec === undefined) break;
-    const done = io(position, vec);
+    const done = io(driver, position, vec);
     position += vec.length;
-    if (done instanceof Promise) {
-      const next = position;
-      return done.then(() => each(next, vecs, io, i + 1));
-    }
+    if (done instanceof Promise) return andThen(done, each, driver, io, position, vecs, i + 1);
   }
   return undefined;
 }

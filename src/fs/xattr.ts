@@ -2,7 +2,8 @@
 
 import { inode_operations } from '../contract/inode.js';
 import { xattr_handler as rows } from '../contract/xattr.js';
-import { call, invoke, take } from '../locking/context.js';
+import { invoke, take } from '../locking/context.js';
+import { type Held, release_held } from '../locking/held.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -22,7 +23,7 @@ import {
   XATTR_NAME_POSIX_ACL_DEFAULT,
 } from './posix-acl-xattr.js';
 import { SB_POSIXACL } from './super-block.js';
-import { assert_sb_write_started, withWrite } from './super-freeze.js';
+import { assert_sb_write_started, mnt_want_write, sb_end_write, type Writing } from './super-freeze.js';
 
 function inodeOf(dentry: Dentry): Inode {
   const inode = dentry.d_inode;
@@ -124,44 +125,57 @@ export function vfs_removexattr(task: Task, dentry: Dentry, name: string): Await
   return vfs_set_acl(task, dentry, undefined, type);
 }
 
+/** An attribute of an inode is to be set, or removed. */
+interface Change {
+  readonly dentry: Dentry;
+  readonly name: string;
+  readonly value: Buffer | undefined;
+  readonly flags: number;
+}
+
 function change(task: Task, dentry: Dentry, name: string, value: Buffer | undefined, flags: number): Awaitable<void> {
-  return waiting_for_delegations(changeOnce, task, dentry, name, value, flags);
+  return waiting_for_delegations(changeOnce, task, { dentry, name, value, flags });
 }
 
-function changeOnce(
-  task: Task,
-  dentry: Dentry,
-  name: string,
-  value: Buffer | undefined,
-  flags: number,
-): Awaitable<void> {
-  return withWrite(task, inodeOf(dentry).i_sb, () => changePermitted(task, dentry, name, value, flags));
+function changeOnce(task: Task, what: Change): Awaitable<void> {
+  return andThen(mnt_want_write(task, inodeOf(what.dentry).i_sb), changeWriting, task, what);
 }
 
-function changePermitted(
+function changeWriting(writing: Writing, task: Task, what: Change): Awaitable<void> {
+  return withCleanup(changeIfPermitted, sb_end_write, writing, task, what);
+}
+
+function changeIfPermitted(_writing: Writing, task: Task, what: Change): Awaitable<void> {
+  const inode = inodeOf(what.dentry);
+  return andThen(xattr_permission(task, inode, what.name, MAY_WRITE), lockToChange, task, inode, what);
+}
+
+function lockToChange(_may: void, task: Task, inode: Inode, what: Change): Awaitable<void> {
+  const { handler, suffix } = resolve(inode, what.name);
+  const { set } = handler;
+  if (set === undefined) throw errno('EOPNOTSUPP');
+  const taken = take(task, rows.set, 'inode', inode.i_rwsem, I_MUTEX_NORMAL);
+  return andThen(taken, changeLocked, task, inode, what, set, suffix);
+}
+
+type Set = NonNullable<xattr_handler['set']>;
+
+function changeLocked(held: Held, task: Task, inode: Inode, what: Change, set: Set, suffix: string): Awaitable<void> {
+  return withCleanup(callSet, release_held, held, task, inode, what, set, suffix);
+}
+
+function callSet(
+  _held: Held,
   task: Task,
-  dentry: Dentry,
-  name: string,
-  value: Buffer | undefined,
-  flags: number,
+  inode: Inode,
+  { dentry, name, value, flags }: Change,
+  set: Set,
+  suffix: string,
 ): Awaitable<void> {
-  const inode = inodeOf(dentry);
-  return andThen(xattr_permission(task, inode, name, MAY_WRITE), () => {
-    const { handler, suffix } = resolve(inode, name);
-    const { set } = handler;
-    if (set === undefined) throw errno('EOPNOTSUPP');
-    return andThen(take(task, rows.set, 'inode', inode.i_rwsem, I_MUTEX_NORMAL), (held) =>
-      withCleanup(
-        () => {
-          assert_sb_write_started(task, inode.i_sb);
-          try_break_deleg(task, inode);
-          if (value !== undefined && name.startsWith('security.')) inode_attrs(task, inode).i_flags &= ~S_NOSEC;
-          return call(task, rows.set, { inode: inode.i_rwsem }, () => set(task, dentry, inode, suffix, value, flags));
-        },
-        () => held.release(),
-      ),
-    );
-  });
+  assert_sb_write_started(task, inode.i_sb);
+  try_break_deleg(task, inode);
+  if (value !== undefined && name.startsWith('security.')) inode_attrs(task, inode).i_flags &= ~S_NOSEC;
+  return invoke(task, rows.set, { inode: inode.i_rwsem }, set, dentry, inode, suffix, value, flags);
 }
 
 /**
@@ -172,12 +186,20 @@ export function vfs_listxattr(task: Task, dentry: Dentry): Awaitable<string[]> {
   const inode = inodeOf(dentry);
   const { listxattr } = inode.i_op;
   if (listxattr === undefined) return [];
-  const listed = call(task, inode_operations.listxattr, { inode: inode.i_rwsem }, () => listxattr(task, dentry));
-  return andThen(listed, (names) => {
-    const visible = names.filter((name) => maySee(task, dentry, inode, name));
-    if (visible.reduce((size, name) => size + name.length + 1, 0) > XATTR_SIZE_MAX) throw errno('E2BIG');
-    return visible;
-  });
+  const listed = invoke(task, inode_operations.listxattr, { inode: inode.i_rwsem }, listxattr, dentry);
+  return andThen(listed, visibleOf, task, dentry, inode);
+}
+
+function visibleOf(names: string[], task: Task, dentry: Dentry, inode: Inode): string[] {
+  const visible: string[] = [];
+  let size = 0;
+  for (const name of names) {
+    if (!maySee(task, dentry, inode, name)) continue;
+    visible.push(name);
+    size += name.length + 1;
+  }
+  if (size > XATTR_SIZE_MAX) throw errno('E2BIG');
+  return visible;
 }
 
 function maySee(task: Task, dentry: Dentry, inode: Inode, name: string): boolean {
@@ -185,6 +207,5 @@ function maySee(task: Task, dentry: Dentry, inode: Inode, name: string): boolean
   const handler = inode.i_sb.s_xattr.find((candidate) => name.startsWith(candidate.prefix));
   if (handler === undefined) return false;
   const { list } = handler;
-  if (list === undefined) return true;
-  return call(task, rows.list, { inode: inode.i_rwsem }, () => list(task, dentry)) === true;
+  return list === undefined || invoke(task, rows.list, { inode: inode.i_rwsem }, list, dentry) === true;
 }

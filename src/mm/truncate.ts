@@ -50,26 +50,35 @@ export function truncate_inode_pages(
 export function truncate_inode_pages_final(task: Task, mapping: AddressSpace): Awaitable<void> {
   might_sleep(task, 'truncation of pages');
   // Those of a small file, which nobody has locked and nobody writes, go at once.
-  return andThen(dropIdle(task, mapping), () =>
-    mapping.nrpages === 0 ? undefined : truncateRange(task, mapping, 0, Number.POSITIVE_INFINITY, false),
-  );
+  return andThen(dropIdle(task, mapping), truncateRest, task, mapping);
+}
+
+function truncateRest(_idle: void, task: Task, mapping: AddressSpace): Awaitable<void> {
+  return mapping.nrpages === 0 ? undefined : truncateRange(task, mapping, 0, Number.POSITIVE_INFINITY, false);
 }
 
 /** Remove the first pages of a mapping that nobody can reach, but for those that are locked or under writeback. */
 function dropIdle(task: Task, mapping: AddressSpace): Awaitable<void> {
   const folios = filemap_get_folios(mapping, 0, Number.POSITIVE_INFINITY, BATCH);
-  return withCleanup(
-    () => dropIdleFrom(task, mapping, folios, 0),
-    () => folios_put(folios),
-  );
+  return withCleanup(dropIdleOf, folios_put, folios, task, mapping);
 }
 
-function dropIdleFrom(task: Task, mapping: AddressSpace, folios: readonly Folio[], from: number): Awaitable<void> {
+function dropIdleOf(folios: readonly Folio[], task: Task, mapping: AddressSpace): Awaitable<void> {
+  return dropIdleFrom(undefined, task, mapping, folios, 0);
+}
+
+function dropIdleFrom(
+  _before: void,
+  task: Task,
+  mapping: AddressSpace,
+  folios: readonly Folio[],
+  from: number,
+): Awaitable<void> {
   for (let i = from; i < folios.length; i++) {
     const folio = folios[i];
     if (folio === undefined || folio.writeback.isSet || !folio_trylock(task, folio)) continue;
     const dropped = dropLocked(task, mapping, folio, false);
-    if (dropped instanceof Promise) return dropped.then(() => dropIdleFrom(task, mapping, folios, i + 1));
+    if (dropped instanceof Promise) return andThen(dropped, dropIdleFrom, task, mapping, folios, i + 1);
   }
   return undefined;
 }
