@@ -1,6 +1,5 @@
 /** What `call` finds wrong, named: the slow half of the lock context. */
 import type { LockRule, Row } from '../contract/row.js';
-import type { OpNode } from '../sched/op-node.js';
 import type { Task } from '../sched/task.js';
 import type { HeldLock, LockWatch, ViolationKind } from '../sched/validator.js';
 import { might_sleep } from '../sched/wait.js';
@@ -221,10 +220,11 @@ function reportLeak(task: Task, row: Row, leaked: readonly HeldLock[], operation
 /**
  * An operation has answered with a promise where its task may not sleep: by a row that says so, or with a spinning lock held. A wait that was reported
  * already is the reason.
+ * @param told how often the task had been reported to sleep when the operation was called
  * @returns what the system call is to fail with
  */
-export function checkPromise(task: Task, op: OpNode, operation: object): unknown {
-  for (let told = task.toldAsleep; told !== undefined; told = told.parent) if (told === op) return undefined;
+export function checkPromise(task: Task, told: number, operation: object): unknown {
+  if (task.toldAsleep !== told) return undefined;
   try {
     might_sleep(task, 'for the promise that it returned', operation);
   } catch (error) {

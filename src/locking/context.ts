@@ -176,6 +176,7 @@ function checked<T>(
   const participants = stated as Participants;
   const before = task.atomic;
   const mark = task.taken;
+  const told = task.toldAsleep;
   const watching = task.watch;
   const kept = entered(task, row, participants);
   const op = task.op as OpNode;
@@ -193,13 +194,13 @@ function checked<T>(
   }
   if (result instanceof Promise) {
     const what = direct ? naming(operation, a) : operation;
-    if (atomic > 0) return notAwaited(result, task, op, atomic, watching, what);
-    return settled(result, task, op, atomic, mark, kept, watching, participants, outcome, what);
+    if (atomic > 0) return notAwaited(result, task, op, atomic, told, watching, what);
+    return settled(result, task, op, atomic, mark, told, kept, watching, participants, outcome, what);
   }
-  const told = outcome === undefined ? NOTHING : outcome(result);
-  if (!hasLeft(task, op, atomic, mark, kept, watching, participants, told)) {
+  const states = outcome === undefined ? NOTHING : outcome(result);
+  if (!hasLeft(task, op, atomic, mark, kept, watching, participants, states)) {
     const what = direct ? naming(operation, a) : operation;
-    leave(task, op, atomic, mark, kept, watching, participants, told, what);
+    leave(task, op, atomic, mark, kept, watching, participants, states, what);
   }
   return result;
 }
@@ -214,11 +215,12 @@ function notAwaited<T>(
   task: Task,
   op: OpNode,
   atomic: number,
+  told: number,
   watching: LockWatch | undefined,
   operation: object,
 ): Promise<T> {
   result.catch(() => undefined);
-  const broken = checkPromise(task, op, operation);
+  const broken = checkPromise(task, told, operation);
   task.atomic -= atomic;
   task.op = op.parent;
   task.watch = watching;
@@ -265,6 +267,7 @@ export function settled<T>(
   op: OpNode,
   atomic: number,
   mark: number,
+  told: number,
   kept: number,
   watching: LockWatch | undefined,
   participants: Participants,
@@ -272,7 +275,7 @@ export function settled<T>(
   operation: object,
 ): Promise<T> {
   // Whatever it waits for, others run meanwhile.
-  const broken = task.atomic > 0 ? checkPromise(task, op, operation) : undefined;
+  const broken = task.atomic > 0 ? checkPromise(task, told, operation) : undefined;
   return result.then(
     (value) => {
       leave(task, op, atomic, mark, kept, watching, participants, outcome?.(value) ?? NOTHING, operation);

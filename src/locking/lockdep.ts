@@ -17,7 +17,7 @@ import type {
 import { SPINNING } from '../sched/wait.js';
 import type { ChainNode } from './lockdep/chain.js';
 import { EXCLUSIVE, type LockClass, READ, READ_RECURSIVE, type ReadState } from './lockdep/class.js';
-import { told } from './lockdep/fault.js';
+import { type Fault, told } from './lockdep/fault.js';
 import { Tracker, trace } from './lockdep/tracker.js';
 import { type ReportedLock, type ViolationSink, violationKey } from './lockdep/violation.js';
 import { describeTask, memberOf, type Sleeper, Waits } from './lockdep/waits.js';
@@ -44,16 +44,7 @@ export class Lockdep implements Validator {
   /** Measure how long locks are held (lock_stat); costs two clock readings a lock. */
   holdTimes = false;
   observer: LockObserver | undefined;
-  readonly tracker = new Tracker((task, fault) =>
-    this.violation(task, fault.kind, {
-      message: fault.message,
-      rule: fault.rule,
-      lock: fault.lock.key.name,
-      held: [...task.held],
-      order: fault.evidence,
-      ...(task.row === undefined ? {} : { row: task.row }),
-    }),
-  );
+  readonly tracker = new Tracker((task, fault) => this.#fault(task, fault));
   readonly waits: Waits;
   readonly #sink: ViolationSink;
   readonly #locate: Locate | undefined;
@@ -85,17 +76,22 @@ export class Lockdep implements Validator {
 
   acquired(task: Task, held: HeldLock, trying: boolean, chain?: object): void {
     if (!this.checking) return;
-    if (chain === undefined) this.tracker.acquired(task, held, readOf(task, held), trying);
-    else this.tracker.goOn(task, held, chain as ChainNode);
+    if (chain === undefined) {
+      const fault = this.tracker.acquired(task, held, readOf(task, held), trying);
+      // Whoever has tried for it has it already.
+      if (fault !== undefined) this.#quietly(() => this.#fault(task, fault));
+    } else this.tracker.goOn(task, held, chain as ChainNode);
     if (this.holdTimes) held.since = task.sched.monotonic();
     if (this.observer !== undefined) this.observer.taken(task, held);
-    if (this.stacks && SPINNING.has(held.key.kind)) queueMicrotask(() => this.#stillHeld(task, held));
+    if (!this.stacks || !SPINNING.has(held.key.kind)) return;
+    const told = task.toldAsleep;
+    queueMicrotask(() => this.#stillHeld(task, held, told));
   }
 
-  /** Whoever took a spinning lock gives it back before anybody else runs. Asked only with the deep checks on: it takes a turn of the event loop. */
-  #stillHeld(task: Task, held: HeldLock): void {
-    if (!task.held.includes(held) || task.toldAsleep !== undefined) return;
-    task.toldAsleep = task.op;
+  /** Whoever took a spinning lock gives it back before anybody else runs. Asked only with the deep checks on: it takes a turn of the event loop. @param told the task's toldAsleep as it took the lock */
+  #stillHeld(task: Task, held: HeldLock, told: number): void {
+    if (!task.held.includes(held) || task.toldAsleep !== told) return;
+    task.toldAsleep++;
     const { row } = task;
     const { stack } = held;
     this.#quietly(() =>
@@ -181,6 +177,17 @@ export class Lockdep implements Validator {
     if ((this.enforce === 'error' || this.enforce === 'panic') && !this.#quiet) {
       throw errno(DEADLOCKS.has(kind) ? 'EDEADLK' : 'EIO', detail.message);
     }
+  }
+
+  #fault(task: Task, fault: Fault): void {
+    this.violation(task, fault.kind, {
+      message: fault.message,
+      rule: fault.rule,
+      lock: fault.lock.key.name,
+      held: [...task.held],
+      order: fault.evidence,
+      ...(task.row === undefined ? {} : { row: task.row }),
+    });
   }
 
   /** Each distinct violation with how often it was seen. */

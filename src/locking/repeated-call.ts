@@ -62,6 +62,7 @@ export abstract class RepeatedCall<F extends object, T> {
       this.#holds(given, this.#given);
     if (!asBefore) return this.#whole(given);
     const mark = task.taken;
+    const told = task.toldAsleep;
     const kept = this.#count;
     op.calls++;
     task.op = op;
@@ -74,7 +75,7 @@ export abstract class RepeatedCall<F extends object, T> {
     }
     if (result instanceof Promise) {
       const outcome = (value: T): Participants => this.#told(value);
-      return settled(result, task, op, 0, mark, kept, watch, this.#participants, outcome, this.#body());
+      return settled(result, task, op, 0, mark, told, kept, watch, this.#participants, outcome, this.#body());
     }
     const plain = validator.observer === undefined && task.watch === watch;
     if (plain && this.#holds(this.broughtBy(result), this.#brought)) task.op = this.#around;

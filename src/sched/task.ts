@@ -78,8 +78,8 @@ export class Task {
   atomic = 0;
   /** The rule that forbids to sleep, where that is neither a lock's nor a row's. */
   atomicRule: string | undefined;
-  /** The operation in which it was last reported to sleep where it may not: what follows from that is not reported again. */
-  toldAsleep: OpNode | undefined;
+  /** How often it was reported to sleep where it may not: what follows from one that was is not reported again. */
+  toldAsleep = 0;
   /** How many reasons there are for completions to stay away (local_irq_disable). */
   completionsOff = 0;
   /** What it waits for now, in words, and the lock if it is one. */

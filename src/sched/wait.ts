@@ -28,7 +28,7 @@ export function might_sleep(task: Task, what: string, operation?: object): void 
   if (task.atomic === 0 || task.validator.enforce === 'off') return;
   const { row } = task;
   const [where, rule] = whyAtomic(task);
-  task.toldAsleep = task.op;
+  task.toldAsleep++;
   task.validator.violation(task, 'sleep-in-atomic', {
     message: `may sleep (${what}) in ${task.context === 'completion' ? 'completion' : 'atomic'} context: ${where}`,
     rule,

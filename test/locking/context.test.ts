@@ -1,5 +1,6 @@
 /** Planted mistakes: each is reported with the operation, the row, the locks held and a stack. */
 import t from 'tap';
+import { address_space_operations } from '../../src/contract/address-space.js';
 import { file_operations } from '../../src/contract/file.js';
 import { file_system_type } from '../../src/contract/file-system-type.js';
 import { inode_operations } from '../../src/contract/inode.js';
@@ -18,8 +19,9 @@ import { might_sleep } from '../../src/sched/wait.js';
 
 function machine() {
   const seen: Violation[] = [];
-  const task = new Task(new RealScheduler(), new Lockdep('warn', (violation) => seen.push(violation)));
-  return { seen, task, rwsem: new RwSem('i_rwsem'), other: new RwSem('i_rwsem') };
+  const validator = new Lockdep('warn', (violation) => seen.push(violation));
+  const task = new Task(new RealScheduler(), validator);
+  return { seen, task, validator, rwsem: new RwSem('i_rwsem'), other: new RwSem('i_rwsem') };
 }
 
 t.test('a caller that skips the lock', (t) => {
@@ -66,6 +68,65 @@ t.test('an operation that waits while its caller holds a spinlock', async (t) =>
   using _spin = new SpinLock('i_lock').lock(task);
   await call(task, file_operations.fsync, {}, async () => undefined);
   t.match(seen, [{ kind: 'sleep-in-atomic', rule: 'spinlock#holder-may-not-sleep' }]);
+});
+
+t.test('each time counts, also in one task', async (t) => {
+  const { seen, task, validator } = machine();
+  for (let i = 0; i < 3; i++) {
+    await call(task, inode_operations.fiemap, {}, () => {
+      return call(task, address_space_operations.dirty_folio, {}, () => Promise.resolve(true));
+    });
+  }
+  t.equal(validator.total, 3);
+  const one = { kind: 'sleep-in-atomic', row: 'address_space_operations.dirty_folio' };
+  t.match(seen, [
+    { ...one, seen: 0 },
+    { ...one, seen: 1 },
+    { ...one, seen: 2 },
+  ]);
+  // A wait that was reported is the reason for the promise.
+  await call(task, address_space_operations.dirty_folio, {}, async () => {
+    might_sleep(task, 'a wait');
+    return true;
+  });
+  t.equal(validator.total, 4);
+});
+
+t.test('with the deep checks on, each spinning lock that is kept while others run counts', async (t) => {
+  const seen: Violation[] = [];
+  const validator = new Lockdep('warn', (violation) => seen.push(violation), { stacks: true });
+  const task = new Task(new RealScheduler(), validator);
+  const lock = new SpinLock('i_lock');
+  for (let i = 0; i < 2; i++) {
+    await call(task, file_operations.fsync, {}, async () => {
+      await Promise.resolve();
+      using _held = lock.lock(task);
+      await Promise.resolve();
+    });
+  }
+  t.match(seen, [
+    { rule: 'spinlock#holder-may-not-sleep', seen: 0 },
+    { rule: 'spinlock#holder-may-not-sleep', seen: 1 },
+  ]);
+});
+
+t.test('violations that differ in a number are one: in the number of a class they are two', (t) => {
+  const { seen, task, validator } = machine();
+  for (const page of [3, 14]) {
+    validator.violation(task, 'folio-state', { message: `page ${page} is stale`, rule: 'folio#fresh' });
+    validator.violation(task, 'lock-order', { message: `i_rwsem/${page} is wanted`, rule: 'lockdep#order' });
+  }
+  t.same(
+    seen.map(({ message, seen }) => [message, seen]),
+    [
+      ['page 3 is stale', 0],
+      ['i_rwsem/3 is wanted', 0],
+      ['page 14 is stale', 1],
+      ['i_rwsem/14 is wanted', 0],
+    ],
+  );
+  t.same([...validator.counts().values()], [2, 1, 1]);
+  t.end();
 });
 
 t.test('a wait with a spinlock held that would have been over at once', async (t) => {

@@ -3,6 +3,7 @@
  * nesting level. What is learned of one instance holds for all of its class (struct lock_class_key, struct lock_class).
  */
 import type { LockName } from '../../contract/row.js';
+import type { Fault } from './fault.js';
 
 /** How a lock is waited for. */
 export type LockKind = 'spinlock' | 'rwlock' | 'seqlock' | 'mutex' | 'rwsem' | 'bit' | 'rcu' | 'map';
@@ -108,6 +109,8 @@ export class LockClass {
   usage = 0;
   /** Where each usage bit was first set. */
   readonly usageTraces = new Map<number, Trace>();
+  /** Of the usage bits those that contradicted what was known when they were set. */
+  readonly wrong = new Map<number, Fault>();
   /** Classes that were taken while this one was held, and the other way round. */
   readonly after = new Map<LockClass, Edge>();
   readonly before = new Map<LockClass, Edge>();

@@ -81,11 +81,13 @@ export class Tracker {
     return node;
   }
 
-  /** A lock was taken. */
-  acquired(task: Task, held: HeldLock, read: ReadState, trying: boolean): void {
+  /** A lock was taken. @returns what is wrong about a lock that was tried for; what is about others was reported before they were taken */
+  acquired(task: Task, held: HeldLock, read: ReadState, trying: boolean): Fault | undefined {
     const link = linkOf(task, held.key, read, held.subclass, trying ? LINK_TRY : 0);
     const at = this.#at(task);
-    this.goOn(task, held, at.find(link) ?? this.#first(task, at, link, held.lock as TrackedLock));
+    const node = at.find(link) ?? this.#first(task, at, link, held.lock as TrackedLock);
+    this.goOn(task, held, node);
+    return trying && !node.plain ? node.fault : undefined;
   }
 
   /** A lock was taken, and this is the chain that it makes. */
@@ -162,8 +164,8 @@ export class Tracker {
     if ((link & LINK_TRY) === 0) return this.#validate(task, at, link, lock, undefined);
     const node = at.add(link, this.#classOfLink(link));
     node.trace = trace(task);
-    node.plain = true;
-    this.#used(task, node);
+    node.fault = this.#used(task, node);
+    node.plain = node.fault === undefined;
     return node;
   }
 
@@ -200,11 +202,13 @@ export class Tracker {
       ({ cls, read }) => cls === wanted.cls && (wanted.read !== READ_RECURSIVE || read === EXCLUSIVE),
     );
     let fault = node.fault ?? (again ? checkRecursion(classes, wanted) : undefined);
-    if (fault === undefined && !node.validated) {
+    if (!node.validated) {
       node.validated = true;
       const learned: LockClass[] = [];
-      fault = this.#learnFrom(classes, wanted, trace(task), learned);
-      node.fault = fault;
+      // Whatever is wrong already: what else is held is as good a reason as ever.
+      const closing = this.#learnFrom(classes, wanted, trace(task), learned);
+      node.fault ??= closing;
+      fault ??= closing;
       for (const before of learned) this.onLearned?.(task, before, wanted.cls);
     }
     const quiet = fault === undefined && !again;
@@ -217,19 +221,24 @@ export class Tracker {
     return held.filter(({ link }) => link !== 0).map((one) => heldClass(one, this.#classOfLink(one.link), LINK_TRY));
   }
 
-  /** Back to the last lock that was waited for and is not a recursive reader: those before it are connected through it. */
+  /**
+   * Back to the last lock that was waited for and is not a recursive reader: those before it are connected through it. One after which the wanted one may not be taken connects
+   * nothing, because that is not learned.
+   * @returns the first thing that is wrong
+   */
   #learnFrom(held: readonly HeldClass[], wanted: Wanted, where: Trace, learned: LockClass[]): Fault | undefined {
+    let first: Fault | undefined;
     for (let i = held.length - 1; i >= 0; i--) {
       const one = held[i];
       if (one === undefined) break;
-      if (one.cls !== wanted.cls) {
-        const fault = checkCircle(one, wanted) ?? checkInversion(one, wanted);
-        if (fault !== undefined) return fault;
-        if (learn(one, wanted, where) && this.onLearned !== undefined) learned.push(one.cls);
-      }
+      const other = one.cls !== wanted.cls;
+      const fault = other ? (checkCircle(one, wanted) ?? checkInversion(one, wanted)) : undefined;
+      first ??= fault;
+      if (fault !== undefined) continue;
+      if (other && learn(one, wanted, where) && this.onLearned !== undefined) learned.push(one.cls);
       if (!one.tried && one.read !== READ_RECURSIVE) break;
     }
-    return undefined;
+    return first;
   }
 
   /** Note in which context a class is taken. */
@@ -245,9 +254,11 @@ export class Tracker {
     return this.#mark(task, cls, shared ? COMPLETIONS_ENABLED << 1 : COMPLETIONS_ENABLED);
   }
 
+  /** @returns what is wrong about it: then it is wrong in every chain, not only where it was seen first */
   #mark(task: Task, cls: LockClass, bit: number): Fault | undefined {
-    if ((cls.usage & bit) !== 0) return undefined;
+    if ((cls.usage & bit) !== 0) return cls.wrong.get(bit);
     const fault = checkUsage(cls, bit);
+    if (fault !== undefined) cls.wrong.set(bit, fault);
     cls.usage |= bit;
     cls.usageTraces.set(bit, trace(task));
     return fault;

@@ -41,9 +41,16 @@ export interface Violation {
   readonly seen: number;
 }
 
-/** What tells one violation from another: they count as the same where all of it is equal. */
+/** The messages of these name classes with their nesting level. */
+const OF_CLASSES: ReadonlySet<ViolationKind> = new Set(['lock-order', 'lock-usage']);
+
+/**
+ * What tells one violation from another: they count as the same where all of it is equal, but for numbers. Which page it was, which task, how many, says nothing of which code is
+ * wrong; of classes the number is the nesting level.
+ */
 export function violationKey(of: Pick<Violation, 'kind' | 'rule' | 'row' | 'lock' | 'message'>): string {
-  return `${of.kind} ${of.rule} ${of.row ?? ''} ${of.lock ?? ''} ${of.message}`;
+  const message = OF_CLASSES.has(of.kind) ? of.message : of.message.replace(/\d+/g, 'N');
+  return `${of.kind} ${of.rule} ${of.row ?? ''} ${of.lock ?? ''} ${message}`;
 }
 
 /** Where violations go. */

@@ -98,6 +98,7 @@ function completions(): Case[] {
         closed(kind, 'A'),
         completion(kind, 'A'),
       ]),
+      ...triedFor(kind, wrong),
       ...inAllOrders('safe-A + unsafe-B #1', kind, wrong, [closed(kind, 'AB'), open(kind, 'B'), completion(kind, 'A')]),
       ...inAllOrders('safe-A + B + unsafe-C #2', kind, wrong, [
         (stage) => {
@@ -129,6 +130,19 @@ function completions(): Case[] {
     ...readers(kindOf('rlock'), kindOf('wlock')),
     ...readers(kindOf('rrlock'), kindOf('wrlock')),
     ...queued(),
+  ];
+}
+
+/** Who tries for a lock waits for nobody, but the completion waits for who has got it. */
+function triedFor(kind: Kind, wrong: Expected): Case[] {
+  if (kind.name === 'seq') return [];
+  const tried: Event = (stage) => stage.play(kind, 'A? A-');
+  return [
+    ...inAllOrders('A tried for with completions on + completion-safe-A', kind, wrong, [tried, completion(kind, 'A')]),
+    ...inAllOrders('A taken + A tried for in a completion', kind, 'nothing', [
+      open(kind, 'A'),
+      (stage) => stage.subject(kind, 'A').tryTake?.(stage.newCompletion())?.release(),
+    ]),
   ];
 }
 

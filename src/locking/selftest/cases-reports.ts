@@ -61,6 +61,14 @@ function storms(): Case[] {
         verify: (stage) => told(stage, [0, 1, 2], [3]),
       },
       {
+        row: 'A-B, C taken wrongly under both; then C-A',
+        column,
+        expected,
+        // That C may not come after B is one thing. It came after A as well, which nothing forbade.
+        run: (stage) => stage.play(kind, `C+ B+ B- C- A+ B+ C+ C- B- A- C+ A+ A- C-`),
+        verify: (stage) => told(stage, [0, 0], [1, 1]),
+      },
+      {
         row: 'two faults, each for itself',
         column,
         expected,
@@ -68,6 +76,27 @@ function storms(): Case[] {
         verify: (stage) => told(stage, [0, 0], [1, 1]),
       },
     );
+    if (kind.spins && !kind.shared) {
+      cases.push({
+        row: 'completion-safe-A, completions on with A, and again under B',
+        column,
+        expected: ['lock-usage'],
+        run: (stage) => {
+          stage.take(stage.subject(kind, 'A'), stage.newCompletion())?.release();
+          stage.play(kind, 'A+ A- B+ A+ A- B-');
+        },
+        verify: (stage) => told(stage, [0, 1], [2]),
+      });
+    }
+    // Sequence locks have no try.
+    if (kind.name === 'seq') continue;
+    cases.push({
+      row: 'two of a class with C tried for between them; then A-C',
+      column,
+      expected,
+      run: (stage) => stage.play(kind, 'A1+ C? A2+ A2- C- A1- A+ C+ C- A-'),
+      verify: (stage) => told(stage, [0, 0], [1, 1]),
+    });
   }
   return cases;
 }
