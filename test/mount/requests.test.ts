@@ -102,6 +102,13 @@ t.test('cache=auto', { skip }, async (t) => {
     );
     t.equal((copy['READ'] ?? 0) + (copy['WRITE'] ?? 0), 0, 'a copy moves no data');
     t.ok((copy['COPY_FILE_RANGE_64'] ?? copy['COPY_FILE_RANGE'] ?? 0) <= 2);
+    const polls = await sent(
+      t,
+      mounted,
+      "import select\nfd = os.open('big', os.O_RDWR)\np = select.poll()\np.register(fd)\n" +
+        'for i in range(n): assert p.poll() == [(fd, select.POLLIN | select.POLLOUT)]',
+    );
+    t.ok((polls['POLL'] ?? 0) <= 1, `that files are always ready is asked for once: ${polls['POLL']}`);
   });
 });
 

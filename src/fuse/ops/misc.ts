@@ -1,4 +1,4 @@
-/** The rest: IOCTL, POLL, BMAP, SYNCFS. */
+/** The rest: IOCTL, BMAP, SYNCFS. */
 
 import { IS_CASEFOLDED } from '../../fs/casefold.js';
 import { compat_ioctl, vfs_ioctl } from '../../fs/ioctl.js';
@@ -7,14 +7,13 @@ import { type Awaitable, andThen } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS, FS_IOC_SHUTDOWN, FS_IOC32_SETFLAGS } from '../../uapi/ioctl.js';
-import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from '../../uapi/poll.js';
 import { asOwner } from '../creds.js';
 import { IOCTL, Notify } from '../protocol/flags.js';
 import type { Message } from '../protocol/message.js';
 import { notifyInvalInode } from '../protocol/notify.js';
-import { decodeBmap, decodeIoctl, decodePoll } from '../protocol/read-files.js';
+import { decodeBmap, decodeIoctl } from '../protocol/read-files.js';
 import type { IoctlIn, RequestHeader } from '../protocol/requests.js';
-import { encodeBmap, encodeIoctl, encodePoll } from '../protocol/write.js';
+import { encodeBmap, encodeIoctl } from '../protocol/write.js';
 import type { Session } from '../session.js';
 import { callersBytes } from './caller-memory.js';
 import { withDentry } from './names.js';
@@ -69,15 +68,6 @@ function attributesChanged(s: Session, h: RequestHeader): void {
 /** A directory compares its names otherwise than before: what the kernel knows of names that are not there is void. Kernels before 7.44 cannot be told. */
 function namesChanged(s: Session): void {
   s.transport.notify(Notify.INC_EPOCH, 0);
-}
-
-/** Files are always ready. */
-const ALWAYS_READY = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
-
-/** POLL: regular files can always be read and written. */
-export function poll(s: Session, _task: Task, h: RequestHeader, m: Message): void {
-  const { events } = decodePoll(m);
-  s.transport.reply(h.unique, encodePoll(s.transport.out, events & ALWAYS_READY));
 }
 
 /** BMAP, for FIBMAP and the swapper. @throws EINVAL for what has no blocks, or blocks of another size */

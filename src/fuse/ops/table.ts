@@ -22,7 +22,7 @@ import {
   write,
 } from './files.js';
 import { getlk, setlk, setlkw } from './locks.js';
-import { bmap, ioctl, poll, syncfs } from './misc.js';
+import { bmap, ioctl, syncfs } from './misc.js';
 import { batchForget, forget, link, lookup, mkdir, mknod, readlink, symlink } from './names.js';
 import { rename, rename2, rmdir, unlink } from './remove.js';
 
@@ -68,7 +68,6 @@ export const HANDLERS: Readonly<Record<number, OpHandler>> = {
   [Opcode.TMPFILE]: tmpfile,
   [Opcode.BMAP]: bmap,
   [Opcode.IOCTL]: ioctl,
-  [Opcode.POLL]: poll,
   [Opcode.FALLOCATE]: fallocate,
   [Opcode.LSEEK]: lseek,
   [Opcode.COPY_FILE_RANGE]: copyFileRange,
@@ -81,6 +80,8 @@ export const HANDLERS: Readonly<Record<number, OpHandler>> = {
 export const UNANSWERED: Readonly<Record<number, string>> = {
   [Opcode.SETUPMAPPING]: 'sent to virtiofs with a DAX window only, which /dev/fuse has not',
   [Opcode.REMOVEMAPPING]: 'sent to virtiofs with a DAX window only, which /dev/fuse has not',
+  [Opcode.POLL]:
+    'files are always ready, as the kernel then says without asking: io_uring polls a hundred times before each write',
   [Opcode.NOTIFY_REPLY]: 'the answer to notify RETRIEVE, which is never sent',
   [Opcode.CUSE_INIT]: 'for character devices in user space, not for filesystems',
 };
