@@ -132,9 +132,9 @@ function columns(quota: Partial<IfDqblk>, now: number): string[] {
 
 const HEAD = ['type', 'id', 'KiB', 'soft', 'hard', 'grace', 'inodes', 'soft', 'hard', 'grace'];
 
-/** Columns of one width, numbers to the right. */
-function aligned(table: readonly string[][]): string {
-  const widths = HEAD.map((_, i) => Math.max(...table.map((row) => row[i]?.length ?? 0)));
+/** Lines of a table whose columns have one width each, numbers to the right. */
+export function aligned(table: readonly string[][]): string {
+  const widths = HEAD.map((_, i) => table.reduce((most, row) => Math.max(most, row[i]?.length ?? 0), 0));
   const line = (row: string[]): string =>
     row.map((word, i) => (i === 0 ? word.padEnd(widths[i] ?? 0) : word.padStart(widths[i] ?? 0))).join('  ');
   return table.map((row) => `${line(row)}\n`).join('');
@@ -149,7 +149,7 @@ async function show(task: Task, sb: SuperBlock): Promise<string> {
     const { dqi_bgrace, dqi_igrace } = await do_quotactl(task, sb, Q_GETINFO, type);
     const state = sb_has_quota_limits_enabled(sb, type) ? 'on' : 'off';
     text += `${name} ${state}\n${name} grace blocks ${dqi_bgrace} inodes ${dqi_igrace}\n`;
-    table.push(...(await rows(task, sb, name, type)));
+    for (const row of await rows(task, sb, name, type)) table.push(row);
   }
   return text + aligned(table) + USAGE;
 }

@@ -1,7 +1,7 @@
 /** `.latchfs/quota`: the table, and the commands. */
 
 import t from 'tap';
-import { quotaFile } from '../../src/control/quota.js';
+import { aligned, quotaFile } from '../../src/control/quota.js';
 import { GRPQUOTA, USRQUOTA } from '../../src/fs/quota/types.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
 import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
@@ -81,4 +81,12 @@ t.test('a filesystem without quotas says so', async (t) => {
   t.match(await world.run((task) => file.show(task)), /^no quotas: mount with -o usrquota,grpquota,prjquota$/m);
   t.equal(await world.run((task) => outcome(() => file.write?.(task, 'user on'))), 'ENOSYS');
   await world.end();
+});
+
+t.test('a table of more rows than a function takes arguments', async (t) => {
+  const rows = Array.from({ length: 200_000 }, (_, id) => ['user', String(id)]);
+  const lines = aligned(rows).split('\n');
+  t.equal(lines.length, 200_001);
+  t.equal(lines[0], 'user       0');
+  t.equal(lines[199_999], 'user  199999');
 });
