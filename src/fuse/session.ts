@@ -7,7 +7,7 @@ import { SB_POSIXACL, type SuperBlock } from '../fs/super-block.js';
 import { thaw_super } from '../fs/super-freeze.js';
 import { SB_FREEZE_COMPLETE } from '../fs/super-writers.js';
 import { task_end } from '../locking/context.js';
-import type { Awaitable } from '../sched/awaitable.js';
+import { type Awaitable, orElse } from '../sched/awaitable.js';
 import { ERRNO, Errno, errnoOf } from '../sched/errno.js';
 import type { ErrseqCursor } from '../sched/errseq.js';
 import { Task } from '../sched/task.js';
@@ -19,7 +19,9 @@ import { type Negotiated, negotiate } from './init.js';
 import { Nodes } from './nodes.js';
 import { CachedPages } from './ops/cached-pages.js';
 import { Forgetting } from './ops/forgetting.js';
+import { Pending } from './ops/pending.js';
 import { HANDLERS, type OpHandler, UNANSWERED } from './ops/table.js';
+import { INIT } from './protocol/flags.js';
 import { type Message, ProtocolError, type U64 } from './protocol/message.js';
 import { isOneWay, Opcode, opcodeName } from './protocol/opcodes.js';
 import { decodeHeader, peekHeader } from './protocol/read.js';
@@ -27,14 +29,10 @@ import { decodeInit, decodeInterrupt } from './protocol/read-files.js';
 import { DEFAULT_WIRE, type RequestHeader, type Wire } from './protocol/requests.js';
 import { encodeInit } from './protocol/write.js';
 import { type SessionLog, type SessionOptions, wishes } from './session-options.js';
-import { fatal_signal_pending } from './signals.js';
 import type { Transport } from './transport.js';
 
 /** What comes without a handle where OPENDIR is answered with ENOSYS. */
 const OF_DIRECTORIES = new Set<number>([Opcode.READDIR, Opcode.READDIRPLUS, Opcode.FSYNCDIR, Opcode.IOCTL]);
-
-/** Milliseconds between two looks at the signals of who has got one and waits still. */
-const LOOK_FOR_SIGNALS = 250;
 
 export class Session {
   readonly transport: Transport;
@@ -56,7 +54,7 @@ export class Session {
   /** What SYNCFS has told of the errors of its superblock. */
   f_sb_err: ErrseqCursor;
   /** Requests under way that have had to wait, by their id. */
-  readonly #pending = new Map<U64, { readonly task: Task; readonly done: Promise<void> }>();
+  readonly #pending: Pending;
   readonly #forgetting = new Forgetting();
   /** The id of a DESTROY that has no answer yet. */
   #lastRequest: U64 | undefined;
@@ -69,6 +67,7 @@ export class Session {
     this.options = options;
     this.log = log;
     this.nodes = new Nodes(sb);
+    this.#pending = new Pending(sb.sched);
     this.anonymous = new AnonymousFiles(this.nodes);
     this.#onDestroy = onDestroy;
   }
@@ -81,6 +80,11 @@ export class Session {
   /** Seconds for which the kernel may keep a name and attributes. */
   get validity(): number {
     return this.options.validity;
+  }
+
+  /** The kernel keeps what is written, and writes it back when it likes. */
+  get writesBack(): boolean {
+    return ((this.negotiated?.flags ?? 0) & INIT.WRITEBACK_CACHE) !== 0;
   }
 
   /** Requests so far, by name. */
@@ -147,7 +151,7 @@ export class Session {
     if (!(result instanceof Promise)) return;
     // It waits: its message stays with it, and a signal can find it.
     message.held = true;
-    this.#pending.set(header.unique, { task, done: result });
+    this.#pending.add(header.unique, task, result);
     if (isOneWay(opcode)) this.#forgetting.add(result);
   }
 
@@ -163,50 +167,25 @@ export class Session {
 
   /** Run a handler to its end; what it throws is the answer. */
   #answer(handler: OpHandler, task: Task, header: RequestHeader, message: Message): Awaitable<void> {
-    let result: Awaitable<void>;
-    try {
-      result = this.#forgetting.concerns(header.opcode)
-        ? this.#serveLater(handler, task, header, message)
-        : handler(this, task, header, message);
-    } catch (error) {
-      if (!this.#forgetting.mayHelp(error)) {
-        this.#fail(header, error);
-        task_end(task);
-        return undefined;
-      }
-      result = Promise.reject(error);
-    }
-    if (!(result instanceof Promise)) {
-      task_end(task);
-      return undefined;
-    }
-    return this.#answerAfter(result, handler, task, header, message);
+    const answered = orElse(Session.#handle, Session.#answerError, this, handler, task, header, message);
+    if (answered instanceof Promise) return this.#endAfter(answered, task, header, message);
+    task_end(task);
+    return undefined;
   }
 
-  /** When what was forgotten before is gone. */
-  async #serveLater(handler: OpHandler, task: Task, header: RequestHeader, message: Message): Promise<void> {
-    await this.#forgetting.wait(task, this.sb);
-    await handler(this, task, header, message);
+  static #handle(s: Session, handler: OpHandler, task: Task, header: RequestHeader, message: Message): Awaitable<void> {
+    return s.#forgetting.serve(s, handler, task, header, message);
   }
 
-  #answerAfter(
-    result: Promise<void>,
-    handler: OpHandler,
-    task: Task,
-    header: RequestHeader,
-    message: Message,
-  ): Promise<void> {
-    return result
-      .catch((error: unknown) => {
-        if (!this.#forgetting.mayHelp(error)) throw error;
-        return this.#serveLater(handler, task, header, message);
-      })
-      .catch((error: unknown) => this.#fail(header, error))
-      .then(() => {
-        this.#pending.delete(header.unique);
-        this.transport.give(message);
-        task_end(task);
-      });
+  static #answerError(error: unknown, s: Session, _handler: OpHandler, _task: Task, header: RequestHeader): void {
+    s.#fail(header, error);
+  }
+
+  async #endAfter(answered: Promise<void>, task: Task, header: RequestHeader, message: Message): Promise<void> {
+    await answered;
+    this.#pending.delete(header.unique);
+    this.transport.give(message);
+    task_end(task);
   }
 
   /** The task of a request: its caller's identity, asked for further only where needed. */
@@ -271,23 +250,8 @@ export class Session {
    * INTERRUPT again if it is still of interest.
    */
   #interrupt(header: RequestHeader, message: Message): void {
-    const pending = this.#pending.get(decodeInterrupt(message).unique);
-    if (pending === undefined) {
-      this.transport.replyError(header.unique, ERRNO.EAGAIN);
-      return;
-    }
-    this.#signal(header.unique, pending.task, pending.task.pid);
-  }
-
-  /** A signal for a request under way. The kernel tells of the first one only: whether one follows that is fatal, must be looked for. */
-  #signal(unique: U64, task: Task, pid: number): void {
-    const fatal = fatal_signal_pending(pid);
-    task.interrupt(fatal);
-    if (fatal) return;
-    const again = (): void => {
-      if (this.#pending.get(unique)?.task === task) this.#signal(unique, task, pid);
-    };
-    this.sb.sched.timer(LOOK_FOR_SIGNALS, again, { background: true });
+    const { unique } = decodeInterrupt(message);
+    if (!this.#pending.interrupt(unique)) this.transport.replyError(header.unique, ERRNO.EAGAIN);
   }
 
   /** The kernel's last request. On a disk umount(2) waits for the answer, which `farewell` gives. */
@@ -310,10 +274,7 @@ export class Session {
   async shutdown(): Promise<void> {
     const task = this.sb.newTask({ comm: 'shutdown' });
     if (this.sb.s_writers.frozen === SB_FREEZE_COMPLETE) await thaw_super(task, this.sb);
-    const pending = [...this.#pending.values()];
-    // All before any is waited for: one may hold what another waits for.
-    for (const { task } of pending) task.interrupt();
-    await Promise.all(pending.map(({ done }) => done));
+    await this.#pending.interruptAll();
     await this.handles.closeAll(task);
     await this.anonymous.closeAll(task);
     await this.nodes.forgetAll(task);

@@ -4,10 +4,15 @@
  */
 import type { SuperBlock } from '../../fs/super-block.js';
 import { SB_UNFROZEN } from '../../fs/super-writers.js';
+import { type Awaitable, orElse } from '../../sched/awaitable.js';
 import { isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { sleep_on_timeout, WaitQueue } from '../../sched/wait.js';
+import type { Message } from '../protocol/message.js';
 import { Opcode } from '../protocol/opcodes.js';
+import type { RequestHeader } from '../protocol/requests.js';
+import type { Session } from '../session.js';
+import type { OpHandler } from './table.js';
 
 /** Requests that tell of room, or have it brought to the device or given back: STATFS, sync(2), FITRIM. */
 const TELL_OF_ROOM: ReadonlySet<number> = new Set([Opcode.STATFS, Opcode.SYNCFS, Opcode.IOCTL]);
@@ -28,18 +33,49 @@ export class Forgetting {
     });
   }
 
-  /** Whether a request is to wait for what was forgotten before it is served. */
-  concerns(opcode: number): boolean {
-    return this.#underWay.size > 0 && TELL_OF_ROOM.has(opcode);
+  /** Serve a request: after what was forgotten before, if it tells of room; and once more after that, if it finds none. */
+  serve(s: Session, handler: OpHandler, task: Task, header: RequestHeader, message: Message): Awaitable<void> {
+    return orElse(Forgetting.#serveOnce, Forgetting.#serveAgain, this, s, handler, task, header, message);
   }
 
-  /** Whether a request that has failed may find room when what was forgotten is gone. */
-  mayHelp(error: unknown): boolean {
-    return this.#underWay.size > 0 && (isErrno(error, 'ENOSPC') || isErrno(error, 'EDQUOT'));
+  static #serveOnce(
+    forgetting: Forgetting,
+    s: Session,
+    handler: OpHandler,
+    task: Task,
+    header: RequestHeader,
+    message: Message,
+  ): Awaitable<void> {
+    const waits = forgetting.#underWay.size > 0 && TELL_OF_ROOM.has(header.opcode);
+    return waits ? forgetting.#serveLater(s, handler, task, header, message) : handler(s, task, header, message);
+  }
+
+  static #serveAgain(
+    error: unknown,
+    forgetting: Forgetting,
+    s: Session,
+    handler: OpHandler,
+    task: Task,
+    header: RequestHeader,
+    message: Message,
+  ): Promise<void> {
+    if (forgetting.#underWay.size === 0 || !(isErrno(error, 'ENOSPC') || isErrno(error, 'EDQUOT'))) throw error;
+    return forgetting.#serveLater(s, handler, task, header, message);
+  }
+
+  async #serveLater(
+    s: Session,
+    handler: OpHandler,
+    task: Task,
+    header: RequestHeader,
+    message: Message,
+  ): Promise<void> {
+    await this.#wait(task, s.sb);
+    await handler(s, task, header, message);
   }
 
   /** Wait for those that are under way now; not while the filesystem is frozen, for they wait for the thaw themselves. */
-  async wait(task: Task, { s_writers }: SuperBlock): Promise<void> {
+  async #wait(task: Task, { s_writers }: SuperBlock): Promise<void> {
     const before = [...this.#underWay];
     const left = (): boolean => before.some((done) => this.#underWay.has(done));
     while (left() && s_writers.frozen === SB_UNFROZEN) {

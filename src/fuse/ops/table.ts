@@ -6,24 +6,13 @@ import { Opcode } from '../protocol/opcodes.js';
 import type { RequestHeader } from '../protocol/requests.js';
 import type { Session } from '../session.js';
 import { access, getattr, getxattr, listxattr, removexattr, setattr, setxattr, statfs, statx } from './attrs.js';
+import { read, write } from './data.js';
 import { opendir, readdir, readdirplus } from './dirs.js';
-import {
-  copyFileRange,
-  copyFileRange64,
-  create,
-  fallocate,
-  flush,
-  fsync,
-  lseek,
-  open,
-  read,
-  release,
-  tmpfile,
-  write,
-} from './files.js';
+import { copyFileRange, copyFileRange64, fallocate, flush, fsync, lseek, release } from './files.js';
 import { getlk, setlk, setlkw } from './locks.js';
 import { bmap, ioctl, syncfs } from './misc.js';
 import { batchForget, forget, link, lookup, mkdir, mknod, readlink, symlink } from './names.js';
+import { create, open, tmpfile } from './opening.js';
 import { rename, rename2, rmdir, unlink } from './remove.js';
 
 /** Serves one request, its answer included. Throws or rejects with an errno to be answered with it. */
