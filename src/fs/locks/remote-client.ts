@@ -1,5 +1,4 @@
 /** A client that is far away, as a lock manager knows it: what it has open, what it has locked there, and what it asked for. */
-import { GUARDED, guard_read } from '../../locking/guarded.js';
 import { type Awaitable, allInTurn } from '../../sched/awaitable.js';
 import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
@@ -12,9 +11,9 @@ import { vfs_cancel_lock, vfs_lock_file, vfs_test_lock } from '../locks.js';
 import { vfs_open } from '../open.js';
 import type { SuperBlock } from '../super-block.js';
 import type { FileLock, FileLockType, LockOutcome } from './file-lock.js';
-import type { lock_manager_operations } from './file-lock-operations.js';
-import { lease_manager_ops, vfs_setlease } from './leases.js';
+import { vfs_setlease } from './leases.js';
 import { OFFSET_MAX } from './lock-list.js';
+import { delegation_ops, type LockWish, managed, RemoteOwner, work_for } from './remote-owner.js';
 
 /** What the server calls its clients back for. None is called in the stack, or under the locks, of whoever has the reason. */
 export interface ClientCallbacks {
@@ -33,9 +32,6 @@ export interface RemoteRange {
   /** Bytes; 0: to the end of any file. */
   readonly length: number;
 }
-
-/** What to do where a lock is not free: 'try' fails, 'grant' takes it later and says so, 'notify' says when it may be free. */
-export type LockWish = 'try' | 'grant' | 'notify';
 
 /** A file that a client has open at the server. */
 interface RemoteFile {
@@ -59,67 +55,11 @@ export interface LockServer {
   forget(client: RemoteClient): void;
 }
 
-/** For which client a task works: opening a file does not break the client's own delegation. */
-const worksFor = new WeakMap<Task, RemoteClient>();
-
-function clientOf({ owner }: FileLock): RemoteClient | undefined {
-  return owner instanceof RemoteClient ? owner : undefined;
-}
-
 function inoOf({ file }: FileLock): number {
   return file?.f_inode.i_ino ?? 0;
 }
 
-/** What is asked about one that is held is true for as long as the lists stay as they are. */
-function isListed(task: Task, { file }: FileLock): void {
-  const context = file?.f_inode.i_flctx;
-  if (context !== undefined) guard_read(task, GUARDED.flc_lists, context.flc_lock);
-}
-
-/** What every lock of a client has: it may be taken from one that is gone. */
-const expirable: lock_manager_operations = {
-  lm_lock_expirable: (task, lock) => {
-    isListed(task, lock);
-    const client = clientOf(lock);
-    return client?.manager.condemn(client) ?? false;
-  },
-};
-
-/** By what the client wants to be told. */
-const managed: Readonly<Record<LockWish, lock_manager_operations>> = {
-  try: expirable,
-  grant: {
-    ...expirable,
-    lm_grant: (_task, lock, error) => {
-      clientOf(lock)?.answered(lock, error === undefined);
-    },
-  },
-  notify: {
-    ...expirable,
-    lm_notify: (_task, lock) => {
-      clientOf(lock)?.unblocked(lock);
-    },
-  },
-};
-
-/** Delegations: recalled, and not broken by what the client itself does (nfsd_lease_mng_ops). */
-const delegation_ops: lock_manager_operations = {
-  ...lease_manager_ops,
-  lm_break: (task, lease) => {
-    isListed(task, lease);
-    const client = clientOf(lease);
-    // One that is gone will not answer.
-    if (client === undefined || client.expired) return true;
-    client.recalled(lease);
-    return false;
-  },
-  lm_breaker_owns_lease: (task, lease) => {
-    isListed(task, lease);
-    return worksFor.get(task) === lease.owner;
-  },
-};
-
-export class RemoteClient {
+export class RemoteClient extends RemoteOwner {
   readonly manager: LockServer;
   readonly #callbacks: ClientCallbacks;
   readonly #files = new Map<number, RemoteFile>();
@@ -132,13 +72,14 @@ export class RemoteClient {
   readonly #ended = new WaitQueue();
 
   constructor(manager: LockServer, callbacks: ClientCallbacks) {
+    super();
     this.manager = manager;
     this.#callbacks = callbacks;
     this.#until = manager.sb.sched.monotonic() + manager.lease;
   }
 
   /** It has not been heard of for longer than its lease. It keeps what it has until that is in somebody's way (a courtesy client). */
-  get expired(): boolean {
+  override get expired(): boolean {
     return this.manager.sb.sched.monotonic() >= this.#until;
   }
 
@@ -172,7 +113,7 @@ export class RemoteClient {
    */
   async open(task: Task, ino: number, flags: number, generation?: number): Promise<number> {
     this.#alive();
-    return await this.#working(task, async () => {
+    return await work_for(task, this, async () => {
       const dentry = await dentry_of_ino(task, this.manager.sb, ino, generation);
       try {
         const file = await vfs_open(task, dentry, flags);
@@ -186,15 +127,6 @@ export class RemoteClient {
         await dput(task, dentry);
       }
     });
-  }
-
-  async #working<T>(task: Task, body: () => Promise<T>): Promise<T> {
-    worksFor.set(task, this);
-    try {
-      return await body();
-    } finally {
-      worksFor.delete(task);
-    }
   }
 
   /** Work with an open file: the client may close it, or be dropped, before that is done. @throws EBADF ESTALE then: it has no locks by it */
@@ -259,15 +191,17 @@ export class RemoteClient {
     });
   }
 
-  /** A deferred lock has come, or not. May not block. */
-  answered(lock: FileLock, granted: boolean): void {
+  override condemn(): boolean {
+    return this.manager.condemn(this);
+  }
+
+  override answered(lock: FileLock, granted: boolean): void {
     this.#settled(lock);
     const ino = inoOf(lock);
     if (granted) this.manager.post(() => this.#callbacks.granted?.(ino));
   }
 
-  /** What it waited for has changed. May not block. */
-  unblocked(lock: FileLock): void {
+  override unblocked(lock: FileLock): void {
     this.#settled(lock);
     const ino = inoOf(lock);
     this.manager.post(() => this.#callbacks.notify?.(ino));
@@ -277,8 +211,7 @@ export class RemoteClient {
     for (const { pending } of this.#files.values()) pending.delete(lock);
   }
 
-  /** May not block. */
-  recalled(lease: FileLock): void {
+  override recalled(lease: FileLock): void {
     const ino = inoOf(lease);
     this.manager.post(() => this.#callbacks.recall?.(ino));
   }
