@@ -23,6 +23,7 @@ import {
   FS_XFLAG_PROJINHERIT,
   FS_XFLAG_SYNC,
 } from '../uapi/fs.js';
+import { S_IFMT, S_IFREG } from '../uapi/stat.js';
 import type { Dentry } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode, isDir } from './inode.js';
 import { inode_owner_or_capable } from './inode-owner.js';
@@ -88,7 +89,7 @@ function fileattr_set_prepare(task: Task, inode: Inode, old: FileAttr, attr: Fil
   const guarded = FS_IMMUTABLE_FL | FS_APPEND_FL;
   if (((old.flags ^ attr.flags) & guarded) !== 0 && !task.cred.capable('CAP_LINUX_IMMUTABLE')) throw errno('EPERM');
   const { fsx_xflags: xflags } = attr;
-  const isReg = (inode.i_mode & 0o170000) === 0o100000;
+  const isReg = (inode.i_mode & S_IFMT) === S_IFREG;
   if ((xflags & FS_XFLAG_EXTSIZE) !== 0 && !isReg) throw errno('EINVAL');
   if ((xflags & FS_XFLAG_EXTSZINHERIT) !== 0 && !isDir(inode)) throw errno('EINVAL');
   if ((xflags & FS_XFLAG_COWEXTSIZE) !== 0 && !isReg && !isDir(inode)) throw errno('EINVAL');

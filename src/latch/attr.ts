@@ -2,7 +2,7 @@
 
 import { setattr_copy } from '../fs/attr.js';
 import type { Dentry } from '../fs/dentry.js';
-import { type Inode, inode_attrs } from '../fs/inode.js';
+import { type Inode, inode_attrs, isDir } from '../fs/inode.js';
 import { posix_acl_chmod } from '../fs/posix-acl-ops.js';
 import { dquot_active } from '../fs/quota/charge.js';
 import { dquot_transfer } from '../fs/quota/transfer.js';
@@ -138,6 +138,6 @@ export async function fileattr_set(task: Task, dentry: Dentry, attr: FileAttr): 
 /** Names that are there would lie in the wrong places (ext4_ioctl_setflags). @throws EOPNOTSUPP ENOTDIR ENOTEMPTY */
 async function mayRefold(task: Task, info: LatchInfo, inode: LatchInode): Promise<void> {
   if ((info.super.incompat & INCOMPAT_CASEFOLD) === 0) throw errno('EOPNOTSUPP');
-  if ((inode.i_mode & 0o170000) !== 0o040000) throw errno('ENOTDIR');
+  if (!isDir(inode)) throw errno('ENOTDIR');
   if (!(await inode.directory.isEmpty(task))) throw errno('ENOTEMPTY');
 }

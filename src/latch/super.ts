@@ -1,16 +1,11 @@
-/** The latch filesystem as a whole: mounting, syncing, freezing, unmounting. */
+/** The latch filesystem's type: what a mount does. */
 
-import { blkdev_issue_flush } from '../block/bio.js';
 import type { BlockDevice } from '../block/block-device.js';
 import { brelse } from '../block/buffer.js';
 import { sb_bread } from '../block/buffer-cache.js';
 import type { BufferHead } from '../block/buffer-head.js';
-import { sync_blockdev } from '../block/buffer-writeback.js';
 import { d_make_root } from '../fs/dcache-alias.js';
-import type { Dentry } from '../fs/dentry.js';
-import type { Inode } from '../fs/inode.js';
-import type { export_operations, super_operations } from '../fs/operations.js';
-import { dquot_writeback_dquots } from '../fs/quota/switch.js';
+import { isDir } from '../fs/inode.js';
 import type { FileSystemType } from '../fs/super.js';
 import {
   type MetadataLog,
@@ -20,163 +15,21 @@ import {
   sb_emergency_readonly,
   sb_set_flags,
 } from '../fs/super-block.js';
-import { GUARDED, guard_read, guard_write } from '../locking/guarded.js';
-import type { Awaitable } from '../sched/awaitable.js';
 import { type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { adoptCasefold } from './casefold.js';
-import { evict_inode } from './evict.js';
 import { BLOCK_SIZE, LATCH_MAGIC, MAX_FILE_BYTES, ROOT_INO } from './format/layout.js';
 import { decodeSuper, FormatError, INCOMPAT_JOURNAL, type Superblock } from './format/superblock.js';
-import { infoOf, LatchInfo, with_handle } from './info.js';
-import { LatchInode, latch_iget, latchInode } from './inode.js';
-import { destroy_inode, free_inode } from './inode-cache.js';
-import { writeInode } from './inode-disk.js';
+import { begin_writing } from './in-use.js';
+import { LatchInfo } from './info.js';
+import { latch_iget, latchInode } from './inode.js';
 import { LogJournal } from './journal/journal.js';
 import { journal_load } from './journal/load.js';
 import { NoJournal } from './journal/none.js';
 import type { Journal } from './journal/types.js';
 import { latch_operations } from './operations.js';
-import { ensure_quotas, load_quotas, unload_quotas } from './quota.js';
-import { latch_quota_read, latch_quota_write } from './quota-file.js';
-import { cleanOrphans } from './recover.js';
-import { latch_statfs } from './statfs.js';
+import { latch_export_operations, latch_super_operations } from './super-operations.js';
 import { latch_xattr_handlers } from './xattr.js';
-
-/** Put an inode into its buffer: what has changed outside of transactions, the times above all. */
-function write_inode(task: Task, given: Inode): Awaitable<void> {
-  const info = infoOf(given.i_sb);
-  const inode = latchInode(given);
-  if (inode.i_nlink === 0 && !info.orphans.has(inode)) return undefined;
-  return with_handle(task, info, (handle) => writeInode(task, handle, info, inode, true));
-}
-
-/** What changes in a transaction is a part of it; what changes outside, times that is, waits for write_inode (ext4_dirty_inode). */
-function dirty_inode(task: Task, inode: Inode): Awaitable<void> {
-  if (task.journal_info === undefined) return undefined;
-  const info = infoOf(inode.i_sb);
-  return with_handle(task, info, (handle) => writeInode(task, handle, info, latchInode(inode)));
-}
-
-/** Everything is on the device and stays there; without `wait` the second call will see to it. @throws EIO */
-async function sync_fs(task: Task, sb: SuperBlock, wait: boolean): Promise<void> {
-  if (!wait) return;
-  const info = infoOf(sb);
-  const { journal, bdev } = info;
-  info.assert_running();
-  await dquot_writeback_dquots(task, sb);
-  await journal.force_commit(task);
-  guard_read(task, GUARDED.s_on_disk, sb.s_umount);
-  await blkdev_issue_flush(task, bdev);
-}
-
-/** The log is empty, and the device can be copied (ext4_freeze). @throws EIO */
-async function freeze_fs(task: Task, sb: SuperBlock): Promise<void> {
-  const info = infoOf(sb);
-  info.assert_running();
-  if ((sb.s_flags & SB_RDONLY) === 0) await leave(task, sb, info, () => info.journal.flush(task));
-}
-
-/** Changes go on; the first transaction says so. */
-function unfreeze_fs(task: Task, sb: SuperBlock): Awaitable<void> {
-  const info = infoOf(sb);
-  if ((sb.s_flags & SB_RDONLY) !== 0 || info.forced_shutdown) return undefined;
-  info.super.clean = false;
-  return with_handle(task, info, (handle) => {
-    guard_write(task, GUARDED.s_on_disk, sb.s_umount);
-    return info.changeSuper(task, handle);
-  });
-}
-
-/**
- * Change between read-only and not (ext4_remount): the device is clean while nothing is written to it.
- * @throws EROFS where nothing can be written: the device is read-only, the journal was aborted, or the log was replayed in memory only
- */
-async function remount_fs(task: Task, sb: SuperBlock, flags: number): Promise<void> {
-  const info = infoOf(sb);
-  const readOnly = (flags & SB_RDONLY) !== 0;
-  if (readOnly === ((sb.s_flags & SB_RDONLY) !== 0)) return;
-  if (info.forced_shutdown) throw errno('EROFS', `${sb.s_id} was shut down: unmount it and mount it anew`);
-  if (readOnly) {
-    await unload_quotas(task, sb, info);
-    await leave(task, sb, info, () => info.journal.flush(task));
-    return;
-  }
-  if (info.bdev.read_only || info.replayedInMemory || info.journal.error !== undefined) {
-    throw errno('EROFS', `${sb.s_id} cannot be written: unmount it and mount it anew`);
-  }
-  sb_set_flags(task, sb, sb.s_flags & ~SB_RDONLY);
-  try {
-    await beginWriting(task, sb, info);
-  } catch (error) {
-    sb_set_flags(task, sb, sb.s_flags | SB_RDONLY);
-    throw error;
-  }
-}
-
-async function put_super(task: Task, sb: SuperBlock): Promise<void> {
-  const info = infoOf(sb);
-  // The device stays as it is: the next mount recovers it.
-  if (info.forced_shutdown) return;
-  // What cannot be written any more has been said when the journal was aborted.
-  await unload_quotas(task, sb, info).catch(() => undefined);
-  if ((sb.s_flags & SB_RDONLY) === 0) await leave(task, sb, info, () => info.journal.destroy(task));
-}
-
-/** Bring everything home, and say on the device that it is clean. */
-async function leave(task: Task, sb: SuperBlock, info: LatchInfo, flush: () => Promise<void>): Promise<void> {
-  guard_write(task, GUARDED.s_on_disk, sb.s_umount);
-  await flush();
-  guard_write(task, GUARDED.s_on_disk, sb.s_umount);
-  info.super.clean = true;
-  await info.writeSuper(task);
-  await sync_blockdev(task, info.bdev);
-  await blkdev_issue_flush(task, info.bdev);
-}
-
-/** How it is mounted, behind what the VFS says: the size as tmpfs shows it, and what becomes of it in a crash (ext4_show_options). */
-function show_options(_task: Task, root: Dentry): string {
-  const { super: disk, journaled, auto_da_alloc } = infoOf(root.d_sb);
-  const size = `size=${disk.blocks * (BLOCK_SIZE / 1024)}k`;
-  if (!journaled) return `${size},nojournal`;
-  return `${size},data=ordered${auto_da_alloc ? '' : ',noauto_da_alloc'}`;
-}
-
-const latch_super_operations: super_operations = {
-  alloc_inode: (sb) => new LatchInode(sb),
-  destroy_inode,
-  free_inode,
-  dirty_inode,
-  write_inode,
-  evict_inode,
-  sync_fs,
-  quota_read: latch_quota_read,
-  quota_write: latch_quota_write,
-  freeze_fs,
-  unfreeze_fs,
-  remount_fs,
-  put_super,
-  show_options,
-  statfs: latch_statfs,
-};
-
-const latch_export_operations: export_operations = {
-  get_inode: (task, sb, ino) => {
-    // Quota files are nobody's.
-    if (infoOf(sb).super.quotaInodes.includes(ino)) throw errno('ESTALE');
-    return latch_iget(task, infoOf(sb), ino);
-  },
-  get_parent: (task, child) => latch_iget(task, infoOf(child.i_sb), latchInode(child).parent),
-  get_name: async (task, parent, child) => {
-    let found: string | undefined;
-    await latchInode(parent).directory.list(task, 0, (name, ino) => {
-      if (ino === child.i_ino) found = name;
-      return found === undefined;
-    });
-    if (found === undefined) throw errno('ESTALE');
-    return found;
-  },
-};
 
 /** The journal was aborted: nothing may be changed any more (ext4_handle_error). */
 function aborted(sb: SuperBlock, error: Errno): void {
@@ -278,28 +131,11 @@ async function fill_super(task: Task, sb: SuperBlock, bdev: BlockDevice, options
 /** Finish what a crash has interrupted, and read the root. */
 async function begin(task: Task, sb: SuperBlock, info: LatchInfo, quota: boolean): Promise<void> {
   await info.inodes.countBlocks(task);
-  if ((sb.s_flags & SB_RDONLY) === 0) await beginWriting(task, sb, info, quota);
+  if ((sb.s_flags & SB_RDONLY) === 0) await begin_writing(task, sb, info, quota);
   const root = await latch_iget(task, info, ROOT_INO);
-  if ((root.i_mode & 0o170000) !== 0o040000) throw errno('EIO', 'the root is not a directory');
+  if (!isDir(root)) throw errno('EIO', 'the root is not a directory');
   sb.s_root = d_make_root(task, root);
   adoptCasefold(sb.s_root, root);
-}
-
-/** Say on the device that it is in use, and work off the orphan list. */
-async function beginWriting(task: Task, sb: SuperBlock, info: LatchInfo, wantsQuota = false): Promise<void> {
-  info.super.clean = false;
-  info.super.mounts++;
-  await with_handle(task, info, (handle) => {
-    guard_write(task, GUARDED.s_on_disk, sb.s_umount);
-    return info.changeSuper(task, handle);
-  });
-  await load_quotas(task, sb, info);
-  const { deleted, truncated } = await cleanOrphans(task, info);
-  if (deleted + truncated > 0) {
-    sb.machine.printk?.(`${sb.s_id}: deleted ${deleted} orphans, finished ${truncated} truncations`);
-  }
-  await ensure_quotas(task, sb, info, wantsQuota);
-  await info.journal.force_commit(task);
 }
 
 function damaged(bdev: BlockDevice, error: unknown): unknown {
