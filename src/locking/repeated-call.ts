@@ -7,7 +7,8 @@ import type { Row } from '../contract/row.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import type { OpNode } from '../sched/op-node.js';
 import type { Task } from '../sched/task.js';
-import { call, type LockRef, leave, nodeOf, type Participants, settled } from './context.js';
+import { leave, nodeOf, settled } from './checked-call.js';
+import { call, type LockRef, type Participants } from './context.js';
 import { NOTHING } from './participants.js';
 import { checksOf, type RowChecks, type RuleCheck, WANT_WRITE } from './row-checks.js';
 
