@@ -15,7 +15,7 @@ import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { Timespec } from '../sched/time.js';
-import { FS_CASEFOLD_FL, FS_NODUMP_FL } from '../uapi/fs.js';
+import { FS_CASEFOLD_FL, FS_IMMUTABLE_FL, FS_NODUMP_FL } from '../uapi/fs.js';
 import { S_IFMT, S_IFREG, STATX_ATTR_NODUMP } from '../uapi/stat.js';
 import { casefoldChanged } from './casefold.js';
 import { ACQUIRE_CREDITS, initQuota } from './charge.js';
@@ -106,8 +106,15 @@ export function fileattr_get(_task: Task, dentry: Dentry): FileAttr {
   return { flags, fsx_xflags: 0, fsx_extsize: 0, fsx_nextents: 0, fsx_projid: i_projid, fsx_cowextsize: 0 };
 }
 
+/** What stays immutable stays as it is, its flags and its project too (ext4_ioctl_check_immutable). @throws EPERM */
+function mayChange({ flags, i_projid }: LatchInode, attr: FileAttr): void {
+  if ((flags & attr.flags & FS_IMMUTABLE_FL) === 0) return;
+  if (attr.flags !== flags || attr.fsx_projid !== i_projid) throw errno('EPERM');
+}
+
 /**
- * @throws EOPNOTSUPP for flags that cannot be kept, or mean nothing for such a file; ENOTDIR, and ENOTEMPTY for FS_CASEFOLD_FL of a directory with entries; EINVAL for a project that is none; EDQUOT
+ * ->fileattr_set (ext4_fileattr_set). With i_rwsem held exclusively.
+ * @throws EPERM for an immutable file that is not made mutable; EOPNOTSUPP for flags that cannot be kept, or mean nothing for such a file; ENOTDIR, and ENOTEMPTY for FS_CASEFOLD_FL of a directory with entries; EINVAL for a project that is none; EDQUOT
  */
 export async function fileattr_set(task: Task, dentry: Dentry, attr: FileAttr): Promise<void> {
   const inode = inodeOf(dentry);
@@ -117,6 +124,7 @@ export async function fileattr_set(task: Task, dentry: Dentry, attr: FileAttr): 
   const known = mask_flags(inode.i_mode, SETTABLE) | FS_CASEFOLD_FL;
   if ((attr.flags & ~known) !== 0) throw errno('EOPNOTSUPP');
   if (attr.fsx_projid > MAX_PROJECT) throw errno('EINVAL');
+  mayChange(inode, attr);
   const refolds = ((attr.flags ^ inode.flags) & FS_CASEFOLD_FL) !== 0;
   if (refolds) await mayRefold(task, info, inode);
   await changeHands(task, inode, undefined, undefined, attr.fsx_projid);

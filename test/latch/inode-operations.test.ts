@@ -78,6 +78,24 @@ t.test(
   },
 );
 
+t.test('ioctl: what stays immutable keeps its flags and its project', async (t) => {
+  await withSys(t, async (sys) => {
+    const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
+    const fsx = (xflags: number, projid: number): Promise<string> => {
+      const bytes = Buffer.alloc(28);
+      bytes.writeUInt32LE(xflags);
+      bytes.writeUInt32LE(projid, 12);
+      return outcome(() => sys.ioctl(fd, FS_IOC_FSSETXATTR, bytes));
+    };
+    t.equal(await fsx(0x8, 5), 'ok', 'it becomes immutable, and of a project');
+    t.equal(await fsx(0x8, 5), 'ok', 'nothing changes');
+    t.equal(await fsx(0x8, 6), 'EPERM', 'another project');
+    t.equal(await fsx(0x8 | 0x80, 5), 'EPERM', 'another flag');
+    t.equal(await outcome(() => sys.ioctl(fd, FS_IOC_SETFLAGS, Buffer.from([0x50, 0, 0, 0]))), 'EPERM', 'either way');
+    t.equal(await fsx(0x80, 6), 'ok', 'it may change as it becomes mutable');
+  });
+});
+
 t.test('ioctl: the generation, also for programs of 32 bits, and the identity', async (t) => {
   await withSys(t, async (sys, { sb }) => {
     const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
