@@ -4,7 +4,7 @@ import { I_NEW, inode_init, inode_state_change, S_NOQUOTA } from '../fs/inode.js
 import { emptyQuotaFile, v2_format_ops } from '../fs/quota/quota-v2.js';
 import { dquot_quotactl_ops as generic } from '../fs/quota/quotactl.js';
 import { dquot_load_quota_sb } from '../fs/quota/switch.js';
-import { QUOTA_TYPES, type QuotaType } from '../fs/quota/types.js';
+import { type IfDqblk, QUOTA_TYPES, type QuotaType } from '../fs/quota/types.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -57,26 +57,32 @@ export async function recount_quotas(task: Task, sb: SuperBlock, info: LatchInfo
   });
 }
 
-/** Put what everybody has into the quota file. */
+/** Put what everybody has into the quota file. A grace that has begun goes on (quotacheck's update_grace_times). */
 async function setUsage(task: Task, sb: SuperBlock, type: QuotaType, usage: UsageCount): Promise<void> {
   const counted = usage.of[type] ?? new Map();
-  const known = await idsIn(task, sb, type);
-  for (const id of new Set([...known, ...counted.keys()])) {
+  const known = await quotasIn(task, sb, type);
+  for (const id of new Set([...known.keys(), ...counted.keys()])) {
     const { space = 0, inodes = 0 } = counted.get(id) ?? {};
-    await generic.set_dqblk(task, sb, type, id, { dqb_curspace: space, dqb_curinodes: inodes });
+    const { dqb_btime = 0, dqb_itime = 0 } = known.get(id) ?? {};
+    await generic.set_dqblk(task, sb, type, id, {
+      dqb_curspace: space,
+      dqb_curinodes: inodes,
+      ...(dqb_btime === 0 ? {} : { dqb_btime }),
+      ...(dqb_itime === 0 ? {} : { dqb_itime }),
+    });
   }
 }
 
-/** The ids that are in the quota file. */
-async function idsIn(task: Task, sb: SuperBlock, type: QuotaType): Promise<number[]> {
-  const ids: number[] = [];
+/** The quotas that are in the quota file, by id. */
+async function quotasIn(task: Task, sb: SuperBlock, type: QuotaType): Promise<ReadonlyMap<number, IfDqblk>> {
+  const quotas = new Map<number, IfDqblk>();
   for (let next = 0; ; ) {
     try {
-      const { dqb_id } = await generic.get_nextdqblk(task, sb, type, next);
-      ids.push(dqb_id);
-      next = dqb_id + 1;
+      const quota = await generic.get_nextdqblk(task, sb, type, next);
+      quotas.set(quota.dqb_id, quota);
+      next = quota.dqb_id + 1;
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) return ids;
+      if (isErrno(error, 'ENOENT')) return quotas;
       throw error;
     }
   }
