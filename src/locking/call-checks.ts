@@ -49,7 +49,7 @@ export function watch(task: Task, checks: RowChecks, participants: Participants)
   for (const check of checks.takes) {
     const lock = statedBy(participants, check);
     if (lock?.name !== check.lock) continue;
-    task.watch = { lock, write: check.want === WANT_WRITE, met: false, next: task.watch };
+    task.watch = { lock, rule: check.rule, write: check.want === WANT_WRITE, met: false, next: task.watch };
   }
 }
 

@@ -150,10 +150,7 @@ function checkTaken(
 ): void {
   for (let at = watched; at !== undefined && at !== watching; at = at.next) {
     if (at.met) continue;
-    const name = (at.lock as LockRef).name;
-    const check = checks.takes.find(({ rule, want }) => rule.lock === name && (want === WANT_WRITE) === at?.write);
-    if (check === undefined) continue;
-    const { rule } = check;
+    const { rule } = at;
     const message = `must take ${rule.lock} of ${rule.of} (${rule.mode}) and did not`;
     fault(task, 'lock-not-held', checks.row, rule, message, operation);
   }

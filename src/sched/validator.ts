@@ -2,7 +2,7 @@
  * What a Task tells about itself to whoever validates locking. The interface lives here because Task carries it; the
  * implementation is locking/lockdep.ts.
  */
-import type { LockName, Row, RuleMode } from '../contract/row.js';
+import type { LockName, LockRule, Row, RuleMode } from '../contract/row.js';
 import type { Task } from './task.js';
 
 /** A lock that a task holds, as the record of it on the task. */
@@ -77,6 +77,8 @@ export interface CircleMember {
 /** A lock that an operation under way is to take: the validator's note of whether it did. */
 export interface LockWatch {
   readonly lock: object;
+  /** The rule that says so. */
+  readonly rule: LockRule;
   readonly write: boolean;
   met: boolean;
   readonly next: LockWatch | undefined;

@@ -1,6 +1,7 @@
 /** Planted mistakes: each is reported with the operation, the row, the locks held and a stack. */
 import t from 'tap';
 import { address_space_operations } from '../../src/contract/address-space.js';
+import { dentry_operations } from '../../src/contract/dentry.js';
 import { file_operations } from '../../src/contract/file.js';
 import { file_system_type } from '../../src/contract/file-system-type.js';
 import { inode_operations } from '../../src/contract/inode.js';
@@ -10,6 +11,7 @@ import { call, invoke, take, task_end } from '../../src/locking/context.js';
 import { GUARDED, guard_write } from '../../src/locking/guarded.js';
 import type { Violation } from '../../src/locking/lockdep/violation.js';
 import { Lockdep } from '../../src/locking/lockdep.js';
+import { Rcu } from '../../src/locking/rcu.js';
 import { RwSem } from '../../src/locking/rwsem.js';
 import { SpinLock } from '../../src/locking/spinlock.js';
 import { locate } from '../../src/report/implementation.js';
@@ -63,11 +65,56 @@ t.test('an operation that returns with its lock shared, or with one that it had 
   t.match(seen, [{ kind: 'lock-not-held', row: 'file_system_type.mount', lock: 's_umount' }]);
 });
 
+t.test('an operation that returns with its lock, whosever it is, and with another one', async (t) => {
+  const { seen, task } = machine();
+  const [sb, rwsem] = [new RwSem('s_umount'), new RwSem('i_rwsem')];
+  await call(task, file_system_type.mount, {}, async () => {
+    await rwsem.write(task);
+    await sb.write(task);
+  });
+  t.match(seen, [{ kind: 'leaked-by-operation', lock: 'i_rwsem', message: /with i_rwsem still held/ }]);
+  t.equal(seen.length, 1);
+});
+
+t.test('of two locks of one kind that an operation is to take, the one that it does not take is named', async (t) => {
+  const { seen, task, rwsem, other } = machine();
+  const both = { inode_in: rwsem, inode_out: other };
+  const takes = async (lock: RwSem<'i_rwsem'>): Promise<void> => (await lock.write(task)).release();
+  await call(task, file_operations.remap_file_range, both, () => takes(rwsem));
+  await call(task, file_operations.remap_file_range, both, () => takes(other));
+  await call(task, file_operations.remap_file_range, both, () => undefined);
+  t.same(
+    seen.map(({ rule, seen }) => [rule.replace(/.*[/]/, ''), seen]),
+    [
+      ['inode_out', 0],
+      ['inode_in', 0],
+      ['inode_out', 1],
+      ['inode_in', 1],
+    ],
+  );
+});
+
 t.test('an operation that waits while its caller holds a spinlock', async (t) => {
   const { seen, task } = machine();
   using _spin = new SpinLock('i_lock').lock(task);
   await call(task, file_operations.fsync, {}, async () => undefined);
   t.match(seen, [{ kind: 'sleep-in-atomic', rule: 'spinlock#holder-may-not-sleep' }]);
+});
+
+t.test('an operation that may not block in some cases is to blame in those only', (t) => {
+  const { seen, task } = machine();
+  const walk = new Rcu();
+  {
+    using _spin = new SpinLock('i_lock').lock(task);
+    call(task, dentry_operations.d_revalidate, {}, () => might_sleep(task, 'a wait'));
+  }
+  using _section = walk.read(task);
+  call(task, dentry_operations.d_revalidate, { walk }, () => might_sleep(task, 'a wait'));
+  t.same(
+    seen.map(({ rule }) => rule),
+    ['spinlock#holder-may-not-sleep', 'dentry_operations.d_revalidate#may-not-block'],
+  );
+  t.end();
 });
 
 t.test('each time counts, also in one task', async (t) => {
@@ -206,7 +253,13 @@ t.test('a report says where an operation is written that was called with its arg
     void invoke(task, file_operations.fsync, {}, leaves, new RwSem('i_rwsem'), String(fsync));
   };
   invokes(() => undefined);
-  t.match(seen, [{ implementation: /^leaves \(test\/locking\/context\.test\.ts:/ }]);
+  t.match(seen.splice(0), [{ implementation: /^leaves \(test\/locking\/context\.test\.ts:/ }]);
+  const promises = (_by: Task, _what: string): Promise<void> => Promise.resolve();
+  const awaits = (dirty_folio: () => void): void => {
+    void invoke(task, address_space_operations.dirty_folio, {}, promises, String(dirty_folio));
+  };
+  awaits(() => undefined);
+  t.match(seen, [{ implementation: /^promises \(test\/locking\/context\.test\.ts:/ }]);
   t.end();
 });
 

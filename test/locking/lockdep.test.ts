@@ -1,7 +1,9 @@
 /** The order of locks as it is learned: what is reported, when, with which evidence, and what is right and gets no report. */
 import t from 'tap';
+import { inode_operations } from '../../src/contract/inode.js';
 import type { LockName } from '../../src/contract/row.js';
 import { BitLock } from '../../src/locking/bitlock.js';
+import { call } from '../../src/locking/context.js';
 import type { Held } from '../../src/locking/held.js';
 import { fs_reclaim } from '../../src/locking/lock-map.js';
 import { class_key, LockClassKey } from '../../src/locking/lockdep/class.js';
@@ -68,6 +70,18 @@ t.test('two orders are reported at the acquisition that makes the second, before
     },
   });
   t.end();
+});
+
+t.test('where a lock was taken: this time with the deep checks on, otherwise the first time', async (t) => {
+  for (const stacks of [false, true]) {
+    const { task, seen, validator } = machine();
+    validator.stacks = stacks;
+    const own = task();
+    using _held = now(new Mutex('open_mutex').lock(own));
+    await call(own, inode_operations.setattr, { inode: new RwSem('i_rwsem') }, () => undefined);
+    t.equal(seen[0]?.held[0]?.firstTime, stacks ? undefined : true);
+    t.match(seen[0]?.held[0]?.stack, /lockdep\.test/);
+  }
 });
 
 t.test('the report reads as that of lockdep', (t) => {
@@ -375,9 +389,8 @@ t.test('locks dropped out of order are followed', (t) => {
 });
 
 t.test('a lock that completions take must be held with them away', (t) => {
-  const { task, rules, validator } = machine();
-  const own = task();
-  const completion = new Task(own.sched, validator, { comm: 'completion', context: 'completion' });
+  const { task, rules, seen, completion: completionTask } = machine();
+  const [own, completion] = [task(), completionTask()];
   const [lock, outer] = [new SpinLock('swap_lock'), new SpinLock('flc_lock')];
   hold(() => lock.lock(completion));
   hold(() => lock.lockIrq(own));
@@ -391,6 +404,11 @@ t.test('a lock that completions take must be held with them away', (t) => {
     () => outer.lock(own),
   );
   t.equal(rules()[1], 'lockdep#completion-inversion');
+  t.same(
+    seen[1]?.order?.usages?.map(({ what }) => what),
+    ['swap_lock was taken in a completion', 'flc_lock was held while completions may come'],
+    'how swap_lock was used otherwise is another story',
+  );
   t.end();
 });
 

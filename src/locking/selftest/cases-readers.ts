@@ -45,6 +45,14 @@ const rows: readonly (readonly [row: string, moves: string, recursive: Expected,
   ],
   ['chain cached mixed W-R/R-R', 'w:A+ r:B+ r:B- w:A- r:A+ r:B+ r:B- r:A- r:B+ r:A+ r:A- r:B-', 'nothing', ORDER],
   [
+    // The way on from B, read, is open to who writes B only, and that is the longer way to B.
+    'A-B read, A-C-B written, B read-D, D-A',
+    'l:A+ r:B+ r:B- l:A- l:A+ l:C+ l:C- l:A- l:C+ w:B+ w:B- l:C- r:B+ l:D+ l:D- r:B- l:D+ l:A+ l:A- l:D-',
+    ORDER,
+    ORDER,
+  ],
+  ['A-B read, B read-D, D-A', 'l:A+ r:B+ r:B- l:A- r:B+ l:D+ l:D- r:B- l:D+ l:A+ l:A- l:D-', 'nothing', ORDER],
+  [
     'read A-B both ways, then write A under write B',
     'r:A+ r:B+ r:B- r:A- r:B+ r:A+ r:A- r:B- w:B+ w:A+ w:A- w:B-',
     ORDER,
