@@ -4,6 +4,7 @@ import { inode_operations } from '../contract/inode.js';
 import { call, invoke, take } from '../locking/context.js';
 import { type Exclusive, type Held, release_held } from '../locking/held.js';
 import { truncate_pagecache } from '../mm/truncate.js';
+import { check_after_setsize } from '../mm/truncate-check.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -213,7 +214,14 @@ function notify_change_locked(_held: Held, task: Task, dentry: Dentry, given: Ia
 function callSetattr(_removed: unknown, task: Task, dentry: Dentry, inode: Inode, attr: Iattr): Awaitable<void> {
   const { setattr } = inode.i_op;
   if (setattr === undefined) throw errno('EPERM');
-  return invoke(task, inode_operations.setattr, { inode: inode.i_rwsem }, setattr, dentry, attr);
+  const done = invoke(task, inode_operations.setattr, { inode: inode.i_rwsem }, setattr, dentry, attr);
+  if (attr.size === undefined || !task.validator.stacks) return done;
+  return andThen(done, checkSize, task, inode, attr.size, setattr);
+}
+
+function checkSize(_done: void, task: Task, inode: Inode, size: number, setattr: object): void {
+  const { mappingIfAny: mapping } = inode;
+  if (mapping !== undefined) check_after_setsize(task, mapping, size, inode_operations.setattr, setattr);
 }
 
 /**

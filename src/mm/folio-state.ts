@@ -114,7 +114,22 @@ export function folio_mark_dirty(task: Task, folio: Folio, ptl?: LockRef<'page_t
   const { dirty_folio } = mapping.a_ops;
   if (dirty_folio === undefined) return filemap_dirty_folio(task, mapping, folio);
   const held = ptl === undefined ? { folio: folio.lock } : { mm: ptl };
-  return call(task, address_space_operations.dirty_folio, held, () => dirty_folio(task, mapping, folio));
+  const fresh = call(task, address_space_operations.dirty_folio, held, () => dirty_folio(task, mapping, folio));
+  if (!folio.dirty && folio.mapping === mapping) not_dirtied(task, mapping, folio, dirty_folio);
+  return fresh;
+}
+
+/** What has changed must get to the device: it is dirty after the report, which may throw. */
+function not_dirtied(task: Task, mapping: AddressSpace, folio: Folio, operation: object): void {
+  folio_account_dirtied(task, mapping, folio);
+  task.validator.violation(task, 'folio-state', {
+    message: 'dirty_folio has left the folio clean: what was changed would not be written',
+    rule: 'folio#dirty-once-marked',
+    row: address_space_operations.dirty_folio,
+    lock: 'folio',
+    held: [...task.held],
+    operation,
+  });
 }
 
 /** dirty_folio for files whose pages are never written back (noop_dirty_folio): dirty keeps reclaim away, and nobody counts it. */

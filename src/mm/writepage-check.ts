@@ -5,8 +5,9 @@
  */
 import { address_space_operations as rows } from '../contract/address-space.js';
 import type { Awaitable } from '../sched/awaitable.js';
-import { asErrno, errno } from '../sched/errno.js';
+import { asErrno, type Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import type { HeldLock } from '../sched/validator.js';
 import type { AddressSpace } from './address-space.js';
 import type { Folio } from './folio.js';
 import {
@@ -51,7 +52,7 @@ export function do_writepage(
   const { mapping } = folio;
   const failed = (error: unknown): never => {
     task.writepage_mode = before.mode;
-    if (mapping !== undefined) recover_failed_writepage(task, mapping, folio, error);
+    if (mapping !== undefined) recover_failed_writepage(task, mapping, folio, error, before, alone);
     throw error;
   };
   const done = (result: void | typeof WRITEPAGE_ACTIVATE): void | typeof WRITEPAGE_ACTIVATE => {
@@ -102,17 +103,20 @@ function check_after_writepage(
   }
   const held = [...task.held];
   if (ours) folio_unlock(task, folio);
-  if (ours && !activate) {
-    task.validator.violation(task, 'not-released', {
-      message: 'address_space_operations.writepage returned with the folio still locked',
-      rule: 'address_space_operations.writepage/folio/folio/written',
-      row: rows.writepage,
-      lock: 'folio',
-      held,
-      ...(mapping?.a_ops.writepage === undefined ? {} : { operation: mapping.a_ops.writepage }),
-    });
-  }
+  if (ours && !activate) still_locked(task, folio, held);
   check_io(task, folio, wbc, before, alone);
+}
+
+/** writepage has returned, or thrown, with the folio locked, which is unlocked by now. @param held the locks of the task as it did */
+function still_locked(task: Task, { mapping }: Folio, held: readonly HeldLock[]): void {
+  task.validator.violation(task, 'not-released', {
+    message: 'address_space_operations.writepage returned with the folio still locked',
+    rule: 'address_space_operations.writepage/folio/folio/written',
+    row: rows.writepage,
+    lock: 'folio',
+    held,
+    ...(mapping?.a_ops.writepage === undefined ? {} : { operation: mapping.a_ops.writepage }),
+  });
 }
 
 /** Whether the I/O was begun that had to be, and that which was begun will end. */
@@ -126,9 +130,14 @@ function check_io(task: Task, folio: Folio, wbc: WritebackControl, before: Befor
       folio.mapping?.a_ops.writepage,
     );
   }
-  if (!alone || !started || !folio.writeback.isSet || task.nr_ios > before.ios) return;
-  // Nobody would ever end it.
-  folio_end_writeback(task, folio, errno('EIO', 'no I/O was submitted'));
+  if (!alone || !started || task.nr_ios > before.ios) return;
+  end_forgotten_writeback(task, folio, errno('EIO', 'no I/O was submitted'));
+}
+
+/** Nobody would ever end a writeback without I/O. */
+function end_forgotten_writeback(task: Task, folio: Folio, error: Errno): void {
+  if (!folio.writeback.isSet) return;
+  folio_end_writeback(task, folio, error);
   folio_violation(
     task,
     'writepage has begun writeback, submitted no I/O, and not ended the writeback',
@@ -137,9 +146,22 @@ function check_io(task: Task, folio: Folio, wbc: WritebackControl, before: Befor
   );
 }
 
-/** writepage has thrown: its error is the mapping's, and the folio must not stay locked, or clean but tagged. */
-function recover_failed_writepage(task: Task, mapping: AddressSpace, folio: Folio, error: unknown): void {
+/** writepage has thrown: its error is the mapping's, and the folio must not stay locked, or clean but tagged, or under a writeback that nobody ends. */
+function recover_failed_writepage(
+  task: Task,
+  mapping: AddressSpace,
+  folio: Folio,
+  error: unknown,
+  before: Before,
+  alone: boolean,
+): void {
   mapping_set_error(mapping, asErrno(error));
   if (is_clean_but_tagged(folio)) folio_account_dirtied(task, mapping, folio);
-  if (folio_locked_by(task, folio)) folio_unlock(task, folio);
+  const held = [...task.held];
+  const ours = folio_locked_by(task, folio);
+  if (ours) folio_unlock(task, folio);
+  if (alone && ours) still_locked(task, folio, held);
+  if (alone && task.nr_writeback > before.started && task.nr_ios === before.ios) {
+    end_forgotten_writeback(task, folio, asErrno(error));
+  }
 }

@@ -428,7 +428,7 @@ t.test('reclaim is entered by who allocates, and may want what that one holds', 
 });
 
 t.test('tasks that wait in a circle are found at once, the others wait on', async (t) => {
-  const { task, seen } = machine();
+  const { task, seen, validator } = machine();
   const [one, two, three, other] = [task('one'), task('two'), task('three'), task('other')];
   // Of one class each, so that the order of classes says nothing.
   const lock = (owner: string) => new Mutex('open_mutex', class_key('open_mutex', 'mutex', `circle-${owner}`));
@@ -439,6 +439,11 @@ t.test('tasks that wait in a circle are found at once, the others wait on', asyn
   const waitC = Promise.resolve(c.lock(two)).then((guard) => guard.release());
   t.notOk(seen.some(({ kind }) => kind === 'deadlock'));
   await t.rejects(async () => a.lock(three), { code: 'EDEADLK' });
+  t.same(
+    [...validator.asleep()].map(({ comm }) => comm),
+    ['other', 'one', 'two'],
+    'who was refused is awake',
+  );
   const found = seen.find(({ kind }) => kind === 'deadlock');
   t.match(found?.circle, [{ task: /three/, waitsFor: /open_mutex/, stack: /lockdep.test/ }, { task: /other|one/ }]);
   t.ok(found?.circle?.every(({ stack }) => stack !== ''));
