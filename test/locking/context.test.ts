@@ -8,7 +8,7 @@ import { inode_operations } from '../../src/contract/inode.js';
 import { super_operations } from '../../src/contract/super.js';
 import { BitLock, WaitBit } from '../../src/locking/bitlock.js';
 import { call, invoke, take, task_end } from '../../src/locking/context.js';
-import { GUARDED, guard_write } from '../../src/locking/guarded.js';
+import { GUARDED, guard_read, guard_write } from '../../src/locking/guarded.js';
 import type { Violation } from '../../src/locking/lockdep/violation.js';
 import { Lockdep } from '../../src/locking/lockdep.js';
 import { Rcu } from '../../src/locking/rcu.js';
@@ -196,6 +196,18 @@ t.test('of two locks that guard a state the second must be held exclusively, too
   t.match(seen.splice(0), [{ kind: 'guarded-state' }]);
   using _alone = await second.write(task);
   t.equal(guard_write(task, GUARDED.dquot_on, first, second), true);
+  t.same(seen, []);
+});
+
+t.test('of two locks that guard a state one must be held by who reads it', async (t) => {
+  const { seen, task } = machine();
+  const [first, second] = [new RwSem('dqonoff_sem'), new RwSem('dqptr_sem')];
+  t.equal(guard_read(task, GUARDED.dquot_on, first, second), false);
+  t.match(seen.splice(0), [{ kind: 'guarded-state', rule: 'guarded#quotas in use' }]);
+  for (const lock of [first, second]) {
+    using _held = await lock.read(task);
+    t.equal(guard_read(task, GUARDED.dquot_on, first, second), true);
+  }
   t.same(seen, []);
 });
 

@@ -1,16 +1,17 @@
-/** write_end leaves the third page of a long write locked. */
+/** write_end leaves the third page of a long write locked. It answers at once, so that from the second page on the call is compared as a whole. */
 
 import type { AddressSpace, MmFile } from '../../../src/mm/address-space.js';
 import { PAGE_SIZE } from '../../../src/mm/folio.js';
 import { folio_trylock } from '../../../src/mm/folio-state.js';
 import type { WriteBegun } from '../../../src/mm/operations.js';
+import { type Awaitable, andThen } from '../../../src/sched/awaitable.js';
 import { errno } from '../../../src/sched/errno.js';
 import type { Task } from '../../../src/sched/task.js';
 import { O_CREAT, O_RDWR } from '../../../src/uapi/fcntl.js';
 import type { Planted } from '../harness.js';
 import { plain_aops } from '../plain-file.js';
 
-async function write_end(
+function write_end(
   task: Task,
   file: MmFile | undefined,
   mapping: AddressSpace,
@@ -18,12 +19,13 @@ async function write_end(
   len: number,
   copied: number,
   begun: WriteBegun,
-): Promise<number> {
+): Awaitable<number> {
   const { write_end: end } = plain_aops;
   if (end === undefined) throw errno('EIO');
-  const accepted = await end(task, file, mapping, pos, len, copied, begun);
-  if (pos === 2 * PAGE_SIZE) folio_trylock(task, begun.folio);
-  return accepted;
+  return andThen(end(task, file, mapping, pos, len, copied, begun), (accepted) => {
+    if (pos === 2 * PAGE_SIZE) folio_trylock(task, begun.folio);
+    return accepted;
+  });
 }
 
 export const planted: Planted = {
