@@ -457,6 +457,44 @@ t.test('tasks that wait in a circle are found at once, the others wait on', asyn
   (await outsider).release();
 });
 
+t.test('who has got what it waited for waits no more', async (t) => {
+  const { task, seen, validator } = machine();
+  const [one, two] = [task('one'), task('two')];
+  const lock = (owner: string) => new Mutex('open_mutex', class_key('open_mutex', 'mutex', `over-${owner}`));
+  const [a, b] = [lock('a'), lock('b')];
+  const mine = await b.lock(one);
+  const theirs = await a.lock(two);
+  const wanted = Promise.resolve(a.lock(one));
+  t.same([...validator.asleep()], [one]);
+  theirs.release();
+  (await wanted).release();
+  t.same([...validator.asleep()], []);
+  // one has waited for what two has now, and has what two waits for.
+  const again = await a.lock(two);
+  const waiting = Promise.resolve(b.lock(two));
+  t.notOk(seen.some(({ kind }) => kind === 'deadlock'));
+  mine.release();
+  (await waiting).release();
+  again.release();
+});
+
+t.test('only those who wait for each other are in the circle', async (t) => {
+  const { task, seen } = machine();
+  const [writer, aside, reader, far] = [task('writer'), task('aside'), task('reader'), task('far')];
+  const key = (owner: string) => class_key('open_mutex', 'mutex', `aside-${owner}`);
+  const sem = new RwSem('s_umount', class_key('s_umount', 'rwsem', 'aside'));
+  const [a, b] = [new Mutex('open_mutex', key('a')), new Mutex('open_mutex', key('b'))];
+  const held = [await sem.read(aside), await sem.read(reader), await a.lock(far), await b.lock(writer)];
+  const elsewhere = Promise.resolve(a.lock(aside));
+  const waiting = Promise.resolve(b.lock(reader));
+  await t.rejects(async () => sem.write(writer), { code: 'EDEADLK' });
+  const [found] = seen.filter(({ kind }) => kind === 'deadlock');
+  t.match(found?.circle, [{ task: /writer/ }, { task: /reader/ }]);
+  t.equal(found?.circle?.length, 2);
+  for (const guard of held.reverse()) guard.release();
+  for (const guard of [await elsewhere, await waiting]) guard.release();
+});
+
 t.test('a reader that waits behind a waiting writer waits for the readers in front', async (t) => {
   const { task, seen } = machine();
   const [reader, writer, third] = [task('reader'), task('writer'), task('third')];
