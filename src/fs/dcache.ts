@@ -8,6 +8,7 @@ import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Rcu } from '../locking/rcu.js';
 import { type Awaitable, andThen, nothing } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
+import { might_sleep } from '../sched/wait.js';
 import {
   DCACHE_DISCONNECTED,
   DCACHE_KILLED,
@@ -51,8 +52,9 @@ export function d_real(task: Task, dentry: Dentry, inode: Inode | undefined): De
   return call(task, rows.d_real, participants, () => op(task, dentry, inode)) as Dentry;
 }
 
-/** A fresh negative dentry with a reference, not hashed (d_alloc). It holds a reference to its parent. @throws what d_init throws */
+/** A fresh negative dentry with a reference, not hashed (d_alloc). It holds a reference to its parent. Its memory may have to be waited for. @throws what d_init throws */
 export function d_alloc(task: Task, parent: Dentry, name: string): Dentry {
+  if (task.atomic > 0) might_sleep(task, 'the memory of a dentry');
   const dentry = new Dentry(parent.d_sb, name, parent, parent.d_sb.s_d_op);
   if (parent.d_op.d_hash !== undefined) dentry.d_key = keyOf(task, parent, name);
   const { d_init } = dentry.d_op;
@@ -127,8 +129,9 @@ export function __d_drop(task: Task, dentry: Dentry): void {
   dentry.d_flags |= DCACHE_UNHASHED;
 }
 
-/** Give a reference back (dput). An unused dentry stays for the next user if it can be found again. */
+/** Give a reference back (dput). An unused dentry stays for the next user if it can be found again. Nobody may call it who may not sleep, whether or not it is the last one. */
 export function dput(task: Task, dentry: Dentry): Awaitable<void> {
+  if (task.atomic > 0) might_sleep(task, 'dput');
   if (dentry.d_count > 1) {
     dentry.d_count--;
     return undefined;

@@ -7,6 +7,7 @@ import { truncate_inode_pages_final } from '../mm/truncate.js';
 import { type Awaitable, andThen, nothing, orElse } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { might_sleep } from '../sched/wait.js';
 import { S_IFDIR, S_IFMT } from '../uapi/stat.js';
 import { write_inode_now } from './fs-writeback.js';
 import {
@@ -37,8 +38,9 @@ import { SB_ACTIVE, type SuperBlock } from './super-block.js';
 
 const I_DIRTY_ALL = I_DIRTY | I_DIRTY_TIME;
 
-/** A fresh inode of the filesystem, with one reference, not in the hash (new_inode). */
+/** A fresh inode of the filesystem, with one reference, not in the hash (new_inode). Its memory may have to be waited for. */
 export function new_inode(task: Task, sb: SuperBlock): Inode {
+  if (task.atomic > 0) might_sleep(task, 'the memory of an inode');
   const { alloc_inode } = sb.s_op;
   if (alloc_inode === undefined) return new Inode(sb);
   return invoke_taskless(task, rows.alloc_inode, {}, alloc_inode, sb);
@@ -126,9 +128,10 @@ export function igrab(_task: Task, inode: Inode): Inode | undefined {
 
 /**
  * Give a reference back (iput). After the last one the filesystem decides, with i_lock held, whether the inode stays for the next user; one without a name goes.
- * May wait for the eviction.
+ * May wait for the eviction, so that nobody may call it who may not sleep, whether or not it is the last one.
  */
 export function iput(task: Task, inode: Inode): Awaitable<void> {
+  if (task.atomic > 0) might_sleep(task, 'iput');
   if (inode.i_count > 1) {
     inode.i_count--;
     return undefined;

@@ -6,6 +6,7 @@ import { type Held, heldBy } from '../locking/held.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { might_sleep } from '../sched/wait.js';
 import type { File } from './file.js';
 import { I_MUTEX_NORMAL, S_DEAD } from './inode.js';
 import type { file_operations } from './operations.js';
@@ -36,6 +37,7 @@ export function iterate_dir_from_pos(
  * @throws ENOTDIR; ENOENT where it was removed; EINTR while waiting for the lock
  */
 export function iterate_dir(task: Task, file: File, ctx: DirContext): Awaitable<void> {
+  if (task.validator.stacks) watch_actor(task, ctx);
   const { iterate_shared } = file.f_op;
   const { f_inode: inode } = file;
   if (iterate_shared === undefined) throw errno('ENOTDIR');
@@ -61,6 +63,15 @@ export function iterate_dir(task: Task, file: File, ctx: DirContext): Awaitable<
       () => position.release(),
     ),
   );
+}
+
+/** An entry goes to the caller's memory, which may have to be faulted in: looked at with the deep checks on, because there are many. */
+function watch_actor(task: Task, ctx: DirContext): void {
+  const { actor } = ctx;
+  ctx.actor = (...entry) => {
+    if (task.atomic > 0) might_sleep(task, 'dir_emit');
+    return actor(...entry);
+  };
 }
 
 /**

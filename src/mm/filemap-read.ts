@@ -5,6 +5,7 @@ import { assert_held, type Shared } from '../locking/held.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { might_sleep } from '../sched/wait.js';
 import type { AddressSpace, MmFile } from './address-space.js';
 import { filemap_add_folio, filemap_discard_folio, filemap_get_folio } from './filemap-tree.js';
 import { type Folio, folio_get, folio_put, PAGE_SIZE, pageOf } from './folio.js';
@@ -23,6 +24,8 @@ import { page_cache_async_ra, page_cache_sync_ra, pages_of_read } from './readah
  * @throws EAGAIN where iocb.nowait is set and the first byte is not in the cache; EIO and what read_folio throws; ENOMEM
  */
 export function filemap_read(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
+  // The memory of the caller may have to be faulted in.
+  if (task.atomic > 0) might_sleep(task, 'reading through the cache');
   const read = readCached(iocb, iter);
   if (iter.count === 0 || iocb.ki_pos >= iocb.ki_filp.f_mapping.host.i_size) return read;
   return readMissing(task, iocb, iter, read);

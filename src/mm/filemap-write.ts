@@ -5,6 +5,7 @@ import { RepeatedCall } from '../locking/repeated-call.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
+import { might_sleep } from '../sched/wait.js';
 import type { AddressSpace } from './address-space.js';
 import { balance_dirty_pages_ratelimited } from './dirty-balance.js';
 import { type Folio, PAGE_SIZE } from './folio.js';
@@ -24,6 +25,8 @@ const MAX_REFUSALS = 3;
  * @throws what write_begin and write_end throw, where nothing was written; EINVAL where the file has neither
  */
 export function generic_perform_write(task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number> {
+  // The memory of the caller may have to be faulted in.
+  if (task.atomic > 0) might_sleep(task, 'writing through the cache');
   if (iter.count === 0) return 0;
   const { write_begin, write_end } = iocb.ki_filp.f_mapping.a_ops;
   if (write_begin === undefined || write_end === undefined) throw errno('EINVAL', 'the file cannot be written to');

@@ -4,7 +4,7 @@ import { fs_reclaim } from '../locking/lock-map.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { schedule_timeout, sleep_on_timeout } from '../sched/wait.js';
+import { might_sleep, schedule_timeout, sleep_on_timeout } from '../sched/wait.js';
 import type { AddressSpace } from './address-space.js';
 import { Folio } from './folio.js';
 import type { MemoryControl } from './memory.js';
@@ -25,6 +25,7 @@ const RESERVE = 1 / 8;
 export function folio_alloc(task: Task, mapping: AddressSpace, index: number): Awaitable<Folio> {
   const { memory } = mapping;
   // Whether or not memory is short now: the next time it may be.
+  if (task.atomic > 0) might_sleep(task, 'page allocation');
   if (!may_not_enter_fs(task, mapping)) fs_reclaim.might(task);
   return alloc_now(task, memory, mapping, index) ?? allocSlow(task, memory, mapping, index);
 }
@@ -40,6 +41,7 @@ export function folio_alloc_nowait(task: Task, mapping: AddressSpace, index: num
  * @throws ENOMEM where nothing can be freed
  */
 export function vma_alloc_folio(task: Task, memory: MemoryControl, index: number): Awaitable<Folio> {
+  if (task.atomic > 0) might_sleep(task, 'page allocation');
   return alloc_now(task, memory, undefined, index) ?? allocSlow(task, memory, undefined, index);
 }
 
