@@ -114,6 +114,7 @@ async function rows(task: Task, sb: SuperBlock, name: string, type: QuotaType): 
     const { dqb_id: id = 0 } = quota;
     found.push([name, String(id), ...columns(quota, now)]);
     next = id + 1;
+    await task.sched.yield();
   }
 }
 

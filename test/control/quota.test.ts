@@ -5,7 +5,7 @@ import { aligned, quotaFile } from '../../src/control/quota.js';
 import { GRPQUOTA, USRQUOTA } from '../../src/fs/quota/types.js';
 import { Process, syscalls } from '../../src/fs/syscalls.js';
 import { O_CREAT, O_RDWR } from '../../src/uapi/fcntl.js';
-import { Q_GETINFO, Q_GETQUOTA } from '../../src/uapi/quota.js';
+import { Q_GETINFO, Q_GETQUOTA, Q_SETQUOTA } from '../../src/uapi/quota.js';
 import { newWorld, outcome, user } from '../fs/world.js';
 
 t.test('what is read and what is written', async (t) => {
@@ -89,4 +89,26 @@ t.test('a table of more rows than a function takes arguments', async (t) => {
   t.equal(lines.length, 200_001);
   t.equal(lines[0], 'user       0');
   t.equal(lines[199_999], 'user  199999');
+});
+
+t.test('others have their turn while a long table is made', async (t) => {
+  const OWNERS = 50;
+  const world = await newWorld({ quota: true });
+  const { sb } = world;
+  const root = new Process(sb, {});
+  for (let id = 1; id <= OWNERS; id++) {
+    await syscalls(root).quotactl(Q_SETQUOTA, USRQUOTA, sb, id, { dqb_ihardlimit: id });
+  }
+  const { sched } = world.machine;
+  const plain = sched.yield;
+  let turns = 0;
+  sched.yield = () => {
+    turns++;
+    return plain.call(sched);
+  };
+  const file = quotaFile({ sb, refused: () => undefined });
+  t.match(await world.run((task) => file.show(task)), new RegExp(`\nuser +${OWNERS} +0 `));
+  t.ok(turns >= OWNERS, `${turns} turns`);
+  await root.exit();
+  t.equal(await world.end(), 0);
 });

@@ -65,6 +65,22 @@ t.test('others have their turn while names and inodes are dropped', async (t) =>
   t.equal(await world.unmount(), 0);
 });
 
+t.test('others have their turn while quotas are released', async (t) => {
+  const OWNERS = 100;
+  const world = await World.mount(await freshImage(SIZE, { random: (n) => Buffer.alloc(n, 5), quota: true }));
+  for (let i = 0; i < OWNERS; i++) {
+    await world.create(`file ${i}`);
+    await world.chown(`file ${i}`, 1000 + i, 0);
+  }
+  await world.sync();
+  await drop_caches(world.task, world.sb, DROP_SLAB);
+  t.ok(world.sb.s_dquot.releasing.size >= OWNERS);
+  const released = await turns(world, () => world.sync());
+  t.ok(released >= OWNERS, `${released} turns`);
+  t.equal(world.sb.s_dquot.releasing.size, 0);
+  t.equal(await world.unmount(), 0);
+});
+
 t.test('where only short runs are free the first of the longest is taken', async (t) => {
   const world = await freshWorld();
   const { task, sb } = world;

@@ -110,9 +110,24 @@ function release_work(sb: SuperBlock): void {
 }
 
 /** Release the quotas that nobody refers to. With dqonoff_sem held. @throws EIO EROFS: the first failure, the rest is released all the same */
-export async function release_dquots(task: Task, sb: SuperBlock): Promise<void> {
+export function release_dquots(task: Task, sb: SuperBlock): Promise<void> {
   const { releasing, dqonoff_sem } = sb.s_dquot;
-  await allInTurn([...releasing].map((dquot) => () => release_dquot(task, dquot, dqonoff_sem)));
+  return forEachDquot(task, [...releasing], (dquot) => release_dquot(task, dquot, dqonoff_sem));
+}
+
+/** Do something with each of many quotas, also after one that fails, and let others have their turn in between. @throws the first failure, when all are done */
+export function forEachDquot(
+  task: Task,
+  dquots: Iterable<Dquot>,
+  body: (dquot: Dquot) => Promise<void>,
+): Promise<void> {
+  function* steps(): Generator<() => Promise<void>> {
+    for (const dquot of dquots) {
+      yield () => body(dquot);
+      yield () => task.sched.yield();
+    }
+  }
+  return allInTurn(steps());
 }
 
 /** Release a quota, unless somebody refers to it (again). @param by the lock that the caller holds @throws EIO EROFS */

@@ -8,7 +8,7 @@ import type { Task } from '../../sched/task.js';
 import type { Inode } from '../inode.js';
 import type { SuperBlock } from '../super-block.js';
 import { SB_FREEZE_COMPLETE } from '../super-writers.js';
-import { dqput, release_dquots, write_dquot } from './dquot.js';
+import { dqput, forEachDquot, release_dquots, write_dquot } from './dquot.js';
 import { check_wraps } from './dquot-check.js';
 import {
   DQUOT_LIMITS_ENABLED,
@@ -110,7 +110,7 @@ export async function dquot_writeback_dquots(task: Task, sb: SuperBlock): Promis
 async function writeback(task: Task, sb: SuperBlock): Promise<void> {
   const { s_dquot: quota } = sb;
   await allInTurn([
-    ...[...quota.dirty].map((dquot) => () => write_referenced(task, dquot)),
+    () => forEachDquot(task, [...quota.dirty], (dquot) => write_referenced(task, dquot)),
     ...QUOTA_TYPES.map(
       (type) => () => (quota.loaded[type]?.info.dirty === true ? write_info(task, sb, type) : undefined),
     ),
