@@ -8,6 +8,7 @@ import type { Row } from '../contract/row.js';
 import { super_operations } from '../contract/super.js';
 import { pageOf } from '../mm/folio.js';
 import { all_clean, all_written } from '../mm/writepages-check.js';
+import type { ErrseqCursor } from '../sched/errseq.js';
 import type { Task } from '../sched/task.js';
 import { S_IFMT, S_IFREG } from '../uapi/stat.js';
 import type { File } from './file.js';
@@ -28,6 +29,8 @@ interface BeforeSync {
   readonly state: number;
   /** The transaction with the file's last change. */
   readonly tid: number | undefined;
+  /** Writing has failed, and who has the file open has not been told: what it was told of until then. */
+  readonly untold: ErrseqCursor | undefined;
 }
 
 /** How things stand before an fsync of a range of bytes: what check_fsync compares with. */
@@ -44,6 +47,7 @@ export function before_fsync(file: File, start: number, end: number, datasync: b
     written: sb.s_wb.written,
     state: inode.i_state,
     tid: sb.s_log?.tid_of(inode, datasync),
+    untold: mapping.wb_err.check(file.f_wb_err) === undefined ? undefined : file.f_wb_err,
   };
 }
 
@@ -76,6 +80,9 @@ export function check_fsync(
   if (!task.validator.checking || fsync === undefined || !(isDir(inode) || (inode.i_mode & S_IFMT) === S_IFREG)) return;
   const { i_sb: sb } = inode;
   const tell = (rule: string, message: string): void => broken(task, file_operations.fsync, rule, message, fsync);
+  if (before.untold !== undefined && before.untold === file.f_wb_err) {
+    tell('tells-of-errors', 'writing had failed before, and who has the file open is not told');
+  }
   if (!all_clean(mapping, start, end, before.dirtied)) {
     tell('writes-what-was-dirty', 'a page that was dirty before has not been written');
     return;

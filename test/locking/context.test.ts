@@ -117,6 +117,19 @@ t.test('an operation that may not block in some cases is to blame in those only'
   t.end();
 });
 
+t.test('who may not sleep for a reason of its own is told that rule, or that there is one', (t) => {
+  const { seen, task } = machine();
+  task.atomic++;
+  might_sleep(task, 'a wait');
+  task.atomicRule = 'reclaim#goes-on';
+  might_sleep(task, 'a wait');
+  t.same(
+    seen.map(({ rule }) => rule),
+    ['task#may-not-sleep', 'reclaim#goes-on'],
+  );
+  t.end();
+});
+
 t.test('each time counts, also in one task', async (t) => {
   const { seen, task, validator } = machine();
   for (let i = 0; i < 3; i++) {
