@@ -36,11 +36,9 @@ function loopStatus(fd: number, path: string, bdev: BlockDevice, cmd: number): B
 }
 
 /** Bytes of an open image, whole sectors. */
-function sizeOf(fd: number, path: string): number {
+function sizeOf(fd: number): number {
   const stat = fstatSync(fd);
   if (stat.isFile()) return stat.size - (stat.size % SECTOR_SIZE);
-  if (stat.isDirectory()) throw new ImageError(`${path} is a directory, not an image`);
-  if (!stat.isBlockDevice()) throw new ImageError(`${path} is neither a file nor a block device`);
   return sizeOfBlockDevice(fd);
 }
 
@@ -73,9 +71,8 @@ export function imageDevice(
   const fd = open(path, readOnly);
   let size: number;
   try {
-    size = sizeOf(fd, path);
-    if (!readOnly && isWriteProtected(fd))
-      throw new ImageError(`${path} is write-protected; mount it with -o ro to read it`);
+    size = sizeOf(fd);
+    if (!readOnly && isWriteProtected(fd)) throw new ImageError(`${path} is write-protected`, true);
     if (!readOnly && fstatSync(fd).isFile()) checkLimit(path, size);
   } catch (error) {
     closeSync(fd);
@@ -88,7 +85,7 @@ export function imageDevice(
     release: (): void => hold.release(),
     /** The file may have grown since it was opened: what lies beyond the size known so far is the disk's too. */
     unlock_native_capacity: (_task: Task, disk: BlockDevice): void => {
-      const native = sizeOf(fd, path);
+      const native = sizeOf(fd);
       if (native <= disk.size) return;
       disk.set_capacity(native);
       file.grown(native);

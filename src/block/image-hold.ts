@@ -1,6 +1,6 @@
 /** Having an image for oneself: its lock, of a block device the device, and the locks of what is behind it. */
 
-import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { accessSync, closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
 import { Errno, errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { schedule_timeout } from '../sched/wait.js';
@@ -14,19 +14,43 @@ const PATIENCE = 10_000;
 const LOOK_AGAIN = 20;
 
 /** An image that cannot be used: one line that names it, and the remedy. */
-export class ImageError extends Error {}
+export class ImageError extends Error {
+  /** What is in the way of writing it is not in the way of reading it. */
+  readonly readable: boolean;
+
+  constructor(message: string, readable = false) {
+    super(message);
+    this.readable = readable;
+  }
+}
 
 /** The errno of an error of Node's. */
 export function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : String(error);
 }
 
-/** Open an image. @throws ImageError */
+/** Open an image. Of other things the opening alone may wait (a pipe), or do something (a tape). @throws ImageError */
 export function open(path: string, readOnly: boolean): number {
   try {
+    const stat = statSync(path);
+    if (stat.isDirectory()) throw new ImageError(`${path} is a directory, not an image`);
+    if (!stat.isFile() && !stat.isBlockDevice()) throw new ImageError(`${path} is neither a file nor a block device`);
     return openSync(path, readOnly ? constants.O_RDONLY : constants.O_RDWR);
   } catch (error) {
-    throw new ImageError(explain(codeOf(error), path, readOnly));
+    throw error instanceof ImageError ? error : failed(codeOf(error), path, readOnly);
+  }
+}
+
+function failed(code: string, path: string, readOnly: boolean): ImageError {
+  return new ImageError(explain(code, path, readOnly), !readOnly && mayBeRead(path));
+}
+
+function mayBeRead(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -40,9 +64,9 @@ function explain(code: string, path: string, readOnly: boolean): string {
       return `${path} is a directory, not an image`;
     case 'EACCES':
     case 'EPERM':
-      return `${path}: no permission to ${readOnly ? 'read it' : 'write it; mount it with -o ro to read it'}`;
+      return `${path}: no permission to ${readOnly ? 'read' : 'write'} it`;
     case 'EROFS':
-      return `${path} is on a read-only filesystem; mount it with -o ro`;
+      return `${path} is on a read-only filesystem`;
     case 'ETXTBSY':
       return `${path} is being executed or swapped to: it cannot be written`;
     case 'EBUSY':
@@ -75,7 +99,7 @@ function claim(path: string, readOnly: boolean): number | undefined {
     return openSync(path, (readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_EXCL);
   } catch (error) {
     if (codeOf(error) === 'EBUSY') return undefined;
-    throw new ImageError(explain(codeOf(error), path, readOnly));
+    throw failed(codeOf(error), path, readOnly);
   }
 }
 

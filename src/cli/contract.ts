@@ -11,6 +11,7 @@ import {
   SECTIONS,
   type Section,
 } from '../contract/index.js';
+import { nearest } from './nearest.js';
 
 /** Where the text goes: standard output, or a test's buffer. */
 export interface Output {
@@ -169,32 +170,5 @@ function mayBlock(row: Row): string {
 
 /** Up to five operations that are spelt almost like `op`, the nearest first. */
 function nearMatches(op: string): readonly string[] {
-  const wanted = op.toLowerCase().replaceAll('-', '_');
-  const names = new Set(ALL_ROWS.flatMap((row) => [row.op, `${row.section}.${row.op}`]));
-  const near = [...names]
-    .map((name) => ({
-      name,
-      distance: name.includes(wanted) || wanted.includes(name) ? 1 : editDistance(wanted, name),
-    }))
-    .filter(
-      ({ name, distance }) =>
-        wanted.length > 0 && distance <= Math.max(2, Math.floor(Math.min(wanted.length, name.length) / 3)),
-    )
-    .sort((a, b) => a.distance - b.distance || a.name.length - b.name.length)
-    .slice(0, 5);
-  const furthest = (near[0]?.distance ?? 0) + 1;
-  return near.filter(({ distance }) => distance <= furthest).map(({ name }) => name);
-}
-
-function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, column) => column);
-  for (let row = 1; row <= a.length; row++) {
-    const current = [row];
-    for (let column = 1; column <= b.length; column++) {
-      const change = (previous[column - 1] ?? 0) + (a[row - 1] === b[column - 1] ? 0 : 1);
-      current.push(Math.min(change, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1));
-    }
-    previous = current;
-  }
-  return previous[b.length] ?? 0;
+  return nearest(op, new Set(ALL_ROWS.flatMap((row) => [row.op, `${row.section}.${row.op}`])), 5);
 }

@@ -2,8 +2,9 @@
 import { blkdev_get, blkdev_put } from '../block/block-device.js';
 import { type FsckResult, fsck, type Repair } from '../latch/fsck/fsck.js';
 import { Task } from '../sched/task.js';
-import { describe } from './error.js';
+import { CliError, describe } from './error.js';
 import { newMachine, openSource } from './machine.js';
+import { checkReachable } from './reach.js';
 import { isMemory } from './size.js';
 
 /** The bits of the exit status, as fsck(8) has them. */
@@ -27,11 +28,16 @@ export async function fsckCommand(image: string, flags: FsckFlags): Promise<numb
   const repair = chosen(flags);
   if (repair === undefined) return fail('only one of -n, -p (or -a) and -y can be given', FSCK_USAGE);
   if (isMemory(image)) return fail('memory holds nothing that could be checked: name an image', FSCK_USAGE);
+  if (image === '') return fail('the name of the image is empty', FSCK_USAGE);
   try {
+    checkReachable(image);
     return await check(image, repair);
   } catch (error) {
     const [text, shown] = [describe(error), describe(image)];
-    return fail(text.includes(shown) ? text : `${shown} cannot be checked: ${text}`, FSCK_ERROR);
+    return fail(
+      error instanceof CliError || text.includes(shown) ? text : `${shown} cannot be checked: ${text}`,
+      FSCK_ERROR,
+    );
   }
 }
 

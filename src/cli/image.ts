@@ -8,7 +8,8 @@ import { mkfs } from '../latch/mkfs.js';
 import { Task } from '../sched/task.js';
 import { CliError, reason } from './error.js';
 import { asCliError, newMachine, openSource } from './machine.js';
-import { parseSize } from './size.js';
+import { checkReachable } from './reach.js';
+import { isMemory, parseSize } from './size.js';
 
 /** Bytes at the beginning in which filesystems have their superblocks: that of btrfs is the last, at 64 KiB. */
 const MARKED_BYTES = 68 * 1024;
@@ -102,6 +103,10 @@ async function withImage(image: string, body: (task: Task, bdev: BlockDevice) =>
  * @throws CliError where the image is in use, holds something already, or cannot be written
  */
 export async function mkfsCommand(image: string, flags: MkfsFlags): Promise<void> {
+  if (image === '') throw new CliError('the name of the image is empty', 2);
+  if (isMemory(image) && !existsSync(image))
+    throw new CliError(`${image} needs no mkfs: 'latchfs mount ${image} MOUNTPOINT' makes it`, 2);
+  checkReachable(image);
   const { exists, bytes } = wanted(image, flags);
   if (exists) {
     await withImage(image, async () => {

@@ -21,6 +21,9 @@ const FLAG_WORDS = {
   dirsync: ['dirsync', true],
 } as const satisfies Record<string, readonly [keyof KernelFlags, boolean]>;
 
+/** All of these words. */
+export const FLAG_NAMES: readonly string[] = Object.keys(FLAG_WORDS);
+
 export interface KernelFlags {
   suid: boolean;
   dev: boolean;

@@ -2,15 +2,16 @@
  * The command line: `latchfs mount|umount|mkfs|fsck|contract|selftest|trace`, and the form that mount(8) calls. A command is loaded when it is asked for: the filesystem is a
  * few hundred files, which umount and --help need not wait for.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { CliError, describe, reason } from './error.js';
 import type { FsckFlags } from './fsck.js';
 import type { MkfsFlags } from './image.js';
 import type { MountFlags } from './mount.js';
-import { LOG_LEVELS, OPTION_HELP, TRANSPORTS } from './mount-options.js';
-import { isMemory } from './size.js';
+import { OPTION_HELP } from './mount-help.js';
+import { LOG_LEVELS, TRANSPORTS } from './mount-options.js';
 import type { TraceFlags } from './trace.js';
+import { checkWords, normalise } from './words.js';
 
 function version(): string {
   const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
@@ -226,46 +227,6 @@ function traceCommand(command: Command): void {
 All requests of the mount are recorded while the command runs, also those of other processes. Times are microseconds; of 100000
 events the oldest make room. Names and data that the kernel has cached make no request: mount with -o cache=none to see all.`,
     );
-}
-
-const COMMANDS = new Set(['mount', 'umount', 'mkfs', 'fsck', 'contract', 'selftest', 'trace', 'help']);
-
-/**
- * mount(8) calls `latchfs SOURCE MOUNTPOINT -o OPTIONS`; and `mount MOUNTPOINT` alone means the default source. Both become the full form, because an optional argument cannot come
- * first.
- * @throws CliError for a word that is neither a command nor a source
- */
-export function normalise(args: readonly string[]): string[] {
-  const [first] = args;
-  const helper = first !== undefined && !first.startsWith('-') && !COMMANDS.has(first);
-  const full = helper ? ['mount', ...args] : [...args];
-  if (full[0] !== 'mount' || full.includes('--help') || full.includes('-h')) return full;
-  const positional = positionals(full.slice(1));
-  if (helper && (positional.length < 2 || !nameable(first)))
-    throw new CliError(`neither a command nor an image is called '${first}'; 'latchfs --help' shows the usage`, 2);
-  if (positional.length > 1) return full;
-  return ['mount', 'memory', ...full.slice(1)];
-}
-
-/** The words of a mount that are no options and no values of options. */
-function positionals(words: readonly string[]): string[] {
-  const takesValue = new Set(['-o', '--options', '--log', '--log-level', '--transport']);
-  const end = words.includes('--') ? words.indexOf('--') : words.length;
-  const before = words
-    .slice(0, end)
-    .filter((word, i, all) => !word.startsWith('-') && !takesValue.has(all[i - 1] ?? ''));
-  return [...before, ...words.slice(end + 1)];
-}
-
-/** Whether a word can be meant as a source, and is no command that was misspelt. */
-function nameable(word: string): boolean {
-  return word.includes('/') || isMemory(word) || existsSync(word);
-}
-
-/** Node gives bytes that are no UTF-8 as this character: which they were cannot be told any more. @throws CliError */
-function checkWords(args: readonly string[]): void {
-  const lost = args.find((word) => word.includes('\ufffd'));
-  if (lost !== undefined) throw new CliError(`'${lost}' is not UTF-8: only such names can be given here`, 2);
 }
 
 /** Run the command line. @returns the exit status */

@@ -4,7 +4,8 @@ import type { MountOptions } from '../fuse/mount-options.js';
 import type { CacheMode } from '../fuse/session-options.js';
 import type { EnforceLevel } from '../sched/validator.js';
 import { CliError } from './error.js';
-import { isFlagWord, kernelFlags } from './kernel-flags.js';
+import { FLAG_NAMES, isFlagWord, kernelFlags } from './kernel-flags.js';
+import { nearest } from './nearest.js';
 import { isMemory, parseSize } from './size.js';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -49,44 +50,6 @@ export interface MountSettings {
   /** Mounts of it may map identities. */
   idmap: boolean;
 }
-
-/** name → what it does, for --help. */
-export const OPTION_HELP: readonly (readonly [string, string])[] = [
-  ['ro, rw', 'mount read-only, or read-write (the default)'],
-  ['allow_other', 'users other than the one who mounts may use it'],
-  ['default_permissions', 'the kernel checks modes and ACLs (the default; no_default_permissions: latchfs alone does)'],
-  ['uid=N, gid=N', 'the owner of the root directory of a memory filesystem; refused for an image, which has one'],
-  ['enforce=LEVEL', 'what a locking violation does: off, warn (the default), error, panic'],
-  [
-    'usrquota, grpquota, prjquota',
-    'enforce the limits of users, of groups, of projects (noquota: none; quota: the same as usrquota)',
-  ],
-  ['debug=all', 'record a stack at every lock that is taken'],
-  ['cache=MODE', 'what the kernel may cache: none, auto (the default), always (dirty data too)'],
-  ['transport=NAME', 'dev-fuse (the default), or fuse-native'],
-  ['size=SIZE', 'the size of a memory filesystem (the default is 4G); refused for an image of another size'],
-  ['page_cache=SIZE', 'the most memory for cached pages'],
-  ['log=FILE', 'append the log to FILE'],
-  ['fsname=, subtype=', 'what /proc/mounts shows'],
-  [
-    'noblkdev',
-    'mount an image as root without a loop device: sync(2) then does not reach it, but its path is shown as the source',
-  ],
-  ['nocontrol', 'without the control directory .latchfs in the root of the mount'],
-  ['idmap', 'let mount_setattr(2) map the identities of a mount (Linux 6.12 or later)'],
-  ['nonempty', 'mount over a directory that has files in it'],
-  ['noatime, nodiratime, lazytime', 'access times are not kept, not those of directories, not written for themselves'],
-  ['strictatime', 'every read moves the access time, not only the first after a change'],
-  [
-    'noauto_da_alloc',
-    'a file that replaces another by rename, or that was truncated to nothing, is written in its own time (auto_da_alloc: before that, or at its close; the default)',
-  ],
-  ['sync, dirsync', 'every change, or every change of a directory, waits for the device'],
-  [
-    'dev, suid, noexec, nosymfollow, …',
-    'device nodes and set-user-id bits count (where root mounts), nothing is executed, no symbolic link is followed',
-  ],
-];
 
 /** fstab's own words, which mean nothing to a mounted filesystem. */
 const IGNORED = new Set([
@@ -181,6 +144,7 @@ const WITH_VALUE: Readonly<Record<string, (settings: MountSettings, value: strin
     s.gid = id('gid', v);
   },
   fsname: (s, v) => {
+    if (v === '') throw new CliError('option fsname: it needs a name', 2);
     s.fsname = v;
   },
   subtype: (s, v) => {
@@ -263,6 +227,14 @@ function optionsIn(list: string): string[] {
   return options.map((text) => text.replace(/\\([,\\])/g, '$1'));
 }
 
+/** What somebody may have meant by an option that there is not, or not in this form. */
+function hintFor(name: string): string {
+  if (Object.hasOwn(WITH_VALUE, name)) return `: it needs a value: ${name}=…`;
+  if (Object.hasOwn(PLAIN, name) || isFlagWord(name)) return `: ${name} takes no value`;
+  const near = nearest(name, [...Object.keys(PLAIN), ...Object.keys(WITH_VALUE), ...FLAG_NAMES], 3);
+  return near.length > 0 ? `; did you mean ${near.join(', ')}?` : ": 'latchfs mount --help' lists them";
+}
+
 /**
  * Read `-o` lists into settings.
  * @throws CliError (status 2) for an unknown option or a value that means nothing
@@ -280,8 +252,7 @@ export function parseOptions(lists: readonly string[], settings: MountSettings =
     else if (equals < 0 && isFlagWord(name)) settings.flags.push(name);
     else if (settings.remount && SHOWN.has(name)) continue;
     else if (!(equals < 0 && IGNORED.has(name)) && !/^(x-|X-|comment$)/.test(name)) {
-      const hint = withValue === undefined ? "'latchfs mount --help' lists them" : `it needs a value: ${name}=…`;
-      throw new CliError(`unknown option '${option}': ${hint}`, 2);
+      throw new CliError(`unknown option '${option}'${hintFor(name)}`, 2);
     }
   }
   return settings;

@@ -1,6 +1,7 @@
 /** The process that serves a mount: machine, device, filesystem, the kernel's mount, and the way back. */
 
 import { blkdev_get, blkdev_put } from '../block/block-device.js';
+import { ImageError } from '../block/image-hold.js';
 import { kill_sb, vfs_mount } from '../fs/super.js';
 import {
   SB_DIRSYNC,
@@ -70,11 +71,16 @@ export async function mountAndServe(
     const log = openLog({ level: flags.logLevel, to });
     await serveFilesystem(source, mountpoint, settings, log, { onReady });
   } catch (error) {
-    const failure = asCliError(error);
+    const failure = failureOf(error);
     if (!isDaemon()) throw failure;
     await tellParent({ failed: describe(failure), status: failure instanceof CliError ? failure.status : 1 });
     process.exit(1);
   }
+}
+
+function failureOf(error: unknown): unknown {
+  const readable = error instanceof ImageError && error.readable;
+  return readable ? new CliError(`${error.message}; mount it with -o ro to read it`) : asCliError(error);
 }
 
 /** @throws CliError naming the file */

@@ -9,6 +9,7 @@ import { daemonise, endWithParent, isDaemon, tellParent } from './daemon.js';
 import { CliError, describe } from './error.js';
 import { kernelOptions, type MountSettings, parseOptions, type TransportName } from './mount-options.js';
 import { checkSettings } from './mount-settings.js';
+import { checkReachable } from './reach.js';
 import { isMemory } from './size.js';
 
 /** What commander gives of the command line. */
@@ -28,6 +29,8 @@ export async function mountCommand(given: string, mountpoint: string, flags: Mou
   const settings = parseOptions(flags.options);
   settings.transport ??= flags.transport;
   const source = isMemory(given) ? given : absolute(given);
+  checkReachable(mountpoint);
+  if (!isMemory(given)) checkReachable(given);
   if (settings.remount) return remount(mountpoint, settings);
   // The daemon is given the same, and who waits for it has been told.
   const hints = checkSettings(source, settings, flags.options);

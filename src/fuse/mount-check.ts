@@ -19,6 +19,8 @@ export function checkMountpoint(given: string, options: MountOptions): string {
     const code = codeOf(error);
     if (code === 'ENOENT') throw new MountError(code, `mount point ${given} does not exist: mkdir ${given}`);
     if (code === 'ENOTCONN' || code === 'ECONNABORTED') throw dead(given);
+    if (code === 'ENOTDIR')
+      throw new MountError(code, `mount point ${given} does not exist: a part of its path is not a directory`);
     throw new MountError(code, `mount point ${given} cannot be used: ${code}`);
   }
   if (!stats.isDirectory()) throw new MountError('ENOTDIR', `mount point ${given} is not a directory`);

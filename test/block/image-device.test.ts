@@ -312,6 +312,10 @@ t.test('what is no image', async (t) => {
   t.match(open(dir), /is a directory/);
   t.match(open(dir, true), /is a directory/);
   t.match(open('/dev/null'), /neither a file nor a block device/);
+  const pipe = join(dir, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  // Merely opening it would wait for who writes into it.
+  t.match(open(pipe, true), /neither a file nor a block device/);
   const { path } = image();
   t.match(open(join(path, 'below')), /not a directory/);
   mkdirSync(join(dir, 'closed'));

@@ -80,6 +80,7 @@ t.test('as an ordinary user', { skip: !isRoot && 'needs root' }, async (t) => {
     await refused(t, ['mount', 'memory', theirs], 1, /^latchfs: \/dev\/fuse may not be opened .*chmod 666/, as());
     chmodSync('/dev/fuse', 0o666);
     await refused(t, ['mount', 'memory', empty], 1, /empty does not belong to this user: chown it/, as());
+    await reach(t, theirs, as());
     const bare = mkdtempSync(join(scratch, 'bin-'));
     chmodSync(bare, 0o755);
     for (const tool of ['sh', 'env', 'node', 'readlink', 'dirname', 'setpriv', 'bash']) {
@@ -91,6 +92,64 @@ t.test('as an ordinary user', { skip: !isRoot && 'needs root' }, async (t) => {
   } finally {
     chmodSync('/dev/fuse', mode);
   }
+});
+
+/** What an ordinary user has no way to, or may not write. */
+async function reach(t: Test, theirs: string, as: string[]): Promise<void> {
+  const closed = join(scratch, 'closed');
+  mkdirSync(closed, { mode: 0o700 });
+  const [hidden, there, readable] = [join(closed, 'image'), join(scratch, 'secret'), join(scratch, 'readable')];
+  for (const image of [hidden, there, readable])
+    t.equal((await run(latchfs, ['mkfs', image, '--size', '16M'])).status, 0);
+  chmodSync(there, 0o600);
+  const noWay = /^latchfs: \S+ cannot be reached: this user may not enter \S+closed; choose another place\n$/;
+  await refused(t, ['mount', readable, join(closed, 'x')], 1, noWay, as);
+  await refused(t, ['mount', hidden, theirs], 1, noWay, as);
+  await refused(t, ['mount', join(closed, 'none'), theirs], 1, noWay, as);
+  await refused(t, ['mkfs', join(closed, 'none'), '--size', '16M'], 1, noWay, as);
+  await refused(t, ['fsck', hidden], 8, noWay, as);
+  await refused(t, ['mount', there, theirs], 1, /^latchfs: \S+secret: no permission to write it\n$/, as);
+  const write = 'no permission to write it';
+  await refused(t, ['mount', readable, theirs], 1, new RegExp(`${write}; mount it with -o ro to read it\n$`), as);
+  await refused(t, ['fsck', '-y', readable], 8, new RegExp(`readable: ${write}\n$`), as);
+  await refused(t, ['mkfs', readable], 1, new RegExp(`readable: ${write}\n$`), as);
+}
+
+t.test('what there is no way to', async (t) => {
+  const circle = join(scratch, 'circle');
+  symlinkSync('circle', circle);
+  await refused(t, ['mount', 'memory', circle], 1, /circle cannot be reached: the symbolic links .* never end/);
+  await refused(t, ['mkfs', circle, '--size', '16M'], 1, /circle cannot be reached: the symbolic links .* never end/);
+  await refused(
+    t,
+    ['mount', 'memory', join(scratch, 'file', 'x')],
+    1,
+    /x does not exist: a part of its path is not a dir/,
+  );
+  await refused(
+    t,
+    ['mount', 'memory', 'x'.repeat(300)],
+    1,
+    /^latchfs: x{64}… is too long for a path; choose a shorter one\n$/,
+  );
+  await refused(t, ['fsck', 'x'.repeat(5000)], 8, /^latchfs: x{64}… is too long for a path; choose a shorter one\n$/);
+  const pipe = join(scratch, 'pipe');
+  t.equal((await run('mkfifo', [pipe])).status, 0);
+  await refused(t, ['fsck', pipe], 8, /pipe is neither a file nor a block device/);
+  await refused(t, ['mount', pipe, empty, '-o', 'ro'], 1, /pipe is neither a file nor a block device/);
+});
+
+t.test('words that are almost right', async (t) => {
+  await refused(t, ['mount', 'memory', empty, '-o', 'allow-other'], 2, /'allow-other'; did you mean allow_other\?/);
+  await refused(t, ['mount', 'memory', empty, '-o', 'READONLY'], 2, /'READONLY': 'latchfs mount --help' lists them/);
+  await refused(t, ['mount', 'memory', empty, '-o', 'noexe'], 2, /'noexe'; did you mean noexec/);
+  await refused(t, ['mount', 'memory', empty, '-o', 'usrquota=1'], 2, /'usrquota=1': usrquota takes no value/);
+  await refused(t, ['mount', 'memory', empty, '-o', 'fsname='], 2, /option fsname: it needs a name/);
+  await refused(t, ['unmount', empty], 2, /is called 'unmount'; did you mean .*umount/);
+  await refused(t, [join(scratch, 'file')], 2, /where shall \S+file be mounted\? latchfs \S+file MOUNTPOINT/);
+  await refused(t, ['mkfs', 'memory:1G'], 2, /memory:1G needs no mkfs: 'latchfs mount memory:1G MOUNTPOINT' makes it/);
+  await refused(t, ['mkfs', '', '--size', '16M'], 2, /the name of the image is empty/);
+  await refused(t, ['fsck', ''], 16, /the name of the image is empty/);
 });
 
 t.test('descriptors', async (t) => {
