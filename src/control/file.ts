@@ -62,12 +62,21 @@ class Content {
   }
 }
 
-/** The file_operations of one control file. */
-export function controlFileOperations(control: ControlFile, inFlight: InFlight): file_operations {
+/** Whether a caller is who may look, whatever the mount makes of the owner: one that maps identities may call anybody so. */
+function mayUse({ cred }: Task, owner: ControlOwner): boolean {
+  return cred.capable('CAP_DAC_OVERRIDE') || (owner.uid !== 0 && cred.uid === owner.uid);
+}
+
+/**
+ * The file_operations of one control file.
+ * @throws EACCES at open to who is neither root nor the owner
+ */
+export function controlFileOperations(control: ControlFile, owner: ControlOwner, inFlight: InFlight): file_operations {
   const { write } = control;
   const touched = (task: Task): void => control.touched?.(task);
   const operations: file_operations = {
     open: (task, _inode, file) => {
+      if (!mayUse(task, owner)) throw errno('EACCES');
       touched(task);
       const shown = inFlight.run(task, () => control.show(task));
       return andThen(shown, (text) => {

@@ -70,7 +70,7 @@ export function controlFsType(files: readonly ControlFile[], owner: ControlOwner
         const mode = S_IFREG | (file.write === undefined ? 0o400 : 0o600);
         const inode = newInode(sb, ROOT_INO + 1 + index, mode, owner);
         inode.i_op = control_file_inode_operations;
-        inode.i_fop = controlFileOperations(file, inFlight);
+        inode.i_fop = controlFileOperations(file, owner, inFlight);
         simple_add(task, top, offsets, file.name, inode);
       }
     },

@@ -132,7 +132,11 @@ export class TaskTree {
     switch (inode.i_ino - inoOf(id)) {
       case STATUS:
         attrs.i_mode = S_IFREG | 0o400;
-        inode.i_fop = controlFileOperations({ name: 'status', show: () => this.#status(id) }, this.#inFlight);
+        inode.i_fop = controlFileOperations(
+          { name: 'status', show: () => this.#status(id) },
+          this.#owner,
+          this.#inFlight,
+        );
         return;
       case BLOCKER:
         attrs.i_mode = S_IFLNK | 0o777;

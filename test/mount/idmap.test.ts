@@ -115,6 +115,25 @@ t.test('whom a mapping makes root has the limits of the user that he is', { skip
   });
 });
 
+t.test('whom a mapping makes root does not get the control directory by that', { skip }, async (t) => {
+  const script = `
+    at=$(mktemp -d); trap 'umount -l "$at" 2>/dev/null; rmdir "$at"' EXIT
+    chmod 755 "$at"; python3 -c "$2" "$1" "$at" 0 65001
+    user='setpriv --reuid 65001 --regid 65001 --clear-groups'
+    for file in control violations quota mounts; do $user cat "$at/.latchfs/$file" > /dev/null || echo "not $file"; done
+    $user bash -c 'echo enforce off > "$1/.latchfs/control"' _ "$at" || echo 'not obeyed'
+    echo enforce error > "$at/.latchfs/control"; head -n 1 "$at/.latchfs/control"
+    stat -c '%u %a' "$at/.latchfs" "$1/.latchfs"`;
+  await withMount('memory:64M', 'allow_other,idmap', async (m) => {
+    const [command, ...args] = apart(m.dir, script, m.dir, IDMAPPED);
+    const ran = await run(command, args);
+    if (ran.status === NO_MAPPING) return void t.pass('', { skip: 'FUSE cannot map identities before Linux 6.12' });
+    const refusals = 'not control\nnot violations\nnot quota\nnot mounts\nnot obeyed\n';
+    t.equal(ran.stdout, `${refusals}enforce error\n65001 700\n0 700\n`, ran.stderr);
+    unblemished(t, m);
+  });
+});
+
 t.test('an overlay on it works by its own rights, whoever uses it', { skip }, async (t) => {
   const script = `
     cd "$1"; mkdir lower upper work merged; mkdir -m 777 lower/d; echo old > lower/d/f; touch lower/d/g; chmod 666 lower/d/*
