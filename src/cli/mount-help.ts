@@ -24,6 +24,7 @@ export const OPTION_HELP: readonly (readonly [string, string])[] = [
   ],
   ['nocontrol', 'without the control directory .latchfs in the root of the mount'],
   ['idmap', 'let mount_setattr(2) map the identities of a mount (Linux 6.12 or later)'],
+  ['noexport', 'without handles of files, so without NFS: for overlays whose lower directory is on the mount'],
   ['nonempty', 'mount over a directory that has files in it'],
   ['noatime, nodiratime, lazytime', 'access times are not kept, not those of directories, not written for themselves'],
   ['strictatime', 'every read moves the access time, not only the first after a change'],

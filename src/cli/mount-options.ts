@@ -49,6 +49,8 @@ export interface MountSettings {
   autoDaAlloc: boolean;
   /** Mounts of it may map identities. */
   idmap: boolean;
+  /** Files have handles. */
+  exported: boolean;
 }
 
 /** fstab's own words, which mean nothing to a mounted filesystem. */
@@ -98,6 +100,7 @@ export function defaultSettings(): MountSettings {
     lazytime: false,
     autoDaAlloc: true,
     idmap: false,
+    exported: true,
   };
 }
 
@@ -206,6 +209,12 @@ const PLAIN: Readonly<Record<string, (settings: MountSettings) => void>> = {
   },
   idmap: (s) => {
     s.idmap = true;
+  },
+  export: (s) => {
+    s.exported = true;
+  },
+  noexport: (s) => {
+    s.exported = false;
   },
   nolazytime: (s) => {
     s.lazytime = false;

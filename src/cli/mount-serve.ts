@@ -172,6 +172,7 @@ async function served(
       direct: settings.cache === 'none' || !isMemory(source),
       generated: settings.control,
       idmap: settings.idmap,
+      exported: settings.exported,
       onReady,
     });
     onEnd(farewell);

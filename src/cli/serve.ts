@@ -28,6 +28,7 @@ export interface ServeOptions {
   readonly generated: boolean;
   /** Mounts of it may map identities. */
   readonly idmap: boolean;
+  readonly exported: boolean;
   /** Called when the kernel and we have agreed on the protocol: the mount answers. */
   readonly onReady: () => void;
 }

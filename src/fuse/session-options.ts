@@ -19,6 +19,8 @@ export interface SessionOptions {
   readonly generated: boolean;
   /** Whether mounts of it may map identities (mount_setattr(2), MOUNT_ATTR_IDMAP). The kernel must check permissions then. */
   readonly idmap?: boolean;
+  /** Whether the kernel may ask for a file by its number alone (open_by_handle_at(2), NFS); yes if left out. */
+  readonly exported?: boolean;
   /** Called when INIT has been answered: the mount is live. */
   readonly onReady?: () => void;
 }
@@ -46,11 +48,11 @@ export function validityOf(cache: CacheMode): number {
  * @param acls the filesystem has POSIX ACLs
  * @param strictAtime each open is to be seen, so that reading moves the atime
  */
-export function wishes({ cache, generated, idmap }: SessionOptions, acls: boolean, strictAtime: boolean): InitWishes {
+export function wishes(options: SessionOptions, acls: boolean, strictAtime: boolean): InitWishes {
+  const { cache, generated, idmap, exported = true } = options;
   let flags =
     INIT.ASYNC_READ |
     INIT.ATOMIC_O_TRUNC |
-    INIT.EXPORT_SUPPORT |
     INIT.DONT_MASK |
     INIT.HAS_IOCTL_DIR |
     INIT.DO_READDIRPLUS |
@@ -62,11 +64,14 @@ export function wishes({ cache, generated, idmap }: SessionOptions, acls: boolea
     INIT.EXPLICIT_INVAL_DATA |
     INIT.SETXATTR_EXT;
   if (acls) flags |= INIT.POSIX_ACL;
+  if (exported) flags |= INIT.EXPORT_SUPPORT;
   if (cache === 'none') flags |= INIT.POSIX_LOCKS;
   else flags |= INIT.CACHE_SYMLINKS;
   if (cache !== 'always') flags |= INIT.FLOCK_LOCKS;
   else flags |= INIT.WRITEBACK_CACHE;
-  const flags2 = INIT2.DIRECT_IO_ALLOW_MMAP | INIT2.HAS_EXPIRE_ONLY | (idmap === true ? INIT2.ALLOW_IDMAP : 0);
+  let flags2 = INIT2.DIRECT_IO_ALLOW_MMAP | INIT2.HAS_EXPIRE_ONLY;
+  if (idmap === true) flags2 |= INIT2.ALLOW_IDMAP;
+  if (!exported) flags2 |= INIT2.NO_EXPORT_SUPPORT;
   const [noOpen, noOpendir] = [cache === 'always' && !generated && !strictAtime, cache !== 'none' && !strictAtime];
   return { flags, flags2, maxWrite: 1 << 20, maxReadahead: 1 << 20, maxBackground: 64, noOpen, noOpendir };
 }

@@ -3,7 +3,7 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { latchfs, run, sh, withMount } from './harness.js';
+import { apart, latchfs, type Mounted, run, sh, withMount } from './harness.js';
 
 const needsRoot = process.getuid?.() !== 0 ? 'opens by handle as root' : false;
 const scratch = mkdtempSync(join(tmpdir(), 'latchfs-handles-'));
@@ -58,5 +58,31 @@ t.test('handles', { skip: needsRoot }, async (t) => {
     );
     t.equal((await mounted.sh('ls; cat a/moved/f')).stdout, 'a\nt\ndeep', 'and the tree is as it was');
     t.notMatch(mounted.log(), /"level":[45]0/, 'without a complaint');
+  });
+});
+
+t.test('overlays work where there are no handles', { skip: needsRoot }, async (t) => {
+  const image = join(scratch, 'layers');
+  await run(latchfs, ['mkfs', image, '--size', '64M']);
+  const overlay = 'mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged';
+  const inside = async (m: Mounted, script: string): Promise<string> => {
+    const [command, ...args] = apart(m.dir, `cd "$1"; ${script}; umount merged`, m.dir);
+    const ran = await run(command, args);
+    t.equal(ran.status, 0, ran.stderr);
+    return ran.stdout;
+  };
+  await withMount(image, 'allow_other,noexport', async (m) => {
+    const made = 'mkdir -p lower/d upper work merged; echo old > lower/f; echo old > lower/d/g';
+    await inside(m, `${made}; ${overlay}; echo new >> merged/f; echo new >> merged/d/g; mv merged/d/g merged/g`);
+    const handle = `python3 ${scratch}/handles.py save ${scratch}/none lower/f && python3 ${scratch}/handles.py open ${scratch}/none`;
+    t.notMatch((await m.sh(handle)).stdout, /old/, 'nothing is found by a handle');
+  });
+  // Now the kernel has forgotten by which names it knew the files below.
+  await withMount(image, 'allow_other,noexport', async (m) => {
+    const look = 'cat merged/f merged/g';
+    const out = await inside(m, `${overlay}; ${look}; ${look}; mv merged/f merged/e; cat merged/e; ls merged merged/d`);
+    const seen = 'old\nnew\nold\nnew\n';
+    t.equal(out, `${seen}${seen}old\nnew\nmerged:\nd\ne\ng\n\nmerged/d:\n`, 'also at the second look');
+    t.notMatch(m.log(), /"level":[45]0/, 'without a complaint');
   });
 });
