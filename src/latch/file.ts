@@ -7,6 +7,7 @@ import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { AddressSpace, MmFile } from '../mm/address-space.js';
 import { filemap_grab_folio, type LockedFolio } from '../mm/filemap.js';
 import { iocb_bio_iopoll } from '../mm/filemap-direct.js';
+import { filemap_write_and_wait_range } from '../mm/filemap-wait.js';
 import { type Folio, folio_put, PAGE_SIZE, pageOf } from '../mm/folio.js';
 import { filemap_dirty_folio, folio_mark_uptodate, folio_unlock } from '../mm/folio-state.js';
 import type { IovIter } from '../mm/iov-iter.js';
@@ -204,10 +205,16 @@ function writeAgain(
   });
 }
 
-function bmap(task: Task, mapping: AddressSpace, block: number): Awaitable<number> {
-  return andThen(hostOf(mapping).extents.find(task, block), (extent) =>
-    extent === undefined ? 0 : extent.physical + block - extent.logical,
-  );
+/**
+ * Where a block of a file is on the device (ext4_bmap). First what is promised a place gets it, and what is dirty is written: the kernel's swapper, which
+ * asks so of a mounted disk, writes there past us, and nothing that is older may be written over that.
+ * @returns 0 for a hole
+ * @throws EIO and ENOSPC of the writing
+ */
+async function bmap(task: Task, mapping: AddressSpace, block: number): Promise<number> {
+  await filemap_write_and_wait_range(task, mapping, 0, Number.MAX_SAFE_INTEGER);
+  const extent = await hostOf(mapping).extents.find(task, block);
+  return extent === undefined ? 0 : extent.physical + block - extent.logical;
 }
 
 export const file_aops: address_space_operations = {

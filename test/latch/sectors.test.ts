@@ -12,6 +12,33 @@ import { newWorld, opsCalled, outcome } from '../fs/world.js';
 
 const P = PAGE_SIZE;
 
+t.test('who is told where a block is finds there what was written', async (t) => {
+  const world = await newWorld();
+  const { sb } = world;
+  const process = new Process(sb);
+  const sys = syscalls(process);
+  const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
+  const { ino } = await sys.fstat(fd);
+  const pages = sb.inodeHash.get(ino)?.i_mapping.i_pages;
+  const blockOf = async (index: number): Promise<number> => {
+    const asked = Buffer.alloc(4);
+    asked.writeInt32LE(index);
+    return (await sys.ioctl(fd, FIBMAP, asked)).readInt32LE(0);
+  };
+  await sys.write(fd, Buffer.alloc(2 * P, 'first'));
+  const block = await blockOf(1);
+  t.ok(block > 0, 'it has got its place');
+  await sys.pwrite(fd, Buffer.alloc(P, 'second'), P);
+  t.ok(pages?.marked('dirty'));
+  t.equal(await blockOf(1), block);
+  t.notOk(pages?.marked('dirty'), 'nothing is left that would be written there later');
+  t.equal(await blockOf(5), 0, 'a hole');
+  await sys.close(fd);
+  await process.exit();
+  t.equal(await world.end(), 0);
+  t.same(world.violations, []);
+});
+
 t.test('what lies beside a bad sector can be read', async (t) => {
   let bad = -1;
   const world = await newWorld({
