@@ -145,7 +145,7 @@ function breakOnce(task: Task, inode: Inode, context: FileLockContext, breaker: 
   // Until when it waits at the most.
   const until = left.fl_break_time ?? left.fl_downgrade_time;
   if (until !== undefined) request.fl_break_time = until;
-  locks_insert_block(task, inode, context, left, request, () => false, false);
+  locks_insert_block(task, inode, context, left, request, () => false);
   return request;
 }
 

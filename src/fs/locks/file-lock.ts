@@ -24,6 +24,8 @@ export interface FileLock {
   end: number;
   /** Sleep until it can be had (F_SETLKW, no LOCK_NB). */
   wait: boolean;
+  /** One of kind 'posix' that a server asks for by its owner, who is known to be an open file (FL_OFDLCK). */
+  forOpenFile?: boolean;
   /** The lock that this one waits for (fl_blocker). */
   blocker?: FileLock | undefined;
   /** Where its task sleeps. */

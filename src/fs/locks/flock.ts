@@ -54,7 +54,7 @@ function flock_lock_inode(task: Task, inode: Inode, context: FileLockContext, re
       return { blocked: false, gone };
     }
     if (!request.wait) return { blocked: true, gone };
-    locks_insert_block(task, inode, context, blocker, request, flock_locks_conflict, false);
+    locks_insert_block(task, inode, context, blocker, request, flock_locks_conflict);
     return { blocked: true, gone };
   } finally {
     held.release();

@@ -100,7 +100,6 @@ export function locks_dispose_list(task: Task, context: FileLockContext, gone: r
  * `request` waits for `blocker` from now on (locks_insert_block), or for one that waits for that and would be in its way, too: so that of many who want the same only the
  * first is woken. With flc_lock of the blocker's inode held; takes blocked_lock_lock.
  * @param conflict whether one lock, if it were held, would stand in the way of another
- * @param searched it is entered where deadlocks are searched for: POSIX locks only, whose owners can wait for each other
  */
 export function locks_insert_block(
   task: Task,
@@ -109,7 +108,6 @@ export function locks_insert_block(
   blocker: FileLock,
   request: FileLock,
   conflict: (held: FileLock, wanted: FileLock) => boolean,
-  searched: boolean,
 ): void {
   guard_read(task, GUARDED.flc_lists, context.flc_lock);
   const requests = blockedOf(inode.i_sb);
@@ -126,7 +124,8 @@ export function locks_insert_block(
   request.queue ??= new WaitQueue();
   before.blocked_requests ??= [];
   before.blocked_requests.push(request);
-  if (searched) {
+  // Where deadlocks are searched for: who waits for an open file's lock, or a BSD lock, does not count.
+  if (before.kind === 'posix' && before.forOpenFile !== true) {
     const same = requests.byOwner.get(request.owner);
     if (same === undefined) requests.byOwner.set(request.owner, [request]);
     else same.push(request);

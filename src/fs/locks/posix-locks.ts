@@ -33,8 +33,8 @@ function posix_locks_conflict(held: FileLock, wanted: FileLock): boolean {
 
 /** Would the owner of `wanted`, waiting for `blocker`, wait for itself (posix_locks_deadlock)? With blocked_lock_lock held. */
 function posix_locks_deadlock(inode: Inode, wanted: FileLock, blocker: FileLock): boolean {
-  // An open file has no other locks to wait for as a process has.
-  if (wanted.kind === 'ofd') return false;
+  // An open file is nobody who could be told: any thread may drop its locks.
+  if (wanted.kind === 'ofd' || wanted.forOpenFile === true) return false;
   const { byOwner } = blockedOf(inode.i_sb);
   let block = blocker;
   for (let i = 0; i <= MAX_DEADLK_ITERATIONS; i++) {
@@ -104,7 +104,7 @@ function block(task: Task, inode: Inode, context: FileLockContext, blocker: File
   const deadlock = posix_locks_deadlock(inode, request, blocker);
   held.release();
   if (deadlock) throw errno('EDEADLK');
-  locks_insert_block(task, inode, context, blocker, request, posix_locks_conflict, request.kind === 'posix');
+  locks_insert_block(task, inode, context, blocker, request, posix_locks_conflict);
 }
 
 /**

@@ -2,8 +2,8 @@
 import type { File } from '../../fs/file.js';
 import type { FileLock, FileLockType } from '../../fs/locks/file-lock.js';
 import { vfs_flock, vfs_lock, vfs_test_lock } from '../../fs/locks.js';
-import { type Awaitable, andThen } from '../../sched/awaitable.js';
-import { errno } from '../../sched/errno.js';
+import { type Awaitable, andThen, orElse } from '../../sched/awaitable.js';
+import { errno, isErrno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { LK_FLOCK, LockType, RELEASE } from '../protocol/flags.js';
 import type { Message, U64 } from '../protocol/message.js';
@@ -11,6 +11,7 @@ import { decodeLk } from '../protocol/read-files.js';
 import type { LkIn, ReleaseIn, RequestHeader } from '../protocol/requests.js';
 import { encodeLk } from '../protocol/write.js';
 import type { Session } from '../session.js';
+import { locksForOpenFile } from './caller-memory.js';
 import { replyOk } from './reply.js';
 
 /** The kernel names a lock's owner by an opaque 64-bit value. */
@@ -57,22 +58,38 @@ export function getlk(s: Session, task: Task, h: RequestHeader, m: Message): Awa
   });
 }
 
-function set(s: Session, task: Task, h: RequestHeader, m: Message, wait: boolean): Awaitable<void> {
-  const request = decodeLk(m);
-  const file = s.handles.get(request.fh);
-  const lock = lockOf(file, request, wait);
-  const done = lock.kind === 'flock' ? vfs_flock(task, file, lock) : vfs_lock(task, file, lock);
-  return andThen(done, () => replyOk(s, h));
-}
-
 /** SETLK: a POSIX lock, or one of flock(2), without a wait. @throws EAGAIN */
 export function setlk(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
-  return set(s, task, h, m, false);
+  const request = decodeLk(m);
+  const file = s.handles.get(request.fh);
+  const lock = lockOf(file, request, false);
+  const done = lock.kind === 'flock' ? vfs_flock(task, file, lock) : vfs_lock(task, file, lock);
+  return andThen(done, replyLocked, s, h);
 }
 
 /** SETLKW: as SETLK, and waits. @throws EDEADLK EINTR */
 export function setlkw(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
-  return set(s, task, h, m, true);
+  const request = decodeLk(m);
+  const file = s.handles.get(request.fh);
+  const lock = lockOf(file, request, true);
+  if (lock.kind === 'flock') return andThen(vfs_flock(task, file, lock), replyLocked, s, h);
+  // Who has to wait is asked for whom: a request for an open file (F_OFD_SETLKW) looks like one for a process.
+  const done = orElse(tryLock, waitForLock, task, file, lock);
+  return andThen(done, replyLocked, s, h);
+}
+
+function replyLocked(_done: void, s: Session, h: RequestHeader): void {
+  replyOk(s, h);
+}
+
+function tryLock(task: Task, file: File, lock: FileLock): Awaitable<void> {
+  return vfs_lock(task, file, { ...lock, wait: false });
+}
+
+async function waitForLock(error: unknown, task: Task, file: File, lock: FileLock): Promise<void> {
+  if (!isErrno(error, 'EAGAIN')) throw error;
+  lock.forOpenFile = await locksForOpenFile(task.pid);
+  await vfs_lock(task, file, lock);
 }
 
 /** RELEASE of a file on which flock(2) was used: its lock goes with it. */

@@ -161,3 +161,40 @@ t.test('deadlocks are found over several owners', async (t) => {
   await world.run((task) => fput(task, file));
   t.equal(await world.end(), 0);
 });
+
+for (const [name, asked] of [
+  ['in this process', { kind: 'ofd' }],
+  ['by way of a server', { kind: 'posix', forOpenFile: true }],
+] as const) {
+  t.test(`of a circle with an open file the process is told, ${name}`, async (t) => {
+    const world = await newWorld();
+    const file = await world.run(async (task) => {
+      const dentry = await do_create(task, world.root, 'f', 0o644, true);
+      const opened = await vfs_open(task, dentry, O_RDWR);
+      await dput(task, dentry);
+      return opened;
+    });
+    const [process, opened] = [{}, {}];
+    const lock = (owner: object, type: FileLockType, at: number, wait: boolean): Promise<string> => {
+      const who: Pick<FileLock, 'kind' | 'forOpenFile'> = owner === opened ? asked : { kind: 'posix' };
+      const request: FileLock = { ...who, type, owner, pid: 1, file, start: at, end: at, wait };
+      return outcome(() => world.run((task) => vfs_lock(task, file, request)));
+    };
+    t.equal(await lock(process, 'F_WRLCK', 0, false), 'ok');
+    t.equal(await lock(opened, 'F_WRLCK', 1, false), 'ok');
+    const first = lock(opened, 'F_WRLCK', 0, true);
+    t.equal(await lock(process, 'F_WRLCK', 1, true), 'EDEADLK');
+    await lock(process, 'F_UNLCK', 0, false);
+    t.equal(await first, 'ok');
+    t.equal(await lock(process, 'F_WRLCK', 2, false), 'ok');
+    const second = lock(process, 'F_WRLCK', 0, true);
+    const third = lock(opened, 'F_WRLCK', 2, true);
+    await lock(process, 'F_UNLCK', 2, false);
+    t.equal(await third, 'ok', 'and the open file waits');
+    for (const at of [0, 1, 2]) await lock(opened, 'F_UNLCK', at, false);
+    t.equal(await second, 'ok');
+    await lock(process, 'F_UNLCK', 0, false);
+    await world.run((task) => fput(task, file));
+    t.equal(await world.end(), 0);
+  });
+}

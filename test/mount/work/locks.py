@@ -1,10 +1,11 @@
-"""flock and POSIX record locks between processes: exclusion, waiting, and a wait that a signal ends. Prints what happened, one line each."""
+"""flock and POSIX record locks between processes, and those of open files: exclusion, waiting, and a wait that a signal ends. Prints what happened, one line each."""
 import errno
 import fcntl
 import os
 import signal
 import struct
 import sys
+import threading
 import time
 
 
@@ -129,4 +130,48 @@ def conflicting():
 
 
 print('the conflict:', said(child(conflicting)))
+fcntl.lockf(fd, fcntl.LOCK_UN)
+
+# A process and an open file that wait for each other: a thread may end that. The process is told of the circle, the open file is not.
+F_OFD_SETLKW = 38
+opened = fresh()
+
+
+def opened_has(byte):
+    fcntl.fcntl(opened, F_OFD_SETLKW, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, byte, 1, 0))
+
+
+def opened_drops(byte):
+    fcntl.fcntl(opened, F_OFD_SETLKW, struct.pack('hhqqi4x', fcntl.F_UNLCK, 0, byte, 1, 0))
+
+
+def process_has(byte):
+    fcntl.lockf(fd, fcntl.LOCK_EX, 1, byte)
+
+
+def process_drops(byte):
+    fcntl.lockf(fd, fcntl.LOCK_UN, 1, byte)
+
+
+def later(body, byte):
+    thread = threading.Thread(target=body, args=(byte,))
+    thread.start()
+    time.sleep(0.3)
+    return thread
+
+
+process_has(0)
+opened_has(1)
+waits = later(opened_has, 0)
+print('a process in a circle with an open file:', attempt(1, process_has).replace('EDEADLOCK', 'EDEADLK'))
+process_drops(0)
+waits.join()
+process_has(2)
+waits = later(process_has, 0)
+ends = threading.Timer(0.3, process_drops, (2,))
+ends.start()
+print('an open file in a circle with a process:', attempt(2, opened_has).replace('EDEADLOCK', 'EDEADLK'))
+opened_drops(0)
+ends.join()
+waits.join()
 os.unlink('file')
