@@ -4,26 +4,15 @@
  */
 
 import { notify_change } from '../fs/attr.js';
-import { dget, dput } from '../fs/dcache.js';
+import { dput } from '../fs/dcache.js';
 import type { Dentry } from '../fs/dentry.js';
 import type { File } from '../fs/file.js';
 import { filp_flush, fput } from '../fs/file-table.js';
 import { S_APPEND } from '../fs/inode.js';
 import { open_or_create } from '../fs/namei/open-last.js';
-import {
-  do_link,
-  do_mkdir,
-  do_mknod,
-  do_rename,
-  do_rmdir,
-  do_symlink,
-  do_unlink,
-  lookup_one,
-  vfs_readlink,
-} from '../fs/namei.js';
+import { do_link, do_mkdir, do_mknod, do_rename, do_rmdir, do_symlink, do_unlink, vfs_readlink } from '../fs/namei.js';
 import { vfs_open } from '../fs/open.js';
 import { vfs_iter_write } from '../fs/read-write.js';
-import { iterate_dir } from '../fs/readdir.js';
 import { vfs_getattr } from '../fs/stat.js';
 import { vfs_statfs } from '../fs/super.js';
 import type { SuperBlock } from '../fs/super-block.js';
@@ -31,7 +20,6 @@ import { vfs_fsync_range } from '../fs/sync.js';
 import type { Iattr } from '../fs/types.js';
 import { vfs_getxattr, vfs_listxattr, vfs_removexattr, vfs_setxattr } from '../fs/xattr.js';
 import { task_end } from '../locking/context.js';
-import { folio_put } from '../mm/folio.js';
 import { IovIter } from '../mm/iov-iter.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { Errno, errno, errnoOf } from '../sched/errno.js';
@@ -39,8 +27,8 @@ import type { Cred, Task } from '../sched/task.js';
 import { O_RDWR } from '../uapi/fcntl.js';
 import { S_IALLUGO } from '../uapi/stat.js';
 import { Handles } from './handles.js';
-import { bytesOf, splitPath, statOf, textOf, timeOf } from './native-values.js';
-import { read_whole } from './ops/whole-read.js';
+import { listed, read_into, with_opened, with_parent, with_path } from './native-files.js';
+import { bytesOf, statOf, textOf, timeOf } from './native-values.js';
 import type { SessionLog } from './session-options.js';
 
 /** Ends a callback: 0, a size, or a negative errno; then what the callback gives. */
@@ -87,7 +75,7 @@ export class NativeOps {
       }),
     readlink: (path: string, done: Done) =>
       this.#at('readlink', path, done, async (task, dentry) => [textOf(await vfs_readlink(task, dentry))]),
-    readdir: (path: string, done: Done) => this.#at('readdir', path, done, (task, dentry) => this.#list(task, dentry)),
+    readdir: (path: string, done: Done) => this.#at('readdir', path, done, (task, dentry) => listed(task, dentry)),
     mkdir: (path: string, mode: number, done: Done) =>
       this.#make('mkdir', path, done, (task, dir, name) => do_mkdir(task, dir, name, mode)),
     mknod: (path: string, mode: number, dev: number, done: Done) =>
@@ -95,13 +83,15 @@ export class NativeOps {
     symlink: (target: string, path: string, done: Done) =>
       this.#make('symlink', path, done, (task, dir, name) => do_symlink(task, dir, name, bytesOf(target))),
     link: (path: string, to: string, done: Done) =>
-      this.#make('link', to, done, (task, dir, name) => this.#with(task, path, (old) => do_link(task, old, dir, name))),
+      this.#make('link', to, done, (task, dir, name) =>
+        with_path(task, this.#sb, path, (old) => do_link(task, old, dir, name)),
+      ),
     unlink: (path: string, done: Done) =>
       this.#in('unlink', path, done, (task, dir, name) => do_unlink(task, dir, name)),
     rmdir: (path: string, done: Done) => this.#in('rmdir', path, done, (task, dir, name) => do_rmdir(task, dir, name)),
     rename: (path: string, to: string, done: Done) =>
       this.#in('rename', path, done, (task, dir, name) =>
-        this.#within(task, to, (newDir, newName) => do_rename(task, dir, name, newDir, newName, 0)),
+        with_parent(task, this.#sb, to, (newDir, newName) => do_rename(task, dir, name, newDir, newName, 0)),
       ),
     chmod: (path: string, mode: number, done: Done) => this.#change('chmod', path, done, { mode: mode & S_IALLUGO }),
     chown: (path: string, uid: number, gid: number, done: Done) =>
@@ -123,7 +113,7 @@ export class NativeOps {
     open: (path: string, flags: number, done: Done) =>
       this.#at('open', path, done, async (task, dentry) => [this.#handles.add(await vfs_open(task, dentry, flags))]),
     read: (_path: string, fd: number, room: Buffer, length: number, offset: number, done: Done) =>
-      this.#on('read', fd, counted(done), async (task, file) => [await this.#read(task, file, room, length, offset)]),
+      this.#on('read', fd, counted(done), async (task, file) => [await read_into(task, file, room, length, offset)]),
     write: (_path: string, fd: number, bytes: Buffer, length: number, offset: number, done: Done) =>
       this.#on('write', fd, counted(done), async (task, file) => {
         const iter = IovIter.ofSource(bytes.subarray(0, length));
@@ -138,7 +128,7 @@ export class NativeOps {
       this.#on('fsync', fd, done, (task, file) => sync(task, file, datasync)),
     fsyncdir: (path: string, datasync: number, _fd: number, done: Done) =>
       this.#at('fsyncdir', path, done, (task, dentry) =>
-        this.#opened(task, dentry, (file) => sync(task, file, datasync)),
+        with_opened(task, dentry, (file) => sync(task, file, datasync)),
       ),
     setxattr: (path: string, name: string, value: Buffer, _position: number, flags: number, done: Done) =>
       this.#at('setxattr', path, done, (task, dentry) =>
@@ -211,7 +201,7 @@ export class NativeOps {
   }
 
   #at(name: string, path: string, done: Done, body: (task: Task, dentry: Dentry) => Awaitable<unknown>): void {
-    this.#run(name, done, (task) => this.#with(task, path, (dentry) => body(task, dentry)));
+    this.#run(name, done, (task) => with_path(task, this.#sb, path, (dentry) => body(task, dentry)));
   }
 
   #in(
@@ -220,7 +210,7 @@ export class NativeOps {
     done: Done,
     body: (task: Task, dir: Dentry, last: string) => Awaitable<unknown>,
   ): void {
-    this.#run(name, done, (task) => this.#within(task, path, (dir, last) => body(task, dir, last)));
+    this.#run(name, done, (task) => with_parent(task, this.#sb, path, (dir, last) => body(task, dir, last)));
   }
 
   /** As #in, for what gives a dentry that nobody needs. */
@@ -241,83 +231,6 @@ export class NativeOps {
 
   #change(name: string, path: string, done: Done, attr: Iattr): void {
     this.#at(name, path, done, (task, dentry) => notify_change(task, dentry, attr));
-  }
-
-  /** Run `body` with what `path` names. @throws ENOENT ENOTDIR ENAMETOOLONG */
-  async #with<T>(task: Task, path: string, body: (dentry: Dentry) => Awaitable<T>): Promise<T> {
-    const dentry = await this.#walk(task, splitPath(path));
-    try {
-      if (dentry.isNegative) throw errno('ENOENT');
-      return await body(dentry);
-    } finally {
-      await dput(task, dentry);
-    }
-  }
-
-  /** Run `body` with the directory of `path` and the last name of it. */
-  async #within<T>(task: Task, path: string, body: (dir: Dentry, last: string) => Awaitable<T>): Promise<T> {
-    const names = splitPath(path);
-    const last = names.pop() ?? '.';
-    const dir = await this.#walk(task, names);
-    try {
-      return await body(dir, last);
-    } finally {
-      await dput(task, dir);
-    }
-  }
-
-  async #walk(task: Task, names: readonly string[]): Promise<Dentry> {
-    const root = this.#sb.s_root;
-    if (root === undefined) throw errno('ENOENT');
-    let at = dget(root);
-    for (const name of names) {
-      const parent = at;
-      try {
-        at = await lookup_one(task, parent, name);
-      } finally {
-        await dput(task, parent);
-      }
-    }
-    return at;
-  }
-
-  async #opened<T>(task: Task, dentry: Dentry, body: (file: File) => Awaitable<T>): Promise<T> {
-    const file = await vfs_open(task, dentry, 0);
-    try {
-      return await body(file);
-    } finally {
-      await fput(task, file);
-    }
-  }
-
-  /** All names of a directory, and of each its number and type. */
-  #list(task: Task, dentry: Dentry): Promise<unknown[]> {
-    return this.#opened(task, dentry, async (file) => {
-      const names: string[] = [];
-      const stats: object[] = [];
-      const context = {
-        pos: 0,
-        actor: (name: string, ino: number, type: number): boolean => {
-          names.push(textOf(name));
-          stats.push({ ino, mode: type << 12, mtime: 0, atime: 0, ctime: 0 });
-          return true;
-        },
-      };
-      await iterate_dir(task, file, context);
-      return [names, stats];
-    });
-  }
-
-  async #read(task: Task, file: File, room: Buffer, length: number, offset: number): Promise<number> {
-    const iter = IovIter.ofDest(length);
-    try {
-      await read_whole(task, file, iter, offset, {}, false);
-      let at = 0;
-      for (const segment of iter.segments) at += segment.copy(room, at);
-      return at;
-    } finally {
-      for (const folio of iter.folios) folio_put(folio);
-    }
   }
 }
 
