@@ -50,13 +50,10 @@ interface Work {
 }
 
 /** One request each: a task, the call, the end of the task. */
-function works(sb: SuperBlock, file: File): Work[] {
+function ofData(file: File): Work[] {
   const data = Buffer.alloc(CHUNK, 7);
   const pages = FILE_BYTES / CHUNK;
   const options = { direct: false };
-  const root = sb.s_root;
-  if (root === undefined) throw new Error('not mounted');
-  const rwsem = new RwSem('i_rwsem');
   return [
     {
       name: 'write 4 KiB',
@@ -84,34 +81,47 @@ function works(sb: SuperBlock, file: File): Work[] {
         }
       },
     },
-    {
-      name: 'create and unlink',
-      count: 2_000,
-      run: async (count) => {
-        for (let i = 0; i < count; i++) {
-          const task = newTask();
-          const made = await open_or_create(task, root, `f${i}`, O_RDWR_CREAT, 0o644);
-          await fput(task, made.file);
-          await dput(task, made.dentry);
-          await do_unlink(task, root, `f${i}`);
-          task_end(task);
-        }
-      },
-    },
-    {
-      name: 'take, call, release',
-      count: 300_000,
-      run: async (count) => {
-        const task = newTask();
-        for (let i = 0; i < count; i++) {
-          const held = take(task, inode_operations.setattr, 'inode', rwsem);
-          if (held instanceof Promise) throw new Error('a free lock was not taken at once');
-          call(task, inode_operations.setattr, { inode: rwsem }, () => undefined);
-          held.release();
-        }
-      },
-    },
   ];
+}
+
+function ofNames({ s_root: root }: SuperBlock): Work {
+  if (root === undefined) throw new Error('not mounted');
+  return {
+    name: 'create and unlink',
+    count: 2_000,
+    run: async (count) => {
+      for (let i = 0; i < count; i++) {
+        const task = newTask();
+        const made = await open_or_create(task, root, `f${i}`, O_RDWR_CREAT, 0o644);
+        await fput(task, made.file);
+        await dput(task, made.dentry);
+        await do_unlink(task, root, `f${i}`);
+        task_end(task);
+      }
+    },
+  };
+}
+
+/** The checks alone. */
+function ofLocks(): Work {
+  const rwsem = new RwSem('i_rwsem');
+  return {
+    name: 'take, call, release',
+    count: 300_000,
+    run: async (count) => {
+      const task = newTask();
+      for (let i = 0; i < count; i++) {
+        const held = take(task, inode_operations.setattr, 'inode', rwsem);
+        if (held instanceof Promise) throw new Error('a free lock was not taken at once');
+        call(task, inode_operations.setattr, { inode: rwsem }, () => undefined);
+        held.release();
+      }
+    },
+  };
+}
+
+function works(sb: SuperBlock, file: File): Work[] {
+  return [...ofData(file), ofNames(sb), ofLocks()];
 }
 
 function median(values: readonly number[]): number {

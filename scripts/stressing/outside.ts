@@ -33,51 +33,69 @@ function run(command: string, args: readonly string[], timeout: number): Promise
   });
 }
 
+/** What the children have done, and what was wrong. */
+class Course {
+  readonly faults: string[] = [];
+  made = 0;
+  refused = 0;
+  /** The mount had to be cut off from who used it still. */
+  cutOff = false;
+
+  /** Let the children work on a mount, and unmount it. */
+  async load(mountpoint: string, seed: number, actors: number, seconds: number): Promise<void> {
+    try {
+      const directories = ['d0', 'd1', 'd2'].map((name) => join(mountpoint, name));
+      const made = await run('mkdir', directories, 10_000);
+      if (made.status !== 0) this.faults.push(made.stderr);
+      const children = Array.from({ length: actors }, (_, i) =>
+        run('python3', [LOAD, mountpoint, String(seed * 100 + i), String(seconds)], Math.ceil(seconds + 60) * 1000),
+      );
+      for (const child of await Promise.all(children)) this.#worked(child);
+    } finally {
+      await this.#unmount(mountpoint);
+    }
+  }
+
+  #worked({ status, stdout, stderr }: Ran): void {
+    if (status !== 0) {
+      this.faults.push(status === 255 ? `a child hangs or died: ${stderr}` : stderr.trim());
+      return;
+    }
+    const counts = JSON.parse(stdout) as { readonly made: number; readonly refused: number };
+    this.made += counts.made;
+    this.refused += counts.refused;
+  }
+
+  async #unmount(mountpoint: string): Promise<void> {
+    const device = deviceAt(mountpoint);
+    await unmountFuse(mountpoint, false).catch(() => unmountFuse(mountpoint, true));
+    const detached = await detachCopies(device);
+    for (const line of detached.lines) console.log(line);
+    if (detached.all) return;
+    await run('sync', [], 60_000);
+    this.cutOff = true;
+    process.kill(process.pid, 'SIGTERM');
+  }
+
+  /** What the daemon has logged is a fault, but that it was cut off. */
+  readLog(file: string): void {
+    for (const line of readFileSync(file, 'utf8').split('\n'))
+      if (line !== '' && !(this.cutOff && / is still used: /.test(line))) this.faults.push(line);
+  }
+}
+
 /** @param seconds how long the children work @throws MountError where nothing can be mounted */
 export async function stressOutside(seed: number, actors: number, cache: CacheMode, seconds: number): Promise<Outcome> {
   const scratch = mkdtempSync(join(tmpdir(), 'latchfs-stress-'));
   const [image, mountpoint, logFile] = [join(scratch, 'image'), join(scratch, 'mnt'), join(scratch, 'log')];
-  const faults: string[] = [];
-  let cutOff = false;
-  const counts = { made: 0, refused: 0 };
-  const load = async (): Promise<void> => {
-    try {
-      const made = await run(
-        'mkdir',
-        ['d0', 'd1', 'd2'].map((name) => join(mountpoint, name)),
-        10_000,
-      );
-      if (made.status !== 0) faults.push(made.stderr);
-      const children = Array.from({ length: actors }, (_, i) =>
-        run('python3', [LOAD, mountpoint, String(seed * 100 + i), String(seconds)], Math.ceil(seconds + 60) * 1000),
-      );
-      for (const { status, stdout, stderr } of await Promise.all(children)) {
-        if (status !== 0) faults.push(status === 255 ? `a child hangs or died: ${stderr}` : stderr.trim());
-        else {
-          const { made, refused } = JSON.parse(stdout) as typeof counts;
-          counts.made += made;
-          counts.refused += refused;
-        }
-      }
-    } finally {
-      const device = deviceAt(mountpoint);
-      await unmountFuse(mountpoint, false).catch(() => unmountFuse(mountpoint, true));
-      const detached = await detachCopies(device);
-      for (const line of detached.lines) console.log(line);
-      if (!detached.all) {
-        await run('sync', [], 60_000);
-        cutOff = true;
-        process.kill(process.pid, 'SIGTERM');
-      }
-    }
-  };
+  const course = new Course();
   try {
     mkdirSync(mountpoint);
     const made = await run(LATCHFS, ['mkfs', image, '--size', '64M'], 30_000);
     if (made.status !== 0) throw new Error(made.stderr);
     let worked: Promise<void> = Promise.resolve();
     const onReady = (): void => {
-      worked = load();
+      worked = course.load(mountpoint, seed, actors, seconds);
       worked.catch(() => undefined);
     };
     const quota = seed % 2 === 1 ? [...QUOTA_TYPES] : [];
@@ -86,12 +104,15 @@ export async function stressOutside(seed: number, actors: number, cache: CacheMo
       onReady,
     });
     await worked;
-    for (const line of readFileSync(logFile, 'utf8').split('\n'))
-      if (line !== '' && !(cutOff && / is still used: /.test(line))) faults.push(line);
+    course.readLog(logFile);
     const checked = await run(LATCHFS, ['fsck', image], 60_000);
-    if (checked.status !== 0) faults.push(`fsck: ${checked.stdout}${checked.stderr}`);
+    if (checked.status !== 0) course.faults.push(`fsck: ${checked.stdout}${checked.stderr}`);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
-  return { calls: counts.made, refused: counts.refused, faults: faults.map((fault) => `cache=${cache}: ${fault}`) };
+  return {
+    calls: course.made,
+    refused: course.refused,
+    faults: course.faults.map((fault) => `cache=${cache}: ${fault}`),
+  };
 }

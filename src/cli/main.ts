@@ -126,6 +126,11 @@ As a mount helper: latchfs SOURCE MOUNTPOINT -o OPTIONS, so that these work once
   mount -t fuse.latchfs memory:1G /mnt -o allow_other
   /srv/disk.img  /mnt  fuse.latchfs  defaults  0 0      (a line of /etc/fstab)`,
     );
+  addCommands(root);
+  return root;
+}
+
+function addCommands(root: Command): void {
   mountOptions(root.command('mount'))
     .description('mount a filesystem in memory or from an image')
     .action(async (source: string, mountpoint: string, given: MountFlags) =>
@@ -162,7 +167,6 @@ As a mount helper: latchfs SOURCE MOUNTPOINT -o OPTIONS, so that these work once
       if (status !== 0) throw new Ended(status);
     });
   traceCommand(root.command('trace'));
-  return root;
 }
 
 function fsckOptions(command: Command): void {

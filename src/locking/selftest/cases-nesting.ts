@@ -107,72 +107,77 @@ function outerLocks(): Case[] {
 /** Allocate, which may enter reclaim. */
 const allocate = (stage: Stage): void => fs_reclaim.might(stage.task);
 
-function reclaim(): Case[] {
-  const cases: Case[] = [];
-  for (const kind of KINDS) {
-    const column = kind.name;
-    const inside = (stage: Stage, moves: string): void => {
-      const held = fs_reclaim.enter(stage.task);
-      stage.play(kind, moves);
-      held.release();
-    };
-    const under = (stage: Stage): void => {
-      stage.play(kind, 'A+');
-      allocate(stage);
-      stage.play(kind, 'A-');
-    };
-    cases.push(
-      {
-        row: 'reclaim takes A, A allocates',
-        column,
-        expected: unlessRecursive(kind),
-        run: (stage) => {
-          inside(stage, 'A+ A-');
-          under(stage);
-        },
-      },
-      {
-        row: 'A allocates, reclaim takes A',
-        column,
-        expected: unlessRecursive(kind),
-        run: (stage) => {
-          under(stage);
-          inside(stage, 'A+ A-');
-        },
-      },
-      {
-        row: 'reclaim takes A-B, B allocates',
-        column,
-        expected: unlessRecursive(kind),
-        run: (stage) => {
-          inside(stage, 'A+ B+ B- A-');
-          stage.play(kind, 'B+');
-          allocate(stage);
-        },
-      },
-      {
-        row: 'A allocates, reclaim tries for A',
-        column,
-        // A sequence lock has no try: reclaim leaves it alone.
-        expected: 'nothing',
-        run: (stage) => {
-          under(stage);
-          inside(stage, kind.name === 'seq' ? 'B+ B-' : 'A? A-');
-        },
-      },
-      {
-        row: 'reclaim allocates under A',
-        column,
-        expected: ORDER,
-        run: (stage) => {
-          const held = fs_reclaim.enter(stage.task);
-          under(stage);
-          held.release();
-        },
-      },
-    );
-  }
-  return cases;
+/** Make moves with locks of a kind while memory is reclaimed. */
+function inReclaim(stage: Stage, kind: Kind, moves: string): void {
+  const held = fs_reclaim.enter(stage.task);
+  stage.play(kind, moves);
+  held.release();
 }
 
-export const nestingCases = (): Case[] => [...nestingLevels(), ...orderedClasses(), ...outerLocks(), ...reclaim()];
+/** Allocate with A held. */
+function allocateUnder(stage: Stage, kind: Kind): void {
+  stage.play(kind, 'A+');
+  allocate(stage);
+  stage.play(kind, 'A-');
+}
+
+function reclaimOf(kind: Kind): Case[] {
+  const column = kind.name;
+  return [
+    {
+      row: 'reclaim takes A, A allocates',
+      column,
+      expected: unlessRecursive(kind),
+      run: (stage) => {
+        inReclaim(stage, kind, 'A+ A-');
+        allocateUnder(stage, kind);
+      },
+    },
+    {
+      row: 'A allocates, reclaim takes A',
+      column,
+      expected: unlessRecursive(kind),
+      run: (stage) => {
+        allocateUnder(stage, kind);
+        inReclaim(stage, kind, 'A+ A-');
+      },
+    },
+    {
+      row: 'reclaim takes A-B, B allocates',
+      column,
+      expected: unlessRecursive(kind),
+      run: (stage) => {
+        inReclaim(stage, kind, 'A+ B+ B- A-');
+        stage.play(kind, 'B+');
+        allocate(stage);
+      },
+    },
+    {
+      row: 'A allocates, reclaim tries for A',
+      column,
+      // A sequence lock has no try: reclaim leaves it alone.
+      expected: 'nothing',
+      run: (stage) => {
+        allocateUnder(stage, kind);
+        inReclaim(stage, kind, kind.name === 'seq' ? 'B+ B-' : 'A? A-');
+      },
+    },
+    {
+      row: 'reclaim allocates under A',
+      column,
+      expected: ORDER,
+      run: (stage) => {
+        const held = fs_reclaim.enter(stage.task);
+        allocateUnder(stage, kind);
+        held.release();
+      },
+    },
+  ];
+}
+
+export const nestingCases = (): Case[] => [
+  ...nestingLevels(),
+  ...orderedClasses(),
+  ...outerLocks(),
+  ...KINDS.flatMap(reclaimOf),
+];

@@ -115,100 +115,117 @@ function given(stage: Stage, kind: Kind, name: string, subclass = 0) {
   return { guard, receiver };
 }
 
-function handedOver(): Case[] {
-  const cases: Case[] = [];
-  // A spinning lock stays with who has taken it.
-  for (const kind of KINDS.filter(({ spins }) => !spins)) {
-    const column = kind.name;
-    const lock = kind.make('A', 'A', new Map()).lock.name;
-    cases.push(
-      {
-        row: 'A given to another, who takes B; then B-A',
-        column,
-        expected: ['lock-order'],
-        run: (stage) => {
-          // B alone is known already: what matters is that A is held now.
-          stage.play(kind, 'B+ B-');
-          const { guard, receiver } = given(stage, kind, 'A');
-          stage.take(stage.subject(kind, 'B'), receiver)?.release();
-          guard?.release();
-          stage.play(kind, BA);
-        },
-        verify: names(`A:${lock}`, `B:${lock}`),
-      },
-      {
-        row: 'A given to another, who has B; then A-B',
-        column,
-        // Nobody has waited for A with B held.
-        expected: 'nothing',
-        run: (stage) => {
-          const receiver = stage.newTask();
-          const b = stage.take(stage.subject(kind, 'B'), receiver);
-          const a = stage.take(stage.subject(kind, 'A'));
-          a?.transfer(receiver);
-          a?.release();
-          b?.release();
-          stage.play(kind, AB);
-        },
-      },
-      {
-        row: 'A given away, then B, and B-A',
-        column,
-        // The giver has it no more when it takes B.
-        expected: 'nothing',
-        run: (stage) => {
-          const { guard, receiver } = given(stage, kind, 'A');
-          stage.play(kind, 'B+ B-');
-          guard?.release();
-          task_end(receiver);
-          stage.play(kind, BA);
-        },
-      },
-      {
-        row: 'given to another, and kept by it',
-        column,
-        expected: ['held-at-task-end'],
-        run: (stage) => {
-          const { receiver } = given(stage, kind, 'A');
-          task_end(stage.task);
-          task_end(receiver);
-        },
-        verify: ({ violations: [first] }) =>
-          differ('held at the end', first?.held.map((held) => held.class) ?? [], [`A:${lock}`]),
-      },
-    );
-    if (!kind.levels) continue;
-    cases.push({
-      row: 'A/1 given to another, who takes B; then B-A/1',
-      column,
-      expected: ['lock-order'],
-      run: (stage) => {
-        const { guard, receiver } = given(stage, kind, 'A', 1);
-        stage.take(stage.subject(kind, 'B'), receiver)?.release();
-        guard?.release();
-        const b = stage.take(stage.subject(kind, 'B'));
-        stage.take(stage.subject(kind, 'A'), stage.task, { subclass: 1 })?.release();
-        b?.release();
-      },
-      verify: names(`A:${lock}/1`, `B:${lock}`),
-    });
-  }
-  cases.push({
-    row: 'A downgraded, then B; then B-A',
-    column: 'wsem',
+/** Known already is B alone: what matters is that A is held now. */
+function takesInside(kind: Kind): Case {
+  const lock = lockNameOf(kind);
+  return {
+    row: 'A given to another, who takes B; then B-A',
+    column: kind.name,
     expected: ['lock-order'],
-    run: async (stage) => {
-      const kind = kindOf('wsem');
-      const { lock } = stage.subject(kind, 'A');
-      if (!(lock instanceof RwSem)) throw new Error('no semaphore');
-      const shared = lock.downgrade(await lock.write(stage.task, 0));
-      stage.take(stage.subject(kind, 'B'))?.release();
-      shared.release();
+    run: (stage) => {
+      stage.play(kind, 'B+ B-');
+      const { guard, receiver } = given(stage, kind, 'A');
+      stage.take(stage.subject(kind, 'B'), receiver)?.release();
+      guard?.release();
       stage.play(kind, BA);
     },
-    verify: names('A:s_umount', 'B:s_umount'),
-  });
-  return cases;
+    verify: names(`A:${lock}`, `B:${lock}`),
+  };
+}
+
+/** Nobody has waited for A with B held. */
+function hasInside(kind: Kind): Case {
+  return {
+    row: 'A given to another, who has B; then A-B',
+    column: kind.name,
+    expected: 'nothing',
+    run: (stage) => {
+      const receiver = stage.newTask();
+      const b = stage.take(stage.subject(kind, 'B'), receiver);
+      const a = stage.take(stage.subject(kind, 'A'));
+      a?.transfer(receiver);
+      a?.release();
+      b?.release();
+      stage.play(kind, AB);
+    },
+  };
+}
+
+/** The giver has A no more when it takes B. */
+function takesAfterwards(kind: Kind): Case {
+  return {
+    row: 'A given away, then B, and B-A',
+    column: kind.name,
+    expected: 'nothing',
+    run: (stage) => {
+      const { guard, receiver } = given(stage, kind, 'A');
+      stage.play(kind, 'B+ B-');
+      guard?.release();
+      task_end(receiver);
+      stage.play(kind, BA);
+    },
+  };
+}
+
+function keeps(kind: Kind): Case {
+  return {
+    row: 'given to another, and kept by it',
+    column: kind.name,
+    expected: ['held-at-task-end'],
+    run: (stage) => {
+      const { receiver } = given(stage, kind, 'A');
+      task_end(stage.task);
+      task_end(receiver);
+    },
+    verify: ({ violations: [first] }) =>
+      differ('held at the end', first?.held.map((held) => held.class) ?? [], [`A:${lockNameOf(kind)}`]),
+  };
+}
+
+function takesInsideLevel(kind: Kind): Case {
+  const lock = lockNameOf(kind);
+  return {
+    row: 'A/1 given to another, who takes B; then B-A/1',
+    column: kind.name,
+    expected: ['lock-order'],
+    run: (stage) => {
+      const { guard, receiver } = given(stage, kind, 'A', 1);
+      stage.take(stage.subject(kind, 'B'), receiver)?.release();
+      guard?.release();
+      const b = stage.take(stage.subject(kind, 'B'));
+      stage.take(stage.subject(kind, 'A'), stage.task, { subclass: 1 })?.release();
+      b?.release();
+    },
+    verify: names(`A:${lock}/1`, `B:${lock}`),
+  };
+}
+
+const downgraded: Case = {
+  row: 'A downgraded, then B; then B-A',
+  column: 'wsem',
+  expected: ['lock-order'],
+  run: async (stage) => {
+    const kind = kindOf('wsem');
+    const { lock } = stage.subject(kind, 'A');
+    if (!(lock instanceof RwSem)) throw new Error('no semaphore');
+    const shared = lock.downgrade(await lock.write(stage.task, 0));
+    stage.take(stage.subject(kind, 'B'))?.release();
+    shared.release();
+    stage.play(kind, BA);
+  },
+  verify: names('A:s_umount', 'B:s_umount'),
+};
+
+function lockNameOf(kind: Kind): string {
+  return kind.make('A', 'A', new Map()).lock.name;
+}
+
+function handedOver(): Case[] {
+  // A spinning lock stays with who has taken it.
+  const kinds = KINDS.filter(({ spins }) => !spins);
+  const levels = kinds.filter(({ levels }) => levels);
+  const ofEach = [takesInside, hasInside, takesAfterwards, keeps];
+  return [...kinds.flatMap((kind) => ofEach.map((one) => one(kind))), ...levels.map(takesInsideLevel), downgraded];
 }
 
 export const reportCases = (): Case[] => [...storms(), ...handedOver()];

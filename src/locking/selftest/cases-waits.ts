@@ -124,6 +124,12 @@ function queues(): Case[] {
         shared.release();
       },
     },
+  ];
+}
+
+/** A bit lock, which anybody may unlock who was left to. */
+function bits(): Case[] {
+  return [
     {
       row: 'waiting for a lock of its own to be unlocked',
       column: 'bit',
@@ -163,4 +169,4 @@ function queues(): Case[] {
   ];
 }
 
-export const waitCases = (): Case[] => [...circles(), ...queues()];
+export const waitCases = (): Case[] => [...circles(), ...queues(), ...bits()];
