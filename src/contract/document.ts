@@ -114,8 +114,3 @@ function blockingRule(lines: readonly string[], start: number, limit: number): s
   }
   return undefined;
 }
-
-/** How many rows and prototypes the document has, for a line of summary. */
-export function countOperations(sections: readonly DocumentSection[]): number {
-  return sections.reduce((sum, { operations }) => sum + operations.size, 0);
-}

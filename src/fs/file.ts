@@ -12,8 +12,6 @@ import type { file_operations } from './operations.js';
 export const FMODE_READ = 1;
 export const FMODE_WRITE = 2;
 export const FMODE_LSEEK = 4;
-export const FMODE_EXEC = 32;
-export const FMODE_NONOTIFY = 64;
 /** Only names something (O_PATH). */
 export const FMODE_PATH = 1 << 14;
 export const FMODE_OPENED = 128;

@@ -1,7 +1,6 @@
 /** struct inode: a file as the VFS knows it, whatever its name. */
 
 import { GUARDED, guard_write } from '../locking/guarded.js';
-import { Mutex } from '../locking/mutex.js';
 import { RwSem } from '../locking/rwsem.js';
 import { SpinLock } from '../locking/spinlock.js';
 import { AddressSpace, type MappingHost } from '../mm/address-space.js';
@@ -230,11 +229,6 @@ export function inode_set_nosec(task: Task, inode: Inode, since: Timespec): void
 /** A directory is removed: nothing is made or found in it any more (S_DEAD). i_rwsem is held exclusively. */
 export function inode_set_dead(task: Task, inode: Inode): void {
   inode_attrs(task, inode).i_flags |= S_DEAD;
-}
-
-/** For use where a directory's readers share a position; one mutex a file (f_pos_lock). */
-export function newPosLock(): Mutex<'f_pos_lock'> {
-  return new Mutex('f_pos_lock');
 }
 
 /** Whether it is a directory (S_ISDIR). */

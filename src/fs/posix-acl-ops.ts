@@ -12,13 +12,7 @@ import { I_MUTEX_NORMAL, type Inode, isDir, S_APPEND, S_IMMUTABLE } from './inod
 import { inGroup, inode_owner_or_capable } from './inode-owner.js';
 import { try_break_deleg, waiting_for_delegations } from './locks/break-lease.js';
 import type { AclType, inode_operations as inode_ops } from './operations.js';
-import {
-  posix_acl_chmod_masq,
-  posix_acl_create_masq,
-  posix_acl_equiv_mode,
-  posix_acl_from_mode,
-  posix_acl_valid,
-} from './posix-acl.js';
+import { posix_acl_chmod_masq, posix_acl_create_masq, posix_acl_equiv_mode, posix_acl_valid } from './posix-acl.js';
 import { ACL_DONT_CACHE, type PosixAcl } from './posix-acl-types.js';
 import { SB_POSIXACL } from './super-block.js';
 import { withWrite } from './super-freeze.js';
@@ -233,9 +227,4 @@ function inherit(inherited: PosixAcl | undefined, task: Task, mode: number): Cre
 function plain(task: Task, mode: number): CreatedAcls {
   const cut = isSymlink(mode) ? mode : mode & ~task.umask;
   return { mode: cut, acl: undefined, default_acl: undefined };
-}
-
-/** The access list of a file, or the one that its mode amounts to: for those who want one in any case. */
-export function acl_or_mode(task: Task, inode: Inode): Awaitable<PosixAcl> {
-  return andThen(get_inode_acl(task, inode, 'access'), (acl) => acl ?? posix_acl_from_mode(inode.i_mode));
 }

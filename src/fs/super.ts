@@ -182,8 +182,3 @@ export async function do_remount(task: Task, sb: SuperBlock, flags: number, data
   }
   sb_set_flags(task, sb, wanted);
 }
-
-/** Whether the superblock takes no changes (sb_rdonly). */
-export function isReadOnly(sb: SuperBlock): boolean {
-  return (sb.s_flags & SB_RDONLY) !== 0;
-}

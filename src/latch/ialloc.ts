@@ -7,7 +7,7 @@ import { type Held, release_held } from '../locking/held.js';
 import { type Awaitable, andThen, instead, withCleanup } from '../sched/awaitable.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
-import { ALLOC_CREDITS, type Allocator } from './alloc.js';
+import type { Allocator } from './alloc.js';
 import { clearBit, countSet, isSet, setBit } from './bitmap.js';
 import { get32, put32 } from './format/bytes.js';
 import { INODE_BITMAP, INODE_SIZE, INODES_PER_BLOCK, ROOM_BITMAP, ROOT_BLOCK } from './format/layout.js';
@@ -15,9 +15,6 @@ import { COMPAT_INODE_BLOCKS, type Superblock } from './format/superblock.js';
 import { type Bitmap, type Group, type Groups, groupOf, isUsable } from './groups.js';
 import { InodeRoom } from './inode-room.js';
 import type { Handle } from './journal/types.js';
-
-/** Blocks that taking or giving back an inode may dirty: those for its block, the two other bitmaps, and the block of inodes. */
-export const INODE_CREDITS = ALLOC_CREDITS + 3;
 
 export class InodeAllocator {
   readonly #bdev: BlockDevice;

@@ -12,9 +12,6 @@ import type { LatchInode } from './inode.js';
 import { writeInode } from './inode-disk.js';
 import type { Handle } from './journal/types.js';
 
-/** Blocks that joining or leaving the list may dirty: the superblock, and the inodes before and here. */
-export const ORPHAN_CREDITS = 3;
-
 export class Orphans {
   readonly #info: LatchInfo;
   readonly s_orphan_lock = new Mutex('s_orphan_lock');

@@ -144,11 +144,6 @@ export function file_check_and_advance_wb_err(file: MmFile): Errno | undefined {
   return error;
 }
 
-/** What a file that is opened now counts as told (file_sample_wb_err): to be stored in f_wb_err at open. */
-export function filemap_sample_wb_err(mapping: AddressSpace): number {
-  return mapping.wb_err.sample();
-}
-
 function needsWriteback(mapping: AddressSpace): boolean {
   return mapping.i_pages.marked('dirty') || mapping.i_pages.marked('writeback');
 }

@@ -42,7 +42,6 @@ export const VM_FAULT_LOCKED = 0x200;
 export const VM_FAULT_RETRY = 0x400;
 /** No huge page here: take small ones. */
 export const VM_FAULT_FALLBACK = 0x800;
-export const VM_FAULT_DONE_COW = 0x1000;
 export const VM_FAULT_ERROR = VM_FAULT_OOM | VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV | VM_FAULT_HWPOISON | VM_FAULT_FALLBACK;
 
 export const FAULT_FLAG_WRITE = 0x1;
@@ -50,8 +49,6 @@ export const FAULT_FLAG_WRITE = 0x1;
 export const FAULT_FLAG_ALLOW_RETRY = 0x4;
 /** It has been tried once. */
 export const FAULT_FLAG_TRIED = 0x20;
-/** A signal ends the wait. */
-export const FAULT_FLAG_INTERRUPTIBLE = 0x200;
 
 /** What an area asks of the file that it maps; the VFS wraps its open files in it. */
 export interface VmFile extends MmFile {

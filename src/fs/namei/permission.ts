@@ -18,7 +18,6 @@ import { assert_sb_write_started } from '../super-freeze.js';
 export const MAY_EXEC = 1;
 export const MAY_WRITE = 2;
 export const MAY_READ = 4;
-export const MAY_APPEND = 8;
 export const MAY_ACCESS = 0x10;
 export const MAY_OPEN = 0x20;
 export const MAY_CHDIR = 0x40;

@@ -15,16 +15,11 @@ import { S_IFMT, S_IFREG } from '../../uapi/stat.js';
 import type { Use } from '../anonymous.js';
 import { FUSE_ROOT_ID } from '../protocol/flags.js';
 import type { ReadIn, RequestHeader } from '../protocol/requests.js';
-import { type Attr, type Entry, encodeAttr, encodeEntry } from '../protocol/write.js';
+import { type Entry, encodeAttr, encodeEntry } from '../protocol/write.js';
 import type { Session } from '../session.js';
 
 /** The attributes that every caller of stat wants (STATX_BASIC_STATS and STATX_BTIME). */
 const ALL = 0xfff;
-
-/** struct fuse_attr of an inode. */
-export function attrOf(stat: Kstat): Attr {
-  return stat;
-}
 
 /** The attributes of a dentry's inode, through ->getattr. */
 export function statOf(task: Task, dentry: Dentry): Awaitable<Kstat> {
