@@ -23,7 +23,7 @@ const LAYERS = [
   'cli',
 ];
 const TIME_AND_CHANCE =
-  /\b(setTimeout|setImmediate|setInterval|Date\.now|performance\.now|Math\.random|process\.hrtime|Promise\.race)\b/;
+  /\b(setTimeout|setImmediate|setInterval|Date\.now|performance\.now|Math\.random|process\.hrtime|Promise\.race|clock_gettime|coarseTime)\b/;
 const MAY_READ_CLOCKS = new Set(['sched', 'report', 'fuse', 'cli']);
 const MAX_BYTES = 20 * 1024;
 
@@ -50,6 +50,33 @@ t.test('imports point down the layer list', (t) => {
     }
   }
   t.same(upward, []);
+  t.end();
+});
+
+/** The file of each layer that is read first. Numbers have none: a header each. */
+const MAIN = new Map([
+  ['contract', 'row'],
+  ['sched', 'scheduler'],
+  ['locking', 'context'],
+  ['report', 'log'],
+  ['block', 'block-device'],
+  ['mm', 'address-space'],
+  ['fs', 'super-block'],
+  ['control', 'super'],
+  ['latch', 'super'],
+  ['fuse', 'session'],
+  ['cli', 'main'],
+]);
+
+t.test('the main file of a layer says what the layer is, and what it may import', (t) => {
+  for (const [i, layer] of LAYERS.entries()) {
+    const main = MAIN.get(layer);
+    if (main === undefined) continue;
+    const [said = ''] = /\/\*\*[\s\S]*?\*\//.exec(readFileSync(join(src, layer, `${main}.ts`), 'utf8')) ?? [];
+    const below = LAYERS[i - 1];
+    const may = below === undefined ? 'nothing' : `${below}/ and below`;
+    t.match(said, new RegExp(`\\b${layer}/ is [^;]+; it may import ${may}`), layer);
+  }
   t.end();
 });
 

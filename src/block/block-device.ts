@@ -1,4 +1,8 @@
-/** struct block_device: a device that can be opened, and its operations under open_mutex. */
+/**
+ * struct block_device: a device that can be opened, and its operations under open_mutex.
+ *
+ * block/ is devices, their requests and buffers; it may import report/ and below.
+ */
 import { block_device_operations as rows } from '../contract/block-device.js';
 import { call, type LockRef } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';

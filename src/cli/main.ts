@@ -1,6 +1,8 @@
 /**
  * The command line: `latchfs mount|umount|mkfs|fsck|contract|selftest|trace`, and the form that mount(8) calls. A command is loaded when it is asked for: the filesystem is a
  * few hundred files, which umount and --help need not wait for.
+ *
+ * cli/ is the commands; it may import fuse/ and below.
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';

@@ -1,4 +1,4 @@
-/** What a row of the locking document is, as data. The lowest layer: it imports nothing. */
+/** What a row of the locking document is. contract/ is that document as data; it may import nothing. */
 
 export type Section =
   | 'dentry_operations'

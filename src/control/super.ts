@@ -1,4 +1,8 @@
-/** The control filesystem: one directory of control files, all of it in the dcache. */
+/**
+ * The control filesystem: one directory of control files, all of it in the dcache.
+ *
+ * control/ is the directory .latchfs; it may import fs/ and below.
+ */
 
 import { d_make_root } from '../fs/dcache-alias.js';
 import { Inode, inode_init } from '../fs/inode.js';

@@ -1,4 +1,8 @@
-/** struct super_block: one mounted filesystem. The functions that mount, sync and shut it down are in super.ts. */
+/**
+ * struct super_block: one mounted filesystem. The functions that mount, sync and shut it down are in super.ts.
+ *
+ * fs/ is the VFS; it may import mm/ and below.
+ */
 import type { BlockDevice } from '../block/block-device.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import { class_key, type LockClassKey } from '../locking/lockdep/class.js';

@@ -1,6 +1,8 @@
 /**
  * The session: every request of the kernel becomes a Task, is dispatched to the VFS, and is answered. What one opcode does is in ops/; what all of them
  * share (tasks, replies, interrupts, node ids, open files) is here.
+ *
+ * fuse/ is the connection with the kernel; it may import latch/ and below, and its wire (protocol/, device, loop, mounting) nothing but uapi/.
  */
 
 import { SB_POSIXACL, type SuperBlock } from '../fs/super-block.js';

@@ -1,4 +1,8 @@
-/** The latch filesystem's type: what a mount does. */
+/**
+ * The latch filesystem's type: what a mount does.
+ *
+ * latch/ is the concrete filesystem, written against the operations of the VFS; it may import control/ and below.
+ */
 
 import type { BlockDevice } from '../block/block-device.js';
 import { brelse } from '../block/buffer.js';

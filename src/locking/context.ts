@@ -2,6 +2,8 @@
  * The lock context: every operation of the filesystem is called through `call`, which holds the operation to its row of the
  * contract; the layer that calls it takes the row's locks through `take`, in the mode that the row says. The mode of a lock
  * is stated in the row and nowhere else.
+ *
+ * locking/ is the locks and their validator; it may import sched/ and below.
  */
 import type { LockName, Row } from '../contract/row.js';
 import type { Awaitable, Given } from '../sched/awaitable.js';

@@ -1,4 +1,8 @@
-/** address_space: the pages of one file, and the lock that keeps them and the file's blocks together. */
+/**
+ * address_space: the pages of one file, and the lock that keeps them and the file's blocks together.
+ *
+ * mm/ is the page cache and the memory of processes; it may import block/ and below.
+ */
 import { RwSem } from '../locking/rwsem.js';
 import type { Errno } from '../sched/errno.js';
 import type { ErrseqCursor } from '../sched/errseq.js';

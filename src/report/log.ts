@@ -1,4 +1,8 @@
-/** The log: pino, readable on a terminal, one JSON record a line elsewhere. */
+/**
+ * The log: pino, readable on a terminal, one JSON record a line elsewhere.
+ *
+ * report/ is what is told of locks and violations; it may import locking/ and below.
+ */
 import pino, { type Logger } from 'pino';
 import { prettyFactory } from 'pino-pretty';
 import type { Violation } from '../locking/lockdep/violation.js';

@@ -1,6 +1,8 @@
 /**
  * The seam between the filesystem and time: every wait, timer, clock reading and random number of the layers below
  * fuse/ goes through this interface, so that an exploring scheduler can replace the real one.
+ *
+ * sched/ is tasks, how they wait, and time; it may import uapi/ and below.
  */
 import type { Awaitable, Given } from './awaitable.js';
 import type { Timespec } from './time.js';
