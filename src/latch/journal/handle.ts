@@ -9,7 +9,7 @@ import type { Task } from '../../sched/task.js';
 import type { LogJournal } from './journal.js';
 import { PER_BLOCK } from './layout.js';
 import { JournalHead, journal_head, type Transaction } from './transaction.js';
-import { aborted_errno, type FrozenTrigger, type Handle } from './types.js';
+import { aborted_errno, type FrozenTrigger, type Handle, last_use_ends } from './types.js';
 
 export class LogHandle implements Handle {
   readonly journal: LogJournal;
@@ -53,12 +53,7 @@ export class LogHandle implements Handle {
   }
 
   stop(task: Task): void {
-    if (task.journal_info !== this) throw errno('EIO', 'a handle is stopped that is not open');
-    if (this.nested > 0) {
-      this.nested--;
-      return;
-    }
-    task.journal_info = undefined;
+    if (!last_use_ends(task, this)) return;
     this.#access?.ends(task);
     this.#detach();
     if (this.journal.error !== undefined) throw errno('EIO', 'the journal was aborted');

@@ -9,7 +9,14 @@ import { sync_blockdev } from '../../block/buffer-writeback.js';
 import type { Awaitable } from '../../sched/awaitable.js';
 import { type Errno, errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
-import { aborted_errno, assert_no_handle, type FrozenTrigger, type Handle, type Journal } from './types.js';
+import {
+  aborted_errno,
+  assert_no_handle,
+  type FrozenTrigger,
+  type Handle,
+  type Journal,
+  last_use_ends,
+} from './types.js';
 
 /** The number of what is no transaction. */
 const NO_TRANSACTION = 1;
@@ -93,12 +100,7 @@ class NoHandle implements Handle {
   }
 
   stop(task: Task): void {
-    if (task.journal_info !== this) throw errno('EIO', 'a handle is stopped that is not open');
-    if (this.nested > 0) {
-      this.nested--;
-      return;
-    }
-    task.journal_info = undefined;
+    if (!last_use_ends(task, this)) return;
     this.#access?.ends(task);
     this.#runCallbacks(task);
     if (this.journal.error !== undefined) throw errno('EIO', 'the filesystem was aborted');

@@ -111,3 +111,14 @@ export function enter_commit(task: Task): void {
 export function assert_no_handle(task: Task): void {
   if (task.journal_info !== undefined) throw errno('EDEADLK', 'a task with an open handle waits for a commit');
 }
+
+/** End one use of the handle that a task has open. @returns whether it was the last: the task has none any more @throws EIO where it is not open */
+export function last_use_ends(task: Task, handle: Handle & { nested: number }): boolean {
+  if (task.journal_info !== handle) throw errno('EIO', 'a handle is stopped that is not open');
+  if (handle.nested > 0) {
+    handle.nested--;
+    return false;
+  }
+  task.journal_info = undefined;
+  return true;
+}
