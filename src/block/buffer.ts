@@ -1,6 +1,6 @@
 /** What is done with one buffer: references, its lock, dirty or not, read and written (fs/buffer.c). */
 import { buffer_head } from '../contract/buffer-head.js';
-import { call } from '../locking/context.js';
+import { invoke } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import type { Held } from '../locking/held.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
@@ -109,7 +109,8 @@ export function completed(task: Task, bh: BufferHead, error: Errno | undefined):
   const held = bh.lock.writer;
   held?.transfer(task);
   try {
-    call(task, buffer_head.b_end_io, { bh: bh.lock }, () => bh.b_end_io?.(task, bh, error === undefined));
+    const { b_end_io } = bh;
+    if (b_end_io !== undefined) invoke(task, buffer_head.b_end_io, { bh: bh.lock }, b_end_io, bh, error === undefined);
   } catch (thrown) {
     // Who waits for the buffer must not wait for ever because a callback has failed.
     if (held?.released === false) {
@@ -155,15 +156,19 @@ async function waitUnlocked(task: Task, bh: BufferHead): Promise<void> {
  * @throws EIO
  */
 export function sync_dirty_buffer(task: Task, bh: BufferHead, fua = false, preflush = false): Awaitable<void> {
-  return andThen(bh.lock.lock(task), (held) => {
-    if (!bh.dirty) {
-      held.release();
-      return undefined;
-    }
-    clear_buffer_dirty(bh);
-    submit_bh(task, 'write', bh, end_buffer_write_sync, fua, preflush);
-    return andThen(wait_on_buffer(task, bh), () => {
-      if (bh.write_io_error) throw errno('EIO', `block ${bh.b_blocknr} of ${bh.b_bdev.name} could not be written`);
-    });
-  });
+  return andThen(bh.lock.lock(task), syncLocked, task, bh, fua, preflush);
+}
+
+function syncLocked(held: Held, task: Task, bh: BufferHead, fua: boolean, preflush: boolean): Awaitable<void> {
+  if (!bh.dirty) {
+    held.release();
+    return undefined;
+  }
+  clear_buffer_dirty(bh);
+  submit_bh(task, 'write', bh, end_buffer_write_sync, fua, preflush);
+  return andThen(wait_on_buffer(task, bh), throwIfLost, bh);
+}
+
+function throwIfLost(_written: void, bh: BufferHead): void {
+  if (bh.write_io_error) throw errno('EIO', `block ${bh.b_blocknr} of ${bh.b_bdev.name} could not be written`);
 }

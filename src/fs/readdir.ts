@@ -1,8 +1,8 @@
 /** Reading directories (fs/readdir.c). */
 import { file_operations as rows } from '../contract/file.js';
-import { call, take } from '../locking/context.js';
+import { invoke, take } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
-import { type Held, heldBy } from '../locking/held.js';
+import { type Held, heldBy, release_held } from '../locking/held.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -16,6 +16,8 @@ import type { DirContext } from './types.js';
 /** Lists a directory, as file_operations.iterate_shared. */
 export type Iterator = NonNullable<file_operations['iterate_shared']>;
 
+/** Who waits for a directory may be killed. */
+const KILLABLE = { killable: true };
 /** A context that starts where the file is. */
 const FROM_FILE = -1;
 
@@ -39,30 +41,54 @@ export function iterate_dir_from_pos(
 export function iterate_dir(task: Task, file: File, ctx: DirContext): Awaitable<void> {
   if (task.validator.stacks) watch_actor(task, ctx);
   const { iterate_shared } = file.f_op;
-  const { f_inode: inode } = file;
   if (iterate_shared === undefined) throw errno('ENOTDIR');
+  return andThen(file.f_pos_lock.lock(task), withPosition, task, file, ctx, iterate_shared);
+}
+
+function withPosition(
+  position: Held,
+  task: Task,
+  file: File,
+  ctx: DirContext,
+  iterate_shared: Iterator,
+): Awaitable<void> {
+  return withCleanup(lockDirectory, release_held, position, task, file, ctx, iterate_shared);
+}
+
+function lockDirectory(
+  _position: Held,
+  task: Task,
+  file: File,
+  ctx: DirContext,
+  iterate_shared: Iterator,
+): Awaitable<void> {
+  const taken = take(task, rows.iterate_shared, 'inode', file.f_inode.i_rwsem, I_MUTEX_NORMAL, KILLABLE);
+  return andThen(taken, withDirectory, task, file, ctx, iterate_shared);
+}
+
+function withDirectory(held: Held, task: Task, file: File, ctx: DirContext, iterate_shared: Iterator): Awaitable<void> {
+  return withCleanup(iterateLocked, release_held, held, task, file, ctx, iterate_shared);
+}
+
+function iterateLocked(
+  _held: Held,
+  task: Task,
+  file: File,
+  ctx: DirContext,
+  iterate_shared: Iterator,
+): Awaitable<void> {
+  const { f_inode: inode } = file;
+  if (ctx.pos === FROM_FILE) ctx.pos = file.f_pos;
+  if ((inode.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
   const participants = { file: file.f_pos_lock, inode: inode.i_rwsem };
-  const listed = (): Awaitable<void> => {
-    if (ctx.pos === FROM_FILE) ctx.pos = file.f_pos;
-    if ((inode.i_flags & S_DEAD) !== 0) throw errno('ENOENT');
-    return andThen(
-      call(task, rows.iterate_shared, participants, () => iterate_shared(task, file, ctx)),
-      () => {
-        guard_write(task, GUARDED.f_pos, file.f_pos_lock);
-        file.f_pos = ctx.pos;
-        return file_accessed(task, file);
-      },
-    );
-  };
-  return andThen(file.f_pos_lock.lock(task), (position) =>
-    withCleanup(
-      () =>
-        andThen(take(task, rows.iterate_shared, 'inode', inode.i_rwsem, I_MUTEX_NORMAL, { killable: true }), (held) =>
-          withCleanup(listed, () => held.release()),
-        ),
-      () => position.release(),
-    ),
-  );
+  const listed = invoke(task, rows.iterate_shared, participants, iterate_shared, file, ctx);
+  return andThen(listed, keepPosition, task, file, ctx);
+}
+
+function keepPosition(_listed: void, task: Task, file: File, ctx: DirContext): Awaitable<void> {
+  guard_write(task, GUARDED.f_pos, file.f_pos_lock);
+  file.f_pos = ctx.pos;
+  return file_accessed(task, file);
 }
 
 /** An entry goes to the caller's memory, which may have to be faulted in: looked at with the deep checks on, because there are many. */

@@ -7,6 +7,7 @@ import type { BlockDevice } from '../block/block-device.js';
 import { inode_dio_begin, inode_dio_end } from '../fs/dio-count.js';
 import { generic_file_read_iter, read_accessed, readDirect } from '../fs/read-write.js';
 import { GUARDED, guard_read } from '../locking/guarded.js';
+import { type Held, release_held } from '../locking/held.js';
 import type { IovIter } from '../mm/iov-iter.js';
 import { IOCB_QUEUED, type Kiocb } from '../mm/operations.js';
 import { type Awaitable, andThen, instead, withCleanup } from '../sched/awaitable.js';
@@ -38,7 +39,7 @@ function gatherRead(
     out.total += iter.addBytes(bytes.subarray(0, length));
     return at + length;
   };
-  return andThen(gather(task, inode, start, end, take), () => out);
+  return andThen(gather(task, inode, start, end, take), instead, out);
 }
 
 /** Find the pieces of a write, as far as it overwrites what is on the device already. */
@@ -57,11 +58,11 @@ function gatherWrite(
     out.total += bytes.length;
     return at + bytes.length;
   };
-  return andThen(gather(task, inode, start, end, take), () => out);
+  return andThen(gather(task, inode, start, end, take), instead, out);
 }
 
 /** Do it: waited for, or queued where the kiocb has somebody who is told. @throws EIO */
-function transfer(task: Task, inode: LatchInode, iocb: Kiocb, what: Transfer): Awaitable<number | typeof IOCB_QUEUED> {
+function transfer(what: Transfer, task: Task, inode: LatchInode, iocb: Kiocb): Awaitable<number | typeof IOCB_QUEUED> {
   const { total } = what;
   if (what.pieces.length === 0) return total;
   const { bdev } = infoOf(inode.i_sb);
@@ -99,9 +100,8 @@ export function latch_direct_IO(task: Task, iocb: Kiocb, iter: IovIter): Awaitab
   if (iter.source !== undefined) return write(task, inode, iocb, iter);
   const end = Math.min(pos + iter.count, inode.i_size);
   if (end <= pos) return 0;
-  return andThen(gatherRead(task, inode, iter, pos, end, { op: 'read', pieces: [], total: 0 }), (found) =>
-    transfer(task, inode, iocb, found),
-  );
+  const found = gatherRead(task, inode, iter, pos, end, { op: 'read', pieces: [], total: 0 });
+  return andThen(found, transfer, task, inode, iocb);
 }
 
 /** What overwrites stored bytes goes straight to them; for anything more the metadata must change. */
@@ -110,9 +110,21 @@ function write(task: Task, inode: LatchInode, iocb: Kiocb, iter: IovIter): Await
   const end = pos + wholeSectors(iter.count);
   if (end === pos) return 0;
   const stored = Math.min(end, pos + wholeSectors(Math.max(0, inode.i_disksize - pos)));
-  return andThen(gatherWrite(task, inode, iter, pos, stored, { op: 'write', pieces: [], total: 0 }), (found) =>
-    pos + found.total === end ? transfer(task, inode, iocb, found) : dio_write(task, inode, pos, end, iter, found),
-  );
+  const found = gatherWrite(task, inode, iter, pos, stored, { op: 'write', pieces: [], total: 0 });
+  return andThen(found, writeFound, task, inode, iocb, iter, end);
+}
+
+function writeFound(
+  found: Transfer,
+  task: Task,
+  inode: LatchInode,
+  iocb: Kiocb,
+  iter: IovIter,
+  end: number,
+): Awaitable<number | typeof IOCB_QUEUED> {
+  const { ki_pos: pos } = iocb;
+  if (pos + found.total === end) return transfer(found, task, inode, iocb);
+  return dio_write(task, inode, pos, end, iter, found);
 }
 
 function wholeSectors(bytes: number): number {
@@ -129,13 +141,15 @@ export function latch_read_iter(task: Task, iocb: Kiocb, iter: IovIter): Awaitab
   if (!iocb.direct) return generic_file_read_iter(task, iocb, iter);
   const held = iocb.nowait ? i_rwsem.tryRead(task) : i_rwsem.read(task);
   if (held === undefined) throw errno('EAGAIN');
-  const read = andThen(held, (guard) =>
-    withCleanup(
-      () => (iter.count === 0 ? 0 : readDirect(task, iocb, iter)),
-      () => guard.release(),
-    ),
-  );
-  return andThen(read, read_accessed<number | typeof IOCB_QUEUED>, task, iocb);
+  return andThen(andThen(held, readHeld, task, iocb, iter), read_accessed<number | typeof IOCB_QUEUED>, task, iocb);
+}
+
+function readHeld(held: Held, task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number | typeof IOCB_QUEUED> {
+  return withCleanup(readLocked, release_held, held, task, iocb, iter);
+}
+
+function readLocked(_held: Held, task: Task, iocb: Kiocb, iter: IovIter): Awaitable<number | typeof IOCB_QUEUED> {
+  return iter.count === 0 ? 0 : readDirect(task, iocb, iter);
 }
 
 /**
@@ -154,6 +168,6 @@ export function latch_swap_rw(task: Task, iocb: Kiocb, iter: IovIter): Awaitable
     if (!writes) iter.addBytes(bytes);
     const op = writes ? 'write' : 'read';
     const pieces = [{ sector: sectorOf(extent, pos), vecs: [bytes] }];
-    return transfer(task, inode, iocb, { op, pieces, total: bytes.length });
+    return transfer({ op, pieces, total: bytes.length }, task, inode, iocb);
   });
 }

@@ -15,7 +15,7 @@ import { generic_error_remove_folio } from '../mm/memory-failure.js';
 import { filemap_migrate_folio } from '../mm/migrate.js';
 import type { address_space_operations, Kiocb, WriteBegun } from '../mm/operations.js';
 import { pagecache_isize_extended } from '../mm/truncate.js';
-import { type Awaitable, andThen } from '../sched/awaitable.js';
+import { type Awaitable, andThen, instead } from '../sched/awaitable.js';
 import { isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { FS_SECRM_FL } from '../uapi/fs.js';
@@ -163,7 +163,7 @@ function write_end(
   folio_unlock(task, folio);
   folio_put(folio);
   if (copied === 0 || pos <= oldSize) return copied;
-  return andThen(pagecache_isize_extended(task, mapping, oldSize, pos), () => copied);
+  return andThen(pagecache_isize_extended(task, mapping, oldSize, pos), instead, copied);
 }
 
 /** ->open. @throws EIO where the filesystem was shut down */

@@ -44,14 +44,18 @@ export class InodeAllocator {
   /** Whether a block holds inodes: what a number from outside must be checked for. @throws EIO */
   holdsInodes(task: Task, block: number): Awaitable<boolean> {
     if (!isUsable(this.#super, block) || groupOf(block) >= this.#groups.count) return false;
-    return andThen(this.#groups.load(task, groupOf(block)), (group) =>
-      andThen(this.#groups.read(task, group, INODE_BITMAP), (bh) => {
-        if (bh === undefined) return false;
-        const set = isSet(bh.b_data, block - group.base);
-        brelse(bh);
-        return set;
-      }),
-    );
+    return andThen(this.#groups.load(task, groupOf(block)), InodeAllocator.#readBitmap, task, this.#groups, block);
+  }
+
+  static #readBitmap(group: Group, task: Task, groups: Groups, block: number): Awaitable<boolean> {
+    return andThen(groups.read(task, group, INODE_BITMAP), InodeAllocator.#holds, block - group.base);
+  }
+
+  static #holds(bitmap: BufferHead | undefined, bit: number): boolean {
+    if (bitmap === undefined) return false;
+    const set = isSet(bitmap.b_data, bit);
+    brelse(bitmap);
+    return set;
   }
 
   /**

@@ -251,11 +251,12 @@ export function setOps(inode: LatchInode): void {
  * @throws ESTALE where it is free, or has no links without being the orphan that is dealt with: whoever lets go of it would delete it; EIO
  */
 export function latch_iget(task: Task, info: LatchInfo, ino: number): Awaitable<LatchInode> {
-  return andThen(iget_locked(task, info.sb, ino), (found) => {
-    const inode = latchInode(found);
-    if ((inode.i_state & I_NEW) === 0) return inode;
-    return readInode(task, info, inode);
-  });
+  return andThen(iget_locked(task, info.sb, ino), readIfNew, task, info);
+}
+
+function readIfNew(found: Inode, task: Task, info: LatchInfo): Awaitable<LatchInode> {
+  const inode = latchInode(found);
+  return (inode.i_state & I_NEW) === 0 ? inode : readInode(task, info, inode);
 }
 
 /**

@@ -9,6 +9,7 @@ import type { VmArea } from '../mm/vma.js';
 import { type Awaitable, andThen } from '../sched/awaitable.js';
 import type { Task } from '../sched/task.js';
 import { delay } from './delayed.js';
+import type { Extent } from './format/inode.js';
 import { infoOf } from './info.js';
 import { type LatchInode, latchInode } from './inode.js';
 
@@ -37,7 +38,9 @@ export function latch_get_unmapped_area(
 /** A hole that is written through a mapping is promised a block. @throws ENOSPC EIO */
 function map_for_write(task: Task, inode: LatchInode, folio: Folio): Awaitable<void> {
   infoOf(inode.i_sb).assert_running();
-  return andThen(inode.extents.find(task, folio.index), (extent) =>
-    extent === undefined ? delay(task, inode, folio) : undefined,
-  );
+  return andThen(inode.extents.find(task, folio.index), delayHole, task, inode, folio);
+}
+
+function delayHole(extent: Extent | undefined, task: Task, inode: LatchInode, folio: Folio): Awaitable<void> {
+  return extent === undefined ? delay(task, inode, folio) : undefined;
 }

@@ -16,12 +16,12 @@ import { FATTR } from '../protocol/flags.js';
 import type { Message } from '../protocol/message.js';
 import { decodeAccess, decodeSetattr, decodeStatx } from '../protocol/read-files.js';
 import { decodeGetxattr, decodeListxattr, decodeRemovexattr, decodeSetxattr } from '../protocol/read-names.js';
-import type { RequestHeader, SetattrIn } from '../protocol/requests.js';
+import type { RequestHeader, SetattrIn, SetxattrIn } from '../protocol/requests.js';
 import { encodeBytes, encodeGetxattr, encodeStatfs, encodeStatx } from '../protocol/write.js';
 import type { Session } from '../session.js';
 import { callsOtherThanChown } from './caller-memory.js';
 import { withDentry } from './names.js';
-import { attrValidity, inodeOf, replyAttr, replyDone, replyOk, statOf } from './reply.js';
+import { attrValidity, inodeOf, replyAttr, replyDone, statOf } from './reply.js';
 
 /** STATX_BASIC_STATS | STATX_BTIME */
 const STATX_FILLED = 0xfff;
@@ -132,10 +132,12 @@ export function statfs(s: Session, task: Task, h: RequestHeader): Awaitable<void
 
 /** SETXATTR (vfs_setxattr). */
 export function setxattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
-  const { name, value, flags } = decodeSetxattr(m, s.wire);
-  return withDentry(s, task, h.nodeid, (dentry) =>
-    andThen(vfs_setxattr(task, dentry, name, value, flags), () => replyOk(s, h)),
-  );
+  return withDentry(s, task, h.nodeid, setXattrOf, h, decodeSetxattr(m, s.wire));
+}
+
+function setXattrOf(dentry: Dentry, s: Session, task: Task, h: RequestHeader, request: SetxattrIn): Awaitable<void> {
+  const { name, value, flags } = request;
+  return andThen(vfs_setxattr(task, dentry, name, value, flags), replyDone, s, h);
 }
 
 /** Answer with `value`, or with its size where `room` is 0. @throws ERANGE where it does not fit */
@@ -171,15 +173,24 @@ function sendValue(value: Buffer | undefined, s: Session, h: RequestHeader, room
 /** LISTXATTR (vfs_listxattr). @throws ERANGE where there is too little room */
 export function listxattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { size } = decodeListxattr(m);
-  return withDentry(s, task, h.nodeid, (dentry: Dentry) =>
-    andThen(vfs_listxattr(task, dentry), (names) => {
-      replyValue(s, h, Buffer.from(names.map((name) => `${name}\0`).join(''), 'latin1'), size);
-    }),
-  );
+  return withDentry(s, task, h.nodeid, listXattrsOf, h, size);
+}
+
+function listXattrsOf(dentry: Dentry, s: Session, task: Task, h: RequestHeader, room: number): Awaitable<void> {
+  return andThen(vfs_listxattr(task, dentry), sendNames, s, h, room);
+}
+
+function sendNames(names: readonly string[], s: Session, h: RequestHeader, room: number): void {
+  const list = names.length === 0 ? '' : `${names.join('\0')}\0`;
+  replyValue(s, h, Buffer.from(list, 'latin1'), room);
 }
 
 /** REMOVEXATTR (vfs_removexattr). @throws ENODATA */
 export function removexattr(s: Session, task: Task, h: RequestHeader, m: Message): Awaitable<void> {
   const { name } = decodeRemovexattr(m);
-  return withDentry(s, task, h.nodeid, (dentry) => andThen(vfs_removexattr(task, dentry, name), () => replyOk(s, h)));
+  return withDentry(s, task, h.nodeid, removeXattrOf, h, name);
+}
+
+function removeXattrOf(dentry: Dentry, s: Session, task: Task, h: RequestHeader, name: string): Awaitable<void> {
+  return andThen(vfs_removexattr(task, dentry, name), replyDone, s, h);
 }
