@@ -3,8 +3,10 @@
 import { inode_operations } from '../contract/inode.js';
 import { call, invoke, take } from '../locking/context.js';
 import { type Exclusive, type Held, release_held } from '../locking/held.js';
+import type { AddressSpace } from '../mm/address-space.js';
+import type { Folio } from '../mm/folio.js';
 import { truncate_pagecache } from '../mm/truncate.js';
-import { check_after_setsize } from '../mm/truncate-check.js';
+import { check_after_setsize, pages_behind } from '../mm/truncate-check.js';
 import { type Awaitable, andThen, withCleanup } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
@@ -214,14 +216,23 @@ function notify_change_locked(_held: Held, task: Task, dentry: Dentry, given: Ia
 function callSetattr(_removed: unknown, task: Task, dentry: Dentry, inode: Inode, attr: Iattr): Awaitable<void> {
   const { setattr } = inode.i_op;
   if (setattr === undefined) throw errno('EPERM');
+  const { mappingIfAny: mapping } = inode;
+  const { size } = attr;
+  const behind = size === undefined ? undefined : pages_behind(task, mapping, size);
   const done = invoke(task, inode_operations.setattr, { inode: inode.i_rwsem }, setattr, dentry, attr);
-  if (attr.size === undefined || !task.validator.stacks) return done;
-  return andThen(done, checkSize, task, inode, attr.size, setattr);
+  if (mapping === undefined || behind === undefined || size === undefined) return done;
+  return andThen(done, checkSize, task, mapping, behind, size, setattr);
 }
 
-function checkSize(_done: void, task: Task, inode: Inode, size: number, setattr: object): void {
-  const { mappingIfAny: mapping } = inode;
-  if (mapping !== undefined) check_after_setsize(task, mapping, size, inode_operations.setattr, setattr);
+function checkSize(
+  _done: void,
+  task: Task,
+  mapping: AddressSpace,
+  behind: readonly Folio[],
+  size: number,
+  setattr: object,
+): void {
+  check_after_setsize(task, mapping, behind, size, inode_operations.setattr, setattr);
 }
 
 /**

@@ -2,10 +2,18 @@
 import type { Row } from '../contract/row.js';
 import type { Task } from '../sched/task.js';
 import type { AddressSpace } from './address-space.js';
-import { PAGE_SIZE } from './folio.js';
+import { type Folio, PAGE_SIZE } from './folio.js';
+
+/** The pages that are to go when a file gets that size. @param size bytes @returns undefined where nobody looks afterwards */
+export function pages_behind(task: Task, mapping: AddressSpace | undefined, size: number): Folio[] | undefined {
+  if (mapping === undefined || !task.validator.stacks || !task.validator.checking) return undefined;
+  return mapping.i_pages.collect(Math.ceil(size / PAGE_SIZE), Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
+}
 
 /**
  * An operation has given a file its size, with i_rwsem held exclusively: were the file to grow again, a page that was left behind its end would show what had been cut off (truncate_setsize).
+ * One that has come since is somebody's who began to read before, and has nothing but zeroes.
+ * @param behind what was there before (pages_behind)
  * @param size bytes
  * @param operation the filesystem's, which has succeeded
  * @throws with enforce=error EIO
@@ -13,14 +21,13 @@ import { PAGE_SIZE } from './folio.js';
 export function check_after_setsize(
   task: Task,
   mapping: AddressSpace,
+  behind: readonly Folio[],
   size: number,
   row: Row,
   operation: object,
 ): void {
-  if (!task.validator.stacks || !task.validator.checking) return;
-  const first = Math.ceil(size / PAGE_SIZE);
-  const [stale] = mapping.i_pages.collect(first, Number.POSITIVE_INFINITY, 1);
-  if (stale === undefined || !stale.uptodate || stale.mapping !== mapping) return;
+  const stale = behind.find((folio) => folio.uptodate && folio.mapping === mapping);
+  if (stale === undefined) return;
   task.validator.violation(task, 'folio-state', {
     message: `${row.section}.${row.op} has cut the file to ${size} bytes, and page ${stale.index} is still cached`,
     rule: 'folio#goes-with-the-end-of-its-file',
