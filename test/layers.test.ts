@@ -19,6 +19,7 @@ const LAYERS = [
   'fs',
   'control',
   'latch',
+  'ramfs',
   'fuse',
   'cli',
 ];

@@ -6,9 +6,9 @@ import { d_alloc, d_drop, dput } from '../fs/dcache.js';
 import { d_add } from '../fs/dcache-alias.js';
 import { DCACHE_MANAGE_TRANSIT, DCACHE_NEED_AUTOMOUNT, type Dentry } from '../fs/dentry.js';
 import { Inode, inode_init } from '../fs/inode.js';
-import { kill_litter_super, OffsetCtx, simple_lookup, simple_offset_dir_operations } from '../fs/libfs.js';
+import { OffsetCtx, simple_lookup, simple_offset_dir_operations } from '../fs/libfs.js';
 import { lookup_mnt, umount_submounts, type VfsMount } from '../fs/namespace.js';
-import { umount_begin, vfs_mount } from '../fs/super.js';
+import { kill_sb, umount_begin, vfs_mount } from '../fs/super.js';
 import type { SuperBlock } from '../fs/super-block.js';
 import { current_time } from '../fs/time.js';
 import { GUARDED, guard_read } from '../locking/guarded.js';
@@ -52,7 +52,7 @@ class AutomountPoint {
       const { s_root: root } = sb;
       if (root === undefined) throw errno('EIO', `${CONTROL_NAME} has no root`);
       sb.kernelChecksPermissions = this.#sb.kernelChecksPermissions;
-      return { mnt_sb: sb, mnt_root: root, kill: () => kill_litter_super(sb.newTask({ comm: 'umount' }), sb) };
+      return { mnt_sb: sb, mnt_root: root, kill: () => kill_sb(sb) };
     } finally {
       this.#mounting = false;
       this.#arrived.wake_all();

@@ -7,6 +7,7 @@
 import { d_make_root } from '../fs/dcache-alias.js';
 import { Inode, inode_init } from '../fs/inode.js';
 import {
+  kill_litter_super,
   OffsetCtx,
   simple_add,
   simple_lookup,
@@ -47,6 +48,7 @@ function newInode(sb: SuperBlock, ino: number, mode: number, owner: ControlOwner
 export function controlFsType(files: readonly ControlFile[], owner: ControlOwner): FileSystemType<undefined> {
   return {
     name: 'latchctl',
+    kill_sb: kill_litter_super,
     fill_super: async (task: Task, sb: SuperBlock) => {
       sb.s_magic = CONTROL_MAGIC;
       sb.s_maxbytes = Number.MAX_SAFE_INTEGER;

@@ -3,21 +3,25 @@
 import { inode_operations as rows } from '../contract/inode.js';
 import { call } from '../locking/context.js';
 import { GUARDED, guard_write } from '../locking/guarded.js';
+import { PAGE_SIZE } from '../mm/folio.js';
+import { truncate_setsize } from '../mm/truncate.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { DT_DIR } from '../uapi/dirent.js';
+import { setattr_copy } from './attr.js';
 import { d_alloc, d_drop, dput } from './dcache.js';
 import { d_add } from './dcache-alias.js';
 import { DCACHE_PERSISTENT, type Dentry } from './dentry.js';
 import type { File } from './file.js';
 import { generic_delete_inode } from './icache.js';
-import type { Inode } from './inode.js';
+import { type Inode, i_size_write } from './inode.js';
 import type { dentry_operations, file_operations, super_operations } from './operations.js';
 import { generic_file_llseek } from './seek.js';
-import { kill_sb } from './super.js';
+import { generic_fillattr } from './stat.js';
+import { generic_shutdown_super } from './super.js';
 import type { SuperBlock } from './super-block.js';
-import type { DirContext, Kstatfs } from './types.js';
+import type { DirContext, Iattr, Kstat, Kstatfs } from './types.js';
 
 /** Positions 0 and 1 are '.' and '..'. */
 const FIRST_OFFSET = 2;
@@ -54,6 +58,14 @@ export function simple_offset_remove(ctx: OffsetCtx, dentry: Dentry): void {
     return;
   }
   for (const [offset, entry] of ctx.entries) if (entry === dentry) ctx.entries.delete(offset);
+}
+
+/** Two entries take each other's places (simple_offset_rename_exchange). i_rwsem of both directories is held exclusively. */
+export function simple_offset_exchange(ctx: OffsetCtx, dentry: Dentry, otherCtx: OffsetCtx, other: Dentry): void {
+  simple_offset_remove(ctx, dentry);
+  simple_offset_remove(otherCtx, other);
+  simple_offset_add(otherCtx, dentry);
+  simple_offset_add(ctx, other);
 }
 
 /** For names that may stand in such a directory: a dentry that goes is not listed any more. */
@@ -126,6 +138,32 @@ export function simple_add(task: Task, parent: Dentry, ctx: OffsetCtx, name: str
   return dentry;
 }
 
+/** ->setattr of a file or directory whose contents are nothing but pages (simple_setattr). Takes invalidate_lock for a new size. */
+export async function simple_setattr(task: Task, dentry: Dentry, attr: Iattr): Promise<void> {
+  const { d_inode: inode } = dentry;
+  if (inode === undefined) throw errno('ENOENT');
+  if (attr.size !== undefined) {
+    using held = await inode.i_mapping.invalidate_lock.write(task);
+    await truncate_setsize(task, inode.i_mapping, attr.size, (size) => i_size_write(task, inode, size), held);
+  }
+  setattr_copy(task, inode, attr.size === undefined ? attr : { ...attr, mtime: attr.mtime ?? 'now' });
+}
+
+/** ->getattr of a file that takes as much room as it has pages (simple_getattr). */
+export function simple_getattr(_task: Task, { d_inode: inode }: Dentry): Kstat {
+  if (inode === undefined) throw errno('ENOENT');
+  return { ...generic_fillattr(inode), blocks: inode.i_mapping.nrpages * (PAGE_SIZE / 512) };
+}
+
+/** ->get_link of a symlink whose target is in its inode, i_link (simple_get_link). */
+export function simple_get_link(_task: Task, _dentry: Dentry | undefined, { i_link: target }: Inode): string {
+  if (target === undefined) throw errno('EINVAL');
+  return target;
+}
+
+/** ->fsync of a file that is nowhere but in memory (noop_fsync). */
+export function noop_fsync(): void {}
+
 /** ->statfs of a filesystem that takes no room (simple_statfs). */
 export function simple_statfs(_task: Task, dentry: Dentry): Awaitable<Kstatfs> {
   const { d_sb: sb } = dentry;
@@ -150,11 +188,11 @@ export const simple_super_operations: super_operations = {
   drop_inode: generic_delete_inode,
 };
 
-/** Unmount a filesystem that lives in the dcache: its names lose the reference that kept them there (kill_litter_super). */
+/** ->kill_sb of a filesystem that lives in the dcache: its names lose the reference that kept them there (kill_litter_super). Locks: the row of kill_sb. */
 export async function kill_litter_super(task: Task, sb: SuperBlock): Promise<number> {
   const { s_root: root } = sb;
   if (root !== undefined) await d_genocide(task, root);
-  return kill_sb(sb);
+  return generic_shutdown_super(task, sb);
 }
 
 async function d_genocide(task: Task, parent: Dentry): Promise<void> {

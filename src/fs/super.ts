@@ -7,7 +7,7 @@ import { call, take, task_end } from '../locking/context.js';
 import type { Exclusive } from '../locking/held.js';
 import type { Awaitable } from '../sched/awaitable.js';
 import { errno } from '../sched/errno.js';
-import type { Task } from '../sched/task.js';
+import { type Cred, ROOT_CRED, type Task } from '../sched/task.js';
 import { MS_STRICTATIME } from '../uapi/mount.js';
 import { shrink_dcache_for_umount, shrink_dcache_sb } from './dcache-shrink.js';
 import type { Dentry } from './dentry.js';
@@ -53,7 +53,7 @@ interface Mounted {
 const mounted = new WeakMap<SuperBlock, Mounted>();
 
 /**
- * Mount a filesystem from a device, or one that needs none (get_tree_bdev, get_tree_nodev). @param flags SB_*
+ * Mount a filesystem from a device, or one that needs none (get_tree_bdev, get_tree_nodev). @param flags SB_* @param cred who mounts it
  * @returns its superblock, mounted
  * @throws what the filesystem finds wrong with the device; nothing is left mounted then
  */
@@ -62,10 +62,11 @@ export async function vfs_mount<Device extends BlockDevice | undefined>(
   type: FileSystemType<Device>,
   bdev: Device,
   flags: number,
+  cred: Cred = ROOT_CRED,
 ): Promise<SuperBlock> {
   state_lock_orders();
   const sb = new SuperBlock(machine, type.name);
-  const task = sb.newTask({ comm: 'mount' });
+  const task = sb.newTask({ comm: 'mount', cred });
   sb_init_flags(sb, flags);
   sb.s_bdev = bdev;
   sb.s_id = bdev === undefined ? type.name : bdev.name;

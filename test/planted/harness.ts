@@ -1,8 +1,7 @@
 /** What the planted filesystems need: one of them mounted in this process, processes that use it, and reports to compare. */
 
 import { memoryDevice } from '../../src/block/memory-device.js';
-import { kill_litter_super } from '../../src/fs/libfs.js';
-import { vfs_mount } from '../../src/fs/super.js';
+import { kill_sb, vfs_mount } from '../../src/fs/super.js';
 import type { Machine, SuperBlock } from '../../src/fs/super-block.js';
 import { Process, type Syscalls, syscalls } from '../../src/fs/syscalls.js';
 import { task_end } from '../../src/locking/context.js';
@@ -79,9 +78,7 @@ export async function play(
   if (first === undefined || second === undefined) throw new Error('no processes');
   await body({ machine, sb, sys: first, other: second });
   for (const process of processes) await process.exit();
-  const task = new Task(sched, validator, { comm: 'umount' });
-  await kill_litter_super(task, sb);
-  task_end(task);
+  await kill_sb(sb);
   return seen.filter(({ seen }) => seen === 0);
 }
 

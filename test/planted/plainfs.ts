@@ -1,19 +1,17 @@
 import type { BlockDevice } from '../../src/block/block-device.js';
 import { setattr_copy } from '../../src/fs/attr.js';
-import { dget, dput } from '../../src/fs/dcache.js';
-import { d_add, d_instantiate, d_make_root } from '../../src/fs/dcache-alias.js';
-import type { Dentry } from '../../src/fs/dentry.js';
-import { ihold, insert_inode_locked, new_inode, unlock_new_inode } from '../../src/fs/icache.js';
+import { d_make_root } from '../../src/fs/dcache-alias.js';
+import { insert_inode_locked, new_inode, unlock_new_inode } from '../../src/fs/icache.js';
 import { type Inode, inode_init } from '../../src/fs/inode.js';
 import { inode_init_owner } from '../../src/fs/inode-owner.js';
 import {
+  kill_litter_super,
   OffsetCtx,
-  simple_offset_add,
+  simple_lookup,
   simple_offset_dir_operations,
-  simple_offset_remove,
   simple_statfs,
 } from '../../src/fs/libfs.js';
-import { drop_nlink, inc_nlink } from '../../src/fs/nlink.js';
+import { simple_instantiate, simple_link, simple_rename, simple_rmdir, simple_unlink } from '../../src/fs/libfs-dir.js';
 import type {
   dentry_operations,
   file_operations,
@@ -23,12 +21,10 @@ import type {
 } from '../../src/fs/operations.js';
 import type { FileSystemType } from '../../src/fs/super.js';
 import type { SuperBlock } from '../../src/fs/super-block.js';
-import { current_time, dir_changed, inode_set_ctime_current } from '../../src/fs/time.js';
-import { GUARDED, guard_read, guard_write } from '../../src/locking/guarded.js';
+import { current_time } from '../../src/fs/time.js';
+import { GUARDED, guard_read } from '../../src/locking/guarded.js';
 import { PAGE_SIZE } from '../../src/mm/folio.js';
 import type { address_space_operations } from '../../src/mm/operations.js';
-import type { Awaitable } from '../../src/sched/awaitable.js';
-import { errno } from '../../src/sched/errno.js';
 import type { Scheduler } from '../../src/sched/scheduler.js';
 import type { Task } from '../../src/sched/task.js';
 import type { Validator } from '../../src/sched/validator.js';
@@ -82,78 +78,20 @@ function newInode(task: Task, sb: SuperBlock, dir: Inode | undefined, mode: numb
   return inode;
 }
 
-/** A name for an inode, which stays in the dcache until it is removed. */
-function addName(task: Task, dir: Inode, dentry: Dentry, inode: Inode): void {
-  guard_write(task, GUARDED.dir_entries, dir.i_rwsem);
-  d_instantiate(task, dentry, inode);
-  dget(dentry);
-  simple_offset_add(offsetsOf(dir), dentry);
-  dir_changed(dir);
-}
-
-function removeName(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
-  guard_write(task, GUARDED.dir_entries, dir.i_rwsem);
-  const inode = inodeOf(dentry);
-  drop_nlink(task, inode);
-  inode_set_ctime_current(inode);
-  simple_offset_remove(offsetsOf(dir), dentry);
-  dir_changed(dir);
-  return dput(task, dentry);
-}
-
-function rmdir(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
-  const inode = inodeOf(dentry);
-  if (offsetsOf(inode).entries.size > 0) throw errno('ENOTEMPTY');
-  drop_nlink(task, inode);
-  drop_nlink(task, dir);
-  return removeName(task, dir, dentry);
-}
-
-async function rename(
-  task: Task,
-  oldDir: Inode,
-  old: Dentry,
-  newDir: Inode,
-  dentry: Dentry,
-  flags: number,
-): Promise<void> {
-  if (flags > 1) throw errno('EINVAL');
-  const inode = inodeOf(old);
-  const isDir = (inode.i_mode & S_IFMT) === S_IFDIR;
-  guard_write(task, GUARDED.dir_entries, oldDir.i_rwsem);
-  if (!dentry.isNegative) await (isDir ? rmdir(task, newDir, dentry) : removeName(task, newDir, dentry));
-  simple_offset_remove(offsetsOf(oldDir), old);
-  simple_offset_add(offsetsOf(newDir), old);
-  if (isDir && oldDir !== newDir) {
-    drop_nlink(task, oldDir);
-    inc_nlink(task, newDir);
-  }
-  dir_changed(oldDir);
-  dir_changed(newDir);
-}
-
 function dirOperations(changes: Changes): inode_operations {
   return {
     lookup: (task, dir, dentry) => {
       guard_read(task, GUARDED.dir_entries, dir.i_rwsem);
-      d_add(task, dentry, undefined);
-      return undefined;
+      return simple_lookup(task, dir, dentry);
     },
     create: (task, dir, dentry, mode) =>
-      addName(task, dir, dentry, newInode(task, dir.i_sb, dir, S_IFREG | (mode & 0o7777), changes)),
-    mkdir: (task, dir, dentry, mode) => {
-      inc_nlink(task, dir);
-      addName(task, dir, dentry, newInode(task, dir.i_sb, dir, S_IFDIR | (mode & 0o7777), changes));
-    },
-    link: (task, old, dir, dentry) => {
-      const inode = inodeOf(old);
-      inc_nlink(task, inode);
-      ihold(inode);
-      addName(task, dir, dentry, inode);
-    },
-    unlink: removeName,
-    rmdir,
-    rename,
+      simple_instantiate(task, dir, dentry, newInode(task, dir.i_sb, dir, S_IFREG | (mode & 0o7777), changes)),
+    mkdir: (task, dir, dentry, mode) =>
+      simple_instantiate(task, dir, dentry, newInode(task, dir.i_sb, dir, S_IFDIR | (mode & 0o7777), changes)),
+    link: simple_link,
+    unlink: simple_unlink,
+    rmdir: simple_rmdir,
+    rename: simple_rename,
     setattr: (task, dentry, attr) => setattr_copy(task, inodeOf(dentry), attr),
     get_offset_ctx: (_task, inode) => offsetsOf(inode),
     ...changes.dir,
@@ -164,6 +102,7 @@ function dirOperations(changes: Changes): inode_operations {
 export function plainfs(name: string, changes: Changes = {}): FileSystemType {
   return {
     name,
+    kill_sb: kill_litter_super,
     ...changes.type,
     fill_super: (task, sb) => {
       sb.s_magic = 0x70_6c_61_6e;
