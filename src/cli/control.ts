@@ -3,12 +3,13 @@ import { realpathSync } from 'node:fs';
 import { attachControl } from '../control/automount.js';
 import { controlFiles } from '../control/files.js';
 import type { SuperBlock } from '../fs/super-block.js';
-import { infoOf } from '../latch/info.js';
+import { LatchInfo } from '../latch/info.js';
 import { latch_force_shutdown } from '../latch/shutdown.js';
 import { task_end } from '../locking/context.js';
 import type { Lockdep } from '../locking/lockdep.js';
 import type { Logger } from '../report/log.js';
 import type { ViolationHistory } from '../report/violations.js';
+import { errno } from '../sched/errno.js';
 import { printContract } from './contract.js';
 
 function contractText(): string {
@@ -35,7 +36,11 @@ export function addControl(
     violations,
     mountpoint: mountpoint.startsWith('/dev/fd/') ? mountpoint : realpathSync(mountpoint),
     contract: contractText,
-    shutdown: (task, flags) => latch_force_shutdown(task, infoOf(sb), flags),
+    shutdown: (task, flags) => {
+      const { s_fs_info: info } = sb;
+      if (!(info instanceof LatchInfo)) throw errno('EOPNOTSUPP', `${sb.s_type} cannot be shut down`);
+      return latch_force_shutdown(task, info, flags);
+    },
     refused: (message) => log.warn(message),
   });
   const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };

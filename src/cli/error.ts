@@ -22,3 +22,9 @@ export function reason(error: unknown): string {
   const text = describe(error);
   return /^E[A-Z0-9]+: ([^,]+)(, .*)?$/.exec(text)?.[1] ?? text;
 }
+
+/** Where the code of a module of the user's own has failed, in brackets; empty where that is not known. */
+export function placeOf(error: unknown): string {
+  const where = error instanceof Error ? /\(?(file:[^)\s]+:\d+)/.exec(error.stack ?? '')?.[1] : undefined;
+  return where === undefined ? '' : ` (${where})`;
+}

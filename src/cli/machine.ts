@@ -40,6 +40,8 @@ export interface MachineOptions {
   readonly inMemory?: boolean;
   /** As of Machine. */
   readonly multigrain?: boolean;
+  /** It may have locks of its own, of which locking/order.ts knows nothing. */
+  readonly ownLocks?: boolean;
   readonly sink: ViolationSink;
   /** Where the filesystem tells of a replay, or of its end. */
   readonly printk?: (line: string) => void;
@@ -58,7 +60,7 @@ export function newMachine(options: MachineOptions): ValidatedMachine {
   const validator = new Lockdep(options.enforce, options.sink, {
     stacks: options.stacks,
     hungTask: HUNG_TASK,
-    declared: true,
+    declared: options.ownLocks !== true,
     ...(options.stacks ? { locate } : {}),
   });
   const dirty = options.inMemory === true ? DIRTY_IN_MEMORY : {};

@@ -39,6 +39,7 @@ function mountOptions(command: Command): Command {
       new Option('-o, --options <list>', 'mount options, separated by commas').argParser(collect).default([], 'none'),
     )
     .option('-f, --foreground', 'stay in the foreground')
+    .option('--type <name>', "the filesystem: 'latch' (if left out), 'ramfs', or the path of a module that exports one")
     .option('--log <file>', 'append the log to a file')
     .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
     .addOption(new Option('--transport <name>', 'how to speak to the kernel').choices(TRANSPORTS).default('dev-fuse'))

@@ -14,6 +14,7 @@ export const OPTION_HELP: readonly (readonly [string, string])[] = [
   ['debug=all', 'record a stack at every lock that is taken'],
   ['cache=MODE', 'what the kernel may cache: none, auto (the default), always (dirty data too)'],
   ['transport=NAME', 'dev-fuse (the default), or fuse-native'],
+  ['type=NAME', 'the filesystem, as --type says'],
   ['size=SIZE', 'the size of a memory filesystem (the default is 4G); refused for an image of another size'],
   ['page_cache=SIZE', 'the most memory for cached pages'],
   ['log=FILE', 'append the log to FILE'],

@@ -16,6 +16,8 @@ export const TRANSPORTS = ['dev-fuse', 'fuse-native'] as const;
 export type TransportName = (typeof TRANSPORTS)[number];
 
 export interface MountSettings {
+  /** The filesystem, as -o or --type says: a name, or the path of a module; undefined: latch. */
+  type: string | undefined;
   readOnly: boolean;
   allowOther: boolean;
   defaultPermissions: boolean;
@@ -77,6 +79,7 @@ const IGNORED = new Set([
 /** What holds without an option. */
 export function defaultSettings(): MountSettings {
   return {
+    type: undefined,
     readOnly: false,
     allowOther: false,
     defaultPermissions: true,
@@ -123,6 +126,10 @@ const WITH_VALUE: Readonly<Record<string, (settings: MountSettings, value: strin
   },
   cache: (s, v) => {
     s.cache = oneOf('cache', v, ['none', 'auto', 'always']);
+  },
+  type: (s, v) => {
+    if (v === '') throw new CliError('option type: it needs the name of a filesystem, or the path of a module', 2);
+    s.type = v;
   },
   transport: (s, v) => {
     s.transport = oneOf('transport', v, TRANSPORTS);

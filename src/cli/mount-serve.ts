@@ -1,9 +1,10 @@
 /** The process that serves a mount: machine, device, filesystem, the kernel's mount, and the way back. */
 
-import { blkdev_get, blkdev_put } from '../block/block-device.js';
+import { type BlockDevice, blkdev_get, blkdev_put } from '../block/block-device.js';
 import { ImageError } from '../block/image-hold.js';
-import { kill_sb, vfs_mount } from '../fs/super.js';
+import { type FileSystemType, kill_sb, vfs_mount } from '../fs/super.js';
 import {
+  type Machine,
   SB_DIRSYNC,
   SB_LAZYTIME,
   SB_NOATIME,
@@ -19,13 +20,14 @@ import { latch_fs } from '../latch/super.js';
 import { type Logger, openLog, violationSink } from '../report/log.js';
 import { LogFile } from '../report/log-file.js';
 import { ViolationHistory } from '../report/violations.js';
-import { Task } from '../sched/task.js';
+import { Task, userCred } from '../sched/task.js';
 import type { LockObserver } from '../sched/validator.js';
 import { MS_STRICTATIME } from '../uapi/mount.js';
 import { Q_QUOTAON } from '../uapi/quota.js';
 import { addControl } from './control.js';
 import { isDaemon, tellParent } from './daemon.js';
-import { CliError, describe, reason } from './error.js';
+import { CliError, describe, placeOf, reason } from './error.js';
+import { isLatch, loadFilesystem } from './filesystem.js';
 import { kernelFlags } from './kernel-flags.js';
 import { asCliError, newMachine, openSource } from './machine.js';
 import { kernelOptions, type MountSettings } from './mount-options.js';
@@ -113,13 +115,16 @@ export async function serveFilesystem(
   hooks: Hooks,
 ): Promise<void> {
   const violations = new ViolationHistory();
+  const latch = isLatch(settings);
+  const other = latch ? undefined : await loadFilesystem(settings.type ?? '');
   const machine = newMachine({
     enforce: settings.enforce,
     stacks: settings.debug,
     sink: violations.sink(violationSink(log)),
     printk: (line) => log.warn(line),
     ...(settings.pageCache === undefined ? {} : { pageCache: settings.pageCache }),
-    inMemory: isMemory(source),
+    inMemory: latch && isMemory(source),
+    ownLocks: !latch,
     // With its writeback cache the kernel stamps files itself.
     multigrain: settings.cache !== 'always' || settings.transport === 'fuse-native',
   });
@@ -131,14 +136,10 @@ export async function serveFilesystem(
   await blkdev_get(task, bdev, settings.readOnly ? 'read' : 'write', machine);
   let farewell: Farewell | undefined;
   try {
-    if (isMemory(source)) {
-      const owner = { uid: settings.uid ?? process.getuid?.() ?? 0, gid: settings.gid ?? process.getgid?.() ?? 0 };
-      await mkfs(task, bdev, { ...owner, journal: false, quota: settings.quota.length > 0 });
-    }
-    const type = latch_fs({ quota: settings.quota.length > 0, auto_da_alloc: settings.autoDaAlloc });
-    const sb = await vfs_mount(machine, type, bdev, superFlags(settings));
-    if (!settings.readOnly)
-      for (const limited of new Set(settings.quota)) await do_quotactl(task, sb, Q_QUOTAON, limited);
+    const sb =
+      other === undefined
+        ? await mountLatch(task, machine, bdev, source, settings)
+        : await mountOther(machine, other, bdev, settings);
     sb.kernelChecksPermissions = settings.defaultPermissions;
     const attach = () => addControl(sb, machine.validator, mountpoint, violations, log);
     await served(sb, settings.control ? attach : undefined, source, mountpoint, settings, log, hooks, (last) => {
@@ -147,6 +148,43 @@ export async function serveFilesystem(
   } finally {
     await blkdev_put(task, bdev);
     farewell?.();
+  }
+}
+
+/** @throws FormatError */
+async function mountLatch(
+  task: Task,
+  machine: Machine,
+  bdev: BlockDevice,
+  source: string,
+  settings: MountSettings,
+): Promise<SuperBlock> {
+  if (isMemory(source)) {
+    const owner = { uid: settings.uid ?? process.getuid?.() ?? 0, gid: settings.gid ?? process.getgid?.() ?? 0 };
+    await mkfs(task, bdev, { ...owner, journal: false, quota: settings.quota.length > 0 });
+  }
+  const type = latch_fs({ quota: settings.quota.length > 0, auto_da_alloc: settings.autoDaAlloc });
+  const sb = await vfs_mount(machine, type, bdev, superFlags(settings));
+  if (!settings.readOnly)
+    for (const limited of new Set(settings.quota)) await do_quotactl(task, sb, Q_QUOTAON, limited);
+  return sb;
+}
+
+/** Who mounts it is who its own code sees. @throws CliError with the place where it failed */
+async function mountOther(
+  machine: Machine,
+  type: FileSystemType,
+  bdev: BlockDevice,
+  settings: MountSettings,
+): Promise<SuperBlock> {
+  const cred = userCred(process.getuid?.() ?? 0, process.getgid?.() ?? 0, () => process.getgroups?.() ?? []);
+  try {
+    const sb = await vfs_mount(machine, type, bdev, superFlags(settings), cred);
+    if (sb.s_root !== undefined) return sb;
+    await kill_sb(sb);
+    throw new Error('it has set no s_root');
+  } catch (error) {
+    throw new CliError(`${type.name} cannot be mounted: ${describe(error)}${placeOf(error)}`);
   }
 }
 

@@ -1,6 +1,7 @@
 /** Options that mean nothing for what is to be mounted: what contradicts it is refused, as ext4 refuses what it does not know, and what does no harm gets a line. */
 import { statSync } from 'node:fs';
 import { CliError } from './error.js';
+import { isLatch } from './filesystem.js';
 import type { MountSettings } from './mount-options.js';
 import { isMemory, parseSize } from './size.js';
 
@@ -21,13 +22,26 @@ function checkImage(source: string, { size, uid, gid }: MountSettings): void {
       );
 }
 
+/** What only latch knows how to do. */
+function checkOther({ type, uid, gid, quota, autoDaAlloc }: MountSettings): void {
+  const asked = {
+    uid: uid !== undefined,
+    gid: gid !== undefined,
+    'usrquota, grpquota, prjquota': quota.length > 0,
+    noauto_da_alloc: !autoDaAlloc,
+  };
+  for (const [name, is] of Object.entries(asked))
+    if (is) throw new CliError(`option ${name}: latch knows it, and ${type} is another filesystem`, 2);
+}
+
 /**
  * Look at the options of a mount and its source together. @param given the option lists, for what the defaults hide
  * @returns lines for who mounts, of what has no effect @throws CliError (status 2) for what cannot be
  */
 export function checkSettings(source: string, settings: MountSettings, given: readonly string[]): string[] {
-  if (!isMemory(source)) checkImage(source, settings);
-  else if (settings.size !== undefined) {
+  if (!isLatch(settings)) checkOther(settings);
+  else if (!isMemory(source)) checkImage(source, settings);
+  if (isMemory(source) && settings.size !== undefined) {
     const said = source.slice('memory:'.length);
     if (said !== '' && parseSize(said, `source ${source}`) !== settings.size)
       throw new CliError(`option size: ${source} says another size`, 2);

@@ -1,12 +1,13 @@
 /** `latchfs mount SOURCE MOUNTPOINT`: what can be said before anything is mounted, and going into the background. What serves is in mount-serve.ts. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, realpathSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join, parse, resolve } from 'node:path';
 import { checkDevice, checkMountpoint } from '../fuse/mount-check.js';
 import { adoptDescriptor, passedDescriptor } from '../fuse/mount-fd.js';
 import { MountError } from '../fuse/mount-options.js';
 import { daemonise, endWithParent, isDaemon, tellParent } from './daemon.js';
 import { CliError, describe } from './error.js';
+import { checkType, isLatch } from './filesystem.js';
 import { kernelOptions, type MountSettings, parseOptions, type TransportName } from './mount-options.js';
 import { checkSettings } from './mount-settings.js';
 import { checkReachable } from './reach.js';
@@ -19,6 +20,7 @@ export interface MountFlags {
   readonly log?: string;
   readonly logLevel: string;
   readonly transport: TransportName;
+  readonly type?: string;
 }
 
 /** Mount, and serve until the end; in the background unless asked otherwise. @throws CliError */
@@ -28,6 +30,8 @@ export async function mountCommand(given: string, mountpoint: string, flags: Mou
     if (value === '') throw new CliError(`the ${name} is empty`, 2);
   const settings = parseOptions(flags.options);
   settings.transport ??= flags.transport;
+  settings.type ??= flags.type;
+  if (settings.type !== undefined) checkType(settings.type);
   const source = isMemory(given) ? given : absolute(given);
   checkReachable(mountpoint);
   if (!isMemory(given)) checkReachable(given);
@@ -52,7 +56,9 @@ export async function mountCommand(given: string, mountpoint: string, flags: Mou
   // The filesystem is loaded only by the process that serves it.
   const { mountAndServe } = await import('./mount-serve.js').catch(failedToLoad);
   // A name that was asked for is the one to be shown, else the whole path, as mount(8) shows it.
-  const shown = { fsname: settings.fsname ?? source, blkdev: settings.blkdev && settings.fsname === undefined };
+  const { type } = settings;
+  const name = isLatch(settings) || !isMemory(source) || type === undefined ? source : parse(type).name;
+  const shown = { fsname: settings.fsname ?? name, blkdev: settings.blkdev && settings.fsname === undefined };
   await mountAndServe(source, resolve(mountpoint), { ...settings, ...shown }, flags);
 }
 

@@ -32,7 +32,7 @@ function commandHint(word: string): string {
 
 /** The words of a mount that are no options and no values of options. */
 function positionals(words: readonly string[]): string[] {
-  const takesValue = new Set(['-o', '--options', '--log', '--log-level', '--transport']);
+  const takesValue = new Set(['-o', '--options', '--log', '--log-level', '--transport', '--type']);
   const end = words.includes('--') ? words.indexOf('--') : words.length;
   const before = words
     .slice(0, end)

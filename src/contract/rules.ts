@@ -15,7 +15,7 @@ interface Narrowing {
 
 type Plain = Record<never, never>;
 
-interface RuleWords extends Narrowing {
+export interface RuleWords extends Narrowing {
   readonly lock: LockName;
   readonly of: string;
   readonly mode: RuleMode;

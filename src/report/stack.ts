@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL('../../../', import.meta.url));
 export interface Frame {
   /** The function, '' at top level. */
   readonly name: string;
-  /** The file from the root of the project, or as Node names it. */
+  /** The file from the root of the project; one that is elsewhere as Node names it. */
   readonly file: string;
   readonly line: number;
   readonly column: number;
@@ -25,7 +25,7 @@ export function frames(stack: string): Frame[] {
     const match = /^\s+at (?:(?:async )?(.+?) \()?(?:file:\/\/)?([^()]+?):(\d+):(\d+)\)?$/.exec(line);
     if (match === null) continue;
     const [, name = '', path = '', row = '0', column = '0'] = match;
-    const file = path.startsWith('/') ? relative(root, path) : path;
+    const file = path.startsWith(root) ? relative(root, path) : path;
     found.push({ name, file, line: Number(row), column: Number(column) });
   }
   return found;

@@ -47,7 +47,7 @@ export class CachedPages {
     const reads = this.#reads.get(inode);
     if (reads?.some !== true || length === 0) return undefined;
     reads.some = reads.underWay > 0;
-    return s.sb.sched.external(this.#drop(s, inode.i_ino, offset, length));
+    return s.sb.sched.external(this.#drop(s, s.nodes.idOf(inode), offset, length));
   }
 
   /** A kernel that does not know the inode any more has no pages of it either. */

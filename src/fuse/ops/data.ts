@@ -41,9 +41,14 @@ function readAndSend(
   iter: IovIter,
   request: ReadIn,
 ): Awaitable<void> {
-  const options = { direct: (request.flags & O_DIRECT) !== 0 && s.options.direct };
+  const options = { direct: (request.flags & O_DIRECT) !== 0 && goesDirect(s, file) };
   const done = read_whole(task, file, iter, request.offset, options, readsPartly(request));
   return andThen(done, sendRead, s, h, iter);
+}
+
+/** Whether O_DIRECT goes past our page cache: a filesystem that is nowhere else has nothing behind it. */
+function goesDirect(s: Session, file: File): boolean {
+  return s.options.direct && file.f_mapping.a_ops.direct_IO !== undefined;
 }
 
 function endRead(s: Session, _task: Task, _h: RequestHeader, file: File, iter: IovIter, request: ReadIn): void {
@@ -82,7 +87,7 @@ function writeFile(
   // Pages that the kernel writes back: by whom they were written it does not say.
   task.anonymous = cached;
   const options: WriteOptions = {
-    direct: direct && s.options.direct,
+    direct: direct && goesDirect(s, file),
     // The kernel knows where the file ends, and RWF_NOAPPEND is told to nobody: it is written where the request says.
     append: !cached && (flags & O_APPEND) !== 0 && (file.f_inode.i_flags & S_APPEND) !== 0,
     sync: (flags & O_SYNC) === O_SYNC ? 'sync' : (flags & O_DSYNC) !== 0 ? 'dsync' : false,
