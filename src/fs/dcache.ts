@@ -160,7 +160,7 @@ function dputLast(task: Task, dentry: Dentry): Awaitable<void> {
 
 /** Whether an unused dentry is worth keeping (retain_dentry). */
 function retain(task: Task, dentry: Dentry): boolean {
-  if ((dentry.d_flags & (DCACHE_UNHASHED | DCACHE_DISCONNECTED)) !== 0) return false;
+  if (!retainable(dentry)) return false;
   const { d_delete } = dentry.d_op;
   if (d_delete === undefined) return true;
   using _lock = dentry.d_lock.lock(task);
@@ -186,8 +186,10 @@ function putParent(_released: void, task: Task, parent: Dentry | undefined): Awa
   return parent === undefined ? undefined : dput(task, parent);
 }
 
-function retainable(dentry: Dentry): boolean {
-  return (dentry.d_flags & (DCACHE_UNHASHED | DCACHE_DISCONNECTED)) === 0;
+/** It can be found again; not in a directory that was removed, which would live for it until reclaim has to delete it. */
+function retainable({ d_flags, d_parent: parent }: Dentry): boolean {
+  if ((d_flags & (DCACHE_UNHASHED | DCACHE_DISCONNECTED)) !== 0) return false;
+  return parent.d_inode === undefined || parent.d_inode.i_nlink > 0;
 }
 
 function killOne(task: Task, dentry: Dentry): Awaitable<void> {

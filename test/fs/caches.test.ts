@@ -192,6 +192,25 @@ t.test('a file that lost its last name lives as long as it is open', async (t) =
   t.equal(await world.end(), 0);
 });
 
+t.test('a name that is not there keeps no directory that was removed', async (t) => {
+  const world = await newWorld();
+  const { root, run, sb } = world;
+  await run(async (task) => {
+    const dir = await do_mkdir(task, root, 'd', 0o755);
+    const { i_ino: ino } = inodeOf(dir);
+    // Somebody looks for a name while the directory goes.
+    const missing = await lookup_one(task, dir, 'missing');
+    t.ok(missing.isNegative);
+    await do_rmdir(task, root, 'd');
+    await dput(task, missing);
+    t.ok(sb.inodeHash.has(ino), 'it is in use');
+    await dput(task, dir);
+    t.notOk(sb.inodeHash.has(ino));
+  });
+  t.equal(await world.end(), 0);
+  t.same(world.violations, []);
+});
+
 t.test('a directory that was removed can still be found by its number', async (t) => {
   const world = await newWorld();
   const { root, run, sb } = world;
