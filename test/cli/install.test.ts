@@ -1,5 +1,15 @@
 /** `make install` puts what runs where it is told, and nothing else; the package that `make pack` makes has the same. */
-import { existsSync, mkdtempSync, readdirSync, readlinkSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -47,4 +57,34 @@ t.test('a package runs beside its dependencies, and has nothing else', async (t)
   t.match((await run(latchfs, ['--version'])).stdout, /^\d+\.\d+\.\d+\n$/);
   t.match(await run(latchfs, ['mkfs', join(dest, 'packed'), '--size', '8M']), { status: 0, stderr: '' });
   t.match(await run(join(own, 'scripts/fsck.latchfs'), ['-n', join(dest, 'packed')]), { status: 0, stdout: /clean/ });
+});
+
+t.test('whoever writes a filesystem in TypeScript has the types', async (t) => {
+  // A project with latchfs among its packages.
+  const project = join(dest, 'project');
+  mkdirSync(join(project, 'node_modules'), { recursive: true });
+  symlinkSync(root, join(project, 'node_modules', 'latchfs'));
+  symlinkSync(join(root, 'node_modules', '@types'), join(project, 'node_modules', '@types'));
+  writeFileSync(join(project, 'package.json'), '{ "type": "module" }');
+  const module = (size: string): string => `
+    import { i_size_write } from 'latchfs/fs/inode';
+    import type { FileSystemType } from 'latchfs/fs/super.js';
+    import { ramfs_file_operations, ramfs_fs_type } from 'latchfs/ramfs/ramfs';
+
+    ramfs_file_operations.fallocate = async (task, file, _mode, offset, length) => {
+      using _held = await file.f_inode.i_rwsem.write(task);
+      i_size_write(task, file.f_inode, ${size});
+    };
+    const growfs: FileSystemType = { ...ramfs_fs_type, name: 'growfs' };
+    export default growfs;`;
+  const compile = (size: string) => {
+    writeFileSync(join(project, 'growfs.ts'), module(size));
+    const options = '--strict --module nodenext --target es2022 --lib es2023,esnext.disposable --types node';
+    return run(join(root, 'node_modules/.bin/tsc'), [...options.split(' '), 'growfs.ts'], { cwd: project });
+  };
+  t.match(await compile('offset + length'), { status: 0, stdout: '' });
+  t.match(await compile("'much'"), {
+    status: 2,
+    stdout: /growfs\.ts\(8,.*'string' is not assignable to parameter of type 'number'/,
+  });
 });
