@@ -123,6 +123,14 @@ class FaultyDriver implements Driver {
   }
 }
 
+/**
+ * Let the requests of a device pass by `policy`, from the next one on (CONFIG_FAIL_MAKE_REQUEST). @param policy undefined: nothing fails any more
+ */
+export function fail_make_request(bdev: BlockDevice, policy: FaultPolicy | undefined, sched: Scheduler): void {
+  const { queue } = bdev;
+  queue.driver = policy === undefined ? queue.own : new FaultyDriver(queue.own, policy, sched);
+}
+
 /** A device like `inner`, whose requests pass by `policy` first. It has a name, openers, and buffers of its own. */
 export function faultyDevice(
   inner: BlockDevice,

@@ -37,7 +37,10 @@ export interface QueueLimits {
 }
 
 export class RequestQueue {
-  readonly driver: Driver;
+  /** The device's own. */
+  readonly own: Driver;
+  /** Where requests go: to the device's own, or through something in front of it. */
+  driver: Driver;
   readonly limits: QueueLimits;
   readonly #sched: Scheduler;
   readonly #validator: Validator;
@@ -54,6 +57,7 @@ export class RequestQueue {
   readonly #finishedOne = new WaitQueue();
 
   constructor(driver: Driver, limits: QueueLimits, sched: Scheduler, validator: Validator) {
+    this.own = driver;
     this.driver = driver;
     this.limits = limits;
     this.#sched = sched;

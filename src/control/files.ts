@@ -10,6 +10,7 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { CONTROL_NAME } from './automount.js';
 import { type ControlTarget, controlFile } from './commands.js';
+import { faultsFile } from './faults.js';
 import type { ControlFile } from './file.js';
 import { quotaFile } from './quota.js';
 import { traceFile } from './trace.js';
@@ -76,6 +77,7 @@ export function controlFiles(sources: ControlSources): readonly ControlFile[] {
       write: clearedBy0('lock_stat', () => clearLockStat(validator)),
     },
     traceFile(sources),
+    faultsFile(sources),
     { name: 'contract', show: () => sources.contract() },
     mountsFile(sources),
     quotaFile(sources),

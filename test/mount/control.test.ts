@@ -7,7 +7,7 @@ t.test('the directory is there by name and nowhere else', async (t) => {
     t.equal((await m.sh('ls -A')).stdout, '', 'a listing does not show it');
     t.equal(
       (await m.sh('ls .latchfs')).stdout,
-      'contract\ncontrol\nlock_stat\nlockdep\nlockdep_chains\nlockdep_stats\nmounts\nnext_violation\nquota\ntask\ntasks\ntrace\nviolations\n',
+      'contract\ncontrol\nfaults\nlock_stat\nlockdep\nlockdep_chains\nlockdep_stats\nmounts\nnext_violation\nquota\ntask\ntasks\ntrace\nviolations\n',
     );
     t.match((await m.sh('cat .latchfs/contract')).stdout, /inode_operations[\s\S]*rename/);
     const mounts = (await m.sh('cat .latchfs/mounts')).stdout;
