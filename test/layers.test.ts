@@ -17,9 +17,9 @@ const LAYERS = [
   'block',
   'mm',
   'fs',
+  'ramfs',
   'control',
   'latch',
-  'ramfs',
   'fuse',
   'cli',
 ];
@@ -63,6 +63,7 @@ const MAIN = new Map([
   ['block', 'block-device'],
   ['mm', 'address-space'],
   ['fs', 'super-block'],
+  ['ramfs', 'ramfs'],
   ['control', 'super'],
   ['latch', 'super'],
   ['fuse', 'session'],

@@ -210,7 +210,8 @@ async function served(
       direct: settings.cache === 'none' || !isMemory(source),
       generated: settings.control,
       idmap: settings.idmap,
-      exported: settings.exported,
+      // What cannot find an inode by its number again has no handle to give.
+      exported: settings.exported && sb.s_export_op !== undefined,
       onReady,
     });
     onEnd(farewell);

@@ -1,7 +1,7 @@
 /**
  * The control filesystem: one directory of control files, all of it in the dcache.
  *
- * control/ is the directory .latchfs; it may import fs/ and below.
+ * control/ is the directory .latchfs; it may import ramfs/ and below.
  */
 
 import { d_make_root } from '../fs/dcache-alias.js';

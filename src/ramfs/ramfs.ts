@@ -1,6 +1,8 @@
 /**
  * Files in the page cache and names in the dcache, nothing else (fs/ramfs/inode.c): the smallest filesystem that is complete, and the one to begin with who writes
- * another. What takes which lock is said by the contract; of what is here only simple_setattr, for invalidate_lock, takes one by itself.
+ * another. ramfs/ is a second filesystem, beside latch; it may import fs/ and below.
+ *
+ * What takes which lock is said by the contract; of what is here only simple_setattr, for invalidate_lock, takes one by itself.
  */
 
 import type { BlockDevice } from '../block/block-device.js';
