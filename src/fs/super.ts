@@ -13,6 +13,7 @@ import { shrink_dcache_for_umount, shrink_dcache_sb } from './dcache-shrink.js';
 import type { Dentry } from './dentry.js';
 import { Flusher } from './flusher.js';
 import { evict_inodes } from './icache.js';
+import type { Inode } from './inode.js';
 import { state_lock_orders } from './lock-order.js';
 import { registerSuperShrinker } from './shrinker.js';
 import {
@@ -116,12 +117,26 @@ export async function generic_shutdown_super(task: Task, sb: SuperBlock): Promis
       sb.machine.printk?.(`${sb.s_id}: what was written last is lost: ${String(error)}`);
     }
     sb_set_flags(task, sb, sb.s_flags & ~SB_ACTIVE);
-    const busy = (await evict_inodes(task, sb)).length;
+    const busy = await evict_inodes(task, sb);
     await call(task, super_operations.put_super, { sb: sb.s_umount }, () => s_op.put_super?.(task, sb));
-    return busy;
+    // Last, because it may throw.
+    if (busy.length > 0) still_busy(task, sb, busy);
+    return busy.length;
   } finally {
     sb.s_umount.writer?.release();
   }
+}
+
+/** Somebody has a reference to inodes of a filesystem that goes away, and will use what is gone ("VFS: Busy inodes after unmount"). */
+function still_busy(task: Task, sb: SuperBlock, busy: readonly Inode[]): void {
+  const [first] = busy;
+  task.validator.violation(task, 'guarded-state', {
+    message: `${busy.length} inodes of ${sb.s_id} are in use at the unmount, number ${first?.i_ino ?? 0} for one`,
+    rule: 'inode#given-back-before-the-unmount',
+    row: type_rows.kill_sb,
+    lock: 's_umount',
+    held: [...task.held],
+  });
 }
 
 /** statfs(2) (vfs_statfs). @throws ENOSYS */

@@ -1,6 +1,6 @@
 /** d_dname names files that have names, too; d_automount says for ever that somebody else has mounted it; what release reports is nobody's business. */
 
-import { dget } from '../../../src/fs/dcache.js';
+import { dput } from '../../../src/fs/dcache.js';
 import { DCACHE_NEED_AUTOMOUNT } from '../../../src/fs/dentry.js';
 import { lookup_one } from '../../../src/fs/namei/lookup.js';
 import { task_end } from '../../../src/locking/context.js';
@@ -25,11 +25,12 @@ export const unusual: Unusual = {
     await sys.mkdir('/d', 0o755);
     const task = new Task(machine.sched, machine.validator);
     if (sb.s_root === undefined) return false;
-    const dentry = dget(await lookup_one(task, sb.s_root, 'd'));
-    task_end(task);
+    const dentry = await lookup_one(task, sb.s_root, 'd');
     dentry.d_flags |= DCACHE_NEED_AUTOMOUNT;
     const never = await outcome(sys.stat('/d/e'));
     dentry.d_flags &= ~DCACHE_NEED_AUTOMOUNT;
+    await dput(task, dentry);
+    task_end(task);
     return /^plain:\[\d+\]$/.test(named) && never === 'ELOOP' && (await outcome(sys.close(fd))) === 'ok';
   },
 };

@@ -1,12 +1,12 @@
-/** kill_sb gives s_umount back, which generic_shutdown_super has done. */
-import { generic_shutdown_super } from '../../../src/fs/super.js';
+/** kill_sb gives s_umount back, which kill_litter_super has done. */
+import { kill_litter_super } from '../../../src/fs/libfs.js';
 import type { SuperBlock } from '../../../src/fs/super-block.js';
 import type { Task } from '../../../src/sched/task.js';
 import type { Planted } from '../harness.js';
 
 async function kill_sb(task: Task, sb: SuperBlock): Promise<number> {
   const { writer } = sb.s_umount;
-  const busy = await generic_shutdown_super(task, sb);
+  const busy = await kill_litter_super(task, sb);
   writer?.release();
   return busy;
 }
