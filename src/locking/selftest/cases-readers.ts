@@ -51,6 +51,13 @@ const rows: readonly (readonly [row: string, moves: string, recursive: Expected,
     ORDER,
     ORDER,
   ],
+  [
+    // That A-B was seen with a reader as well makes it no weaker.
+    'A-B written, then read; then read B-A',
+    'w:A+ w:B+ w:B- w:A- w:A+ r:B+ r:B- w:A- r:B+ w:A+ w:A- r:B-',
+    ORDER,
+    ORDER,
+  ],
   ['A-B read, B read-D, D-A', 'l:A+ r:B+ r:B- l:A- r:B+ l:D+ l:D- r:B- l:D+ l:A+ l:A- l:D-', 'nothing', ORDER],
   [
     'read A-B both ways, then write A under write B',
