@@ -169,6 +169,20 @@ function readers(read: Kind, write: Kind): Case[] {
       completion(read, 'A'),
     ]),
   );
+  // The completion waits for who has A, shared or alone, and that one, shared or alone, for who has B and is interrupted.
+  for (const [a, b] of [
+    [read, write],
+    [write, read],
+  ] as const) {
+    cases.push(
+      ...inAllOrders(
+        `completion takes A, B held, ${a.name} A over ${b.name} B`,
+        read,
+        ['lock-usage'],
+        [held([a, b], 'AB', true), open(write, 'B'), completion(write, 'A')],
+      ),
+    );
+  }
   // Who reads B is interrupted, and the completion reads A: they wait where A was taken alone by somebody who waits for B, a reader behind a writer too.
   for (const [a, b, wrong] of [
     [write, write, true],

@@ -51,6 +51,8 @@ const rows: readonly (readonly [row: string, moves: string, recursive: Expected,
     ORDER,
     ORDER,
   ],
+  // B, read, does not connect A with C where who reads it waits for nobody: A-C is learned by itself.
+  ['A-B read-C, then C-A', 'l:A+ r:B+ l:C+ l:C- r:B- l:A- l:C+ l:A+ l:A- l:C-', ORDER, ORDER],
   [
     // That A-B was seen with a reader as well makes it no weaker.
     'A-B written, then read; then read B-A',
