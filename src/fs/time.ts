@@ -80,9 +80,10 @@ export function timestamp_truncate(time: Timespec, inode: Inode): Timespec {
   return over === 0 ? time : { sec: time.sec, nsec: time.nsec - over };
 }
 
-/** The time for a timestamp, in ticks of the coarse clock (current_time). */
+/** The time for a timestamp, in ticks of the coarse clock; where the kernel stamps files as well, never before what it has stamped (current_time). */
 export function current_time(inode: Inode): Timespec {
-  return timestamp_truncate(clockOf(inode).coarse(), inode);
+  const { machine } = inode.i_sb;
+  return timestamp_truncate(machine.multigrain === false ? machine.sched.stamp() : clockOf(inode).coarse(), inode);
 }
 
 /**
@@ -163,7 +164,7 @@ export function atime_needs_update(inode: Inode): boolean {
   const { s_flags } = inode.i_sb;
   if ((inode.i_flags & S_NOATIME) !== 0 || (s_flags & (SB_NOATIME | SB_RDONLY)) !== 0) return false;
   if ((s_flags & SB_NODIRATIME) !== 0 && (inode.i_mode & S_IFMT) === S_IFDIR) return false;
-  const now = current_time(inode);
+  const now = timestamp_truncate(clockOf(inode).coarse(), inode);
   return ((s_flags & MS_STRICTATIME) !== 0 || stale(inode, now)) && !timespecEqual(inode.i_atime, now);
 }
 

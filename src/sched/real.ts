@@ -1,8 +1,8 @@
 /** The scheduler that runs for real: promises for tasks, the machine's clocks, Node's timers. */
 import type { Awaitable, Given } from './awaitable.js';
-import { coarseTime, realtime } from './clock.js';
+import { coarseTime, realtime, stampTime } from './clock.js';
 import type { Scheduler, Timer } from './scheduler.js';
-import { EPOCH, type Timespec } from './time.js';
+import { EPOCH, type Timespec, timespecCompare } from './time.js';
 
 /** Milliseconds that Node can count, 24 days: what is longer fires at once there. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
@@ -23,6 +23,10 @@ export class RealScheduler implements Scheduler {
   #runnable = 0;
   /** The last tick that was asked for. */
   #tick: Timespec = EPOCH;
+  /** The last time that the kernel would have stamped files with. */
+  #stamp: Timespec = EPOCH;
+  /** No task has begun since that was asked for: what the kernel has stamped before a request was seen. */
+  #stamped = false;
 
   constructor(options?: RealSchedulerOptions) {
     this.#slice = options?.slice ?? Number.POSITIVE_INFINITY;
@@ -43,6 +47,15 @@ export class RealScheduler implements Scheduler {
   coarse(): Timespec {
     this.#tick = coarseTime(this.#tick);
     return this.#tick;
+  }
+
+  stamp(): Timespec {
+    const tick = this.coarse();
+    if (!this.#stamped) {
+      this.#stamp = stampTime(this.#stamp);
+      this.#stamped = true;
+    }
+    return timespecCompare(tick, this.#stamp) > 0 ? tick : this.#stamp;
   }
 
   monotonic(): number {
@@ -73,6 +86,7 @@ export class RealScheduler implements Scheduler {
     e?: unknown,
   ): Awaitable<T> {
     this.#runnable++;
+    this.#stamped = false;
     let result: Awaitable<T>;
     try {
       result = body(a, b, c, d, e);

@@ -28,6 +28,12 @@ export interface Scheduler {
   /** CLOCK_REALTIME_COARSE, which the kernel stamps files with: when its clock ticked last. Until it ticks again the same object is returned. */
   coarse(): Timespec;
 
+  /**
+   * What the kernel would stamp a file with: as coarse, or later where somebody has needed a finer time since. As of when a task began last: what others have stamped
+   * before is not later. Takes some microseconds.
+   */
+  stamp(): Timespec;
+
   /** CLOCK_MONOTONIC in milliseconds, with fractions. */
   monotonic(): number;
 

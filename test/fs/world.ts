@@ -115,6 +115,10 @@ export class StillClock extends RealScheduler {
     return { sec, nsec: nsec - (nsec % 4e6) };
   }
 
+  override stamp(): Timespec {
+    return this.coarse();
+  }
+
   override timer(delay: number, fire: () => void): Timer {
     const timer = { due: this.#now + delay, fire };
     this.#timers.add(timer);

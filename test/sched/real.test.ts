@@ -1,5 +1,5 @@
 /** The clocks of the real scheduler, which are the kernel's, and how its tasks share the event loop. */
-import { statSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { RealScheduler } from '../../src/sched/real.js';
@@ -49,6 +49,27 @@ t.test('its coarse clock is the one that the kernel stamps files with', (t) => {
   t.equal(ticks, 20, 'it ticks');
   const [first, second] = [sched.coarse(), sched.coarse()];
   t.ok(first === second || timespecCompare(first, second) < 0, 'a tick is one object');
+  t.end();
+});
+
+t.test('it knows what the kernel stamps files with, also where somebody has needed a finer time', (t) => {
+  const sched = new RealScheduler();
+  const file = join(t.testdir(), 'file');
+  writeFileSync(file, '');
+  let late = 0;
+  let finer = 0;
+  for (let i = 0; i < 500; i++) {
+    // What is changed after somebody has seen when it was changed last.
+    statSync(file);
+    chmodSync(file, 0o600 + (i & 1));
+    const { ctimeNs } = statSync(file, { bigint: true });
+    const stamp = { sec: Number(ctimeNs / 1_000_000_000n), nsec: Number(ctimeNs % 1_000_000_000n) };
+    const [now, end] = sched.run(() => [sched.stamp(), sched.realtime()] as const) as readonly [Timespec, Timespec];
+    if (timespecCompare(now, stamp) < 0) late++;
+    if (timespecCompare(now, end) > 0) t.fail('it is ahead of the exact clock');
+    if (timespecCompare(stamp, sched.coarse()) > 0) finer++;
+  }
+  t.equal(late, 0, `of ${finer} that were finer`);
   t.end();
 });
 
