@@ -13,7 +13,7 @@ import type { MountFlags } from './mount.js';
 import { OPTION_HELP } from './mount-help.js';
 import { LOG_LEVELS, TRANSPORTS } from './mount-options.js';
 import type { TraceFlags } from './trace.js';
-import { checkWords, normalise } from './words.js';
+import { checkNode, checkWords, normalise } from './words.js';
 
 function version(): string {
   const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
@@ -241,6 +241,7 @@ export async function main(args: readonly string[]): Promise<number> {
   const root = program();
   for (const command of [root, ...root.commands]) command.exitOverride();
   try {
+    checkNode(process.version);
     checkWords(args);
     await root.parseAsync(normalise(args), { from: 'user' });
     return 0;

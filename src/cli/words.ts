@@ -45,6 +45,13 @@ function nameable(word: string): boolean {
   return word.includes('/') || isMemory(word) || existsSync(word);
 }
 
+/** @param version of Node, as process.version @throws CliError where it lacks what is needed, which a module would say in its own words */
+export function checkNode(version: string): void {
+  const [major = 0, minor = 0] = version.replace(/^v/, '').split('.').map(Number);
+  if (major > 20 || (major === 20 && minor >= 15)) return;
+  throw new CliError(`Node.js ${version} is too old: install version 20.15 or later`);
+}
+
 /** Node gives bytes that are no UTF-8 as this character: which they were cannot be told any more. @throws CliError */
 export function checkWords(args: readonly string[]): void {
   const lost = args.find((word) => word.includes('\ufffd'));
