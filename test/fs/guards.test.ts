@@ -127,7 +127,8 @@ t.test('a freeze that leaves dirty what was dirty before', async (t) => {
 t.test('the list on which an inode waits to be written changes under i_lock', async (t) => {
   const world = await newWorld();
   const { sb } = world;
-  const sys = syscalls(new Process(sb));
+  const process = new Process(sb);
+  const sys = syscalls(process);
   const fd = await sys.open('/f', O_CREAT | O_RDWR, 0o644);
   await sys.write(fd, Buffer.from('x'));
   const [inode] = sb.s_wb.all();
@@ -139,6 +140,7 @@ t.test('the list on which an inode waits to be written changes under i_lock', as
   sb.s_wb.move(task, inode, sb.s_wb.b_dirty);
   held.release();
   await sys.close(fd);
+  await process.exit();
   await world.end();
   t.strictSame(rules(world), []);
 });

@@ -53,16 +53,18 @@ export function limitedImage(): Promise<Buffer> {
     const world = await World.mount(
       await freshImage(SIZE, { random: (length) => Buffer.alloc(length, ++n), quota: true }),
     );
-    const root = syscalls(new Process(world.sb));
+    const processes = [new Process(world.sb), new Process(world.sb, { cred: LIMITED })] as const;
+    const root = syscalls(processes[0]);
     await root.chown('/', 1000, 2000);
     await project(root, '/', 42, INHERIT);
-    const sys = syscalls(new Process(world.sb, { cred: LIMITED }));
+    const sys = syscalls(processes[1]);
     await sys.mkdir('/A', 0o755);
     await sys.mkdir('/B', 0o755);
     const fd = await sys.open('/old', O_CREAT | O_RDWR, 0o644);
     await sys.write(fd, Buffer.alloc(12_288, 'o'));
     await sys.close(fd);
     await sys.setxattr('/old', 'user.o', Buffer.alloc(30, 'o'));
+    for (const process of processes) await process.exit();
     await world.unmount();
     return world.driver.now;
   })();

@@ -230,11 +230,13 @@ export function baseImage(): Promise<Buffer> {
     let n = 0;
     const random = (length: number): Buffer => Buffer.alloc(length, ++n);
     const world = await World.mount(await freshImage(SIZE, { random }, TRACE));
-    const sys = syscalls(new Process(world.sb));
+    const process = new Process(world.sb);
+    const sys = syscalls(process);
     await sys.mkdir('/A', 0o755);
     await sys.mkdir('/B', 0o755);
     await withFile(sys, '/old', O_CREAT | O_RDWR, (fd) => sys.write(fd, Buffer.alloc(12_288, 'o')));
     await sys.setxattr('/old', 'user.o', Buffer.alloc(30, 'o'));
+    await process.exit();
     await world.unmount();
     return world.driver.now;
   })();

@@ -77,9 +77,9 @@ async function atWork(t: Test, quota: boolean): Promise<void> {
       const iter = IovIter.ofDest(100_000);
       await vfs_iter_read(own, file, iter, 0, { direct: false });
       iter.release();
-      await do_link(own, dentry, b, name);
+      await dput(own, await do_link(own, dentry, b, name));
       await do_rename(own, a, name, b, `${name}-moved`, 0);
-      await do_symlink(own, a, name, 'target');
+      await dput(own, await do_symlink(own, a, name, 'target'));
       await do_unlink(own, b, name);
       await fput(own, file);
       await dput(own, dentry);

@@ -50,7 +50,9 @@ export const CONTROL: readonly Scene[] = [
         const refused = await said(other.fcntl_setfl(control, FASYNC));
         await other.write(control, Buffer.from('sync\n'));
         await other.close(control);
-        const shown = String(await sys.read(await sys.open('/.latchfs/mounts', 0), 7));
+        const mounts = await sys.open('/.latchfs/mounts', 0);
+        const shown = String(await sys.read(mounts, 7));
+        await sys.close(mounts);
         const missing = await said(sys.stat('/.latchfs/none'));
         const waiting = said(sys.open('/.latchfs/next_violation', 0));
         while ((await names(other, '/.latchfs/task')).length < 3) await sb.sched.yield();
