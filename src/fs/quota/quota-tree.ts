@@ -94,7 +94,11 @@ export class QuotaTree {
     throw errno('EIO', `the quota of id ${id} is not where the tree says`);
   }
 
-  /** Make a place for the quota of an id that has none. The caller writes there before it makes another. @returns where, bytes */
+  /**
+   * Make a place for the quota of an id that has none. The caller writes there before it makes another.
+   * @returns where, bytes
+   * @throws EIO where the tree is damaged; what the file throws where it cannot grow: no block is lost then
+   */
   insert(task: Task, id: number): Promise<number> {
     return this.#insert(task, id, ROOT, 0);
   }
@@ -112,21 +116,27 @@ export class QuotaTree {
       child = blockOf(place);
     } else {
       child = await this.#freeBlock(task);
-      await this.#write(task, child, Buffer.alloc(BLOCK));
-      place = await this.#insert(task, id, child, level + 1);
+      try {
+        place = await this.#insert(task, id, child, level + 1);
+      } catch (error) {
+        await this.#giveBlock(task, child);
+        throw error;
+      }
     }
     bytes.writeUInt32LE(child, at);
     await this.#write(task, block, bytes);
     return place;
   }
 
-  /** A block that nobody needs, or a new one at the end. */
+  /** A block that nobody needs, or a new one at the end, all zeroes. It is written before it counts as taken (get_free_dqblk): there may be no room for it. */
   async #freeBlock(task: Task): Promise<number> {
     const info = this.#info;
+    const block = info.freeBlock === 0 ? info.blocks : info.freeBlock;
+    const next = info.freeBlock === 0 ? 0 : (await this.#read(task, block)).readUInt32LE(0);
+    await this.#write(task, block, Buffer.alloc(BLOCK));
+    if (block === info.blocks) info.blocks++;
+    info.freeBlock = next;
     this.#changed();
-    if (info.freeBlock === 0) return info.blocks++;
-    const block = info.freeBlock;
-    info.freeBlock = (await this.#read(task, block)).readUInt32LE(0);
     return block;
   }
 

@@ -7,16 +7,20 @@ import t from 'tap';
 import { ENTRY, QuotaTree, type TreeInfo } from '../../../src/fs/quota/quota-tree.js';
 import { quotasIn } from '../../../src/fs/quota/quota-v2.js';
 import { GRPQUOTA, USRQUOTA } from '../../../src/fs/quota/types.js';
+import { errno } from '../../../src/sched/errno.js';
 import { outcome } from '../world.js';
 import { FakeFs } from './fake.js';
 
 class MemoryFile {
+  /** Bytes that there is room for. */
+  room = Number.POSITIVE_INFINITY;
   bytes = Buffer.alloc(2048);
   readonly info: TreeInfo = { blocks: 2, freeBlock: 0, freeEntry: 0 };
   readonly tree = new QuotaTree(
     {
       read: (_task, length, offset) => Buffer.from(this.bytes.subarray(offset, offset + length)),
       write: (_task, bytes, offset) => {
+        if (offset + bytes.length > this.room) throw errno('ENOSPC');
         if (offset + bytes.length > this.bytes.length) this.bytes = Buffer.concat([this.bytes], offset + bytes.length);
         bytes.copy(this.bytes, offset);
       },
@@ -78,6 +82,33 @@ t.test('quotas come and go as in a map, and what was given back is used again', 
   let free = 0;
   for (let block = file.info.freeBlock; block !== 0; block = file.bytes.readUInt32LE(block * 1024)) free++;
   t.equal(free, file.info.blocks - 2, 'all blocks but the first two are free');
+});
+
+t.test('where the file cannot grow no block is lost', async (t) => {
+  const fs = await FakeFs.mount();
+  const task = fs.task();
+  for (let blocks = 0; blocks < 6; blocks++) {
+    const file = new MemoryFile();
+    // One that has a block of its own for its quota: its fellows need one more.
+    for (let id = 0; id < 14; id++) file.fill(await file.tree.insert(task, id), id);
+    file.room = file.bytes.length + blocks * 1024;
+    const put = async (id: number): Promise<string> =>
+      outcome(async () => file.fill(await file.tree.insert(task, id), id));
+    const far = Array.from({ length: 10 }, (_, i) => (i + 1) * 2 ** 24);
+    const results: string[] = [];
+    for (const id of far) results.push(await put(id));
+    t.match(results.at(-1), 'ENOSPC');
+    t.ok(file.info.blocks * 1024 <= file.room, `${file.info.blocks} blocks in ${file.room} bytes`);
+    for (const [i, id] of far.entries()) t.equal((await file.tree.find(task, id)) > 0, results[i] === 'ok');
+    file.room = Number.POSITIVE_INFINITY;
+    for (const [i, id] of far.entries()) if (results[i] !== 'ok') t.equal(await put(id), 'ok');
+    for (const id of [...Array.from({ length: 14 }, (_, i) => i), ...far]) {
+      await file.tree.remove(task, id, await file.tree.find(task, id));
+    }
+    let free = 0;
+    for (let block = file.info.freeBlock; block !== 0; block = file.bytes.readUInt32LE(block * 1024)) free++;
+    t.equal(free, file.info.blocks - 2, 'all blocks but the first two are free');
+  }
 });
 
 t.test('a tree that leads astray is refused', async (t) => {
