@@ -4,6 +4,7 @@ import { type Fault, type FaultPolicy, type FaultyRequest, fail_make_request } f
 import type { SuperBlock } from '../fs/super-block.js';
 import { type ErrnoName, errno } from '../sched/errno.js';
 import type { Scheduler } from '../sched/scheduler.js';
+import { amountOf } from './amount.js';
 import type { ControlFile } from './file.js';
 
 export interface FaultsTarget {
@@ -15,7 +16,6 @@ export interface FaultsTarget {
 const OPS: readonly (BioOp | 'any')[] = ['read', 'write', 'flush', 'discard', 'write_zeroes', 'any'];
 /** With which requests of disks fail (blk_status_t). */
 const ERRORS: readonly ErrnoName[] = ['EIO', 'ENOSPC', 'ETIMEDOUT', 'ENODATA', 'EILSEQ', 'ENOMEM'];
-const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
 const USAGE = `# ${OPS.join('|')} [${ERRORS.join('|')}] [delay MS] [torn BYTES] [range START-END] [after N] [interval N] [probability PERCENT] [times N]
 # off                      nothing fails any more
@@ -59,8 +59,7 @@ function isCount(word: string): word is keyof Numbers {
 
 /** @throws EINVAL */
 function amount(text: string | undefined, what: string, least = 0): number {
-  const match = /^(\d{1,15})([KMGT]?)$/.exec(text ?? '');
-  const number = Number(match?.[1]) * (UNITS[match?.[2] ?? ''] ?? 1);
+  const number = amountOf(text ?? '', 'bytes');
   if (!Number.isSafeInteger(number) || number < least)
     throw errno('EINVAL', `${what} takes a number of at least ${least}, not '${text ?? ''}'`);
   return number;

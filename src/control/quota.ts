@@ -14,6 +14,7 @@ import { do_quotactl, type QuotaArgument } from '../fs/syscalls/quota.js';
 import { errno, isErrno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { Q_GETINFO, Q_GETNEXTQUOTA, Q_QUOTAOFF, Q_QUOTAON, Q_SETINFO, Q_SETQUOTA } from '../uapi/quota.js';
+import { amountOf } from './amount.js';
 import type { ControlFile } from './file.js';
 
 export interface QuotaTarget {
@@ -33,15 +34,11 @@ const USAGE = `# user|group|project ID blocks SOFT HARD inodes SOFT HARD    limi
 # user|group|project on|off                                    enforce the limits, or only count
 `;
 
-/** KiB to a unit. */
-const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1, M: 2 ** 10, G: 2 ** 20, T: 2 ** 30 };
-
 /** @throws EINVAL */
 function amount(word: string | undefined, what: string, units: boolean): number {
-  const match = /^(\d{1,15})([KMGT]?)$/.exec(word ?? '');
-  const unit = match?.[2] ?? '';
-  if (match === null || (unit !== '' && !units)) throw errno('EINVAL', `${what} is a number, not '${word ?? ''}'`);
-  return Number(match[1]) * (UNITS[unit] ?? 1);
+  const number = amountOf(word ?? '', units ? 'KiB' : 'pieces');
+  if (Number.isNaN(number)) throw errno('EINVAL', `${what} is a number, not '${word ?? ''}'`);
+  return number;
 }
 
 /** What follows 'blocks' and 'inodes', either or both. @throws EINVAL */

@@ -33,7 +33,7 @@ function posix_locks_conflict(held: FileLock, wanted: FileLock): boolean {
 
 /** Would the owner of `wanted`, waiting for `blocker`, wait for itself (posix_locks_deadlock)? With blocked_lock_lock held. */
 function posix_locks_deadlock(inode: Inode, wanted: FileLock, blocker: FileLock): boolean {
-  // An open file is nobody who could be told: any thread may drop its locks.
+  // An open file is nobody who could be told, because any thread may drop its locks.
   if (wanted.kind === 'ofd' || wanted.forOpenFile === true) return false;
   const { byOwner } = blockedOf(inode.i_sb);
   let block = blocker;
