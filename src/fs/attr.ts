@@ -13,7 +13,7 @@ import type { Task } from '../sched/task.js';
 import { O_WRONLY } from '../uapi/fcntl.js';
 import { S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../uapi/stat.js';
 import { has_caps, mode_without_suidgid, remove_caps } from './attr-privs.js';
-import type { Dentry } from './dentry.js';
+import { type Dentry, inodeOf } from './dentry.js';
 import { type File, FMODE_WRITE } from './file.js';
 import { get_write_access, put_write_access } from './file-table.js';
 import { I_MUTEX_NORMAL, type Inode, inode_attrs, isDir, S_APPEND, S_IMMUTABLE, S_SWAPFILE } from './inode.js';
@@ -23,12 +23,6 @@ import { inode_permission, MAY_WRITE } from './namei/permission.js';
 import { assert_sb_write_started, mnt_want_write, sb_end_write, type Writing, withWrite } from './super-freeze.js';
 import { inode_set_ctime_current, timestamp_truncate } from './time.js';
 import type { Iattr } from './types.js';
-
-function inodeOf(dentry: Dentry): Inode {
-  const inode = dentry.d_inode;
-  if (inode === undefined) throw errno('ENOENT');
-  return inode;
-}
 
 /**
  * May the file become as long as that (inode_newsize_ok)? @param rlimit the caller's RLIMIT_FSIZE, bytes

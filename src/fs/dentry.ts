@@ -1,6 +1,7 @@
 /** struct dentry: a name in a directory, and what it names. */
 import { GUARDED, guard_write } from '../locking/guarded.js';
 import { SpinLock } from '../locking/spinlock.js';
+import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import type { WaitQueue } from '../sched/wait.js';
 import type { Inode } from './inode.js';
@@ -99,4 +100,11 @@ export function d_set_inode(task: Task, dentry: Dentry, inode: Inode | undefined
   guard_write(task, GUARDED.d_inode, dentry.d_lock);
   const settable: Settable<Pick<Dentry, 'd_inode'>> = dentry;
   settable.d_inode = inode;
+}
+
+/** What a dentry names. @throws ENOENT for a negative one */
+export function inodeOf(dentry: Dentry): Inode {
+  const { d_inode: inode } = dentry;
+  if (inode === undefined) throw errno('ENOENT');
+  return inode;
 }

@@ -24,7 +24,7 @@ import {
   FS_XFLAG_SYNC,
 } from '../uapi/fs.js';
 import { S_IFMT, S_IFREG } from '../uapi/stat.js';
-import type { Dentry } from './dentry.js';
+import { type Dentry, inodeOf } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode, isDir } from './inode.js';
 import { inode_owner_or_capable } from './inode-owner.js';
 import { assert_sb_write_started, mnt_want_write, sb_end_write } from './super-freeze.js';
@@ -62,12 +62,6 @@ export function fileattr_fill_xflags(
   wanted: Pick<FileAttr, 'fsx_xflags' | 'fsx_extsize' | 'fsx_projid' | 'fsx_cowextsize'>,
 ): FileAttr {
   return { ...old, ...wanted, flags: (old.flags & ~COMMON_FLAGS) | flagsOf(wanted.fsx_xflags) };
-}
-
-function inodeOf(dentry: Dentry): Inode {
-  const inode = dentry.d_inode;
-  if (inode === undefined) throw errno('ENOENT');
-  return inode;
 }
 
 /** What the filesystem says, with the flags in both forms. */

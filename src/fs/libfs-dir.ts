@@ -7,19 +7,12 @@ import type { Task } from '../sched/task.js';
 import { RENAME_EXCHANGE, RENAME_NOREPLACE } from '../uapi/fs.js';
 import { dget, dput } from './dcache.js';
 import { d_instantiate } from './dcache-alias.js';
-import { DCACHE_PERSISTENT, type Dentry } from './dentry.js';
+import { DCACHE_PERSISTENT, type Dentry, inodeOf } from './dentry.js';
 import { ihold } from './icache.js';
 import { type Inode, isDir } from './inode.js';
 import { type OffsetCtx, simple_offset_add, simple_offset_exchange, simple_offset_remove } from './libfs.js';
 import { drop_nlink, inc_nlink } from './nlink.js';
 import { dir_changed, inode_set_ctime_current } from './time.js';
-
-/** The inode of a name that exists. @throws ENOENT */
-export function d_inode(dentry: Dentry): Inode {
-  const { d_inode: inode } = dentry;
-  if (inode === undefined) throw errno('ENOENT');
-  return inode;
-}
 
 /** The positions of a directory's entries; i_rwsem of the directory is held exclusively. @throws ENOTDIR where it does not keep any */
 function entriesOf(task: Task, dir: Inode): OffsetCtx {
@@ -45,7 +38,7 @@ export function simple_instantiate(task: Task, dir: Inode, dentry: Dentry, inode
 
 /** ->link (simple_link). Locks: the row of link. */
 export function simple_link(task: Task, old: Dentry, dir: Inode, dentry: Dentry): void {
-  const inode = d_inode(old);
+  const inode = inodeOf(old);
   inc_nlink(task, inode);
   inode_set_ctime_current(inode);
   ihold(inode);
@@ -54,7 +47,7 @@ export function simple_link(task: Task, old: Dentry, dir: Inode, dentry: Dentry)
 
 /** ->unlink (simple_unlink). Locks: the row of unlink. */
 export function simple_unlink(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
-  const inode = d_inode(dentry);
+  const inode = inodeOf(dentry);
   simple_offset_remove(entriesOf(task, dir), dentry);
   drop_nlink(task, inode);
   inode_set_ctime_current(inode);
@@ -65,14 +58,14 @@ export function simple_unlink(task: Task, dir: Inode, dentry: Dentry): Awaitable
 
 /** Whether a directory has no entries (simple_empty). */
 export function simple_empty(task: Task, dentry: Dentry): boolean {
-  const inode = d_inode(dentry);
+  const inode = inodeOf(dentry);
   return (inode.i_op.get_offset_ctx?.(task, inode).entries.size ?? 0) === 0;
 }
 
 /** ->rmdir (simple_rmdir). Locks: the row of rmdir. @throws ENOTEMPTY */
 export function simple_rmdir(task: Task, dir: Inode, dentry: Dentry): Awaitable<void> {
   if (!simple_empty(task, dentry)) throw errno('ENOTEMPTY');
-  drop_nlink(task, d_inode(dentry));
+  drop_nlink(task, inodeOf(dentry));
   drop_nlink(task, dir);
   return simple_unlink(task, dir, dentry);
 }
@@ -93,18 +86,18 @@ export function simple_rename(
   if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) !== 0) throw errno('EINVAL');
   if ((flags & RENAME_EXCHANGE) !== 0) return exchange(task, oldDir, old, newDir, dentry);
   if (dentry.isNegative) return moved(undefined, task, oldDir, old, newDir);
-  const remove = isDir(d_inode(old)) ? simple_rmdir : simple_unlink;
+  const remove = isDir(inodeOf(old)) ? simple_rmdir : simple_unlink;
   return andThen(remove(task, newDir, dentry), moved, task, oldDir, old, newDir);
 }
 
 function moved(_removed: void, task: Task, oldDir: Inode, old: Dentry, newDir: Inode): void {
   simple_offset_remove(entriesOf(task, oldDir), old);
   simple_offset_add(entriesOf(task, newDir), old);
-  if (isDir(d_inode(old)) && oldDir !== newDir) {
+  if (isDir(inodeOf(old)) && oldDir !== newDir) {
     drop_nlink(task, oldDir);
     inc_nlink(task, newDir);
   }
-  renamed(oldDir, newDir, d_inode(old));
+  renamed(oldDir, newDir, inodeOf(old));
 }
 
 function renamed(oldDir: Inode, newDir: Inode, ...inodes: Inode[]): void {
@@ -115,7 +108,7 @@ function renamed(oldDir: Inode, newDir: Inode, ...inodes: Inode[]): void {
 
 /** RENAME_EXCHANGE (simple_rename_exchange): each name takes the place of the other. */
 function exchange(task: Task, oldDir: Inode, old: Dentry, newDir: Inode, dentry: Dentry): void {
-  const [inode, other] = [d_inode(old), d_inode(dentry)];
+  const [inode, other] = [inodeOf(old), inodeOf(dentry)];
   simple_offset_exchange(entriesOf(task, oldDir), old, entriesOf(task, newDir), dentry);
   if (oldDir !== newDir && isDir(inode) !== isDir(other)) {
     const [loses, gains] = isDir(inode) ? [oldDir, newDir] : [newDir, oldDir];

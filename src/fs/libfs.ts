@@ -12,7 +12,7 @@ import { DT_DIR } from '../uapi/dirent.js';
 import { setattr_copy } from './attr.js';
 import { d_alloc, d_drop, dput } from './dcache.js';
 import { d_add } from './dcache-alias.js';
-import { DCACHE_PERSISTENT, type Dentry } from './dentry.js';
+import { DCACHE_PERSISTENT, type Dentry, inodeOf } from './dentry.js';
 import type { File } from './file.js';
 import { generic_delete_inode } from './icache.js';
 import { type Inode, i_size_write } from './inode.js';
@@ -140,8 +140,7 @@ export function simple_add(task: Task, parent: Dentry, ctx: OffsetCtx, name: str
 
 /** ->setattr of a file or directory whose contents are nothing but pages (simple_setattr). Takes invalidate_lock for a new size. */
 export async function simple_setattr(task: Task, dentry: Dentry, attr: Iattr): Promise<void> {
-  const { d_inode: inode } = dentry;
-  if (inode === undefined) throw errno('ENOENT');
+  const inode = inodeOf(dentry);
   if (attr.size !== undefined) {
     using held = await inode.i_mapping.invalidate_lock.write(task);
     await truncate_setsize(task, inode.i_mapping, attr.size, (size) => i_size_write(task, inode, size), held);
@@ -150,8 +149,8 @@ export async function simple_setattr(task: Task, dentry: Dentry, attr: Iattr): P
 }
 
 /** ->getattr of a file that takes as much room as it has pages (simple_getattr). */
-export function simple_getattr(_task: Task, { d_inode: inode }: Dentry): Kstat {
-  if (inode === undefined) throw errno('ENOENT');
+export function simple_getattr(_task: Task, dentry: Dentry): Kstat {
+  const inode = inodeOf(dentry);
   return { ...generic_fillattr(inode), blocks: inode.i_mapping.nrpages * (PAGE_SIZE / 512) };
 }
 

@@ -9,7 +9,7 @@ import { errno } from '../sched/errno.js';
 import type { Task } from '../sched/task.js';
 import { S_IFMT, S_IFREG, S_ISVTX } from '../uapi/stat.js';
 import { XATTR_CREATE, XATTR_NAME_MAX, XATTR_REPLACE, XATTR_SIZE_MAX } from '../uapi/xattr.js';
-import type { Dentry } from './dentry.js';
+import { type Dentry, inodeOf } from './dentry.js';
 import { I_MUTEX_NORMAL, type Inode, inode_attrs, isDir, S_APPEND, S_IMMUTABLE, S_NOSEC } from './inode.js';
 import { inode_owner_or_capable } from './inode-owner.js';
 import { try_break_deleg, waiting_for_delegations } from './locks/break-lease.js';
@@ -24,12 +24,6 @@ import {
 } from './posix-acl-xattr.js';
 import { SB_POSIXACL } from './super-block.js';
 import { assert_sb_write_started, mnt_want_write, sb_end_write, type Writing } from './super-freeze.js';
-
-function inodeOf(dentry: Dentry): Inode {
-  const inode = dentry.d_inode;
-  if (inode === undefined) throw errno('ENOENT');
-  return inode;
-}
 
 function checkName(name: string): void {
   if (name.length === 0 || name.length > XATTR_NAME_MAX) throw errno('ERANGE');

@@ -2,7 +2,7 @@
 
 import { notify_change, sets_nothing } from '../../fs/attr.js';
 import { mode_without_suidgid } from '../../fs/attr-privs.js';
-import type { Dentry } from '../../fs/dentry.js';
+import { type Dentry, inodeOf } from '../../fs/dentry.js';
 import { inode_owner_or_capable } from '../../fs/inode-owner.js';
 import { inode_permission } from '../../fs/namei/permission.js';
 import { vfs_statfs } from '../../fs/super.js';
@@ -21,7 +21,7 @@ import { encodeBytes, encodeGetxattr, encodeStatfs, encodeStatx } from '../proto
 import type { Session } from '../session.js';
 import { callsOtherThanChown } from './caller-memory.js';
 import { withDentry } from './names.js';
-import { attrValidity, inodeOf, replyAttr, replyDone, statOf } from './reply.js';
+import { attrValidity, replyAttr, replyDone, statOf } from './reply.js';
 
 /** STATX_BASIC_STATS | STATX_BTIME */
 const STATX_FILLED = 0xfff;

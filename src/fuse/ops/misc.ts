@@ -1,6 +1,7 @@
 /** The rest: IOCTL, BMAP, SYNCFS. */
 
 import { IS_CASEFOLDED } from '../../fs/casefold.js';
+import { inodeOf } from '../../fs/dentry.js';
 import { compat_ioctl, vfs_ioctl } from '../../fs/ioctl.js';
 import { vfs_syncfs } from '../../fs/sync.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
@@ -17,7 +18,7 @@ import { encodeBmap, encodeIoctl } from '../protocol/write.js';
 import type { Session } from '../session.js';
 import { callersBytes } from './caller-memory.js';
 import { withDentry } from './names.js';
-import { inodeOf, replyOk, withFile } from './reply.js';
+import { replyOk, withFile } from './reply.js';
 
 const CHANGES_ATTRIBUTES = new Set([FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_FSSETXATTR]);
 /** What the kernel takes for a change of attributes, whoever answers it: where it can map identities, it has seen to it that the caller owns the file (vfs_fileattr_set). */

@@ -1,14 +1,12 @@
 /** How operations answer: entries and attributes of inodes in the wire's form. */
 
 import { IS_CASEFOLDED } from '../../fs/casefold.js';
-import type { Dentry } from '../../fs/dentry.js';
+import { type Dentry, inodeOf } from '../../fs/dentry.js';
 import type { File } from '../../fs/file.js';
 import { fput } from '../../fs/file-table.js';
-import type { Inode } from '../../fs/inode.js';
 import { vfs_getattr } from '../../fs/stat.js';
 import type { Kstat } from '../../fs/types.js';
 import { type Awaitable, andThen } from '../../sched/awaitable.js';
-import { errno } from '../../sched/errno.js';
 import type { Task } from '../../sched/task.js';
 import { O_NOATIME } from '../../uapi/fcntl.js';
 import { S_IFMT, S_IFREG } from '../../uapi/stat.js';
@@ -24,13 +22,6 @@ const ALL = 0xfff;
 /** The attributes of a dentry's inode, through ->getattr. */
 export function statOf(task: Task, dentry: Dentry): Awaitable<Kstat> {
   return vfs_getattr(task, dentry, ALL, 0);
-}
-
-/** What a dentry names. @throws ENOENT for a negative one */
-export function inodeOf(dentry: Dentry): Inode {
-  const inode = dentry.d_inode;
-  if (inode === undefined) throw errno('ENOENT', dentry.d_name);
-  return inode;
 }
 
 /**
