@@ -59,9 +59,12 @@ function mapped(path: string, page: number, sync: boolean): Op {
       withFile(sys, path, O_RDWR, async (fd) => {
         if ((await sys.fstat(fd)).size <= page * 4096) throw errno('ENXIO', 'there is no such page');
         const at = await sys.mmap(0, 4096, 3, 1, fd, page * 4096);
-        await sys.store(at + 100, Buffer.alloc(700, fill));
-        if (sync) await sys.msync(at, 4096, 4);
-        await sys.munmap(at, 4096);
+        try {
+          await sys.store(at + 100, Buffer.alloc(700, fill));
+          if (sync) await sys.msync(at, 4096, 4);
+        } finally {
+          await sys.munmap(at, 4096);
+        }
       }),
     sync ? { path, data: true, names: true } : 'none',
   );
